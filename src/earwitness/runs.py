@@ -1,0 +1,276 @@
+"""The run folder: its names, atomic writes, reading back."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from earwitness.errors import EarwitnessError, UsageError, printable
+
+
+@contextmanager
+def atomic_write(path: Path | str) -> Iterator[Path]:
+    """Write a file beside its target and give it its name only when it is whole.
+
+    Yields
+    ------
+    A temporary path in the same folder, with the target's ending. When the block ends it is flushed to the disk and
+    renamed over the target; when the block raises, it is removed and the target stays as it was.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}-", suffix=target.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(target)
+    except OSError as error:
+        raise EarwitnessError(f"{printable(target)}: could not be written ({error.strerror or error})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write JSON atomically, keys in the order given; NaN is refused."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path | str) -> Any:
+    """Read JSON.
+
+    Raises
+    ------
+    EarwitnessError
+        The file is missing or not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise EarwitnessError(f"{printable(path)}: could not be read ({error.strerror or error})") from error
+    except ValueError as error:
+        raise EarwitnessError(f"{printable(path)}: is not valid JSON ({error})") from error
+
+
+def write_csv(path: Path | str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a CSV atomically: UTF-8, a header, Unix line ends."""
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+
+def read_csv(path: Path | str) -> list[dict[str, str]]:
+    """Read a CSV with a header, a dictionary a row.
+
+    Raises
+    ------
+    EarwitnessError
+        The file is missing, not UTF-8, or a row has another number of fields than the header.
+    """
+    try:
+        with Path(path).open(encoding="utf-8-sig", newline="") as stream:
+            rows = list(csv.reader(stream))
+    except OSError as error:
+        raise EarwitnessError(f"{printable(path)}: could not be read ({error.strerror or error})") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise EarwitnessError(f"{printable(path)}: is not a UTF-8 CSV file ({error})") from error
+    if not rows:
+        return []
+    header = rows[0]
+    for number, row in enumerate(rows[1:], start=2):
+        if row and len(row) != len(header):
+            raise EarwitnessError(
+                f"{printable(path)}: line {number} has {len(row)} fields, the header {len(header)}: correct that line"
+            )
+    return [dict(zip(header, row, strict=True)) for row in rows[1:] if row]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The paths of everything that one training produced (the contract in ``docs/design.md``, section 4)."""
+
+    path: Path
+
+    @property
+    def run_json(self) -> Path:
+        """What was asked."""
+        return self.path / "run.json"
+
+    @property
+    def model(self) -> Path:
+        """Weights and what the classifier is."""
+        return self.path / "model.safetensors"
+
+    @property
+    def history(self) -> Path:
+        """Training, a row an iteration."""
+        return self.path / "history.csv"
+
+    @property
+    def metrics(self) -> Path:
+        """Accuracies, intervals, confusion."""
+        return self.path / "metrics.json"
+
+    @property
+    def predictions(self) -> Path:
+        """A row a segment."""
+        return self.path / "predictions.csv"
+
+    @property
+    def files(self) -> Path:
+        """A row a file."""
+        return self.path / "files.csv"
+
+    @property
+    def quarantine(self) -> Path:
+        """Files that could not be used, and why."""
+        return self.path / "quarantine.csv"
+
+    @property
+    def attributions(self) -> Path:
+        """Folder of attributions."""
+        return self.path / "attributions"
+
+    @property
+    def figures(self) -> Path:
+        """Folder of pictures."""
+        return self.path / "figures"
+
+    @property
+    def report(self) -> Path:
+        """The report."""
+        return self.path / "report.html"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder that exists only while training is unfinished."""
+        return self.path / "checkpoints"
+
+    @property
+    def started(self) -> bool:
+        """Whether a training was begun here."""
+        return self.run_json.exists()
+
+    @property
+    def finished(self) -> bool:
+        """Whether a training ended here."""
+        return self.model.exists()
+
+
+# Everything that a run may write into its folder: an overwrite removes these and nothing else.
+CONTRACT = (
+    "run.json",
+    "model.safetensors",
+    "history.csv",
+    "metrics.json",
+    "predictions.csv",
+    "files.csv",
+    "quarantine.csv",
+    "attributions",
+    "figures",
+    "report.html",
+    "checkpoints",
+)
+
+
+def create(path: Path | str, *, overwrite: bool = False, resume: bool = False) -> RunFolder:
+    """Make a run folder ready for a training.
+
+    Parameters
+    ----------
+    path
+        The folder; made where it is missing.
+    overwrite
+        Remove what an earlier run left there (its own files only).
+    resume
+        Accept a folder whose training is unfinished.
+
+    Raises
+    ------
+    UsageError
+        The folder holds a run already, or things that are no run's.
+    """
+    folder = RunFolder(Path(path))
+    if folder.path.exists() and not folder.path.is_dir():
+        raise UsageError(f"{printable(path)}: is a file; name a folder for the run with --out")
+    if overwrite and folder.path.is_dir():
+        _remove_run(folder.path)
+    elif folder.finished:
+        raise UsageError(f"{printable(path)}: holds a finished run; name another --out, or --overwrite to replace it")
+    elif folder.started and not resume:
+        raise UsageError(
+            f"{printable(path)}: holds an unfinished run; --resume goes on with it, --overwrite begins anew"
+        )
+    if folder.path.is_dir() and not folder.started and any(folder.path.iterdir()):
+        raise UsageError(f"{printable(path)}: is not empty and holds no run; name a new folder with --out")
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{printable(path)}: the folder cannot be made ({error.strerror or error})") from error
+    return folder
+
+
+def _remove_run(path: Path) -> None:
+    for name in CONTRACT:
+        entry = path / name
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink(missing_ok=True)
+
+
+def open_finished(path: Path | str) -> RunFolder:
+    """Return the folder of a finished run.
+
+    Raises
+    ------
+    UsageError
+        There is no such folder, or its training is unfinished.
+    """
+    folder = RunFolder(Path(path))
+    if not folder.path.is_dir():
+        raise UsageError(f"{printable(path)}: no such run folder; `earwitness train` makes one")
+    if folder.finished:
+        return folder
+    if folder.started:
+        raise UsageError(f"{printable(path)}: its training is unfinished; go on with `earwitness train --resume`")
+    raise UsageError(f"{printable(path)}: is not a run folder (it holds no model.safetensors)")
+
+
+def versions() -> Mapping[str, str]:
+    """Return the versions that a result may depend on."""
+    import platform
+    from importlib.metadata import version
+
+    import soundfile
+
+    names = ("earwitness", "torch", "numpy", "scipy", "soxr", "scikit-learn")
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in names},
+        "libsndfile": soundfile.__libsndfile_version__,
+    }

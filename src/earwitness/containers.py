@@ -243,13 +243,15 @@ def _ogg_fault(data: mmap.mmap, start: int) -> str | None:
             break
     if position < 0 or end is None or end > len(data):
         return f"is truncated in the middle of a page; {COPY_AGAIN}"
-    if not data[position + 5] & 0x04:
-        return f"is truncated: the page that ends the stream is missing; {COPY_AGAIN}"
     granule = int.from_bytes(data[position + 6 : position + 14], "little", signed=True)
     first = start + _OGG_HEADER + data[start + 26]
     opus = data[first : first + 8] == b"OpusHead"
     lead_in = int.from_bytes(data[first + 10 : first + 12], "little") if opus else 0
-    return "holds no samples; record it again" if granule <= lead_in else None
+    if 0 <= granule <= lead_in:
+        return "holds no samples; record it again"
+    if not data[position + 5] & 0x04:
+        return f"is truncated: the page that ends the stream is missing; {COPY_AGAIN}"
+    return None
 
 
 def _ogg_page_end(data: mmap.mmap, position: int) -> int | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -297,8 +296,3 @@ def read(run: RunFolder) -> Predictions:
         end,
         scores,
     )
-
-
-def write_quarantine(path: Path, unusable: list[tuple[str, str]]) -> None:
-    """Write ``quarantine.csv``: files that could not be used, and why."""
-    write_csv(path, ["file", "reason"], unusable)

@@ -207,7 +207,7 @@ def create(path: Path | str, *, overwrite: bool = False, resume: bool = False) -
     overwrite
         Remove what an earlier run left there (its own files only).
     resume
-        Accept a folder whose training is unfinished.
+        Accept a folder whose training is unfinished, or finished already.
 
     Raises
     ------
@@ -219,7 +219,7 @@ def create(path: Path | str, *, overwrite: bool = False, resume: bool = False) -
         raise UsageError(f"{printable(path)}: is a file; name a folder for the run with --out")
     if overwrite and folder.path.is_dir():
         _remove_run(folder.path)
-    elif folder.finished:
+    elif folder.finished and not resume:
         raise UsageError(f"{printable(path)}: holds a finished run; name another --out, or --overwrite to replace it")
     elif folder.started and not resume:
         raise UsageError(

@@ -22,10 +22,13 @@ class Network(nn.Module, ABC):
     map_axes
         What the last two axes of a convolution's output mean: ``("time", "frequency")``, or the other way round
         where the network turns the picture.
+    standardise
+        The input's shift and scale.
     """
 
     feature_layer: ClassVar[str]
     map_axes: ClassVar[tuple[str, str]] = ("time", "frequency")
+    standardise: Standardise
 
     @abstractmethod
     def embed(self, segments: Tensor) -> Tensor:

@@ -1,0 +1,108 @@
+"""From recordings to log-mels: decoding, resampling and the front end, several recordings at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from earwitness import audio
+from earwitness.audio import Clip
+from earwitness.dataset import DataSet, for_each_clip
+from earwitness.logmel import FrontEnd, LogMel, log_mel, log_mel_stream
+from earwitness.progress import Progress
+
+
+def log_mel_of(path: Path | str, front_end: FrontEnd) -> LogMel:
+    """Return the log-mel of a recording, shape (frames, bands), float32; hours of sound need bounded memory beside it.
+
+    A recording shorter than one window is continued with silence to one window.
+
+    Raises
+    ------
+    BadRecordingError
+        It cannot be used.
+    """
+    with one_thread():
+        return _log_mel_of(Path(path), front_end)
+
+
+def _log_mel_of(path: Path, front_end: FrontEnd) -> LogMel:
+    parts = list(log_mel_stream(front_end, audio.stream(path, front_end.sample_rate)))
+    if parts:
+        return np.concatenate(parts)
+    return _of_samples(audio.read(path, front_end.sample_rate).samples, front_end)
+
+
+def listen(
+    data: DataSet,
+    front_end: FrontEnd,
+    *,
+    strict: bool = False,
+    for_training: bool = True,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[DataSet, list[LogMel]]:
+    """Compute the log-mels of a data set's recordings, each of which is decoded once.
+
+    Parameters
+    ----------
+    data
+        As it was loaded.
+    front_end
+        How.
+    strict
+        Raise at the first recording that cannot be used, instead of setting it aside.
+    for_training
+        Whether too few usable recordings are an error.
+    workers
+        Recordings at a time; None takes the processor's cores.
+    progress
+        Told a step a recording.
+
+    Returns
+    -------
+    The data set with its facts and without what cannot be used, and a log-mel (frames, bands) for each recording.
+
+    Raises
+    ------
+    BadRecordingError
+        With ``strict``.
+    UsageError
+        With ``for_training``, where too little is left.
+    """
+
+    def of_clip(clip: Clip) -> LogMel:
+        return _of_samples(clip.samples, front_end)
+
+    with one_thread():
+        return for_each_clip(
+            data,
+            front_end.sample_rate,
+            of_clip,
+            strict=strict,
+            for_training=for_training,
+            workers=workers,
+            progress=progress,
+            description="Computing log-mels",
+        )
+
+
+def _of_samples(samples: npt.NDArray[np.float32], front_end: FrontEnd) -> LogMel:
+    missing = max(0, front_end.least_samples - samples.shape[0])
+    return log_mel(front_end, torch.from_numpy(np.pad(samples, (0, missing)) if missing else samples)).numpy()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep PyTorch to one thread for a while: recordings run side by side, and their products are small."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

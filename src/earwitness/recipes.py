@@ -1,0 +1,157 @@
+"""Recipes: everything about a training that is a number."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from earwitness.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Changes made to training segments, drawn anew for every one; all zero means none.
+
+    Parameters
+    ----------
+    shift
+        A segment may begin anywhere between this one and the next, not only on the grid.
+    gain_db
+        Level changed by up to this much, either way (dB).
+    masks
+        How many stretches of time, and as many of bands, are replaced by the segment's mean (Park et al.,
+        *SpecAugment*, Interspeech 2019).
+    mask_frames, mask_bands
+        The longest stretch.
+    mixup
+        Parameter of the Beta distribution by which two segments' energies are mixed (Zhang et al., ICLR 2018); 0 off.
+    longest
+        A batch's segments are between one and this many segment lengths long, drawn for each batch; the batch holds
+        as many fewer of them.
+    """
+
+    shift: bool = False
+    gain_db: float = 0.0
+    masks: int = 0
+    mask_frames: int = 16
+    mask_bands: int = 8
+    mixup: float = 0.0
+    longest: float = 1.0
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is changed at all."""
+        return self.shift or self.gain_db > 0 or self.masks > 0 or self.mixup > 0 or self.longest > 1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained. The defaults are those of the MathWorks example.
+
+    Parameters
+    ----------
+    epochs, batch
+        Passes over the training segments, and segments in a mini-batch.
+    learning_rate
+        Of Adam.
+    schedule
+        ``"step"`` multiplies the rate by ``drop`` every ``drop_every`` epochs; ``"cosine"`` warms up over the first
+        tenth and then falls to nothing.
+    backbone_rate
+        The pretrained layers' rate, as a fraction of the new layers'.
+    weight_decay
+        Of AdamW's kind; 0 gives plain Adam.
+    label_smoothing
+        0 to 1.
+    validate_every
+        Iterations between validations; there is always one at the end.
+    precision
+        ``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 where the processor multiplies it natively.
+    standardise
+        Shift and scale inputs to mean 0 and spread 1 over the training segments (for random weights).
+    augmentation
+        Changes made to training segments.
+    """
+
+    epochs: int = 5
+    batch: int = 128
+    learning_rate: float = 1e-3
+    schedule: str = "step"
+    drop: float = 0.5
+    drop_every: int = 2
+    backbone_rate: float = 1.0
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    validate_every: int = 50
+    precision: str = "float32"
+    standardise: bool = False
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the recipe as JSON types."""
+        return asdict(self)
+
+
+EXAMPLE = Recipe()
+SCRATCH = Recipe(
+    epochs=8,
+    batch=64,
+    learning_rate=1e-4,
+    schedule="cosine",
+    precision="auto",
+    standardise=True,
+    augmentation=Augmentation(shift=True, gain_db=6.0, masks=2),
+)
+BEST = Recipe(
+    epochs=12,
+    batch=64,
+    learning_rate=1e-3,
+    schedule="cosine",
+    backbone_rate=0.3,
+    label_smoothing=0.1,
+    augmentation=Augmentation(shift=True, gain_db=6.0, masks=1, mixup=0.3, longest=5.0),
+)
+RECIPES = {"example": EXAMPLE, "scratch": SCRATCH, "best": BEST}
+
+CHOICES = {"schedule": ("step", "cosine"), "precision": ("float32", "bfloat16", "auto")}
+LEAST = {"epochs": 1, "batch": 1, "drop_every": 1, "validate_every": 1}
+
+
+def recipe_named(name: str, **changes: Any) -> Recipe:
+    """Return a recipe by name, with some of its numbers changed.
+
+    Parameters
+    ----------
+    name
+        ``"example"``, ``"scratch"`` or ``"best"``.
+    changes
+        Fields of :class:`Recipe`; None leaves the recipe's own number.
+
+    Raises
+    ------
+    UsageError
+        Unknown name or a number out of range.
+    """
+    if name not in RECIPES:
+        raise UsageError(f"--recipe {name}: no such recipe; choose one of {', '.join(RECIPES)}")
+    recipe = replace(RECIPES[name], **{key: value for key, value in changes.items() if value is not None})
+    check(recipe)
+    return recipe
+
+
+def check(recipe: Recipe) -> None:
+    """Raise :class:`UsageError`, naming the first field that is out of range."""
+    for key, choices in CHOICES.items():
+        if getattr(recipe, key) not in choices:
+            raise UsageError(f"--{key} {getattr(recipe, key)}: choose one of {', '.join(choices)}")
+    for key, least in LEAST.items():
+        if getattr(recipe, key) < least:
+            raise UsageError(f"--{_flag(key)} {getattr(recipe, key)}: must be at least {least}")
+    if not 0.0 < recipe.learning_rate <= 10.0:
+        raise UsageError(f"--learning-rate {recipe.learning_rate:g}: must be over 0 and at most 10")
+    if not 0.0 <= recipe.label_smoothing < 1.0:
+        raise UsageError(f"--label-smoothing {recipe.label_smoothing:g}: must be at least 0 and under 1")
+
+
+def _flag(key: str) -> str:
+    return key.replace("_", "-")

@@ -1,0 +1,477 @@
+"""The main job over a run folder: train, evaluate, cross-validate."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import t as student
+
+from earwitness import dataset, evaluation, runs
+from earwitness.backbones import Backbone, backbone_named
+from earwitness.backbones.pretrained import load_published
+from earwitness.backbones.vggish import initialise_he
+from earwitness.backbones.weights import Resolved, resolve
+from earwitness.checkpoints import remove_checkpoints
+from earwitness.classifier import Classifier, load
+from earwitness.dataset import DataSet, Split, Unusable
+from earwitness.errors import UsageError, printable
+from earwitness.features import listen
+from earwitness.logmel import LogMel
+from earwitness.progress import Progress
+from earwitness.recipes import Recipe, recipe_named
+from earwitness.runs import RunFolder
+from earwitness.segments import SegmentedLogMels, cut
+from earwitness.training import (
+    CHECKPOINT_SECONDS,
+    HistoryRow,
+    TrainingData,
+    choose_device,
+    resolve_precision,
+    train,
+    write_history,
+)
+
+SEGMENT_OVERLAP = 75.0
+LONGEST_SEGMENT = 60.0  # seconds
+SHORTEST_SEGMENT = 32  # frames: every backbone halves the map five times at most
+ACCURACIES = ("segment_accuracy", "file_accuracy", "file_accuracy_mean_score")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a training.
+
+    Parameters
+    ----------
+    data
+        Folder or CSV of labelled recordings.
+    out
+        Run folder.
+    backbone
+        Registry name.
+    weights
+        File of weights, ``"none"`` for random ones, None for the published ones.
+    recipe
+        Name, or ``"auto"``: the example's for published weights, ``"scratch"`` for random ones.
+    changes
+        Numbers that differ from the recipe's, by field name.
+    split, fold, fraction
+        Kind of split (None chooses by what is known of the recordings), fold to hold out, share to train on.
+    seed
+        Of everything.
+    segment_seconds, overlap
+        Length of a segment (None: the front end's) and overlap in percent.
+    freeze
+        Train the head alone.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"`` ...
+    strict
+        Stop at the first recording that cannot be used.
+    command
+        The command line, for the record.
+    """
+
+    data: Path
+    out: Path
+    backbone: str = "vggish"
+    weights: str | None = None
+    recipe: str = "auto"
+    changes: dict[str, Any] | None = None
+    split: str | None = None
+    fold: str | None = None
+    fraction: float = 0.8
+    seed: int = 0
+    segment_seconds: float | None = None
+    overlap: float = SEGMENT_OVERLAP
+    freeze: bool = False
+    device: str = "auto"
+    strict: bool = False
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training or an evaluation came to.
+
+    Parameters
+    ----------
+    run
+        Its folder.
+    metrics
+        Content of ``metrics.json``.
+    unusable
+        Recordings that could not be used.
+    warnings
+        What the user should know.
+    """
+
+    run: RunFolder
+    metrics: dict[str, Any]
+    unusable: tuple[Unusable, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A request with everything chosen that it left open."""
+
+    request: Request
+    backbone: Backbone
+    weights: Resolved | None
+    recipe: Recipe
+    recipe_name: str
+    segment_frames: int
+    device: torch.device
+
+
+def make_plan(request: Request) -> Plan:
+    """Check a request and choose what it leaves open; nothing is read but the weights' hash.
+
+    Raises
+    ------
+    UsageError
+        Something in it is wrong.
+    """
+    backbone = backbone_named(request.backbone)
+    weights = resolve(request.backbone, request.weights)
+    name = request.recipe
+    if name == "auto":
+        name = "scratch" if weights is None else "example"
+    recipe = recipe_named(name, **(request.changes or {}))
+    if request.freeze:
+        if weights is None:
+            raise UsageError(
+                "--freeze: random weights cannot be kept as they are; leave out --freeze or --weights none"
+            )
+        recipe = replace(recipe, augmentation=type(recipe.augmentation)())
+    if backbone.fixed_length and recipe.augmentation.longest > 1:
+        # Such a network hears segments of one length; the rest of the recipe applies.
+        recipe = replace(recipe, augmentation=replace(recipe.augmentation, longest=1.0))
+    frames = segment_frames(backbone, request.segment_seconds)
+    check_overlap(request.overlap)
+    return Plan(request, backbone, weights, recipe, name, frames, choose_device(request.device))
+
+
+def segment_frames(backbone: Backbone, seconds: float | None) -> int:
+    """Return the frames of a segment of so many seconds, or of the backbone's own length.
+
+    Raises
+    ------
+    UsageError
+        The backbone cannot hear such a segment.
+    """
+    own = backbone.front_end.segment_frames
+    if seconds is None:
+        return own
+    if not 0.0 < seconds <= LONGEST_SEGMENT:
+        raise UsageError(f"--segment {seconds:g}: must be over 0 and at most {LONGEST_SEGMENT:g} seconds")
+    frames = backbone.front_end.clock.seconds_to_frame_count(seconds)
+    if backbone.fixed_length and frames != own:
+        length = own * backbone.front_end.clock.frame_seconds
+        raise UsageError(f"--segment {seconds:g}: {backbone.name} hears segments of {length:g} s only")
+    if frames < SHORTEST_SEGMENT:
+        raise UsageError(f"--segment {seconds:g}: gives {frames} frames; at least {SHORTEST_SEGMENT} are needed")
+    return frames
+
+
+def check_overlap(overlap: float) -> float:
+    """Return an overlap in percent that makes sense, or raise :class:`UsageError`."""
+    if not 0.0 <= overlap < 100.0:
+        raise UsageError(f"--overlap {overlap:g}: must be at least 0 and under 100 percent")
+    return overlap
+
+
+def train_run(
+    request: Request,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    progress: Progress | None = None,
+    on_row: Callable[[HistoryRow], None] | None = None,
+) -> Outcome:
+    """Train a classifier on a data set, evaluate it on the recordings held out, and keep everything in a run folder.
+
+    Parameters
+    ----------
+    request
+        What is asked.
+    overwrite
+        Replace an earlier run in the folder.
+    resume
+        Go on with an unfinished training of the same request.
+    checkpoint_seconds
+        Least time between checkpoints.
+    progress, on_row
+        Told how far it is.
+
+    Raises
+    ------
+    UsageError, EarwitnessError
+        In one line, what is wrong.
+    """
+    plan = make_plan(request)
+    data = dataset.load(request.data)
+    run = runs.create(request.out, overwrite=overwrite, resume=resume)
+    if run.finished:
+        remove_checkpoints(run.checkpoints)
+        return Outcome(run, runs.read_json(run.metrics), (), ("the run is finished already: nothing to resume",))
+    data, log_mels = hear(data, plan, progress)
+    split = choose_split(request, data)
+    return _train_split(plan, data, log_mels, split, run, Watch(progress, on_row, checkpoint_seconds))
+
+
+def cross_validate(
+    request: Request,
+    folds: int | None,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    on_row: Callable[[HistoryRow], None] | None = None,
+) -> dict[str, Any]:
+    """Train and evaluate once for every fold, each in its own run folder below ``request.out``.
+
+    Parameters
+    ----------
+    request
+        What is asked; its own split is not used.
+    folds
+        How many; None takes the data set's own.
+    overwrite, progress, on_row
+        As for :func:`train_run`. Finished folds are kept unless ``overwrite``; unfinished ones are resumed.
+
+    Returns
+    -------
+    The content of ``cross_validation.json``: each fold's accuracies, their means, and 95 % intervals of the means
+    (Student's t over the folds).
+    """
+    plan = make_plan(request)
+    data, log_mels = hear(dataset.load(request.data), plan, progress)
+    splits = dataset.folds(data, folds, seed=request.seed)
+    rows: list[dict[str, Any]] = []
+    for number, split in enumerate(splits, start=1):
+        out = request.out / f"fold-{number}"
+        fold_plan = replace(plan, request=replace(request, out=out))
+        run = runs.create(out, overwrite=overwrite, resume=True)
+        if run.finished:
+            metrics = runs.read_json(run.metrics)
+        else:
+            metrics = _train_split(fold_plan, data, log_mels, split, run, Watch(progress, on_row)).metrics
+        rows.append({"fold": number, **{key: metrics[key] for key in (*ACCURACIES, "files", "segments")}})
+    result = {
+        "folds": rows,
+        "mean": {key: float(np.mean([row[key] for row in rows])) for key in ACCURACIES},
+        "interval_of_mean": {key: list(_mean_interval([row[key] for row in rows])) for key in ACCURACIES},
+        "unusable": [[entry.file, entry.reason] for entry in data.unusable],
+    }
+    runs.write_json(request.out / "cross_validation.json", result)
+    return result
+
+
+def evaluate_run(
+    path: Path | str,
+    *,
+    data: Path | None = None,
+    out: Path | None = None,
+    segment_seconds: float | None = None,
+    overlap: float | None = None,
+    device: str = "auto",
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Measure a finished run's classifier again: on its held-out recordings, or on other labelled ones.
+
+    Parameters
+    ----------
+    path
+        The run folder.
+    data
+        Other labelled recordings; None takes those that the run held out.
+    out
+        Folder for the results; None writes them into the run (only where nothing else than there is asked for).
+    segment_seconds, overlap
+        Another length or overlap of segments.
+    device, strict, progress
+        As for a training.
+
+    Raises
+    ------
+    UsageError
+        Something other than the run's own evaluation is asked for without ``out``.
+    """
+    run = runs.open_finished(path)
+    asked = runs.read_json(run.run_json)
+    changed = data is not None or segment_seconds is not None or overlap is not None
+    if changed and out is None:
+        raise UsageError("--out: name a folder for the results; the run's own are kept as they are")
+    classifier = load(run.model, choose_device(device))
+    if segment_seconds is not None or overlap is not None:
+        classifier = _other_segments(classifier, segment_seconds, overlap)
+    source = dataset.load(data or asked["data"]["path"], classifier.classes, for_training=False)
+    if data is None:
+        held_out = set(asked["split"]["validation"])
+        source = replace(source, recordings=tuple(entry for entry in source.recordings if entry.name in held_out))
+        _check_complete(held_out, source)
+    source, log_mels = listen(source, classifier.front_end, strict=strict, for_training=False, progress=progress)
+    if not source.recordings:
+        raise UsageError(f"{printable(source.root)}: holds no usable recording")
+    predictions = evaluation.predict(
+        classifier,
+        _cut(source, log_mels, classifier),
+        np.array(source.class_numbers(), dtype=np.int64),
+        np.arange(len(log_mels)),
+        progress,
+    )
+    target = run if out is None else RunFolder(out)
+    if out is not None:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise UsageError(f"{printable(out)}: exists and is not an empty folder; name a new one with --out")
+        _write_quarantine(target, source.unusable)
+    return Outcome(target, evaluation.write(predictions, target), source.unusable, ())
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told how far a training is, and how often it is secured."""
+
+    progress: Progress | None = None
+    on_row: Callable[[HistoryRow], None] | None = None
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+
+
+def hear(data: DataSet, plan: Plan, progress: Progress | None = None) -> tuple[DataSet, list[LogMel]]:
+    """Compute the log-mels of a data set; return it without the recordings that cannot be used, and what was heard."""
+    return listen(data, plan.backbone.front_end, strict=plan.request.strict, progress=progress)
+
+
+def build(plan: Plan, classes: tuple[str, ...]) -> Classifier:
+    """Return the untrained classifier of a plan: published or random weights below, a new last layer on top."""
+    torch.manual_seed(plan.request.seed)
+    network = plan.backbone.build(len(classes))
+    if plan.weights is None:
+        initialise_he(network, plan.request.seed)
+    else:
+        load_published(plan.backbone.name, network, plan.weights)
+    network.to(plan.device)
+    return Classifier(
+        network, plan.backbone.front_end, classes, plan.backbone.name, plan.segment_frames, plan.request.overlap
+    )
+
+
+def _train_split(
+    plan: Plan, data: DataSet, log_mels: list[LogMel], split: Split, run: RunFolder, watch: Watch
+) -> Outcome:
+    classifier = build(plan, data.classes)
+    segments = _cut(data, log_mels, classifier)
+    labels = np.array(data.class_numbers(), dtype=np.int64)
+    _record(plan, data, split, run)
+    _write_quarantine(run, data.unusable)
+    history = train(
+        classifier,
+        TrainingData(segments, labels, segments.rows_of(split.train), segments.rows_of(split.validation)),
+        plan.recipe,
+        seed=plan.request.seed,
+        freeze=plan.request.freeze,
+        checkpoints=run.checkpoints,
+        checkpoint_seconds=watch.checkpoint_seconds,
+        on_row=watch.on_row,
+        progress=watch.progress,
+    )
+    write_history(run.history, history)
+    predictions = evaluation.predict(classifier, segments, labels, np.asarray(split.validation), watch.progress)
+    metrics = evaluation.write(predictions, run)
+    # The model comes last: a folder that holds it is finished.
+    classifier.save(run.model)
+    remove_checkpoints(run.checkpoints)
+    return Outcome(run, metrics, data.unusable, (*split.warnings, *dataset.duplicate_warnings(data, split)))
+
+
+def _record(plan: Plan, data: DataSet, split: Split, run: RunFolder) -> None:
+    """Write ``run.json``, or, where a training is resumed, make sure that the same is asked."""
+    request = plan.request
+    names = [recording.name for recording in data.recordings]
+    content = {
+        "command": list(request.command),
+        "backbone": plan.backbone.name,
+        "weights": {
+            "source": "random" if plan.weights is None else printable(plan.weights.path),
+            "sha256": None if plan.weights is None else plan.weights.sha256,
+        },
+        "data": {
+            "path": printable(Path(request.data).resolve()),
+            "recordings": len(names),
+            "classes": dict(Counter(recording.label for recording in data.recordings)),
+        },
+        "split": {
+            "kind": split.kind,
+            "train": [names[row] for row in split.train],
+            "validation": [names[row] for row in split.validation],
+            "warnings": list(split.warnings),
+        },
+        "recipe_name": plan.recipe_name,
+        "recipe": plan.recipe.as_dict(),
+        "freeze": request.freeze,
+        "segment_frames": plan.segment_frames,
+        "overlap": request.overlap,
+        "seed": request.seed,
+        "device": str(plan.device),
+        "precision": resolve_precision(plan.recipe.precision, plan.device),
+        "threads": torch.get_num_threads(),
+        "versions": dict(runs.versions()),
+    }
+    if not run.started:
+        runs.write_json(run.run_json, content)
+        return
+    before = runs.read_json(run.run_json)
+    for key, value in content.items():
+        if key != "command" and before.get(key) != value:
+            raise UsageError(
+                f"{printable(run.path)}: --resume needs the same request, but {key} differs from when the training "
+                "began; ask as before, or --overwrite to begin anew"
+            )
+
+
+def choose_split(request: Request, data: DataSet) -> Split:
+    """Return the split that a request names, or the one that is safest for what is known of the recordings."""
+    return dataset.split(data, request.split, fold=request.fold, fraction=request.fraction, seed=request.seed)
+
+
+def _cut(data: DataSet, log_mels: list[LogMel], classifier: Classifier) -> SegmentedLogMels:
+    names = [recording.name for recording in data.recordings]
+    return cut(log_mels, names, classifier.front_end.silence, classifier.segment_frames, classifier.overlap)
+
+
+def _other_segments(classifier: Classifier, seconds: float | None, overlap: float | None) -> Classifier:
+    frames = classifier.segment_frames
+    if seconds is not None:
+        frames = segment_frames(backbone_named(classifier.backbone), seconds)
+    return classifier.with_segments(frames, classifier.overlap if overlap is None else check_overlap(overlap))
+
+
+def _check_complete(names: set[str], data: DataSet) -> None:
+    missing = sorted(names - {recording.name for recording in data.recordings})
+    if missing:
+        raise UsageError(
+            f"{printable(data.root / missing[0])}: was held out by the run and is gone or unusable"
+            + (f", and {len(missing) - 1} more" if len(missing) > 1 else "")
+            + "; put it back, or evaluate other recordings with --data"
+        )
+
+
+def _write_quarantine(run: RunFolder, unusable: tuple[Unusable, ...]) -> None:
+    runs.write_csv(run.quarantine, ["file", "reason"], [[entry.file, entry.reason] for entry in unusable])
+
+
+def _mean_interval(values: list[float], confidence: float = evaluation.CONFIDENCE) -> tuple[float, float]:
+    """Return Student's interval of a mean, cut to 0..1; one value alone says nothing."""
+    if len(values) < 2:
+        return 0.0, 1.0
+    spread = float(np.std(values, ddof=1)) / np.sqrt(len(values))
+    reach = float(student.ppf(0.5 + confidence / 2, len(values) - 1)) * spread
+    return max(0.0, float(np.mean(values)) - reach), min(1.0, float(np.mean(values)) + reach)

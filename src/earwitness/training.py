@@ -1,0 +1,349 @@
+"""The training loop: a recipe, the batches, checkpoints that lose nothing.
+
+Every draw of chance depends on the seed, the epoch and the iteration alone, never on what was drawn before. A training
+that is killed and resumed therefore ends with the bytes of one that was not.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from earwitness.augment import Batch, draw
+from earwitness.backbones.network import Network
+from earwitness.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
+from earwitness.classifier import Classifier
+from earwitness.errors import EarwitnessError, UsageError
+from earwitness.progress import Progress, Silent
+from earwitness.recipes import Recipe
+from earwitness.runs import write_csv
+from earwitness.segments import SegmentedLogMels
+
+IntArray = npt.NDArray[np.int64]
+# A checkpoint costs the writing of all weights and of Adam's two moments; so it is made at most so often (seconds).
+CHECKPOINT_SECONDS = 30.0
+WARM_UP = 0.1
+
+
+@dataclass(frozen=True)
+class HistoryRow:
+    """One iteration, as ``history.csv`` and the live table show it."""
+
+    iteration: int
+    epoch: int
+    seconds: float
+    learning_rate: float
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a training learns from and is watched by.
+
+    Parameters
+    ----------
+    segments
+        All recordings, cut.
+    labels
+        Shape (recordings,): true classes.
+    train, validation
+        Rows of ``segments``.
+    """
+
+    segments: SegmentedLogMels
+    labels: IntArray
+    train: IntArray
+    validation: IntArray
+
+
+def train(
+    classifier: Classifier,
+    data: TrainingData,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    freeze: bool = False,
+    checkpoints: Path | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    on_row: Callable[[HistoryRow], None] | None = None,
+    progress: Progress | None = None,
+) -> list[HistoryRow]:
+    """Train a classifier's network in place.
+
+    Parameters
+    ----------
+    classifier
+        Its network's weights are where the training begins (or go on from the newest checkpoint).
+    data
+        Training and validation segments.
+    recipe
+        How.
+    seed
+        Of the order, the augmentation and the dropout.
+    freeze
+        Train the head alone, on embeddings that are computed once (no augmentation).
+    checkpoints
+        Folder for checkpoints; what is in it is resumed; None makes none.
+    checkpoint_seconds
+        Least time between two checkpoints; 0 makes one after every iteration.
+    on_row
+        Told each iteration as it ends.
+    progress
+        Told a step an iteration.
+
+    Returns
+    -------
+    One row an iteration.
+
+    Raises
+    ------
+    EarwitnessError
+        The loss is no longer a number.
+    """
+    if len(data.train) == 0:
+        raise UsageError("there is no segment to train on")
+    loop = _Loop(classifier, data, recipe, seed, freeze)
+    history: list[HistoryRow] = []
+    if checkpoints is not None and (found := read_checkpoint(checkpoints)) is not None:
+        loop.restore(found)
+        history = [HistoryRow(**row) for row in found.history]
+    spent = history[-1].seconds if history else 0.0
+    begun = saved = time.monotonic()
+    with (progress or Silent()).task("Training", loop.iterations) as advance, _deterministic():
+        advance(len(history))
+        for iteration in range(len(history) + 1, loop.iterations + 1):
+            row = loop.step(iteration, lambda: spent + time.monotonic() - begun)
+            history.append(row)
+            advance(1)
+            if on_row is not None:
+                on_row(row)
+            if checkpoints is not None and time.monotonic() - saved >= checkpoint_seconds:
+                write_checkpoint(checkpoints, loop.capture(history))
+                saved = time.monotonic()
+    loop.network.eval()
+    return history
+
+
+def write_history(path: Path, history: list[HistoryRow]) -> None:
+    """Write ``history.csv``."""
+    columns = list(asdict(history[0]))
+    write_csv(path, columns, (["" if value is None else value for value in asdict(row).values()] for row in history))
+
+
+def native_bfloat16() -> bool:
+    """Tell whether the processor multiplies bfloat16 numbers itself; elsewhere they would be slower than float32."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """Return ``"float32"`` or ``"bfloat16"`` for a recipe's wish on a device."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    return "bfloat16" if device.type == "cpu" and native_bfloat16() else "float32"
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the device of a name; ``"auto"`` takes CUDA, then Apple's MPS, then the CPU.
+
+    Raises
+    ------
+    UsageError
+        Unknown, or not on this machine.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(f"--device {name}: cannot be used here; try cpu, cuda or mps") from error
+    return device
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    before, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warn)
+
+
+class _Loop:
+    """A training under way: the network, the optimiser and where the batches come from."""
+
+    def __init__(self, classifier: Classifier, data: TrainingData, recipe: Recipe, seed: int, freeze: bool) -> None:
+        self.classifier, self.data, self.recipe, self.seed = classifier, data, recipe, seed
+        self.network: Network = classifier.network
+        self.device = classifier.device
+        self.precision = resolve_precision(recipe.precision, self.device)
+        self.per_epoch = math.ceil(len(data.train) / recipe.batch)
+        self.iterations = recipe.epochs * self.per_epoch
+        self.embeddings = _Embeddings(classifier, data) if freeze else None
+        if recipe.standardise and not freeze:
+            standardise(self.network, data)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimiser = make_optimiser(self.network, recipe, freeze=freeze)
+
+    def step(self, iteration: int, clock: Callable[[], float]) -> HistoryRow:
+        """Do one iteration (counted from 1)."""
+        epoch = (iteration - 1) // self.per_epoch
+        factor = rate_factor(self.recipe, iteration - 1, self.per_epoch)
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["full_rate"] * factor
+        rows = self._rows(epoch, (iteration - 1) % self.per_epoch)
+        torch.manual_seed(_seed(self.seed, epoch, iteration))
+        self.network.train(self.embeddings is None)
+        batch = self._batch(rows, np.random.default_rng([self.seed, epoch, iteration]))
+        with self._autocast():
+            logits = self._forward(batch.values)
+        loss = functional.cross_entropy(logits.float(), batch.shares, label_smoothing=self.recipe.label_smoothing)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise EarwitnessError(
+                f"the training loss became {value} at iteration {iteration}: lower --learning-rate "
+                f"(now {self.recipe.learning_rate:g})"
+                + (" or use --precision float32" if self.precision != "float32" else "")
+            )
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        accuracy = float((logits.argmax(1) == batch.shares.argmax(1)).float().mean())
+        checked = iteration % self.recipe.validate_every == 0 or iteration == self.iterations
+        validation = self._validate() if checked and len(self.data.validation) else (None, None)
+        return HistoryRow(
+            iteration, epoch + 1, clock(), self.recipe.learning_rate * factor, value, accuracy, *validation
+        )
+
+    def _rows(self, epoch: int, number: int) -> IntArray:
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.data.train))
+        return order[number * self.recipe.batch : (number + 1) * self.recipe.batch]
+
+    def _batch(self, order: IntArray, rng: np.random.Generator) -> Batch:
+        rows = self.data.train[order]
+        classes = len(self.classifier.classes)
+        if self.embeddings is not None:
+            labels = torch.from_numpy(self.data.labels[self.data.segments.recording[rows]])
+            batch = Batch(self.embeddings.train[torch.from_numpy(order)], functional.one_hot(labels, classes).float())
+        else:
+            batch = draw(
+                self.data.segments,
+                rows,
+                self.data.labels,
+                classes,
+                self.classifier.front_end,
+                self.classifier.overlap,
+                self.recipe.augmentation,
+                rng,
+            )
+        return Batch(batch.values.to(self.device), batch.shares.to(self.device))
+
+    def _forward(self, values: Tensor) -> Tensor:
+        result: Tensor = self.network.head(values) if self.embeddings is not None else self.network(values)
+        return result
+
+    def _autocast(self) -> Any:
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    def _validate(self) -> tuple[float, float]:
+        rows = self.data.validation
+        labels = torch.from_numpy(self.data.labels[self.data.segments.recording[rows]])
+        self.network.eval()
+        losses, right = 0.0, 0
+        with torch.inference_mode(), self._autocast():
+            for part in np.array_split(np.arange(len(rows)), math.ceil(len(rows) / self.recipe.batch)):
+                if self.embeddings is not None:
+                    values = self.embeddings.validation[torch.from_numpy(part)]
+                else:
+                    values = torch.from_numpy(self.data.segments.values(rows[part]))
+                logits = self._forward(values.to(self.device)).float().cpu()
+                truth = labels[torch.from_numpy(part)]
+                losses += float(functional.cross_entropy(logits, truth, reduction="sum"))
+                right += int((logits.argmax(1) == truth).sum())
+        return losses / len(rows), right / len(rows)
+
+    def capture(self, history: list[HistoryRow]) -> Checkpoint:
+        """Return everything that the next iteration depends on."""
+        return Checkpoint(self.network.state_dict(), self.optimiser.state_dict(), [asdict(row) for row in history])
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go back to a checkpoint."""
+        self.network.load_state_dict(checkpoint.network)
+        self.optimiser.load_state_dict(checkpoint.optimiser)
+
+
+class _Embeddings:
+    """Embeddings of all segments, computed once, for training the head alone."""
+
+    def __init__(self, classifier: Classifier, data: TrainingData) -> None:
+        self.train = self._embed(classifier, data.segments, data.train)
+        self.validation = self._embed(classifier, data.segments, data.validation)
+
+    @staticmethod
+    def _embed(classifier: Classifier, segments: SegmentedLogMels, rows: IntArray, size: int = 64) -> Tensor:
+        classifier.network.eval()
+        parts = []
+        with torch.no_grad():
+            for start in range(0, len(rows), size):
+                values = torch.from_numpy(segments.values(rows[start : start + size]))
+                parts.append(classifier.network.embed(values.to(classifier.device)).float().cpu())
+        return torch.cat(parts) if parts else torch.zeros(0)
+
+
+def _seed(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def standardise(network: Network, data: TrainingData) -> None:
+    """Set the network's input shift and scale to the training recordings' mean and spread."""
+    recordings = np.unique(data.segments.recording[data.train])
+    values = [data.segments.log_mels[recording] for recording in recordings]
+    count = sum(value.size for value in values)
+    mean = sum(float(value.sum(dtype=np.float64)) for value in values) / count
+    square = sum(float(np.square(value - mean, dtype=np.float64).sum()) for value in values) / count
+    network.standardise.set(mean, math.sqrt(square) or 1.0)
+
+
+def make_optimiser(network: Network, recipe: Recipe, *, freeze: bool) -> torch.optim.Optimizer:
+    """Return Adam over the head and, unless it is frozen, the backbone at its own rate."""
+    head = network.head_parameters()
+    known = {id(parameter) for parameter in head}
+    body: list[nn.Parameter] = [parameter for parameter in network.parameters() if id(parameter) not in known]
+    groups = [{"params": head, "full_rate": recipe.learning_rate}]
+    if not freeze:
+        groups.append({"params": body, "full_rate": recipe.learning_rate * recipe.backbone_rate})
+    fused = next(iter(head)).device.type in ("cpu", "cuda")
+    kind = torch.optim.AdamW if recipe.weight_decay else torch.optim.Adam
+    return kind(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=fused)
+
+
+def rate_factor(recipe: Recipe, step: int, per_epoch: int) -> float:
+    """Return what the learning rate is multiplied by at an iteration (counted from 0)."""
+    if recipe.schedule == "step":
+        return float(recipe.drop ** (step // per_epoch // recipe.drop_every))
+    total = recipe.epochs * per_epoch
+    warm = max(1, round(WARM_UP * total))
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1.0 + math.cos(math.pi * (step + 1 - warm) / max(1, total - warm + 1)))

@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples in every run, and no deadline: a busy machine is no fault of the code.
+settings.register_profile("house", derandomize=True, deadline=None)
+settings.load_profile("house")
 
 PROJECT = Path(__file__).resolve().parents[1]
 

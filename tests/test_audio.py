@@ -215,7 +215,7 @@ def test_stream_equals_read_in_every_format(tmp_path, name, container, subtype, 
         assert np.array_equal(np.concatenate(blocks), audio.read(path, to_rate).samples)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     frames=st.integers(2, 60_000),
     rates=st.sampled_from([(44_100, 16_000), (16_000, 16_000), (8_000, 32_000), (11_025, 16_000), (192_000, 16_000)]),
@@ -311,7 +311,7 @@ def test_facts_of_a_recording(tmp_path):
     sound=st.integers(1, 30_000),
     silence=st.integers(0, 30_000),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_trailing_silence_is_found_wherever_it_starts(sound, silence):
     mono = np.concatenate([np.full(sound, 0.1), np.zeros(silence)]).astype(np.float32)
     assert audio._last_sound(mono) == sound - 1
@@ -454,7 +454,7 @@ HEADS += [b"RIFF0000WAVEfmt \x10\0\0\0", b"RF64\xff\xff\xff\xffWAVEds64", b"OggS
 
 
 @given(data=st.binary(min_size=1, max_size=300), head=st.sampled_from(HEADS))
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_bytes_crash_the_examination(tmp_path, data, head):
     path = tmp_path / "a.bin"
     path.write_bytes(head + data)

@@ -311,7 +311,7 @@ def _from_csv(path: Path) -> tuple[list[Recording], list[Unusable]]:
             what = f"two labels, '{label}' and '{row['label']}'" if label != row["label"] else "two lines"
             raise UsageError(f"{path}, line {line}: {row['file']} has {what} (first on line {first}); keep one")
         seen[key] = line, row["label"]
-        name = _name(file, path.parent)
+        name = _name(row["file"], path.parent)
         try:
             there = file.exists() or file.is_symlink()
         except (OSError, ValueError) as error:  # a name that is too long, or with a NUL in it
@@ -326,13 +326,13 @@ def _from_csv(path: Path) -> tuple[list[Recording], list[Unusable]]:
     return found, unusable
 
 
-def _name(file: Path, root: Path) -> str:
-    """Return the name relative to the root, or the absolute one where the CSV gave that and it lies elsewhere."""
+def _name(given: str, root: Path) -> str:
+    """Return a CSV's file relative to the root, or as given where that is absolute and lies elsewhere."""
     try:
-        relative = os.path.relpath(os.path.normpath(file), root)
+        relative = os.path.relpath(os.path.normpath(root / given), root)
     except ValueError:  # another drive
-        return file.as_posix()
-    return file.as_posix() if file.is_absolute() and relative.startswith("..") else Path(relative).as_posix()
+        return given
+    return given if Path(given).is_absolute() and relative.startswith("..") else Path(relative).as_posix()
 
 
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:

@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import pickle
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from earwitness import esc10, fetch
-from earwitness.backbones import weights
+from earwitness.backbones import backbone_named, weights
 from earwitness.errors import EarwitnessError, UsageError
 from local_site import (
     BODY,
@@ -325,3 +326,61 @@ def test_published_mn04_is_found_and_opened(shared: Path, home: Path, monkeypatc
     state = weights.open_state_dict(resolved.path, expected, weights.PUBLISHED["mn04"].sha256)
     assert len(state) == 312
     assert state["classifier.5.bias"].shape == (527,)
+
+
+def test_fill_makes_mn04_tag_as_published(shared: Path) -> None:
+    resolved = weights.resolve("mn04", shared / "weights" / "mn04_as_mAP_432.pt")
+    assert resolved is not None
+    network = backbone_named("mn04").build(527).eval()
+    weights.fill(network, "mn04", resolved, last_layer=True)
+    with np.load(shared / "golden" / "mn04.npz") as golden, torch.inference_mode():
+        logits = network(torch.from_numpy(golden["dog_mel"].T[None].copy()))[0].numpy()
+        assert np.abs(logits - golden["dog_logits"]).max() < 1e-3
+        top = [weights.audioset_labels()[index] for index in np.argsort(-logits)[:5]]
+        assert top == list(golden["dog_top5"])
+
+
+def test_fill_for_transfer_leaves_the_new_layer_alone(shared: Path) -> None:
+    resolved = weights.resolve("mn04", shared / "weights" / "mn04_as_mAP_432.pt")
+    assert resolved is not None
+    network = backbone_named("mn04").build(10)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    weights.fill(network, "mn04", resolved)
+    changed = {key for key, value in network.state_dict().items() if not torch.equal(value, before[key])}
+    assert "features.0.0.weight" in changed
+    assert not any(key.startswith(("FCFinal", "standardise")) for key in changed)
+    with pytest.raises(UsageError, match="no last layer for these classes"):
+        weights.fill(network, "mn04", resolved, last_layer=True)
+
+
+def test_fill_vggish_needs_every_entry_and_takes_no_other(tmp_path: Path) -> None:
+    network = torch.nn.Sequential(OrderedDict(features=torch.nn.Linear(2, 3), FCFinal=torch.nn.Linear(3, 4)))
+    path = tmp_path / "own.pt"
+    good = {"features.weight": torch.ones(3, 2), "features.bias": torch.zeros(3)}
+    path.write_bytes(saved(good))
+    resolved = weights.resolve("vggish", path)
+    assert resolved is not None
+    weights.fill(network, "vggish", resolved)
+    assert torch.equal(network.state_dict()["features.weight"], torch.ones(3, 2))
+    with pytest.raises(UsageError, match="no last layer"):
+        weights.fill(network, "vggish", resolved, last_layer=True)
+    for content, words in (
+        (network.state_dict(), "has an entry too many, 'FCFinal.weight'"),
+        ({"features.weight": torch.zeros(3, 2)}, "'features.bias' is missing"),
+    ):
+        path.write_bytes(saved(content))
+        resolved = weights.resolve("vggish", path)
+        assert resolved is not None
+        with pytest.raises(EarwitnessError, match=words):
+            weights.fill(network, "vggish", resolved)
+        assert torch.equal(network.state_dict()["features.weight"], torch.ones(3, 2))
+
+
+def test_fill_refuses_a_file_that_changed_since_it_was_chosen(tmp_path: Path) -> None:
+    path = tmp_path / "own.pt"
+    path.write_bytes(saved(STATE))
+    resolved = weights.resolve("vggish", path)
+    assert resolved is not None
+    path.write_bytes(saved(dict(list(STATE.items())[:2])))
+    with pytest.raises(EarwitnessError, match="SHA-256"):
+        weights.fill(torch.nn.Linear(1, 1), "vggish", resolved)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 SHARED_VARIABLE = "EARWITNESS_SHARED"
 NO_WEIGHTS = "none"
+OUR_LAST_LAYER = "FCFinal"
+OUR_OWN = ("standardise.", f"{OUR_LAST_LAYER}.")  # what our networks have and no published file
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,18 @@ class Published:
         Its SHA-256, or the first digits of it where the publisher gives no more.
     most_bytes
         A download larger than this cannot be it.
+    last_layer
+        Name of the dense layer that stands where ours is called ``FCFinal``, or "" if the file ends in the embedding.
+    classes
+        Outputs of that layer.
     """
 
     file: str
     url: str
     sha256: str
     most_bytes: int
+    last_layer: str = ""
+    classes: int = 0
 
 
 PUBLISHED = {
@@ -64,6 +72,8 @@ PUBLISHED = {
         "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1/mn04_as_mAP_432.pt",
         "899a8c6217063f6941793102a2780b3dd788ab11fce468d9cf5f0577c453321c",
         20 << 20,
+        "classifier.5",
+        527,
     ),
 }
 ESC10 = "esc10"
@@ -308,6 +318,43 @@ def _first_difference(
             return f"{name!r} holds NaN or infinite values"
     unexpected = next((name for name in content if name not in expected), None)
     return None if unexpected is None else f"has an entry too many, {str(unexpected)[:80]!a}"
+
+
+def fill(network: torch.nn.Module, name: str, resolved: Resolved, *, last_layer: bool = False) -> None:
+    """Put a file of weights into a network.
+
+    Parameters
+    ----------
+    network
+        A network of the registry; changed in place. Its standardisation stays as it is.
+    name
+        The backbone's name in the registry.
+    resolved
+        The file, as :func:`resolve` chose it; it must still be the same.
+    last_layer
+        Whether the file's last layer is wanted too (for use without training). If not, ``FCFinal`` stays as it is.
+
+    Raises
+    ------
+    UsageError
+        The last layer is wanted, but the file has none, or the network has another number of classes.
+    EarwitnessError
+        As :func:`open_state_dict`; the network is then unchanged.
+    """
+    own = network.state_dict()
+    expected = {key: (tuple(v.shape), v.dtype) for key, v in own.items() if not key.startswith(OUR_OWN)}
+    published = PUBLISHED.get(name)
+    theirs: dict[str, str] = {}
+    if published is not None and published.last_layer:
+        theirs = {f"{published.last_layer}.{part}": f"{OUR_LAST_LAYER}.{part}" for part in ("weight", "bias")}
+        for key, ours in theirs.items():
+            expected[key] = ((published.classes, *own[ours].shape[1:]), own[ours].dtype)
+    fits = bool(theirs) and all(expected[key][0] == own[ours].shape for key, ours in theirs.items())
+    if last_layer and not fits:
+        raise UsageError(f"{name}: its weights have no last layer for these classes; train one, or use mn04")
+    state = open_state_dict(resolved.path, expected, resolved.sha256)
+    kept = {theirs.get(key, key): value for key, value in state.items() if last_layer or key not in theirs}
+    network.load_state_dict({**own, **kept})
 
 
 @cache

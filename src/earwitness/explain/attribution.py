@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,7 @@ class Attribution:
         metadata = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in ARRAYS}
         metadata |= {"target": asdict(self.target), "format": FORMAT, "version": FORMAT_VERSION}
         text = json.dumps(metadata, allow_nan=False)
-        with atomic_write(Path(path)) as temporary, open(temporary, "wb") as stream:
+        with atomic_write(path) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(stream, metadata=np.array(text), **arrays)
 
     @classmethod
@@ -149,7 +150,7 @@ class Attribution:
             If the file is missing, damaged, or not an attribution.
         """
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
                 stored = {name: archive[name] for name in archive.files}
             metadata = json.loads(str(stored.pop("metadata")))
             if metadata.pop("format") != FORMAT or metadata.pop("version") != FORMAT_VERSION:
@@ -157,9 +158,10 @@ class Attribution:
             metadata["target"] = Target(**metadata["target"])
             metadata["flags"] = tuple(metadata["flags"])
             return cls(**stored, **metadata)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile) as problem:
-            reason = f"{printable(path)}: not a readable attribution ({problem}); explain the recording again"
-            raise EarwitnessError(reason) from problem
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile, zlib.error) as problem:
+            reason = getattr(problem, "strerror", None) or problem
+            advice = "explain the recording again"
+            raise EarwitnessError(f"{printable(path)}: not a readable attribution ({reason}); {advice}") from problem
 
 
 @dataclass(frozen=True)

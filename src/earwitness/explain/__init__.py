@@ -1,0 +1,89 @@
+"""Why: the explanation methods, one file each, found by name.
+
+>>> from earwitness.explain import parse
+>>> parse("lime:samples=512,grid=8x8").samples
+512
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from earwitness.explain import parameters
+from earwitness.explain.attribution import Attribution, Target
+from earwitness.explain.gradcam import GradCam
+from earwitness.explain.lime import Lime
+from earwitness.explain.model import Explainable
+from earwitness.explain.occlusion import Occlusion
+from earwitness.explain.parameters import spec
+from earwitness.progress import Progress
+from earwitness.segments import Segments
+
+__all__ = ["METHODS", "Attribution", "Explainable", "Explainer", "Summary", "Target", "catalogue", "parse", "spec"]
+
+
+class Explainer(Protocol):
+    """An explanation method: a frozen dataclass whose fields are its parameters."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    paper: ClassVar[str]
+    cost: ClassVar[str]
+
+    def attribute(
+        self,
+        classifier: Explainable,
+        segments: Segments,
+        targets: Sequence[Sequence[Target]],
+        progress: Progress | None = None,
+    ) -> list[Attribution]:
+        """Return one attribution per segment and target, the first segment's first."""
+        ...
+
+
+# A new method is one file beside these and one line here.
+METHODS: dict[str, type[Explainer]] = {
+    "gradcam": GradCam,
+    "lime": Lime,
+    "occlusion": Occlusion,
+}
+
+
+def parse(text: str) -> Explainer:
+    """Make an explainer from text such as ``"occlusion"`` or ``"lime:samples=512,grid=8x8"``.
+
+    Raises
+    ------
+    UsageError
+        Naming the unknown method, parameter or value, and the valid ones.
+    """
+    return parameters.parse(text, METHODS)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a reader of the list of methods wants to know of one.
+
+    Parameters
+    ----------
+    name, title, paper, cost
+        In words.
+    parameters
+        Name, default and one sentence of help of each.
+    """
+
+    name: str
+    title: str
+    paper: str
+    cost: str
+    parameters: tuple[tuple[str, str, str], ...]
+
+
+def catalogue() -> list[Summary]:
+    """Return a summary of every method."""
+    return [
+        Summary(name, method.title, method.paper, method.cost, tuple(parameters.described(method)))
+        for name, method in METHODS.items()
+    ]

@@ -1,0 +1,300 @@
+"""What explainers need of a classifier, and what they do with it alike: modes, scores, targets, results.
+
+Explainers see a classifier only through :class:`Explainable`, so any network over a spectrogram can be explained that
+comes with these few attributes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from earwitness.errors import EarwitnessError, UsageError
+from earwitness.explain.attribution import (
+    CONSTANT,
+    PADDED,
+    SILENT,
+    Attribution,
+    Grid,
+    Target,
+    is_constant,
+    is_silent,
+)
+from earwitness.explain.parameters import in_force
+from earwitness.segments import Segments
+from earwitness.timefreq import Clock
+
+SCORE_KINDS = ("logit", "probability")
+
+# Cells of log-mel in one batch. On a processor a small batch keeps the feature maps in the caches; an accelerator
+# wants work enough for all of it at once.
+PROCESSOR_CELLS = 200_000
+ACCELERATOR_CELLS = 6_000_000
+
+
+class ListeningFrontEnd(Protocol):
+    """What explainers need of a front end."""
+
+    @property
+    def silence(self) -> float:
+        """The log-mel value of a silent cell."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """The grid of time and frequency."""
+        ...
+
+
+class Explainable(Protocol):
+    """What explainers need of a classifier.
+
+    The network maps (n, frames, bands) to logits (n, classes), each row by itself. It may have ``feature_layer``
+    (dotted name of the module that activation maps look at) and ``map_axes`` (what the last two axes of a feature
+    map mean).
+    """
+
+    @property
+    def network(self) -> nn.Module:
+        """The network."""
+        ...
+
+    @property
+    def front_end(self) -> ListeningFrontEnd:
+        """The front end."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of the logits."""
+        ...
+
+    @property
+    def activation(self) -> str:
+        """``"softmax"`` or ``"sigmoid"``."""
+        ...
+
+    @property
+    def device(self) -> torch.device | str:
+        """Where the network's weights are."""
+        ...
+
+
+@contextmanager
+def evaluation_mode(network: nn.Module) -> Iterator[None]:
+    """Hold every module in evaluation mode, and give each back the mode that it had."""
+    before = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
+
+
+def arithmetic(network: nn.Module) -> torch.dtype:
+    """Return the number format of a network's weights (float32 where it has none)."""
+    formats = (weight.dtype for weight in network.parameters() if weight.is_floating_point())
+    return next(formats, torch.float32)
+
+
+def as_input(classifier: Explainable, values: npt.NDArray[np.float32]) -> Tensor:
+    """Return log-mel segments (n, frames, bands) as the network takes them: its device, its number format."""
+    return torch.as_tensor(values).to(device=classifier.device, dtype=arithmetic(classifier.network))
+
+
+def batch_size(classifier: Explainable, frames: int, bands: int) -> int:
+    """Return how many segments to put through the network at once."""
+    cells = PROCESSOR_CELLS if torch.device(classifier.device).type == "cpu" else ACCELERATOR_CELLS
+    return max(1, cells // max(1, frames * bands))
+
+
+def logits_of(classifier: Explainable, x: Tensor) -> Tensor:
+    """Return the network's logits, shape (n, classes), checked for shape.
+
+    Raises
+    ------
+    EarwitnessError
+        If the network's answer is not one number per segment and class.
+    """
+    logits = classifier.network(x)
+    expected = (x.shape[0], len(classifier.classes))
+    if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
+        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise EarwitnessError(f"the network answered {found} where {expected} was expected; match it to its classes")
+    return logits
+
+
+def activated(logits: Tensor, kind: str, activation: str) -> Tensor:
+    """Return class scores of one kind, shape (n, classes), of logits; gradients pass through.
+
+    Parameters
+    ----------
+    logits
+        Class scores before the activation, shape (n, classes).
+    kind
+        ``"logit"`` or ``"probability"``.
+    activation
+        What turns logits into probabilities: ``"softmax"`` or ``"sigmoid"``.
+    """
+    if kind == "logit":
+        return logits
+    return logits.softmax(dim=-1) if activation == "softmax" else logits.sigmoid()
+
+
+def target_scores(scores: npt.NDArray[np.float64], targets: Sequence[Target]) -> npt.NDArray[np.float64]:
+    """Return each target's score, shape (n, targets), of class scores, shape (n, classes).
+
+    A contrastive target's score is the difference of its two classes' scores.
+    """
+    found = scores[:, [target.index for target in targets]]
+    for column, target in enumerate(targets):
+        if target.against is not None:
+            found[:, column] -= scores[:, target.against]
+    return found
+
+
+def check_request(classifier: Explainable, segments: Segments, targets: Sequence[Sequence[Target]]) -> None:
+    """Refuse targets that do not fit the segments or the classes.
+
+    Raises
+    ------
+    UsageError
+        If there is not one list of targets per segment, or a target names no class.
+    """
+    if len(targets) != len(segments):
+        raise UsageError(f"{len(targets)} lists of targets for {len(segments)} segments; give one list per segment")
+    count = len(classifier.classes)
+    for target in {target for listed in targets for target in listed}:
+        for index in (target.index, target.against):
+            if index is not None and not 0 <= index < count:
+                raise UsageError(f"target {index} is out of range; the classifier's classes are 0 to {count - 1}")
+        if target.index == target.against:
+            name = classifier.classes[target.index]
+            raise UsageError(f"target '{name}' is contrasted with itself; name another class")
+
+
+def place_of(classifier: Explainable, segments: Segments, index: int) -> str:
+    """Return where a segment comes from, in words, for messages."""
+    start = classifier.front_end.clock.frame_start_seconds(segments.start_frames[index])
+    return f"{segments.files[index] or 'segment'} at {float(start):.2f} s"
+
+
+def check_scores(scores: npt.NDArray[np.float64], classifier: Explainable, segments: Segments, index: int) -> None:
+    """Refuse scores that are not numbers.
+
+    Raises
+    ------
+    EarwitnessError
+        Naming the segment.
+    """
+    if not np.isfinite(scores).all():
+        raise EarwitnessError(
+            f"{place_of(classifier, segments, index)}: the network's score is NaN or infinite; "
+            "the weights are damaged or training diverged: train again with a lower learning rate"
+        )
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the explanation of one segment took (shared by its targets)."""
+
+    forwards: int
+    backwards: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a method found for one segment and one target.
+
+    Parameters
+    ----------
+    native, values
+        The map on the method's own cells and on the segment's grid (frames, bands).
+    grid
+        The method's own cells, or None where they are not a grid.
+    score
+        The score of the whole segment for the target.
+    diagnostics
+        Numbers that the method reports about itself.
+    settled
+        Parameters that were settled only now, such as a mask's size in cells.
+    """
+
+    native: npt.NDArray[Any]
+    values: npt.NDArray[Any]
+    grid: Grid | None
+    score: float
+    diagnostics: dict[str, float] = field(default_factory=dict)
+    settled: dict[str, Any] = field(default_factory=dict)
+
+
+def attribution_of(
+    explainer: Any,
+    classifier: Explainable,
+    segments: Segments,
+    index: int,
+    target: Target,
+    found: Found,
+    cost: Cost,
+) -> Attribution:
+    """Return the finished attribution: padding emptied, flags raised, provenance written down."""
+    real = int(segments.real_frames[index])
+    values, native = (np.array(array, dtype=np.float32) for array in (found.values, found.native))
+    values[real:] = 0.0
+    if found.grid is None:
+        native = values.copy()
+    else:
+        native[found.grid.beyond(real)] = 0.0
+    none = np.zeros(0)
+    start = classifier.front_end.clock.frame_start_seconds(segments.start_frames[index])
+    return Attribution(
+        values=values,
+        native=native,
+        frame_edges=none if found.grid is None else found.grid.frame_edges,
+        band_edges=none if found.grid is None else found.grid.band_edges,
+        target=target,
+        target_label=target.label(classifier.classes),
+        score=found.score,
+        score_kind=explainer.score,
+        method=explainer.name,
+        parameters=in_force(explainer) | found.settled,
+        fill=str(getattr(explainer, "fill", "")),
+        seed=getattr(explainer, "seed", None),
+        precision=str(arithmetic(classifier.network)).removeprefix("torch."),
+        forwards=cost.forwards,
+        backwards=cost.backwards,
+        seconds=cost.seconds,
+        diagnostics=found.diagnostics,
+        flags=_flags(classifier, segments, index, values, found.score),
+        real_frames=real,
+        file=segments.files[index],
+        start_seconds=float(start),
+    )
+
+
+def _flags(
+    classifier: Explainable, segments: Segments, index: int, values: npt.NDArray[np.float32], score: float
+) -> tuple[str, ...]:
+    segment, real = segments.values[index], int(segments.real_frames[index])
+    raised = {
+        SILENT: is_silent(segment, real, classifier.front_end.silence),
+        CONSTANT: is_constant(values, real, score),
+        PADDED: real < segment.shape[0],
+    }
+    return tuple(flag for flag, up in raised.items() if up)
+
+
+def stopwatch() -> Callable[[int], float]:
+    """Start a watch; called with a number of segments, it returns the seconds since then for each of them."""
+    started = time.perf_counter()
+    return lambda segments: (time.perf_counter() - started) / max(1, segments)

@@ -1,0 +1,116 @@
+"""The simple models that LIME fits to a network's scores, and how samples are weighted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+# A leaf of the tree holds at least this share of the samples, so that it fits the score and not the draw.
+LEAF_SHARE = 0.01
+# Scores that vary by less than this share of their size (as standard deviation) are the same but for rounding.
+FLAT = 1e-9
+# Directions in which the samples differ by less than this share of the most are not told apart.
+SINGULAR = 1e-10
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted model of one target's score.
+
+    Parameters
+    ----------
+    importance
+        Shape (features,): what keeping each part adds to the score, in the unit of the score.
+    r2
+        Share of the scores' weighted variance that the model explains; 0 where the scores do not vary.
+    """
+
+    importance: FloatArray
+    r2: float
+
+
+def similarity(kept: BoolArray, width: float) -> FloatArray:
+    """Return each sample's weight, shape (samples,), by how much of the segment it keeps.
+
+    The distance is the cosine distance from keeping everything, and the weight the root of exp(-distance^2 / width^2),
+    as in the authors' package for pictures.
+    """
+    distance = 1.0 - np.sqrt(kept.mean(axis=1))
+    return np.asarray(np.exp(-0.5 * (distance / width) ** 2))
+
+
+def fit_linear(kept: BoolArray, scores: FloatArray, weights: FloatArray, ridge: float) -> list[Fit]:
+    """Fit a linear model with intercept to each target's scores by weighted least squares.
+
+    Parameters
+    ----------
+    kept
+        Shape (samples, features).
+    scores
+        Shape (samples, targets).
+    weights
+        Shape (samples,).
+    ridge
+        Penalty on the squared coefficients (not on the intercept).
+
+    Returns
+    -------
+    One fit per target. Where the samples do not tell parts apart, the smallest coefficients are taken.
+    """
+    share = weights / weights.sum()
+    design = kept - share @ kept
+    weighted = (design * weights[:, np.newaxis]).T
+    penalised = weighted @ design + ridge * np.eye(kept.shape[1])
+    # One solver for all targets, applied to each by itself: a target's numbers do not depend on its neighbours.
+    solver = np.linalg.pinv(penalised, rcond=SINGULAR, hermitian=True) @ weighted
+    fits = []
+    for measured in scores.T:
+        centred = measured - share @ measured
+        importance = solver @ centred
+        fits.append(Fit(importance, _r2(centred, design @ importance, share, measured)))
+    return fits
+
+
+def fit_tree(kept: BoolArray, scores: FloatArray, weights: FloatArray, seed: int) -> list[Fit]:
+    """Fit a regression tree to each target's scores.
+
+    A tree has no coefficients. A part's importance is the coefficient with which a linear model would explain as much
+    variance as the tree explains by that part, with the sign of the part's own correlation with the score; on a
+    linear network the two surrogates agree.
+
+    Parameters
+    ----------
+    kept, scores, weights
+        As for :func:`fit_linear`.
+    seed
+        Breaks ties between equally good splits.
+    """
+    from sklearn.tree import DecisionTreeRegressor  # heavy, and only this surrogate needs it
+
+    share = weights / weights.sum()
+    design = kept - share @ kept
+    spread = np.sqrt(share @ design**2)
+    leaf = max(1, int(LEAF_SHARE * len(kept)))
+    fits = []
+    for measured in scores.T:
+        centred = measured - share @ measured
+        tree = DecisionTreeRegressor(min_samples_leaf=leaf, random_state=seed)
+        predicted = tree.fit(kept, centred, sample_weight=weights).predict(kept)
+        explained = max(0.0, float(share @ centred**2 - share @ (centred - predicted) ** 2))
+        size = np.sqrt(explained * np.asarray(tree.feature_importances_))
+        sign = np.sign((share * centred) @ design)
+        importance = np.divide(sign * size, spread, out=np.zeros_like(size), where=spread > 0)
+        fits.append(Fit(importance, _r2(centred, predicted, share, measured)))
+    return fits
+
+
+def _r2(centred: FloatArray, predicted: FloatArray, share: FloatArray, measured: FloatArray) -> float:
+    total = float(share @ centred**2)
+    if total <= (FLAT * float(np.abs(measured).max())) ** 2:
+        return 0.0
+    return 1.0 - float(share @ (centred - predicted) ** 2) / total

@@ -1,0 +1,129 @@
+"""Small classifiers whose explanations can be worked out by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+import torch
+from torch import nn
+
+from earwitness.backbones import backbone_named
+from earwitness.backbones.vggish import initialise_he
+from earwitness.classifier import Classifier
+from earwitness.explain.model import ListeningFrontEnd
+from earwitness.segments import Segments
+from earwitness.timefreq import Clock
+
+SILENCE = -4.6
+
+
+@dataclass(frozen=True)
+class ToyFrontEnd:
+    silence: float = SILENCE
+    clock: Clock = field(default_factory=lambda: Clock(16000, 160, 200.0, 64, 125.0, 7500.0))
+
+
+@dataclass(frozen=True)
+class ToyClassifier:
+    network: nn.Module
+    classes: tuple[str, ...]
+    activation: str = "softmax"
+    front_end: ListeningFrontEnd = field(default_factory=ToyFrontEnd)
+
+    @property
+    def device(self):
+        return next(self.network.parameters()).device
+
+
+class Linear(nn.Module):
+    """score = weights . segment + bias, and a count of the segments that were put through."""
+
+    def __init__(self, frames, bands, classes, seed=0):
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.weights = nn.Parameter(torch.randn(classes, frames, bands, generator=generator))
+        self.bias = nn.Parameter(torch.randn(classes, generator=generator))
+        self.seen = 0
+
+    def forward(self, x):
+        self.seen += len(x)
+        return torch.einsum("nfb,cfb->nc", x, self.weights) + self.bias
+
+
+class Convolutional(nn.Module):
+    """Two convolutions with pooling; ``turned`` works on the transposed picture, as mn04 does."""
+
+    feature_layer = "features.4"
+
+    def __init__(self, classes=4, turned=False, inplace=False, seed=0):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.features = nn.Sequential(
+                nn.Conv2d(1, 6, 3, padding=1),
+                nn.BatchNorm2d(6),
+                nn.ReLU(inplace=inplace),
+                nn.Conv2d(6, 8, 3, stride=2, padding=1),
+                nn.ReLU(inplace=inplace),
+                nn.AvgPool2d(2),
+                nn.Dropout(0.5),
+            )
+            self.pool = nn.AdaptiveAvgPool2d(1)
+            self.head = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, classes))
+        self.turned = turned
+        self.map_axes = ("frequency", "time") if turned else ("time", "frequency")
+
+    def forward(self, x):
+        x = x.transpose(1, 2) if self.turned else x
+        maps = self.features(x.unsqueeze(1))
+        return self.head(self.pool(maps * torch.linspace(0.5, 2, maps.shape[-1])).flatten(1))
+
+
+def classes_of(count):
+    return tuple(f"class{number}" for number in range(count))
+
+
+def linear(frames=12, bands=8, classes=3, activation="softmax"):
+    return ToyClassifier(Linear(frames, bands, classes), classes_of(classes), activation)
+
+
+def convolutional(classes=4, **options):
+    return ToyClassifier(Convolutional(classes, **options).eval(), classes_of(classes))
+
+
+def segments(n=3, frames=12, bands=8, seed=0, real_frames=None):
+    values = np.random.default_rng(seed).standard_normal((n, frames, bands)).astype(np.float32)
+    real = np.full(n, frames) if real_frames is None else np.asarray(real_frames)
+    for segment, end in zip(values, real, strict=True):
+        segment[end:] = SILENCE
+    return Segments(values, np.arange(n) * 24, real.astype(np.int64), tuple(f"file{i}.wav" for i in range(n)))
+
+
+def settle_norms(network, front_end):
+    """Give batch norms the statistics of some noise, without which random weights make a network that hears nothing."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.train().momentum = 1.0
+    noise = np.random.default_rng(1).standard_normal((4, front_end.segment_frames, front_end.bands))
+    with torch.no_grad():
+        network(torch.tensor(noise, dtype=torch.float32))
+    network.eval()
+
+
+@cache
+def real(backbone, classes=10):
+    """A backbone with random weights behind its own front end."""
+    line = backbone_named(backbone)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = line.build(classes).eval()
+    initialise_he(network, 0)
+    settle_norms(network, line.front_end)
+    return Classifier(network, line.front_end, classes_of(classes), backbone, line.front_end.segment_frames, 75.0)
+
+
+def real_segments(backbone, n=2):
+    front_end = backbone_named(backbone).front_end
+    return segments(n, front_end.segment_frames, front_end.bands)

@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import LinearRegression, Ridge
+from torch import nn
+
+from earwitness.errors import EarwitnessError, UsageError
+from earwitness.explain import model
+from earwitness.explain.attribution import Grid, Target
+from earwitness.explain.lime import Lime
+from earwitness.explain.superpixels import seed_grid, slic
+from earwitness.explain.surrogate import fit_linear, fit_tree, similarity
+from earwitness.segments import Segments
+from explain_toys import SILENCE, ToyClassifier, classes_of, convolutional, linear, segments
+
+
+def by_hand(classifier, segment, target, grid, fill):
+    """What each part of a grid adds to a linear network's score."""
+    share = classifier.network.weights[target].detach().double().numpy() * (segment.astype(float) - fill)
+    labels = grid.frame_cells[:, None] * grid.shape[1] + grid.band_cells
+    return np.bincount(labels.ravel(), share.ravel()).reshape(grid.shape)
+
+
+@pytest.mark.parametrize("fill", ["mean", "floor", 0.5])
+def test_recovers_a_linear_network(fill):
+    classifier, excerpt = linear(), segments(3)
+    explainer = Lime(grid=(4, 3), samples=100, fill=fill, score="logit")
+    found = explainer.attribute(classifier, excerpt, [[Target(0), Target(2)], [Target(1)], [Target(2, against=0)]])
+    grid = Grid.whole(12, 8, 4, 3)
+    for one, row in zip(found, [0, 0, 1, 2], strict=True):
+        segment = excerpt.values[row]
+        value = {"mean": segment.mean(dtype=float), "floor": SILENCE, 0.5: 0.5}[fill]
+        expected = by_hand(classifier, segment, one.target.index, grid, value)
+        if one.target.against is not None:
+            expected -= by_hand(classifier, segment, one.target.against, grid, value)
+        np.testing.assert_allclose(one.native, expected, atol=1e-4)
+        np.testing.assert_array_equal(one.values, grid.spread(one.native))
+        assert one.diagnostics == {"r2": pytest.approx(1.0, abs=1e-9), "features": 12}
+
+
+def test_superpixels_recover_a_linear_network():
+    classifier, excerpt = linear(), segments(2)
+    explainer = Lime(parts="superpixels", features=9, samples=200, fill=0.0, score="logit")
+    for one, segment in zip(explainer.attribute(classifier, excerpt, [[Target(1)]] * 2), excerpt.values, strict=True):
+        labels = slic(segment, 9)
+        share = np.bincount(labels.ravel(), (classifier.network.weights[1].detach().numpy() * segment).ravel())
+        np.testing.assert_allclose(one.values, share[labels], atol=1e-4)
+        np.testing.assert_array_equal(one.native, one.values)
+        assert one.frame_edges.size == one.band_edges.size == 0
+
+
+def test_tree_agrees_with_the_linear_surrogate_on_few_clear_parts():
+    classifier, excerpt = linear(4, 4, 2), segments(1, 4, 4)
+    with torch.no_grad():
+        classifier.network.weights.zero_()
+        classifier.network.weights[0, :2, :2] = 3.0
+        classifier.network.weights[0, 2:, 2:] = -1.0
+    excerpt = dataclasses.replace(excerpt, values=np.ones_like(excerpt.values))
+    options = {"grid": (2, 2), "samples": 1024, "fill": 0.0, "score": "logit"}
+    (line,) = Lime(**options).attribute(classifier, excerpt, [[Target(0)]])
+    (tree,) = Lime(**options, surrogate="tree").attribute(classifier, excerpt, [[Target(0)]])
+    np.testing.assert_allclose(line.native, [[12, 0], [0, -4]], atol=1e-4)
+    np.testing.assert_allclose(tree.native, line.native, atol=0.5)
+    assert tree.diagnostics["r2"] == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("ridge", [0.0, 1.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_weighted_fit_equals_scikit_learn(ridge, seed):
+    rng = np.random.default_rng(seed)
+    kept = rng.random((60, 8)) < 0.5
+    scores = rng.standard_normal((60, 3))
+    weights = similarity(kept, 0.25)
+    for fit, measured in zip(fit_linear(kept, scores, weights, ridge), scores.T, strict=True):
+        oracle = Ridge(alpha=ridge) if ridge else LinearRegression()
+        oracle.fit(kept, measured, sample_weight=weights)
+        np.testing.assert_allclose(fit.importance, oracle.coef_, atol=1e-8)
+        assert fit.r2 == pytest.approx(oracle.score(kept, measured, sample_weight=weights), abs=1e-9)
+
+
+def test_similarity_is_the_authors_kernel():
+    kept = np.array([[True] * 4, [True, False, False, False], [False] * 4])
+    cosine = np.array([1.0, 0.5, 0.0])
+    expected = np.sqrt(np.exp(-((1 - cosine) ** 2) / 0.25**2))
+    np.testing.assert_allclose(similarity(kept, 0.25), expected)
+
+
+def test_flat_scores_give_no_importance_and_no_warning():
+    kept = np.random.default_rng(0).random((50, 4)) < 0.5
+    scores = np.full((50, 1), 0.3)
+    for (fit,) in (
+        fit_linear(kept, scores, similarity(kept, 0.25), 0.0),
+        fit_tree(kept, scores, similarity(kept, 0.25), 0),
+    ):
+        assert fit.r2 == 0.0
+        np.testing.assert_allclose(fit.importance, 0, atol=1e-12)
+
+
+def test_example_s_numbers_are_the_defaults():
+    explainer = Lime()
+    assert (explainer.grid, explainer.samples, explainer.surrogate, explainer.fill) == ((7, 7), 2048, "linear", "mean")
+    grid = Grid.whole(96, 64, 7, 7)
+    assert set(np.bincount(grid.frame_cells)) == {13, 14}
+    assert set(np.bincount(grid.band_cells)) == {9, 10}
+    assert explainer.tosses(49).shape == (2048, 49)
+
+
+def test_first_sample_is_whole_and_the_others_are_fair():
+    kept = Lime(samples=4000).tosses(10)
+    assert kept[0].all()
+    assert abs(kept[1:].mean() - 0.5) < 0.02
+
+
+@pytest.mark.parametrize("parts", ["grid", "superpixels"])
+@pytest.mark.parametrize("surrogate", ["linear", "tree"])
+def test_seed_decides_every_byte(parts, surrogate):
+    classifier, excerpt = convolutional(), segments(2)
+    options = {"parts": parts, "features": 9, "grid": (3, 3), "samples": 64, "surrogate": surrogate}
+    first, again, other = (
+        Lime(**options, seed=seed).attribute(classifier, excerpt, [[Target(0)]] * 2) for seed in (1, 1, 2)
+    )
+    for one, two, three in zip(first, again, other, strict=True):
+        assert one.values.tobytes() == two.values.tobytes()
+        assert one.values.tobytes() != three.values.tobytes()
+        assert one.seed == 1
+
+
+def test_segments_do_not_see_each_other(monkeypatch):
+    monkeypatch.setattr(model, "PROCESSOR_CELLS", 20 * 12 * 8)
+    classifier, excerpt = convolutional(), segments(4)
+    for explainer in (Lime(grid=(3, 2), samples=64), Lime(parts="superpixels", features=8, samples=64)):
+        together = explainer.attribute(classifier, excerpt, [[Target(0), Target(1)]] * 4)
+        for number, one in enumerate(together):
+            (alone,) = explainer.attribute(classifier, excerpt.take([number // 2]), [[one.target]])
+            if explainer.parts == "grid":
+                assert one.values.tobytes() == alone.values.tobytes()
+            else:  # segments with more superpixels draw more tosses for all
+                assert one.values.shape == alone.values.shape
+
+
+def test_all_targets_come_from_one_pass():
+    classifier = linear()
+    found = Lime(grid=(3, 2), samples=32).attribute(classifier, segments(2), [[Target(i) for i in range(3)]] * 2)
+    assert classifier.network.seen == 64
+    assert {one.forwards for one in found} == {32}
+
+
+class Quadrant(nn.Module):
+    """Hears one quadrant only, and saturates."""
+
+    def __init__(self):
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, x):
+        loud = torch.tanh(self.gain * x[:, :6, 4:].mean(dim=(1, 2)))
+        return torch.stack([loud, -loud], dim=1)
+
+
+def test_finds_the_only_part_that_matters():
+    excerpt = segments(1)
+    excerpt = dataclasses.replace(excerpt, values=excerpt.values + 2)
+    (found,) = Lime(grid=(2, 2), samples=256, fill="floor").attribute(
+        ToyClassifier(Quadrant(), classes_of(2)), excerpt, [[Target(0)]]
+    )
+    assert np.unravel_index(found.native.argmax(), (2, 2)) == (0, 1)
+    others = np.delete(found.native.ravel(), 1)
+    assert np.abs(others).max() < 1e-6 < found.native.max()
+
+
+def test_padding_is_empty_and_flagged():
+    classifier, excerpt = linear(), segments(1, real_frames=[6])
+    (found,) = Lime(grid=(4, 2), samples=128, score="logit").attribute(classifier, excerpt, [[Target(0)]])
+    assert found.flags == ("padded",)
+    assert not found.values[6:].any()
+    assert not found.native[2:].any()
+    segment = excerpt.values[0].copy()
+    expected = by_hand(classifier, segment, 0, Grid.whole(12, 8, 4, 2), segment[:6].mean(dtype=float))
+    np.testing.assert_allclose(found.native[:2], expected[:2], atol=1e-4)
+
+
+def test_silent_segment_is_flagged_without_warnings():
+    silent = Segments(np.full((1, 12, 8), SILENCE, np.float32), np.zeros(1, int), np.array([12]), ("quiet.wav",))
+    for options in ({}, {"surrogate": "tree"}, {"parts": "superpixels", "features": 9}):
+        (found,) = Lime(grid=(3, 3), samples=64, **options).attribute(convolutional(), silent, [[Target(0)]])
+        assert set(found.flags) == {"silent", "constant"}
+        assert found.diagnostics["r2"] == 0.0
+
+
+def test_nan_score_is_refused():
+    classifier = convolutional()
+    with torch.no_grad():
+        classifier.network.head[2].bias[1] = float("nan")
+    with pytest.raises(EarwitnessError, match="NaN"):
+        Lime(grid=(2, 2), samples=16).attribute(classifier, segments(1), [[Target(0)]])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"grid": (13, 2)}, "grid=13x2 is finer than the segment of 12x8 cells"),
+        ({"grid": (2, 9)}, "grid=2x9 is finer"),
+        ({"samples": 49}, "samples=49 cannot tell 49 parts apart; use at least 50"),
+        ({"parts": "superpixels", "features": 97}, "features=97 is more than the segment's 12x8 cells"),
+        ({"parts": "superpixels", "features": 20, "samples": 10}, "samples=10 cannot tell"),
+    ],
+)
+def test_parameters_that_do_not_fit(parameters, message):
+    with pytest.raises(UsageError, match=message):
+        Lime(**parameters).attribute(convolutional(), segments(1), [[Target(0)]])
+
+
+def test_penalty_allows_few_samples():
+    (found,) = Lime(samples=10, ridge=1.0).attribute(convolutional(), segments(1), [[Target(0)]])
+    assert np.isfinite(found.values).all()
+
+
+# ---- superpixels --------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(3, 30), st.integers(3, 20), st.integers(2, 20), st.integers(0, 9))
+def test_superpixels_are_connected_numbered_and_few_enough(frames, bands, count, seed):
+    from scipy import ndimage
+
+    segment = np.random.default_rng(seed).standard_normal((frames, bands)).astype(np.float32)
+    count = min(count, frames * bands)
+    labels = slic(segment, count)
+    assert labels.shape == segment.shape
+    assert set(np.unique(labels)) == set(range(labels.max() + 1))
+    assert labels.max() < count
+    for label in range(labels.max() + 1):
+        assert ndimage.label(labels == label)[1] == 1
+
+
+def test_superpixels_follow_the_edge_of_a_sound():
+    segment = np.full((40, 30), -4.0, np.float32)
+    segment[12:23, 8:19] = 1.0
+    labels = slic(segment, 20)
+    inside = np.unique(labels[segment > 0])
+    outside = np.unique(labels[segment < 0])
+    assert not set(inside) & set(outside)
+
+
+def test_superpixels_of_a_constant_segment_are_a_grid():
+    labels = slic(np.zeros((96, 64), np.float32), 49)
+    sizes = np.bincount(labels.ravel())
+    assert len(sizes) == np.prod(seed_grid(96, 64, 49)) >= 42
+    assert sizes.max() < 2 * sizes.min()

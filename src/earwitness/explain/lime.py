@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -123,7 +124,8 @@ class Lime:
             return []
         seconds = stopwatch()
         divided = self._divided(segments)
-        kept = self.tosses(max(parts.count for parts in divided))
+        # SLIC may find fewer superpixels than wanted; tossing for all that are wanted keeps segments independent.
+        kept = self.tosses(math.prod(self.grid) if self.parts == "grid" else self.features)
         hiding = _Hidden(kept, divided, torch.device(classifier.device))
         with (progress or Silent()).task(self.title, hiding.count * len(segments)) as advance:
             scores = perturbed_scores(

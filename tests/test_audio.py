@@ -302,9 +302,10 @@ def test_facts_of_a_recording(tmp_path):
     assert facts.seconds == 0.75
     assert facts.peak == pytest.approx(np.abs(samples).max(), abs=1e-6)
     assert facts.trailing_silence == pytest.approx(0.25, abs=1e-9)
-    clip, same = audio.read_with_facts(path, 8000)
+    blocks, same = audio.follow(path, 8000, list)
     assert same == facts
-    assert np.array_equal(clip.samples, audio.read(path, 8000).samples)
+    assert np.array_equal(np.concatenate(blocks), audio.read(path, 8000).samples)
+    assert audio.follow(path, 8000, lambda _blocks: "deaf") == ("deaf", facts)
 
 
 @given(

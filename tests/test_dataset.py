@@ -385,7 +385,7 @@ def test_progress_counts_every_file(tree):
     assert sum(progress.told) == progress.total == 11
 
 
-def test_for_each_clip_decodes_once_and_keeps_order(tree, monkeypatch):
+def test_for_each_recording_decodes_once_and_keeps_order(tree, monkeypatch):
     spoil(tree)
     decoded: list[Path] = []
     inner = audio._mono_blocks
@@ -396,28 +396,30 @@ def test_for_each_clip_decodes_once_and_keeps_order(tree, monkeypatch):
 
     monkeypatch.setattr(audio, "_mono_blocks", counted)
     before = dataset.load(tree)
-    data, results = dataset.for_each_clip(before, 4000, lambda clip: (clip.path, len(clip.samples)), workers=3)
+    data, results = dataset.for_each_recording(
+        before, 4000, lambda item, blocks: (item.path, sum(map(len, blocks))), workers=3
+    )
     assert sorted(decoded) == sorted(item.path for item in before.recordings)
     assert results == [(item.path, 400) for item in data.recordings]
     assert data == dataset.check(before)
 
 
-def test_for_each_clip_runs_in_threads(tree):
+def test_for_each_recording_runs_in_threads(tree):
     meeting = threading.Barrier(2, timeout=20)  # two clips must be in the function at once
-    dataset.for_each_clip(dataset.load(tree), None, lambda _clip: meeting.wait(), workers=2)
+    dataset.for_each_recording(dataset.load(tree), None, lambda *_: meeting.wait(), workers=2)
 
 
 def test_a_function_may_set_a_recording_aside_and_other_errors_are_raised(tree):
-    def picky(clip):
-        if clip.path.name == "b.flac":
-            raise BadRecordingError(clip.path, "does not please")
-        return clip.path.name
+    def picky(recording, _blocks):
+        if recording.path.name == "b.flac":
+            raise BadRecordingError(recording.path, "does not please")
+        return recording.path.name
 
-    data, results = dataset.for_each_clip(dataset.load(tree), None, picky)
+    data, results = dataset.for_each_recording(dataset.load(tree), None, picky)
     assert data.unusable == (Unusable("cat/b.flac", "does not please"),)
     assert results == ["a.wav", "c.wav", "x.wav", "y.aiff", "z.ogg"]
     with pytest.raises(ZeroDivisionError):
-        dataset.for_each_clip(dataset.load(tree), None, lambda _clip: 1 // 0)
+        dataset.for_each_recording(dataset.load(tree), None, lambda *_: 1 // 0)
 
 
 def test_workers_must_be_a_count(tree):

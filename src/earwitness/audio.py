@@ -9,10 +9,10 @@ samples. A file that is damaged, empty, silent or not what its name says is refu
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from earwitness import containers, runs
 from earwitness.errors import BadRecordingError
 
 FloatArray = npt.NDArray[np.float32]
+Result = TypeVar("Result")
 
 QUALITY = "HQ"  # of soxr; the reference features were computed with it
 BLOCK_SECONDS = 10.0
@@ -112,13 +113,34 @@ def read(path: Path | str, sample_rate: int | None = None) -> Clip:
     BadRecordingError
         The file cannot be used; the message says why and what to do.
     """
-    return _read(Path(path), sample_rate, hashing=False)[0]
+    watch = _Watch(hashing=False)
+    blocks = list(_resampled(Path(path), sample_rate, BLOCK_SECONDS, watch))
+    samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+    return Clip(samples, watch.sample_rate if sample_rate is None else sample_rate, Path(path))
 
 
-def read_with_facts(path: Path | str, sample_rate: int | None = None) -> tuple[Clip, Facts]:
-    """Decode a whole recording once, and return what :func:`read` and what :func:`inspect` return."""
-    clip, watch = _read(Path(path), sample_rate, hashing=True)
-    return clip, watch.facts(clip.path)
+def follow(
+    path: Path | str, sample_rate: int | None, listener: Callable[[Iterator[FloatArray]], Result]
+) -> tuple[Result, Facts]:
+    """Decode a recording of any length once, in bounded memory, for its facts and for a listener.
+
+    Parameters
+    ----------
+    path, sample_rate
+        As for :func:`read`.
+    listener
+        Called with the blocks that :func:`stream` yields; what it leaves is decoded after it.
+
+    Returns
+    -------
+    What the listener returned, and what :func:`inspect` returns.
+    """
+    watch = _Watch(hashing=True)
+    blocks = _resampled(Path(path), sample_rate, BLOCK_SECONDS, watch)
+    result = listener(blocks)
+    for _ in blocks:
+        pass
+    return result, watch.facts(Path(path))
 
 
 def inspect(path: Path | str) -> Facts:
@@ -289,30 +311,28 @@ def _last_sound(mono: FloatArray) -> int:
     return -1
 
 
-def _read(path: Path, sample_rate: int | None, *, hashing: bool) -> tuple[Clip, _Watch]:
-    watch = _Watch(hashing=hashing)
-    blocks = list(_mono_blocks(path, BLOCK_SECONDS, watch))
-    samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-    # In one call soxr takes a third of the time that its stream takes, for the same samples.
-    rate = watch.sample_rate if sample_rate is None else sample_rate
-    return Clip(resample(samples, watch.sample_rate, rate), rate, path), watch
-
-
 def _resampled(path: Path, sample_rate: int | None, block_seconds: float, watch: _Watch) -> Iterator[FloatArray]:
-    resampler: soxr.ResampleStream | None = None
-    for mono in _mono_blocks(path, block_seconds, watch):
-        if sample_rate is None or sample_rate == watch.sample_rate:
-            yield mono
-            continue
-        if resampler is None:
-            resampler = soxr.ResampleStream(watch.sample_rate, sample_rate, 1, dtype="float32", quality=QUALITY)
-        ready = resampler.resample_chunk(mono)
+    blocks = _mono_blocks(path, block_seconds, watch)
+    first = next(blocks)  # there is one: a recording without samples was refused
+    if sample_rate is None or sample_rate == watch.sample_rate:
+        yield first
+        yield from blocks
+        return
+    second = next(blocks, None)
+    if second is None:
+        # In one call soxr takes a third of the time that its stream takes, for the same samples.
+        yield resample(first, watch.sample_rate, sample_rate)
+        return
+    resampler = soxr.ResampleStream(watch.sample_rate, sample_rate, 1, dtype="float32", quality=QUALITY)
+    ahead = [second, first]  # popped, so that no block outlives its turn
+    del first, second
+    while ahead or (mono := next(blocks, None)) is not None:
+        ready = resampler.resample_chunk(ahead.pop() if ahead else mono)
         if len(ready):
             yield ready
-    if resampler is not None:
-        rest = resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
-        if len(rest):
-            yield rest
+    rest = resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
+    if len(rest):
+        yield rest
 
 
 def _mono_blocks(path: Path, block_seconds: float, watch: _Watch) -> Iterator[FloatArray]:

@@ -1,7 +1,7 @@
 """Data sets: find the recordings, decode each once, tell what they hold, split them. The door to this part.
 
-:func:`load` finds labelled recordings, :func:`check` or :func:`for_each_clip` decodes them and moves what cannot be
-used to ``unusable``, :func:`count_table`, :func:`findings` and :func:`duplicates` say what the data holds, and
+:func:`load` finds labelled recordings, :func:`check` or :func:`for_each_recording` decodes them and moves what cannot
+be used to ``unusable``, :func:`count_table`, :func:`findings` and :func:`duplicates` say what the data holds, and
 :func:`split` and :func:`folds` divide it. The nouns live in :mod:`earwitness.recordings`, the splits in
 :mod:`earwitness.splits`.
 """
@@ -13,11 +13,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 from earwitness import audio
-from earwitness.audio import Clip, Facts
+from earwitness.audio import Facts, FloatArray
 from earwitness.errors import BadRecordingError, UsageError
 from earwitness.progress import Progress, Silent
 from earwitness.recordings import COLUMNS, DataSet, Recording, Unusable, load, without
@@ -41,7 +40,7 @@ __all__ = [
     "findings",
     "fold_names",
     "folds",
-    "for_each_clip",
+    "for_each_recording",
     "load",
     "split",
     "without",
@@ -93,15 +92,21 @@ def check(
         Too little is left to learn from.
     """
     checked, _ = _each(
-        dataset, lambda path: (None, audio.inspect(path)), "Checking", strict, progress, workers, for_training
+        dataset,
+        lambda recording: (None, audio.inspect(recording.path)),
+        "Checking",
+        strict,
+        progress,
+        workers,
+        for_training,
     )
     return checked
 
 
-def for_each_clip(
+def for_each_recording(
     dataset: DataSet,
     sample_rate: int | None,
-    function: Callable[[Clip], Result],
+    function: Callable[[Recording, Iterator[FloatArray]], Result],
     *,
     strict: bool = False,
     progress: Progress | None = None,
@@ -109,17 +114,17 @@ def for_each_clip(
     for_training: bool = True,
     description: str = "Listening",
 ) -> tuple[DataSet, list[Result]]:
-    """Decode every recording once and hand each to a function, so that checking and features cost one decoding.
+    """Decode every recording once and let a function listen, so that checking and features cost one decoding.
 
     Parameters
     ----------
     dataset
         As :func:`load` or :func:`check` returned it.
     sample_rate
-        Hz that the clips are resampled to; None keeps each file's own.
+        Hz to resample to; None keeps each file's own.
     function
-        Called with each clip, in several threads at once; what it returns is kept, the clip is not. It may raise
-        BadRecordingError to set a recording aside.
+        Called with each recording and its samples, block by block, in several threads at once; what it returns is
+        kept, the samples are not. It may raise BadRecordingError to set a recording aside.
     strict, progress, workers, for_training
         As for :func:`check`.
     description
@@ -135,16 +140,15 @@ def for_each_clip(
         As :func:`check`.
     """
 
-    def decode(path: Path) -> tuple[Result, Facts]:
-        clip, facts = audio.read_with_facts(path, sample_rate)
-        return function(clip), facts
+    def decode(recording: Recording) -> tuple[Result, Facts]:
+        return audio.follow(recording.path, sample_rate, lambda blocks: function(recording, blocks))
 
     return _each(dataset, decode, description, strict, progress, workers, for_training)
 
 
 def _each(
     dataset: DataSet,
-    decode: Callable[[Path], tuple[Result, Facts]],
+    decode: Callable[[Recording], tuple[Result, Facts]],
     description: str,
     strict: bool,
     progress: Progress | None,
@@ -155,18 +159,17 @@ def _each(
         first = dataset.unusable[0]
         raise BadRecordingError(first.file, first.reason)
 
-    def attempt(path: Path) -> tuple[Result, Facts] | BadRecordingError:
+    def attempt(recording: Recording) -> tuple[Result, Facts] | BadRecordingError:
         try:
-            return decode(path)
+            return decode(recording)
         except BadRecordingError as error:
             return error
 
     bad: dict[int, str] = {}
     results: list[Result] = []
     facts: list[Facts] = []
-    paths = [recording.path for recording in dataset.recordings]
-    with (progress or Silent()).task(description, len(paths)) as advance:
-        for index, outcome in enumerate(_in_threads(attempt, paths, workers)):
+    with (progress or Silent()).task(description, len(dataset.recordings)) as advance:
+        for index, outcome in enumerate(_in_threads(attempt, dataset.recordings, workers)):
             if isinstance(outcome, BadRecordingError):
                 if strict:
                     raise outcome

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from earwitness import audio
-from earwitness.audio import Clip
-from earwitness.dataset import DataSet, for_each_clip
-from earwitness.logmel import FrontEnd, LogMel, log_mel, log_mel_stream
+from earwitness.dataset import DataSet, Recording, for_each_recording
+from earwitness.logmel import FrontEnd, LogMel, Samples, log_mel_stream
 from earwitness.progress import Progress
 
 
@@ -28,14 +27,7 @@ def log_mel_of(path: Path | str, front_end: FrontEnd) -> LogMel:
         It cannot be used.
     """
     with one_thread():
-        return _log_mel_of(Path(path), front_end)
-
-
-def _log_mel_of(path: Path, front_end: FrontEnd) -> LogMel:
-    parts = list(log_mel_stream(front_end, audio.stream(path, front_end.sample_rate)))
-    if parts:
-        return np.concatenate(parts)
-    return _of_samples(audio.read(path, front_end.sample_rate).samples, front_end)
+        return _log_mel(audio.stream(path, front_end.sample_rate), front_end)
 
 
 def listen(
@@ -76,14 +68,14 @@ def listen(
         With ``for_training``, where too little is left.
     """
 
-    def of_clip(clip: Clip) -> LogMel:
-        return _of_samples(clip.samples, front_end)
+    def hear(_recording: Recording, blocks: Iterator[Samples]) -> LogMel:
+        return _log_mel(blocks, front_end)
 
     with one_thread():
-        return for_each_clip(
+        return for_each_recording(
             data,
             front_end.sample_rate,
-            of_clip,
+            hear,
             strict=strict,
             for_training=for_training,
             workers=workers,
@@ -92,9 +84,13 @@ def listen(
         )
 
 
-def _of_samples(samples: npt.NDArray[np.float32], front_end: FrontEnd) -> LogMel:
-    missing = max(0, front_end.least_samples - samples.shape[0])
-    return log_mel(front_end, torch.from_numpy(np.pad(samples, (0, missing)) if missing else samples)).numpy()
+def _log_mel(blocks: Iterator[Samples], front_end: FrontEnd) -> LogMel:
+    first = next(blocks)
+    if first.shape[0] < front_end.least_samples:
+        # Shorter than a window, perhaps. Silence after it makes one window of it, and changes nothing if more comes.
+        first = np.concatenate([first, *blocks])
+        first = np.pad(first, (0, max(0, front_end.least_samples - first.shape[0])))
+    return np.concatenate(list(log_mel_stream(front_end, chain((first,), blocks))))
 
 
 @contextmanager

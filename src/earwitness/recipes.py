@@ -69,6 +69,8 @@ class Recipe:
         ``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 where the processor multiplies it natively.
     standardise
         Shift and scale inputs to mean 0 and spread 1 over the training segments (for random weights).
+    keep_norms
+        Leave the batch norms' published means and spreads as they are, so that the network trains as it will be used.
     augmentation
         Changes made to training segments.
     """
@@ -85,6 +87,7 @@ class Recipe:
     validate_every: int = 50
     precision: str = "float32"
     standardise: bool = False
+    keep_norms: bool = False
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def as_dict(self) -> dict[str, Any]:

@@ -14,9 +14,8 @@ from scipy.stats import t as student
 
 from earwitness import dataset, evaluation, runs
 from earwitness.backbones import Backbone, backbone_named
-from earwitness.backbones.pretrained import load_published
 from earwitness.backbones.vggish import initialise_he
-from earwitness.backbones.weights import Resolved, resolve
+from earwitness.backbones.weights import Resolved, fill, resolve
 from earwitness.checkpoints import remove_checkpoints
 from earwitness.classifier import Classifier, load
 from earwitness.dataset import DataSet, Split, Unusable
@@ -357,7 +356,7 @@ def build(plan: Plan, classes: tuple[str, ...]) -> Classifier:
     if plan.weights is None:
         initialise_he(network, plan.request.seed)
     else:
-        load_published(plan.backbone.name, network, plan.weights)
+        fill(network, plan.backbone.name, plan.weights)
     network.to(plan.device)
     return Classifier(
         network, plan.backbone.front_end, classes, plan.backbone.name, plan.segment_frames, plan.request.overlap

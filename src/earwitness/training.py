@@ -212,7 +212,7 @@ class _Loop:
             group["lr"] = group["full_rate"] * factor
         rows = self._rows(epoch, (iteration - 1) % self.per_epoch)
         torch.manual_seed(_seed(self.seed, epoch, iteration))
-        self.network.train(self.embeddings is None)
+        self._to_training_mode()
         batch = self._batch(rows, np.random.default_rng([self.seed, epoch, iteration]))
         with self._autocast():
             logits = self._forward(batch.values)
@@ -233,6 +233,13 @@ class _Loop:
         return HistoryRow(
             iteration, epoch + 1, clock(), self.recipe.learning_rate * factor, value, accuracy, *validation
         )
+
+    def _to_training_mode(self) -> None:
+        self.network.train(self.embeddings is None)
+        if self.recipe.keep_norms:
+            for module in self.network.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
 
     def _rows(self, epoch: int, number: int) -> IntArray:
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.data.train))

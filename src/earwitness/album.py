@@ -1,0 +1,199 @@
+"""The run's pictures: drawn from inquiries and measures, kept in ``figures/``, each with words for its reader.
+
+``figures/index.json`` holds a list, a picture an entry: name, kind, title, question, file (null where there was nothing
+to draw), reading (one sentence on how to read it), alt (what it shows, for those who cannot see it), notes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from earwitness import figures
+from earwitness.errors import EarwitnessError, printable
+from earwitness.findings import Finding, Inquiry
+from earwitness.runs import RunFolder, read_csv, read_json, write_json
+
+INDEX = "index.json"
+# The order of a report.
+KINDS = (
+    "training",
+    "classes",
+    "segment_confusions",
+    "file_confusions",
+    "recordings",
+    "samples",
+    "segments",
+    "class",
+    "confusion",
+)
+DRAW = {"recordings": figures.recordings, "samples": figures.samples}
+EVIDENCE = (
+    "Red cells spoke for the class named above their column, blue ones against it, and white ones made no difference; "
+    "colours compare within a method only, because each method has a unit of its own."
+)
+READING = {
+    "training": (
+        "The lines should rise (accuracy) and fall (loss) and level out; where validation falls far behind training, "
+        "the network learns its recordings by heart."
+    ),
+    "segment_confusions": (
+        "Rows are what sounded, columns what was heard: blue is right, orange wrong, deeper is a larger share of the "
+        "row; the margins say how much of each class was found, and how far each answer can be trusted."
+    ),
+    "file_confusions": "Read like the one by segment; each recording counts once, by the vote of its segments.",
+    "classes": (
+        "F1 is 100 % when every sound of a class was found and nothing else was taken for it; the weakest stand "
+        "at the bottom."
+    ),
+    "recordings": (
+        "Above is the waveform, below the log-mel spectrogram, all that the classifier gets: time to the right, "
+        "low frequencies at the bottom, brighter is louder."
+    ),
+    "samples": (
+        "Each panel is what the classifier judged at once; a cross, bold words and a dashed frame mark wrong answers, "
+        "and the score is the probability that it gave to its answer."
+    ),
+    "segments": EVIDENCE,
+    "class": f"{EVIDENCE} What is red in every row is what the class sounds like to the classifier.",
+    "confusion": f"{EVIDENCE} Red cells in the group of the class heard are what misled the classifier.",
+}
+MOST_DESCRIBED = 12
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A picture with its words; see the module's head."""
+
+    name: str
+    kind: str
+    title: str
+    question: str
+    file: str | None
+    reading: str
+    alt: str
+    notes: tuple[str, ...] = ()
+
+
+def add(run: RunFolder, inquiry: Inquiry) -> Path | None:
+    """Draw an inquiry's answer into the run folder; the same question replaces its earlier picture.
+
+    Parameters
+    ----------
+    run
+        The folder.
+    inquiry
+        The answer.
+
+    Returns
+    -------
+    The picture's path, or None where the answer is that there is none.
+    """
+    entry = Entry(
+        inquiry.name,
+        inquiry.kind,
+        inquiry.title,
+        inquiry.question,
+        f"{inquiry.name}.png" if inquiry.findings or inquiry.recordings else None,
+        READING[inquiry.kind],
+        _alt(inquiry),
+        inquiry.notes,
+    )
+    if entry.file is None:
+        (run.figures / f"{inquiry.name}.png").unlink(missing_ok=True)
+        _put(run, [entry])
+        return None
+    figures.save(DRAW.get(inquiry.kind, figures.maps)(inquiry), run.figures / entry.file)
+    _put(run, [entry])
+    return run.figures / entry.file
+
+
+def add_measures(run: RunFolder) -> list[Path]:
+    """Draw the training curves, the confusions by segment and by file, and the classes' F1, as far as the run has them.
+
+    Raises
+    ------
+    EarwitnessError
+        A file of the run is damaged.
+    """
+    entries: list[Entry] = []
+    history = read_csv(run.history) if run.history.exists() else []
+    if history:
+        figures.save(figures.training_curves(history), run.figures / "chart-training.png")
+        alt = f"Accuracy and loss over {history[-1]['iteration']} iterations, training and validation."
+        entries.append(_measure("training", "chart-training", "Training", "How did the training go?", alt))
+    metrics = read_json(run.metrics) if run.metrics.exists() else None
+    if metrics:
+        confusion = metrics["confusion"]
+        for unit in ("segments", "files"):
+            chart = figures.confusion_chart(np.array(confusion[unit]), confusion["classes"], unit)
+            figures.save(chart, run.figures / f"chart-confusion-{unit}.png")
+            alt = f"Table of true against predicted classes, counted in {unit}; the same numbers follow as text."
+            word = unit.removesuffix("s")
+            title = f"By {word}"
+            entries.append(
+                _measure(f"{word}_confusions", f"chart-confusion-{unit}", title, "What is taken for what?", alt)
+            )
+        figures.save(figures.class_scores(metrics["per_class"]), run.figures / "chart-classes.png")
+        alt = "F1 of each class by segment and by file; the same numbers stand in the table."
+        entries.append(_measure("classes", "chart-classes", "Classes", "Which classes are heard best and worst?", alt))
+    _put(run, entries)
+    return [run.figures / str(entry.file) for entry in entries]
+
+
+def read(run: RunFolder) -> list[Entry]:
+    """Return the run's pictures in the order of a report; none where none were made.
+
+    Raises
+    ------
+    EarwitnessError
+        The index is damaged.
+    """
+    path = run.figures / INDEX
+    if not path.exists():
+        return []
+    stored = read_json(path)
+    try:
+        entries = [Entry(**{**item, "notes": tuple(item["notes"])}) for item in stored]
+        # The index may come with a run from elsewhere: nothing outside its folder is read.
+        if any(entry.file is not None and Path(entry.file).name != entry.file for entry in entries):
+            raise ValueError("a file outside the folder")
+        return sorted(entries, key=lambda entry: (KINDS.index(entry.kind), entry.name))
+    except (TypeError, KeyError, ValueError) as error:
+        raise EarwitnessError(f"{printable(path)}: is damaged ({error}); remove it and inquire again") from error
+
+
+def _put(run: RunFolder, new: Sequence[Entry]) -> None:
+    replaced = {entry.name for entry in new}
+    entries = [*(entry for entry in read(run) if entry.name not in replaced), *new]
+    entries.sort(key=lambda entry: (KINDS.index(entry.kind), entry.name))
+    write_json(run.figures / INDEX, [asdict(entry) for entry in entries])
+
+
+def _measure(kind: str, name: str, title: str, question: str, alt: str) -> Entry:
+    return Entry(name, kind, title, question, f"{name}.png", READING[kind], alt)
+
+
+def _alt(inquiry: Inquiry) -> str:
+    """Say in words what the picture shows."""
+    if inquiry.recordings:
+        names = ", ".join(f"{each.label} ({each.file})" for each in inquiry.recordings[:MOST_DESCRIBED])
+        return f"Waveforms and log-mel spectrograms of {len(inquiry.recordings)} recordings: {names}."
+    if not inquiry.findings:
+        return "Nothing to show."
+    what = "Log-mel spectrograms"
+    if inquiry.methods:
+        what += " and maps by " + " and ".join(filter(None, [", ".join(inquiry.methods[:-1]), inquiry.methods[-1]]))
+    described = "; ".join(_in_words(each) for each in inquiry.findings[:MOST_DESCRIBED])
+    more = "" if len(inquiry.findings) <= MOST_DESCRIBED else "; and more"
+    count = len(inquiry.findings)
+    return f"{what} of {count} {'segment' if count == 1 else 'segments'}: {described}{more}."
+
+
+def _in_words(each: Finding) -> str:
+    silent = ", silent" if each.silent else ""
+    where = f"{each.file} at {each.start_seconds:.2f} s"
+    return f"{each.label} heard as {each.predicted} with score {each.score:.2f} ({where}{silent})"

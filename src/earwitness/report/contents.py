@@ -1,0 +1,272 @@
+"""What the report says: the run folder's numbers, put into plain words and tables."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from earwitness.errors import EarwitnessError, printable
+from earwitness.runs import RunFolder, read_csv, read_json
+
+# Longer lists are cut in the page and stand in full in the run folder's files.
+MOST_ROWS = 100
+MOST_CLASSES_IN_TABLE = 30
+MOST_PAIRS = 15
+DASH = "\N{EN DASH}"
+# Entries of run.json that are shown before the recipe's own, where they are there.
+WORDS = {
+    "segment_frames": "Frames in a segment",
+    "overlap": "Overlap of segments (%)",
+    "freeze": "Backbone frozen",
+    "recipe_name": "Recipe",
+}
+SPLITS = {
+    "order": "the first part of each class, in file order, for training and the rest for measuring",
+    "fold": "one fold of the data set held out for measuring",
+    "group": "whole groups of recordings held out for measuring, so that no source stands on both sides",
+    "random": "drawn at random within each class",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text.
+
+    Parameters
+    ----------
+    head, rows
+        Column names and cells; the first cell of a row names it, and numbers are right-aligned.
+    left_out
+        How many rows are left out.
+    source
+        The file in the run folder that holds all of them.
+    numbers_from
+        First column that holds numbers.
+    groups
+        Names over several columns, each with how many; empty for none.
+    """
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    left_out: int = 0
+    source: str = ""
+    numbers_from: int = 1
+    groups: tuple[tuple[str, int], ...] = ()
+
+
+def gather(run: RunFolder) -> dict[str, Any]:
+    """Return everything that the template shows, apart from pictures.
+
+    Raises
+    ------
+    EarwitnessError
+        ``run.json`` or ``metrics.json`` is missing or damaged, or a table is.
+    """
+    asked = read_json(run.run_json)
+    metrics = read_json(run.metrics)
+    files = read_csv(run.files)
+    quarantine = read_csv(run.quarantine) if run.quarantine.exists() else []
+    history = read_csv(run.history) if run.history.exists() else []
+    try:
+        return {
+            "name": run.path.resolve().name,
+            "backbone": str(asked["backbone"]),
+            "command": shlex.join(str(word) for word in asked["command"]),
+            "headline": headline(metrics),
+            "asked": _asked(asked, metrics),
+            "warnings": [str(warning) for warning in asked["split"].get("warnings", [])],
+            "data": _data(asked, metrics),
+            "quarantine": _cut(
+                ("file", "why"), [(row["file"], row["reason"]) for row in quarantine], "quarantine.csv", 2
+            ),
+            "training": _training(history),
+            "per_class": _per_class(metrics),
+            "confusion": _confusion(metrics),
+            "pairs": _pairs(metrics),
+            "wrong": _wrong(files),
+            "versions": _pairs_of(asked.get("versions", {})),
+        }
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise EarwitnessError(
+            f"{printable(run.path)}: its files do not fit this version ({error!r}); run again"
+        ) from error
+
+
+def percent(share: float | None) -> str:
+    """Return a share as text, such as ``85.1 %``; a dash where it is not defined."""
+    return DASH if share is None else f"{100 * share:.1f}\N{NARROW NO-BREAK SPACE}%"
+
+
+def headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the numbers that matter most, and what they mean, in sentences.
+
+    Parameters
+    ----------
+    metrics
+        The content of ``metrics.json``.
+    """
+    files = int(metrics["files"])
+    right = round(metrics["file_accuracy"] * files)
+    low, high = metrics["intervals"]["file_accuracy"]
+    confidence = f"{100 * metrics['confidence']:g}\N{NARROW NO-BREAK SPACE}%"
+    sentences = [
+        f"Of {files} recordings that were kept out of the training, {right} were heard right by the majority of their "
+        f"segments. Recordings of the same kind would be heard right between {percent(low)} and {percent(high)} of the "
+        f"time ({confidence} interval; it counts recordings, as segments of one recording are not independent)."
+    ]
+    scored = {name: each["segments"]["f1"] for name, each in metrics["per_class"].items()}
+    scored = {name: f1 for name, f1 in scored.items() if f1 is not None}
+    if len(scored) > 1:
+        best, worst = max(scored, key=lambda name: scored[name]), min(scored, key=lambda name: scored[name])
+        sentences.append(
+            f"It hears {best} best (F1 {percent(scored[best])}, by segment) "
+            f"and {worst} worst ({percent(scored[worst])})."
+        )
+    pairs = _ranked_pairs(metrics)
+    if pairs:
+        count, true, predicted = pairs[0]
+        sentences.append(f"Most often, {true} is taken for {predicted}: {count} {_plural(count, 'segment')}.")
+    else:
+        sentences.append("No segment was misheard.")
+    ties = len(metrics.get("ties", []))
+    if ties:
+        sentences.append(f"{ties} {_plural(ties, 'vote')} ended in a tie, which the higher mean score decided.")
+    numbers = [
+        (percent(metrics["segment_accuracy"]), "of segments right", f"{metrics['segments']} segments"),
+        (
+            percent(metrics["file_accuracy"]),
+            "of recordings right",
+            f"by majority vote; {percent(low)} to {percent(high)}",
+        ),
+        (percent(metrics["file_accuracy_mean_score"]), "of recordings right", "by mean score"),
+    ]
+    return {"numbers": numbers, "sentences": sentences}
+
+
+def _plural(count: int, word: str) -> str:
+    return word if count == 1 else f"{word}s"
+
+
+def _asked(asked: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    split, weights, data = asked["split"], asked["weights"], asked["data"]
+    source = f"{weights['source']}" + (f", SHA-256 {weights['sha256']}" if weights.get("sha256") else "")
+    kind = str(split["kind"])
+    return [
+        ("Backbone", str(asked["backbone"])),
+        ("Starting weights", source),
+        ("Data", f"{data['path']} ({data['recordings']} recordings, {len(data['classes'])} classes)"),
+        ("Split", f"{kind}: {SPLITS[kind]}" if kind in SPLITS else kind),
+        ("Trained on", f"{len(split['train'])} recordings"),
+        ("Measured on", f"{metrics['files']} recordings, {metrics['segments']} segments"),
+        *((WORDS[key], _value(asked[key])) for key in WORDS if key in asked),
+        *((_words(name), _value(value)) for name, value in asked.get("recipe", {}).items()),
+        ("Seed", str(asked.get("seed", DASH))),
+        ("Device", f"{asked.get('device', DASH)}, {asked.get('precision', DASH)}"),
+    ]
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{_words(str(name)).lower()} {_value(part)}" for name, part in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_value(part) for part in value)
+    return DASH if value is None else str(value)
+
+
+def _pairs_of(mapping: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(str(name), _value(value)) for name, value in mapping.items()]
+
+
+def _cut(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], source: str, numbers_from: int = 1) -> Table:
+    return Table(head, tuple(rows[:MOST_ROWS]), max(0, len(rows) - MOST_ROWS), source, numbers_from)
+
+
+def _data(asked: Mapping[str, Any], metrics: Mapping[str, Any]) -> Table:
+    counts = asked["data"]["classes"]
+    rows = []
+    for name, count in counts.items():
+        held = metrics["per_class"].get(name)
+        rows.append((name, str(count), str(held["files"]["support"]) if held else DASH))
+    total = ("all", str(sum(counts.values())), str(metrics["files"]))
+    table = _cut(("class", "recordings", "measured on"), rows, "run.json")
+    return Table(table.head, (*table.rows, total), table.left_out, table.source)
+
+
+def _training(history: list[dict[str, str]]) -> str:
+    if not history:
+        return "The run folder holds no training history."
+    last = history[-1]
+    measured = [row for row in history if row["validation_accuracy"]]
+    words = f"{last['iteration']} iterations in {last['epoch']} epochs, {float(last['seconds']):.0f} s."
+    if measured:
+        end = measured[-1]
+        accuracy, loss = float(end["validation_accuracy"]), float(end["validation_loss"])
+        words += f" At the last validation, {percent(accuracy)} of segments were right, at a loss of {loss:.3f}."
+    return words
+
+
+def _per_class(metrics: Mapping[str, Any]) -> Table:
+    rows = []
+    for name, each in metrics["per_class"].items():
+        cells = [name]
+        for unit in ("segments", "files"):
+            measured = each[unit]
+            cells += [*(percent(measured[kind]) for kind in ("precision", "recall", "f1")), str(measured["support"])]
+        rows.append(tuple(cells))
+    kinds = ("precision", "recall", "F1", "count")
+    groups = (("", 1), ("by segment", len(kinds)), ("by recording", len(kinds)))
+    return Table(("class", *kinds, *kinds), tuple(rows), 0, "metrics.json", groups=groups)
+
+
+def _confusion(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the segments' confusion matrix, or nothing where it is too large to be read."""
+    classes = metrics["confusion"]["classes"]
+    if len(classes) > MOST_CLASSES_IN_TABLE:
+        return {}
+    counts = np.array(metrics["confusion"]["segments"])
+    right, rows, columns = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+    return {
+        "classes": classes,
+        "rows": [
+            (name, [int(count) for count in counts[number]], percent(_share(right[number], rows[number])))
+            for number, name in enumerate(classes)
+        ],
+        "precision": [percent(_share(a, b)) for a, b in zip(right, columns, strict=True)],
+    }
+
+
+def _share(part: int, whole: int) -> float | None:
+    return float(part / whole) if whole else None
+
+
+def _ranked_pairs(metrics: Mapping[str, Any]) -> list[tuple[int, str, str]]:
+    classes = metrics["confusion"]["classes"]
+    counts = np.array(metrics["confusion"]["segments"])
+    found = [(int(counts[row, column]), int(row), int(column)) for row, column in np.argwhere(counts) if row != column]
+    return [(count, classes[row], classes[column]) for count, row, column in sorted(found, key=lambda each: -each[0])]
+
+
+def _pairs(metrics: Mapping[str, Any]) -> Table:
+    found = _ranked_pairs(metrics)
+    rows = tuple((true, predicted, str(count)) for count, true, predicted in found[:MOST_PAIRS])
+    left_out = max(0, len(found) - MOST_PAIRS)
+    return Table(("true class", "heard as", "segments"), rows, left_out, "metrics.json", 2)
+
+
+def _wrong(files: list[dict[str, str]]) -> Table:
+    rows = [
+        (row["file"], row["label"], row["predicted"], f"{row['votes']} of {row['segments']}")
+        for row in files
+        if row["label"] != row["predicted"]
+    ]
+    return _cut(("recording", "true class", "heard as", "votes"), rows, "files.csv", 3)

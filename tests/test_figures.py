@@ -1,0 +1,436 @@
+from __future__ import annotations
+
+import struct
+import subprocess
+import sys
+import warnings
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import ClassVar
+
+import matplotlib
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from earwitness import canvas, figures
+from earwitness.explain.attribution import CONSTANT, PADDED, SILENT, Attribution, Grid, Target
+from earwitness.findings import Finding, Inquiry, Recording
+from earwitness.logmel import EFFICIENTAT, VGGISH
+
+CLASSES = ("helicopter", "chainsaw")
+CLOCK = VGGISH.clock
+FRAMES, BANDS = 96, 64
+
+
+def attribution(
+    target: int, size: float = 1.0, *, flags: tuple[str, ...] = (), cells=(12, 8), real=FRAMES
+) -> Attribution:
+    random = np.random.default_rng(target)
+    grid = Grid.even(FRAMES, BANDS, *cells)
+    native = random.uniform(-1, 1, grid.shape).astype(np.float32)
+    native *= np.float32(size / np.abs(native).max())
+    return Attribution(
+        values=grid.spread(native),
+        native=native,
+        frame_edges=grid.frame_edges,
+        band_edges=grid.band_edges,
+        target=Target(target),
+        target_label=CLASSES[target],
+        score=2.0,
+        score_kind="logit",
+        method="gradcam",
+        parameters={},
+        fill="",
+        seed=None,
+        precision="float32",
+        forwards=1,
+        backwards=1,
+        seconds=0.1,
+        flags=flags,
+        real_frames=real,
+        file="a/b.wav",
+        start_seconds=1.2,
+    )
+
+
+def finding(row: int = 0, *, right: bool = True, file: str = "a/b.wav", attributions=(), real: int = FRAMES) -> Finding:
+    log_mel = np.random.default_rng(row).normal(-2, 1, (FRAMES, BANDS)).astype(np.float32)
+    predicted = CLASSES[0] if right else CLASSES[1]
+    scores = (0.93, 0.07) if right else (0.07, 0.93)
+    return Finding(row, file, 1.2, 2.16, CLASSES[0], predicted, 0.93, scores, log_mel, 120, real, False, attributions)
+
+
+def asked(kind: str, findings, methods=(), targets=(), classes=CLASSES, recordings=()) -> Inquiry:
+    return Inquiry(
+        kind,
+        kind,
+        "A title",
+        "A question?",
+        CLOCK,
+        classes,
+        VGGISH.silence,
+        methods,
+        targets,
+        tuple(findings),
+        recordings,
+    )
+
+
+def two_rows() -> Inquiry:
+    rows = [
+        finding(0, attributions=((attribution(0, 0.5), attribution(0, 4.0)),)),
+        finding(1, right=False, attributions=((attribution(1, 2.0), attribution(1, 1.0)),)),
+    ]
+    return asked("segments", rows, ("Grad-CAM", "LIME"), ("predicted",))
+
+
+def meshes(figure: Figure) -> list[tuple[Axes, QuadMesh]]:
+    """Return the axes with a spectrogram or a map, without colour bars."""
+    return [
+        (axes, item)
+        for axes in figure.axes
+        for item in axes.collections
+        if isinstance(item, QuadMesh) and axes.get_label() != "<colorbar>" and axes.get_yscale() == "function"
+    ]
+
+
+def words(figure: Figure) -> str:
+    return "\n".join(
+        text.get_text()
+        for axes in figure.axes
+        for text in [*axes.texts, axes.title, axes._left_title]
+        if text.get_text()
+    )
+
+
+# ---- time and frequency -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("front_end", [VGGISH, EFFICIENTAT], ids=lambda each: each.name)
+@given(frame=st.integers(0, 95), band=st.integers(0, 63), start=st.integers(0, 100_000))
+@settings(max_examples=15)
+def test_a_cell_is_drawn_at_its_own_time_and_frequency(front_end, frame, band, start):
+    clock = front_end.clock
+    log_mel = np.zeros((96, front_end.bands), np.float32)
+    log_mel[frame, band] = 7.0
+    axes = Figure().subplots()
+    mesh = canvas.spectrogram(axes, log_mel, clock, start, 96, Normalize(0, 7))
+    row, column = np.argwhere(np.asarray(mesh.get_array()) == 7.0)[0]
+    corners = mesh.get_coordinates()[row : row + 2, column : column + 2]
+    seconds, hertz = clock.frame_centre_seconds(start + frame), clock.band_centre_hz(band)
+    assert corners[..., 0].min() < seconds < corners[..., 0].max()
+    assert corners[..., 1].min() < hertz < corners[..., 1].max()
+    # Time goes to the right and frequency upwards.
+    assert axes.get_xlim()[0] < axes.get_xlim()[1]
+    assert axes.get_ylim()[0] < axes.get_ylim()[1]
+    assert axes.get_xlim() == pytest.approx(tuple(clock.frame_edge_seconds([start, start + 96])))
+    assert axes.get_ylim() == pytest.approx(tuple(clock.band_edge_hz([0, front_end.bands])))
+
+
+def test_bands_are_drawn_equally_high():
+    axes = Figure().subplots()
+    mesh = canvas.spectrogram(axes, np.zeros((4, BANDS), np.float32), CLOCK, 0, 4, Normalize(0, 1))
+    edges = mesh.get_coordinates()[:, 0]
+    heights = np.diff(axes.transData.transform(edges)[:, 1])
+    np.testing.assert_allclose(heights, heights[0], rtol=1e-6)
+
+
+@given(gap=st.floats(0.0, 1.0), front_end=st.sampled_from([VGGISH, EFFICIENTAT]))
+def test_ticks_are_readable_frequencies_with_air_between_them(gap, front_end):
+    clock = front_end.clock
+    ticks = canvas.octave_ticks(clock, gap)
+    assert ticks == sorted(ticks)
+    assert set(ticks) <= set(canvas.OCTAVES_HZ)
+    low, high = clock.band_edge_hz([0, clock.bands])
+    assert all(low <= hz <= high for hz in ticks)
+    axis = np.array([canvas.hz_to_mel(hz, clock.mel_scale) for hz in [low, high, *ticks]], dtype=float)
+    places = (axis[2:] - axis[0]) / (axis[1] - axis[0])
+    assert (np.diff(places) >= gap - 1e-12).all()
+    assert ticks
+
+
+@pytest.mark.parametrize(
+    ("hz", "text"), [(62.5, "62.5"), (125.0, "125"), (500.0, "500"), (1000.0, "1k"), (16000.0, "16k")]
+)
+def test_hertz_are_written_short(hz, text):
+    assert canvas.hertz(hz) == text
+
+
+@given(st.text(max_size=60), st.integers(3, 40))
+def test_labels_fit_and_are_one_line(text, most):
+    label = canvas.label(text, most)
+    assert len(label) <= most
+    assert label.isprintable()
+    if len(text) <= most and text.isprintable():
+        assert label == text
+
+
+def test_padding_is_hatched_where_it_is():
+    axes = Figure().subplots()
+    canvas.spectrogram(axes, np.zeros((FRAMES, BANDS), np.float32), CLOCK, 10, 40, Normalize(0, 1))
+    (hatched,) = [patch for patch in axes.patches if isinstance(patch, Rectangle) and patch.get_hatch()]
+    left, right = CLOCK.frame_edge_seconds([50, 106])
+    assert hatched.get_x() == pytest.approx(left)
+    assert hatched.get_x() + hatched.get_width() == pytest.approx(right)
+    axes = Figure().subplots()
+    canvas.spectrogram(axes, np.zeros((FRAMES, BANDS), np.float32), CLOCK, 10, FRAMES, Normalize(0, 1))
+    assert not axes.patches
+
+
+# ---- evidence -----------------------------------------------------------------------------------------------------
+
+
+def test_a_map_is_drawn_in_its_own_cells():
+    found = attribution(0, cells=(12, 8))
+    axes = Figure().subplots()
+    canvas.evidence(axes, found, CLOCK, 120, 3.0)
+    ((_, mesh),) = meshes(axes.get_figure(root=True))
+    np.testing.assert_array_equal(np.asarray(mesh.get_array()), found.native.T)
+    np.testing.assert_allclose(mesh.get_coordinates()[0, :, 0], CLOCK.frame_edge_seconds(120 + found.frame_edges))
+    np.testing.assert_allclose(mesh.get_coordinates()[:, 0, 1], CLOCK.band_edge_hz(found.band_edges))
+    assert (mesh.norm.vmin, mesh.norm.vmax) == (-3.0, 3.0)
+
+
+def test_superpixels_are_drawn_on_the_segments_grid():
+    found = attribution(0)
+    found = replace(found, native=found.values, frame_edges=np.zeros(0), band_edges=np.zeros(0))
+    axes = Figure().subplots()
+    canvas.evidence(axes, found, CLOCK, 0, 1.0)
+    ((_, mesh),) = meshes(axes.get_figure(root=True))
+    assert np.asarray(mesh.get_array()).shape == (BANDS, FRAMES)
+
+
+@pytest.mark.parametrize(("flag", "says"), [(SILENT, "nothing sounds here"), (CONSTANT, "nothing stands out")])
+def test_where_nothing_was_found_there_are_words_and_no_picture(flag, says):
+    axes = Figure().subplots()
+    canvas.evidence(axes, attribution(0, flags=(flag, PADDED), real=50), CLOCK, 0, 1.0)
+    assert not meshes(axes.get_figure(root=True))
+    assert says in axes.texts[0].get_text()
+    assert any(patch.get_hatch() for patch in axes.patches)
+
+
+def test_a_map_says_how_strong_it_is():
+    axes = Figure().subplots()
+    found = attribution(0, 0.25)
+    strongest = found.native.ravel()[np.abs(found.native).argmax()]
+    canvas.evidence(axes, found, CLOCK, 0, 100.0)
+    assert axes.texts[0].get_text().replace("\N{MINUS SIGN}", "-") == f"strongest {strongest:+.2g}"
+
+
+@given(st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=5))
+def test_the_colour_limit_is_the_strongest_of_those_that_show_something(sizes):
+    shown = [attribution(0, size) for size in sizes]
+    hidden = [attribution(1, 1e6, flags=(flag,)) for flag in (SILENT, CONSTANT)]
+    assert canvas.evidence_limit([*shown, *hidden]) == pytest.approx(max(sizes), rel=1e-5)
+    assert canvas.evidence_limit(hidden) == 1.0
+
+
+def test_sound_limits_ignore_silence_and_survive_it():
+    silence = np.full((5, 4), VGGISH.silence, np.float32)
+    loud = np.linspace(-3, 2, 20, dtype=np.float32).reshape(5, 4)
+    norm = canvas.sound_limits([silence, loud], VGGISH.silence)
+    assert -3.0 <= norm.vmin <= -2.5
+    assert 1.9 <= norm.vmax <= 2.0
+    norm = canvas.sound_limits([silence], VGGISH.silence)
+    assert norm.vmin < norm.vmax
+
+
+def test_maps_share_their_colours_within_a_method_only():
+    figure = figures.maps(two_rows())
+    limits = [mesh.norm.vmax for axes, mesh in meshes(figure)]
+    # Two rows of log-mel, Grad-CAM, LIME.
+    assert limits[1] == limits[4] == pytest.approx(2.0)
+    assert limits[2] == limits[5] == pytest.approx(4.0)
+    assert limits[0] == limits[3]
+    assert all(mesh.norm.vmin == -mesh.norm.vmax for _, mesh in (meshes(figure)[i] for i in (1, 2, 4, 5)))
+
+
+def test_maps_say_what_they_show():
+    text = words(figures.maps(two_rows()))
+    for part in ("true helicopter", "heard as chainsaw", "score 0.93 (true: 0.07)", "b.wav", "1.20 to 2.16 s"):
+        assert part in text
+    assert "Grad-CAM\nfor the class heard" in text
+    assert figures.TICK in text
+    assert figures.CROSS in text
+
+
+def test_a_confusion_has_both_targets_of_every_method_and_wrong_segments_a_dashed_frame():
+    found = tuple((attribution(target), attribution(target)) for target in (1, 0))
+    figure = figures.maps(
+        asked("confusion", [finding(right=False, attributions=found)], ("A", "B"), ("predicted", "true"))
+    )
+    text = words(figure)
+    assert text.index("A\nfor chainsaw (heard)") < text.index("A\nfor helicopter (true)")
+    shown = meshes(figure)
+    assert len(shown) == 5
+    assert shown[0][0].spines["left"].get_linestyle() not in ("-", "solid")
+    np.testing.assert_array_equal(np.asarray(shown[1][1].get_array()), found[0][0].native.T)
+    np.testing.assert_array_equal(np.asarray(shown[3][1].get_array()), found[1][0].native.T)
+    seconds = [axes.get_xlim() for axes, _ in shown]
+    assert seconds == [seconds[0]] * 5
+
+
+def test_words_do_not_run_into_pictures():
+    name = "n" * 70
+    row = replace(finding(right=False, file=f"{name}/{name}.wav"), label=name, predicted=name[1:])
+    found = replace(attribution(0), target_label=name)
+    row = replace(row, attributions=((found, found), (found, found)))
+    figure = figures.maps(
+        asked("confusion", [row, row], ("Occlusion sensitivity",) * 2, ("predicted", "true"), (name, "x"))
+    )
+    figure.draw_without_rendering()
+    pictures = [axes.get_window_extent() for axes, _ in meshes(figure)]
+    texts = [text for axes in figure.axes if not axes.axison for text in axes.texts]
+    assert texts
+    for text in texts:
+        extent = text.get_window_extent()
+        assert extent.x0 >= 0
+        assert not any(extent.overlaps(picture) for picture in pictures)
+    titles = [axes.title.get_window_extent() for axes, _ in meshes(figure) if axes.get_title()]
+    for one, other in pairwise(titles):
+        assert not one.overlaps(other)
+
+
+def test_samples_mark_right_and_wrong_by_more_than_colour():
+    figure = figures.samples(asked("samples", [finding(0), finding(1, right=False), finding(2, real=50)]))
+    text = words(figure)
+    assert f"{figures.TICK} true helicopter,\nheard as helicopter (score 0.93)" in text
+    assert f"{figures.CROSS} true helicopter,\nheard as chainsaw (score 0.93)" in text
+    right, wrong, padded = (axes for axes, _ in meshes(figure))
+    assert right.spines["top"].get_linestyle() == "solid" != wrong.spines["top"].get_linestyle()
+    assert any(patch.get_hatch() for patch in padded.patches)
+
+
+def test_recordings_keep_every_peak_of_the_waveform():
+    samples = np.zeros(50_000, np.float32)
+    samples[12_345] = 0.75
+    log_mel = np.random.default_rng(0).normal(size=(310, BANDS)).astype(np.float32)
+    shown = Recording("a/b.wav", "helicopter", samples, 16_000, log_mel)
+    figure = figures.recordings(asked("recordings", [], recordings=(shown,)))
+    (wave,) = [axes for axes in figure.axes if axes.get_ylabel() == "amplitude"]
+    points = wave.collections[0].get_paths()[0].vertices
+    peak = points[points[:, 1].argmax()]
+    assert peak == pytest.approx([12_345 / 16_000, 0.75], abs=0.01)
+    assert wave.get_xlim() == pytest.approx((0.0, 50_000 / 16_000))
+
+
+def test_a_recording_of_few_samples_can_be_drawn():
+    shown = Recording("a.wav", "x", np.ones(3, np.float32), 16_000, np.zeros((1, BANDS), np.float32))
+    assert figures.recordings(asked("recordings", [], recordings=(shown,)))
+
+
+# ---- measures -----------------------------------------------------------------------------------------------------
+
+
+def test_the_confusion_chart_writes_counts_recall_and_precision():
+    counts = np.array([[8, 2, 0], [1, 3, 0], [0, 0, 0]])
+    figure = figures.confusion_chart(counts, ("a", "b", "never"))
+    main, right, below, _ = figure.axes
+    at = {(text.get_position()[1], text.get_position()[0]): text.get_text() for text in main.texts}
+    assert at == {(0, 0): "8", (0, 1): "2", (1, 0): "1", (1, 1): "3"}
+    assert [text.get_text() for text in right.texts] == ["80%", "20%", "75%", "25%", "\N{EN DASH}", "\N{EN DASH}"]
+    assert [text.get_text() for text in below.texts] == ["89%", "60%", "\N{EN DASH}", "11%", "40%", "\N{EN DASH}"]
+
+
+def test_hundreds_of_classes_are_drawn_without_numbers():
+    counts = np.random.default_rng(0).integers(0, 5, (300, 300))
+    figure = figures.confusion_chart(counts, [f"class {number}" for number in range(300)])
+    assert not any(axes.texts for axes in figure.axes)
+    assert max(figure.get_size_inches()) < 30
+
+
+def history(steps: int, every: int) -> list[dict[str, str]]:
+    return [
+        {
+            "iteration": str(step),
+            "epoch": str(1 + step // 10),
+            "train_accuracy": str(step / 100),
+            "train_loss": str(1 / step),
+            "validation_accuracy": str(step / 200) if step % every == 0 else "",
+            "validation_loss": "2" if step % every == 0 else "",
+        }
+        for step in range(1, steps + 1)
+    ]
+
+
+def test_training_curves_show_the_numbers_of_the_history():
+    figure = figures.training_curves(history(40, 20))
+    top, bottom = figure.axes
+    lines = {line.get_label(): line for line in top.lines}
+    np.testing.assert_allclose(lines["training, each mini-batch"].get_ydata(), np.arange(1, 41))
+    np.testing.assert_allclose(lines["validation"].get_xydata(), [[20, 10], [40, 20]])
+    assert lines["validation"].get_marker() == "o"
+    np.testing.assert_allclose(bottom.lines[0].get_ydata(), 1 / np.arange(1, 41))
+    assert "20.0 %" in [text.get_text() for text in top.texts]
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_short_training_without_validation_can_be_drawn(steps):
+    assert len(figures.training_curves(history(steps, 99)).axes) == 2
+
+
+def test_class_scores_stand_from_best_to_worst():
+    def measured(f1):
+        return {"segments": {"f1": f1, "support": 7}, "files": {"f1": None, "support": 0}}
+
+    figure = figures.class_scores({"low": measured(0.2), "never": measured(None), "high": measured(0.9)})
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["high", "low", "never"]
+    assert [bar.get_width() for bar in axes.patches[:3]] == pytest.approx([90, 20, 0])
+
+
+# ---- files --------------------------------------------------------------------------------------------------------
+
+
+def chunks(path: Path) -> list[bytes]:
+    data, place, found = path.read_bytes(), 8, []
+    while place < len(data):
+        (length,) = struct.unpack(">I", data[place : place + 4])
+        found.append(data[place + 4 : place + 8])
+        place += length + 12
+    return found
+
+
+def test_the_same_figure_gives_the_same_bytes_whatever_the_users_settings_are(tmp_path):
+    figures.save(figures.maps(two_rows()), tmp_path / "one.png")
+    with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "red", "image.cmap": "jet", "savefig.dpi": 10}):
+        figures.save(figures.maps(two_rows()), tmp_path / "two.png")
+        assert matplotlib.rcParams["font.size"] == 20
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+    assert set(chunks(tmp_path / "one.png")) == {b"IHDR", b"pHYs", b"IDAT", b"IEND"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.png", "two.png"]
+
+
+def test_names_of_any_script_and_formula_can_be_drawn(tmp_path):
+    row = replace(
+        finding(file="a/$x^ & $y\n\N{CJK UNIFIED IDEOGRAPH-65E5}.wav"), label="$\\frac{1}$", predicted="{$_$}"
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figures.save(figures.samples(asked("samples", [row])), tmp_path / "odd.png")
+    assert (tmp_path / "odd.png").stat().st_size > 1000
+
+
+def test_figures_keep_away_from_pyplot():
+    code = "import sys, earwitness.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+class TestStyle:
+    """What the style does to the world outside."""
+
+    before: ClassVar[dict] = {}
+
+    def test_settings_are_given_back(self):
+        before = dict(matplotlib.rcParams)
+        with canvas.style():
+            assert matplotlib.rcParams["text.parse_math"] is False
+        assert dict(matplotlib.rcParams) == before

@@ -1,0 +1,341 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tiny_run
+from earwitness import album, inquiry, report, runs
+from earwitness.errors import EarwitnessError, UsageError
+from earwitness.explain import parse
+from earwitness.report import contents, pictures
+from earwitness.runs import RunFolder
+
+CLICK, HISS, LOW = tiny_run.CLASSES
+
+
+class Page(HTMLParser):
+    """What a browser would find: pictures, links, resources, tags, and the text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+    def of(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory) -> Path:
+    """A run with every kind of inquiry made."""
+    path = tiny_run.make(tmp_path_factory.mktemp("asked"))
+    opened = inquiry.open_run(path)
+    methods = [parse("gradcam"), parse("occlusion:mask=50%,stride=50%")]
+    for answer in (
+        inquiry.recordings(opened),
+        inquiry.samples(opened, count=99),
+        inquiry.chosen(opened, methods),
+        inquiry.of_class(opened, HISS, methods, count=2),
+        inquiry.confusion(opened, methods, true=LOW, predicted=HISS, count=1),
+        inquiry.confusion(opened, methods, true=HISS, predicted=LOW),
+    ):
+        album.add(opened.run, answer)
+    report.build(path)
+    return path
+
+
+@pytest.fixture
+def run(asked, tmp_path) -> Path:
+    shutil.copytree(asked, tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.fixture(scope="module")
+def text(asked) -> str:
+    return (asked / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(text) -> Page:
+    return Page(text)
+
+
+# ---- one page that needs nothing ----------------------------------------------------------------------------------
+
+
+def test_nothing_is_fetched_and_nothing_is_run(page, text):
+    resources = [
+        value for _, attributes in page.tags for name, value in attributes.items() if name in ("src", "srcset")
+    ]
+    assert resources
+    assert all(value.startswith("data:image/") for value in resources)
+    assert all(attributes["href"].startswith("#") for attributes in page.of("a"))
+    assert not {"script", "link", "iframe", "object", "embed", "base", "form"} & {tag for tag, _ in page.tags}
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+    assert "http://" not in text
+    assert "https://" not in text
+    assert "url(" not in text
+    assert "@import" not in text
+    (policy,) = [each["content"] for each in page.of("meta") if each.get("http-equiv") == "Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+
+
+def test_it_fits_a_phone(page, text):
+    assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in page.of("meta")
+    assert "prefers-color-scheme: dark" in text
+    # Every table scrolls in a box of its own.
+    assert len(page.of("table")) == sum(each.get("class") == "scroll" for each in page.of("div"))
+
+
+def test_the_page_is_well_formed(text):
+    assert text.startswith("<!DOCTYPE html>\n<html lang=")
+    assert text.endswith("</html>\n")
+    for tag in ("section", "figure", "table", "thead", "tbody", "tr", "th", "td", "div", "p", "h2", "h3", "details"):
+        assert len(re.findall(rf"<{tag}[ >]", text)) == text.count(f"</{tag}>"), tag
+
+
+def test_links_lead_somewhere(page):
+    targets = {attributes["id"] for _, attributes in page.tags if attributes.get("id")}
+    links = [attributes["href"].removeprefix("#") for attributes in page.of("a")]
+    assert "evidence" in links
+    assert set(links) <= targets
+    assert len(targets) == len([1 for _, attributes in page.tags if attributes.get("id")])
+
+
+def test_it_is_small(asked):
+    assert (asked / "report.html").stat().st_size < 10_000_000
+
+
+def test_the_same_folder_gives_the_same_bytes(run):
+    before = (run / "report.html").read_bytes()
+    figures = {path.name: path.read_bytes() for path in (run / "figures").iterdir()}
+    report.build(run)
+    assert (run / "report.html").read_bytes() == before
+    assert {path.name: path.read_bytes() for path in (run / "figures").iterdir()} == figures
+
+
+# ---- what it says -------------------------------------------------------------------------------------------------
+
+
+def test_every_picture_is_there_with_words(page, asked):
+    entries = album.read(RunFolder(asked))
+    drawn = [entry for entry in entries if entry.file]
+    assert {entry.kind for entry in drawn} == set(album.KINDS)
+    shown = page.of("img")
+    assert [each["alt"] for each in shown] == sorted((each.alt for each in drawn), key=[e["alt"] for e in shown].index)
+    assert len(shown) == len(drawn)
+    for entry in drawn:
+        assert entry.alt
+        assert entry.reading in page.text
+        with Image.open(asked / "figures" / entry.file) as picture:
+            assert any(
+                (each["alt"], each["width"], each["height"]) == (entry.alt, str(picture.width), str(picture.height))
+                for each in shown
+            )
+
+
+def test_an_answer_of_none_is_told(page):
+    assert f"There is none: no segment of {HISS} was heard as {LOW}." in page.text
+
+
+def test_names_are_text_and_never_markup(page, text):
+    assert "<script" not in text.lower()
+    assert "<b>" not in re.sub(r"<b>\d", "", text)
+    assert "<i>" not in text
+    for name in (
+        CLICK,
+        HISS,
+        LOW,
+        "low/<i>broken.wav",
+        "is not audio & more",
+        "my <data>",
+        "The split cuts 2 <sources>.",
+    ):
+        assert name in page.text
+    assert any(tiny_run.EVIL in (each["alt"] or "") for each in page.of("img"))
+
+
+def test_the_numbers_are_those_of_the_run(page, asked):
+    metrics = runs.read_json(asked / "metrics.json")
+    assert f"{100 * metrics['segment_accuracy']:.1f}\N{NARROW NO-BREAK SPACE}%" in page.text
+    right = round(metrics["file_accuracy"] * metrics["files"])
+    assert f"Of {metrics['files']} recordings that were kept out of the training, {right} were heard right" in page.text
+    low, high = metrics["intervals"]["file_accuracy"]
+    assert f"between {contents.percent(low)} and {contents.percent(high)}" in page.text
+    assert f"{LOW} is taken for {HISS}" in page.text
+    assert tiny_run.FAKE in page.text
+
+
+def test_the_headline_of_a_perfect_run_finds_no_confusion():
+    metrics = {
+        "files": 4,
+        "segments": 9,
+        "segment_accuracy": 1.0,
+        "file_accuracy": 1.0,
+        "file_accuracy_mean_score": 1.0,
+        "confidence": 0.95,
+        "intervals": {"file_accuracy": [0.5, 1.0]},
+        "per_class": {"a": {"segments": {"f1": None}}, "b": {"segments": {"f1": 1.0}}},
+        "confusion": {"classes": ["a", "b"], "segments": [[5, 0], [0, 4]]},
+        "ties": [{"file": "x", "decided": "a"}],
+    }
+    sentences = contents.headline(metrics)["sentences"]
+    assert "No segment was misheard." in sentences
+    assert "1 vote ended in a tie, which the higher mean score decided." in sentences
+    assert not any("worst" in sentence for sentence in sentences)
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(None, "\N{EN DASH}"), (0.0, "0.0 %"), (0.8603, "86.0 %"), (1.0, "100.0 %")]
+)
+def test_percent(share, text):
+    assert contents.percent(share) == text.replace(" ", "\N{NARROW NO-BREAK SPACE}")
+
+
+# ---- what may be missing ------------------------------------------------------------------------------------------
+
+
+def test_a_run_without_inquiries_has_a_report(run):
+    shutil.rmtree(run / "figures")
+    (run / "quarantine.csv").unlink()
+    (run / "history.csv").unlink()
+    page = Page(report.build(run).read_text(encoding="utf-8"))
+    assert len(page.of("img")) == 3
+    assert "What it listened to" not in page.text
+    assert "None: every file could be used." in page.text
+    assert "holds no training history" in page.text
+
+
+def test_an_unfinished_run_has_none(run):
+    (run / "model.safetensors").unlink()
+    with pytest.raises(UsageError, match="unfinished"):
+        report.build(run)
+
+
+@pytest.mark.parametrize("name", ["run.json", "metrics.json", "files.csv"])
+def test_what_is_missing_is_named(run, name):
+    (run / name).unlink()
+    before = (run / "report.html").read_bytes()
+    with pytest.raises(EarwitnessError, match=name):
+        report.build(run)
+    assert (run / "report.html").read_bytes() == before
+
+
+def test_a_run_of_another_version_is_said_to_be_so(run):
+    runs.write_json(run / "run.json", {"backbone": "compact"})
+    with pytest.raises(EarwitnessError, match="do not fit this version"):
+        report.build(run)
+
+
+def test_a_missing_picture_is_told_on_the_page(run):
+    (run / "figures" / "samples.png").unlink()
+    page = Page(report.build(run).read_text(encoding="utf-8"))
+    assert "The picture figures/samples.png is missing" in page.text
+
+
+def test_a_picture_that_is_none_is_an_error(run):
+    (run / "figures" / "samples.png").write_bytes(b"<svg onload=alert(1)>")
+    with pytest.raises(EarwitnessError, match=r"samples\.png: is not a readable PNG"):
+        report.build(run)
+
+
+@pytest.mark.parametrize(
+    "index", ["[{}]", "{", '[{"name": 1}]', "OUTSIDE", "UNKNOWN"], ids=["empty", "cut", "part", "outside", "unknown"]
+)
+def test_a_damaged_index_is_named_and_nothing_outside_is_read(run, index):
+    path = run / "figures" / "index.json"
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    if index in ("OUTSIDE", "UNKNOWN"):
+        stored[0] |= {"file": "../run.json"} if index == "OUTSIDE" else {"kind": "poem"}
+        index = json.dumps(stored)
+    path.write_text(index, encoding="utf-8")
+    with pytest.raises(EarwitnessError, match=r"index\.json"):
+        report.build(run)
+
+
+def test_long_lists_are_cut_and_say_where_the_rest_is(run):
+    runs.write_csv(run / "quarantine.csv", ["file", "reason"], [[f"{number}.wav", "empty"] for number in range(250)])
+    page = Page(report.build(run).read_text(encoding="utf-8"))
+    assert "99.wav" in page.text
+    assert "100.wav" not in page.text
+    assert "150 more stand in quarantine.csv." in " ".join(page.text.split())
+
+
+# ---- the budget of pictures ---------------------------------------------------------------------------------------
+
+
+def noise(run: RunFolder, count: int) -> list[album.Entry]:
+    run.figures.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    entries = []
+    for number in range(count):
+        values = random.integers(0, 255, (100, 100, 3)).astype(np.uint8)
+        Image.fromarray(values).save(run.figures / f"{number}.png")
+        entries.append(album.Entry(str(number), "samples", "t", "q", f"{number}.png", "r", "a"))
+    return entries
+
+
+def test_within_the_budget_pictures_stay_as_they_are(tmp_path):
+    run = RunFolder(tmp_path)
+    entries = noise(run, 2)
+    shown = pictures.embed(run, entries)
+    assert all(each.source.startswith("data:image/png") for each in shown)
+    assert (shown[0].width, shown[0].height) == (100, 100)
+
+
+def test_beyond_the_budget_they_shrink_and_then_are_named(tmp_path):
+    run = RunFolder(tmp_path)
+    entries = noise(run, 6)
+    budget = (run.figures / "0.png").stat().st_size // 2
+    shown = pictures.embed(run, entries, budget)
+    inside = [each for each in shown if each.source]
+    assert 0 < len(inside) < 6
+    assert all(each.source.startswith("data:image/webp") for each in inside)
+    assert sum(len(each.source) * 3 // 4 for each in inside) < budget + 200
+    assert [each.absence for each in shown if not each.source][-1].endswith("see figures/5.png.")
+
+
+# ---- the album ----------------------------------------------------------------------------------------------------
+
+
+def test_the_same_question_replaces_its_picture(run):
+    opened = inquiry.open_run(run)
+    before = album.read(opened.run)
+    album.add(opened.run, inquiry.samples(opened, count=1))
+    after = album.read(opened.run)
+    assert [entry.name for entry in after] == [entry.name for entry in before]
+    assert before != after
+
+
+def test_an_answer_that_became_none_takes_its_picture_away(run):
+    opened = inquiry.open_run(run)
+    answer = inquiry.samples(opened, count=1)
+    assert album.add(opened.run, answer) == opened.run.figures / "samples.png"
+    assert album.add(opened.run, replace(answer, findings=(), notes=("There is none.",))) is None
+    assert not (opened.run.figures / "samples.png").exists()
+    (entry,) = [entry for entry in album.read(opened.run) if entry.name == "samples"]
+    assert entry.file is None
+    assert entry.notes == ("There is none.",)
+
+
+def test_the_words_for_those_who_cannot_see_tell_what_is_there(asked):
+    entries = {entry.name: entry for entry in album.read(RunFolder(asked))}
+    (confusion,) = [entry for entry in entries.values() if entry.kind == "confusion" and entry.file]
+    assert "maps by Grad-CAM and Occlusion sensitivity of 1 segment:" in confusion.alt
+    assert f"{LOW} heard as {HISS} with score" in confusion.alt
+    assert entries["samples"].alt.endswith("and more.")

@@ -33,7 +33,7 @@ KINDS = (
 DRAW = {"recordings": figures.recordings, "samples": figures.samples}
 EVIDENCE = (
     "Red cells spoke for the class named above their column, blue ones against it, and white ones made no difference; "
-    "colours compare within a method only, because each method has a unit of its own."
+    "colours compare within a method only, because each method has a unit of its own"
 )
 READING = {
     "training": (
@@ -57,9 +57,9 @@ READING = {
         "Each panel is what the classifier judged at once; a cross, bold words and a dashed frame mark wrong answers, "
         "and the score is the probability that it gave to its answer."
     ),
-    "segments": EVIDENCE,
-    "class": f"{EVIDENCE} What is red in every row is what the class sounds like to the classifier.",
-    "confusion": f"{EVIDENCE} Red cells in the group of the class heard are what misled the classifier.",
+    "segments": f"{EVIDENCE}.",
+    "class": f"{EVIDENCE}; what is red in every row is what the class sounds like to the classifier.",
+    "confusion": f"{EVIDENCE}; red cells in the group of the class heard are what misled the classifier.",
 }
 MOST_DESCRIBED = 12
 

@@ -1,0 +1,144 @@
+"""What a classifier hears in a sound file that no run knows: its best classes, and on what they are based."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from earwitness.classifier import Classifier
+from earwitness.errors import UsageError, printable
+from earwitness.explain import Explainer, Target
+from earwitness.explain.attribution import is_silent
+from earwitness.features import log_mel_of
+from earwitness.findings import Finding, Inquiry
+from earwitness.investigation import safe_name
+from earwitness.progress import Progress
+from earwitness.segments import SegmentedLogMels, cut
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was heard in one file.
+
+    Parameters
+    ----------
+    file
+        Its name, printable.
+    seconds
+        Its length as far as it was listened to.
+    ranking
+        The best classes and their scores: the mean of the segments' probabilities.
+    inquiry
+        The explained segment, with an attribution for each target and method.
+    """
+
+    file: str
+    seconds: float
+    ranking: tuple[tuple[str, float], ...]
+    inquiry: Inquiry
+
+
+def hear(
+    classifier: Classifier,
+    path: Path,
+    methods: Sequence[Explainer],
+    *,
+    targets: Sequence[str] = (),
+    at: float | None = None,
+    top: int = 5,
+    progress: Progress | None = None,
+) -> Heard:
+    """Let a classifier listen to a file and explain what it heard.
+
+    Parameters
+    ----------
+    classifier
+        Which one. A file shorter than its segments is one segment; where the network takes any length, it is not
+        padded but heard as it is.
+    path
+        The file.
+    methods
+        The explainers.
+    targets
+        Classes to explain; none takes the best.
+    at
+        A moment in seconds: the segment around it is explained. None takes the segment that scores highest for the
+        first target.
+    top
+        How many classes are ranked.
+    progress
+        Told how far it is.
+
+    Raises
+    ------
+    BadRecordingError
+        The file cannot be used.
+    UsageError
+        The classifier has no such class, or the file no such moment.
+    """
+    indices = [classifier.class_index(name) for name in targets]
+    log_mel = log_mel_of(path, classifier.front_end)
+    name = printable(path)
+    frames = _segment_frames(classifier, log_mel.shape[0])
+    data = cut([log_mel], [name], classifier.front_end.silence, frames, classifier.overlap)
+    scores = classifier.probabilities(data.values(np.arange(len(data)))).numpy().astype(np.float64)
+    mean = scores.mean(axis=0)
+    best = np.argsort(-mean, kind="stable")[:top]
+    indices = indices or [int(best[0])]
+    row = int(scores[:, indices[0]].argmax()) if at is None else _segment_at(classifier, data, at, name)
+    segment = data.take([row])
+    wanted = [[Target(index) for index in indices]]
+    found = [method.attribute(classifier, segment, wanted, progress) for method in methods]
+    clock = classifier.front_end.clock
+    start = float(clock.frame_start_seconds(data.start_frames[row]))
+    predicted = int(scores[row].argmax())
+    finding = Finding(
+        row,
+        path.name if path.name.isprintable() else name,
+        start,
+        start + frames * clock.frame_seconds,
+        "",
+        classifier.classes[predicted],
+        float(scores[row, predicted]),
+        tuple(float(score) for score in scores[row]),
+        segment.values[0],
+        int(data.start_frames[row]),
+        int(segment.real_frames[0]),
+        is_silent(segment.values[0], int(segment.real_frames[0]), classifier.front_end.silence),
+        tuple(tuple(attributions[place] for attributions in found) for place in range(len(indices))),
+    )
+    inquiry = Inquiry(
+        "segments",
+        safe_name(path.stem),
+        name,
+        "Which moments and which frequencies made this decision?",
+        clock,
+        classifier.classes,
+        classifier.front_end.silence,
+        tuple(method.title for method in methods),
+        tuple("best" if not targets else "asked" for _ in indices),
+        (finding,),
+    )
+    ranking = tuple((classifier.classes[index], float(mean[index])) for index in best)
+    return Heard(name, log_mel.shape[0] * clock.frame_seconds, ranking, inquiry)
+
+
+def _segment_frames(classifier: Classifier, frames: int) -> int:
+    """Return the length of a segment: a tagger hears a short file as it is, not filled up with silence."""
+    if classifier.activation != "sigmoid":
+        return classifier.segment_frames
+    return min(classifier.segment_frames, max(frames, classifier.front_end.segment_frames))
+
+
+def _segment_at(classifier: Classifier, data: SegmentedLogMels, at: float, name: str) -> int:
+    """Return the segment whose middle is nearest to a moment."""
+    clock = classifier.front_end.clock
+    seconds = data.real_frames[0] * clock.frame_seconds
+    if not 0.0 <= at <= seconds:
+        raise UsageError(f"--at {at:g}: {name} lasts {seconds:.2f} s; name a moment within it")
+    middles: npt.NDArray[np.float64] = clock.frame_centre_seconds(data.start_frames + data.segment_frames / 2)
+    return int(np.abs(middles - at).argmin())

@@ -1,0 +1,215 @@
+"""Questions asked of a run or of sound files, with everything that answers them written where the user wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from earwitness import album, figures, inquiry
+from earwitness.backbones.pretrained import tagger
+from earwitness.backbones.weights import resolve
+from earwitness.classifier import Classifier, load
+from earwitness.dataset import Unusable
+from earwitness.errors import BadRecordingError, UsageError
+from earwitness.explain import Explainer, parse
+from earwitness.findings import Inquiry
+from earwitness.hearing import Heard, hear
+from earwitness.investigation import Investigation, open_run
+from earwitness.progress import Progress
+from earwitness.runs import open_finished
+from earwitness.training import choose_device
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A question's answer: the inquiry, and its picture (None where there was nothing to show)."""
+
+    inquiry: Inquiry
+    picture: Path | None
+
+    def text(self) -> str:
+        """Return the answer's lines for a terminal."""
+        where = "nothing to show" if self.picture is None else str(self.picture)
+        return "\n".join([f"{self.inquiry.title}: {where}", *(f"  {note}" for note in self.inquiry.notes)])
+
+
+def ask(
+    run: Path | str,
+    *,
+    methods: Sequence[str],
+    of_class: str | None = None,
+    true: str | None = None,
+    predicted: str | None = None,
+    segments: Sequence[str] = (),
+    count: int | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> list[Answer]:
+    """Put one question to a run, or, without any, all those that the report shows.
+
+    Parameters
+    ----------
+    run
+        Run folder of a finished training.
+    methods
+        Explanation methods, such as ``"gradcam"`` or ``"lime:samples=512"``.
+    of_class
+        What is this class recognised by?
+    true, predicted
+        Why was the one heard as the other?
+    segments
+        ``FILE@SECONDS``, or rows of ``predictions.csv``.
+    count
+        Segments to show.
+    device, seed, progress
+        As everywhere.
+
+    Raises
+    ------
+    UsageError
+        The request is wrong, for instance two questions at once.
+    EarwitnessError
+        The run or one of its recordings cannot be used.
+    """
+    explainers = [parse(method) for method in methods]
+    if sum((of_class is not None, true is not None or predicted is not None, bool(segments))) > 1:
+        raise UsageError("--class, --true/--predicted and --segment are three questions: ask one at a time")
+    investigation = open_run(run, choose_device(device))
+    some = {} if count is None else {"count": count}
+    if of_class is not None:
+        asked = [inquiry.of_class(investigation, of_class, explainers, progress=progress, **some)]
+    elif true is not None or predicted is not None:
+        asked = [
+            inquiry.confusion(investigation, explainers, true=true, predicted=predicted, progress=progress, **some)
+        ]
+    elif segments:
+        rows = [int(place) for place in segments if place.isdecimal()]
+        places = [place for place in segments if not place.isdecimal()]
+        asked = [inquiry.chosen(investigation, explainers, rows=rows, places=places, progress=progress)]
+    else:
+        asked = _everything(investigation, explainers, seed, progress)
+    return [Answer(each, album.add(investigation.run, each)) for each in asked]
+
+
+def _everything(
+    investigation: Investigation, explainers: Sequence[Explainer], seed: int, progress: Progress | None
+) -> list[Inquiry]:
+    """Ask what the report shows: the data, the answers, and the evidence for right ones, a class and a confusion."""
+    predictions = investigation.predictions
+    recall = {
+        name: float((predictions.predicted[predictions.segment_labels == index] == index).mean())
+        for index, name in enumerate(predictions.classes)
+        if (predictions.segment_labels == index).any()
+    }
+    # The class that is found least often is the one that its owner most wants to understand.
+    weakest = min(recall, key=lambda name: recall[name])
+    return [
+        inquiry.recordings(investigation, seed=seed, progress=progress),
+        inquiry.samples(investigation, seed=seed, progress=progress),
+        inquiry.chosen(investigation, explainers, progress=progress),
+        inquiry.of_class(investigation, weakest, explainers, progress=progress),
+        inquiry.confusion(investigation, explainers, progress=progress),
+    ]
+
+
+@dataclass(frozen=True)
+class FileAnswer:
+    """What was heard in a file, and where its picture and attributions are."""
+
+    heard: Heard
+    picture: Path
+
+    def text(self) -> str:
+        """Return the answer's lines for a terminal."""
+        finding = self.heard.inquiry.findings[0]
+        lines = [f"{self.heard.file} ({self.heard.seconds:.2f} s)"]
+        lines += [f"  {score:6.1%}  {name}" for name, score in self.heard.ranking]
+        flags = sorted({flag for maps in finding.attributions for each in maps for flag in each.flags})
+        about = f"  explained: {finding.start_seconds:.2f} to {finding.end_seconds:.2f} s"
+        lines.append(about + (f" ({', '.join(flags)})" if flags else ""))
+        lines.append(f"  picture:   {self.picture}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class FilesOutcome:
+    """The answers for the files that could be heard, and the files that could not."""
+
+    heard: tuple[FileAnswer, ...]
+    unusable: tuple[Unusable, ...]
+
+
+def explain_files(
+    files: Sequence[str],
+    *,
+    run: Path | None = None,
+    backbone: str | None = None,
+    weights: str | None = None,
+    methods: Sequence[str] = ("gradcam",),
+    targets: Sequence[str] = (),
+    at: float | None = None,
+    top: int = 5,
+    out: Path = Path("explained"),
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> FilesOutcome:
+    """Ask a classifier what it hears in sound files, and draw what each answer is based on.
+
+    Parameters
+    ----------
+    files
+        Paths.
+    run, backbone, weights
+        A trained run, or a backbone with its published classes.
+    methods, targets, at, top
+        As for :func:`earwitness.hearing.hear`.
+    out
+        Folder for ``NAME.png`` and ``NAME-CLASS-METHOD.npz``; files of those names are replaced.
+    device, progress
+        As everywhere.
+    """
+    explainers = [parse(method) for method in methods]
+    classifier = _classifier(run, backbone, weights, device)
+    answers: list[FileAnswer] = []
+    unusable: list[Unusable] = []
+    names: set[str] = set()
+    for file in files:
+        try:
+            heard = hear(classifier, Path(file), explainers, targets=targets, at=at, top=top, progress=progress)
+        except BadRecordingError as error:
+            unusable.append(Unusable(str(error).removesuffix(f": {error.reason}"), error.reason))
+            continue
+        answers.append(_write(heard, out, _unused(heard.inquiry.name, names)))
+    return FilesOutcome(tuple(answers), tuple(unusable))
+
+
+def _classifier(run: Path | None, backbone: str | None, weights: str | None, device: str) -> Classifier:
+    if (run is None) == (backbone is None):
+        raise UsageError("name either --run RUN, a trained run, or --backbone mn04, for AudioSet's 527 classes")
+    if run is not None:
+        return load(open_finished(run).model, choose_device(device))
+    assert backbone is not None
+    classifier = tagger(backbone, resolve(backbone, weights))
+    classifier.network.to(choose_device(device))
+    return classifier
+
+
+def _unused(name: str, names: set[str]) -> str:
+    """Return a name that no other file of this call has: two folders may hold the same one."""
+    number, unused = 1, name
+    while unused in names:
+        number += 1
+        unused = f"{name}-{number}"
+    names.add(unused)
+    return unused
+
+
+def _write(heard: Heard, out: Path, name: str) -> FileAnswer:
+    picture = out / f"{name}.png"
+    figures.save(figures.maps(heard.inquiry), picture)
+    for attributions in heard.inquiry.findings[0].attributions:
+        for each in attributions:
+            each.save(out / f"{name}-{inquiry.safe_name(each.target_label)}-{each.method}.npz")
+    return FileAnswer(heard, picture)

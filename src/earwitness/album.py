@@ -196,4 +196,4 @@ def _alt(inquiry: Inquiry) -> str:
 def _in_words(each: Finding) -> str:
     silent = ", silent" if each.silent else ""
     where = f"{each.file} at {each.start_seconds:.2f} s"
-    return f"{each.label} heard as {each.predicted} with score {each.score:.2f} ({where}{silent})"
+    return f"{each.label or 'a sound'} heard as {each.predicted} with score {each.score:.2f} ({where}{silent})"

@@ -135,7 +135,7 @@ def samples(inquiry: Inquiry) -> Figure:
 def _sample(axes: Axes, each: Finding, inquiry: Inquiry, norm: Normalize) -> None:
     spectrogram(axes, each.log_mel, inquiry.clock, each.start_frame, each.real_frames, norm)
     mark = TICK if each.right else CROSS
-    text = f"{mark} true {label(each.label, 24)},\nheard as {label(each.predicted, 16)} (score {each.score:.2f})"
+    text = f"{mark} true {label(each.label or '', 24)},\nheard as {label(each.predicted, 16)} (score {each.score:.2f})"
     axes.set_title(
         text, loc="left", color="black" if each.right else WRONG, fontweight="normal" if each.right else "bold"
     )
@@ -206,9 +206,11 @@ def maps(inquiry: Inquiry) -> Figure:
 
 def _words(axes: Axes, each: Finding, classes: tuple[str, ...]) -> None:
     axes.set_axis_off()
-    mark, colour = (TICK, RIGHT) if each.right else (CROSS, WRONG)
-    axes.text(0, 0.92, mark, transform=axes.transAxes, va="top", fontsize=11, color=colour)
-    lines = [f"true {label(each.label, 19)}", f"heard as {label(each.predicted, 15)}", _score(each, classes)]
+    lines = [f"heard as {label(each.predicted, 15)}", _score(each, classes)]
+    if each.label is not None:
+        mark, colour = (TICK, RIGHT) if each.right else (CROSS, WRONG)
+        axes.text(0, 0.92, mark, transform=axes.transAxes, va="top", fontsize=11, color=colour)
+        lines.insert(0, f"true {label(each.label, 19)}")
     axes.text(0.13, 0.92, "\n".join(lines), transform=axes.transAxes, va="top", fontsize=8.5, linespacing=1.25)
     where = f"{label(each.file.rpartition('/')[2], 24)}\n{each.start_seconds:.2f} to {each.end_seconds:.2f} s"
     where += "\nsilent" if each.silent else ""
@@ -217,12 +219,14 @@ def _words(axes: Axes, each: Finding, classes: tuple[str, ...]) -> None:
 
 def _score(each: Finding, classes: tuple[str, ...]) -> str:
     words = f"score {each.score:.2f}"
-    return words if each.right else f"{words} (true: {each.scores[classes.index(each.label)]:.2f})"
+    return (
+        words if each.right or each.label is None else f"{words} (true: {each.scores[classes.index(each.label)]:.2f})"
+    )
 
 
 def _for(inquiry: Inquiry, target: int) -> str:
     names = {each.attributions[target][0].target_label for each in inquiry.findings}
-    role = {"predicted": "heard", "true": "true"}[inquiry.targets[target]]
+    role = {"predicted": "heard", "true": "true", "best": "best", "asked": "asked for"}[inquiry.targets[target]]
     if len(names) > 1:
         return f"for the class {role}"
     name = label(names.pop(), 18)

@@ -48,7 +48,7 @@ class Finding:
     file, start_seconds, end_seconds
         Where it is.
     label, predicted
-        Its true class and the class it was heard as.
+        Its true class (None where nobody told) and the class it was heard as.
     score
         The predicted class's probability.
     scores
@@ -67,7 +67,7 @@ class Finding:
     file: str
     start_seconds: float
     end_seconds: float
-    label: str
+    label: str | None
     predicted: str
     score: float
     scores: tuple[float, ...]
@@ -79,8 +79,8 @@ class Finding:
 
     @property
     def right(self) -> bool:
-        """Whether it was heard as what it is."""
-        return self.label == self.predicted
+        """Whether it was heard as what it is, as far as anybody knows."""
+        return self.label in (None, self.predicted)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from earwitness.findings import Finding, Inquiry
 from earwitness.investigation import safe_name
 from earwitness.progress import Progress
 from earwitness.segments import SegmentedLogMels, cut
+
+# Names that every file system keeps as they are.
+PLAIN_NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ def hear(
         path.name if path.name.isprintable() else name,
         start,
         start + frames * clock.frame_seconds,
-        "",
+        None,
         classifier.classes[predicted],
         float(scores[row, predicted]),
         tuple(float(score) for score in scores[row]),
@@ -113,7 +117,7 @@ def hear(
     )
     inquiry = Inquiry(
         "segments",
-        safe_name(path.stem),
+        path.stem if PLAIN_NAME.fullmatch(path.stem) else safe_name(path.stem),
         name,
         "Which moments and which frequencies made this decision?",
         clock,

@@ -15,7 +15,7 @@ from earwitness.errors import BadRecordingError, UsageError
 from earwitness.explain import Explainer, parse
 from earwitness.findings import Inquiry
 from earwitness.hearing import Heard, hear
-from earwitness.investigation import Investigation, open_run
+from earwitness.investigation import Investigation, open_run, safe_name
 from earwitness.progress import Progress
 from earwitness.runs import open_finished
 from earwitness.training import choose_device
@@ -199,10 +199,10 @@ def _classifier(run: Path | None, backbone: str | None, weights: str | None, dev
 def _unused(name: str, names: set[str]) -> str:
     """Return a name that no other file of this call has: two folders may hold the same one."""
     number, unused = 1, name
-    while unused in names:
+    while unused.casefold() in names:
         number += 1
         unused = f"{name}-{number}"
-    names.add(unused)
+    names.add(unused.casefold())
     return unused
 
 
@@ -211,5 +211,5 @@ def _write(heard: Heard, out: Path, name: str) -> FileAnswer:
     figures.save(figures.maps(heard.inquiry), picture)
     for attributions in heard.inquiry.findings[0].attributions:
         for each in attributions:
-            each.save(out / f"{name}-{inquiry.safe_name(each.target_label)}-{each.method}.npz")
+            each.save(out / f"{name}-{safe_name(each.target_label)}-{each.method}.npz")
     return FileAnswer(heard, picture)

@@ -2,61 +2,52 @@
 
 from __future__ import annotations
 
-import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from earwitness.errors import EXIT_FAILED, EXIT_SOME_UNUSABLE, EXIT_USAGE, EarwitnessError, UsageError
+from earwitness import endings
+from earwitness.errors import EXIT_FAILED, EXIT_SOME_UNUSABLE, UsageError, printable
+from earwitness.options import (
+    Backbone,
+    BatchSize,
+    CheckpointEvery,
+    Data,
+    Device,
+    Epochs,
+    Fold,
+    Fraction,
+    Freeze,
+    Methods,
+    Out,
+    Overlap,
+    Overwrite,
+    Precision,
+    Rate,
+    RecipeName,
+    Resume,
+    Run,
+    Seed,
+    Segment,
+    SplitKind,
+    Strict,
+    Threads,
+    Weights,
+)
 
 app = typer.Typer(
     name="earwitness",
     help="What did the classifier hear, and can you believe that? Train, measure and investigate sound classifiers.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 
-INTERRUPTED = 130
-DEBUG_VARIABLE = "EARWITNESS_DEBUG"
-
-Data = Annotated[Path, typer.Argument(help="Folder with one folder a class, or a CSV: file,label[,group][,fold].")]
-Run = Annotated[Path, typer.Argument(help="Run folder of a finished training.")]
-Out = Annotated[Path, typer.Option("--out", help="Run folder to make.")]
-Backbone = Annotated[str, typer.Option(help="vggish, mn04 or compact.")]
-Weights = Annotated[str | None, typer.Option(help="File of weights, or none for random ones. [default: published]")]
-RecipeName = Annotated[
-    str, typer.Option("--recipe", help="example, scratch, best; auto: example, or scratch for random weights.")
-]
-Epochs = Annotated[int | None, typer.Option(help="Passes over the training segments. [default: the recipe's]")]
-BatchSize = Annotated[int | None, typer.Option("--batch", help="Segments in a mini-batch. [default: the recipe's]")]
-Rate = Annotated[float | None, typer.Option(help="Learning rate. [default: the recipe's]")]
-Precision = Annotated[
-    str | None, typer.Option(help="float32, bfloat16 or auto (bfloat16 where native). [default: the recipe's]")
-]
-SplitKind = Annotated[
-    str | None, typer.Option("--split", help="order, fold, group or random. [default: fold, group or order, as known]")
-]
-Fold = Annotated[str | None, typer.Option(help="Fold to hold out. [default: the last]")]
-Fraction = Annotated[float, typer.Option(help="Share of each class to train on (not for --split fold).")]
-Seed = Annotated[int, typer.Option(min=0, help="Of every draw of chance.")]
-Segment = Annotated[float | None, typer.Option(help="Segment length in seconds. [default: 0.96]")]
-Overlap = Annotated[float, typer.Option(help="Overlap of consecutive segments in percent.")]
-Freeze = Annotated[bool, typer.Option("--freeze", help="Train the head alone, on embeddings computed once.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in the folder.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with an unfinished training.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first recording that cannot be used.")]
-Methods = Annotated[
-    list[str] | None,
-    typer.Option("--method", help="gradcam, lime, occlusion, or lime:samples=512,grid=8x8; repeatable."),
-]
-Threads = Annotated[int | None, typer.Option(min=1, help="Processor threads. [default: all cores]")]
-
 DEFAULT_METHODS = ("gradcam", "lime", "occlusion")
+DEMO_METHODS = ("gradcam", "lime:samples=512", "occlusion")  # the example's 2,048 samples would double the demo's time
 
 
 @app.command()
@@ -68,30 +59,30 @@ def data(
     fraction: Fraction = 0.8,
     seed: Seed = 0,
 ) -> None:
-    """Check a data set: count table, lengths, silence, duplicates, the split it would get."""
+    """Check a data set before training. Counts, lengths, silence, duplicates, and the split it would get."""
     from earwitness import dataset
     from earwitness.progress import for_terminal
     from earwitness.terminal import data_lines, next_step, show
 
     checked = dataset.check(dataset.load(path), strict=strict, progress=for_terminal())
     show(data_lines(checked, dataset.split(checked, split, fold=fold, fraction=fraction, seed=seed)))
-    next_step(f"earwitness run {path} --out runs/first")
+    next_step(f"earwitness run {_word(path)} --out runs/first")
     _leave(checked.unusable)
 
 
 @app.command()
 def download(
-    name: Annotated[str, typer.Argument(help="vggish, mn04 or esc10.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="vggish, mn04 or esc10.")],
     url: Annotated[str | None, typer.Option(help="A mirror's address; what comes from it must be the same.")] = None,
 ) -> None:
-    """Fetch published weights or ESC-10, checked, into the cache (EARWITNESS_HOME, else the user's)."""
+    """Fetch published weights or ESC-10. They are checked and kept in the cache: EARWITNESS_HOME, or the user's."""
     from earwitness.backbones import weights
     from earwitness.terminal import download_progress, next_step, show
 
     with download_progress(name) as report:
         path = weights.download(name, progress=report, source_url=url)
-    show(f"{name}: {path}")
-    next_step(f"earwitness run {path} --out runs/first" if name == weights.ESC10 else "earwitness run DATA --out RUN")
+    show(f"{name}: {printable(path)}")
+    next_step(f"earwitness run {_word(path) if name == weights.ESC10 else 'DATA'} --out runs/first")
 
 
 @app.command()
@@ -120,9 +111,9 @@ def train(
     overwrite: Overwrite = False,
     resume: Resume = False,
     strict: Strict = False,
-    checkpoint_every: Annotated[float, typer.Option(help="Seconds between checkpoints at least.")] = 30.0,
+    checkpoint_every: CheckpointEvery = 30.0,
 ) -> None:
-    """Train a classifier and measure it on the recordings held out."""
+    """Train a classifier and measure it on held-out recordings."""
     options = dict(locals())
     folds = options.pop("folds")
     request = _request(options)
@@ -142,7 +133,7 @@ def evaluate(
     device: Device = "auto",
     strict: Strict = False,
 ) -> None:
-    """Measure a run's classifier again: on its held-out recordings, on others, with other segments."""
+    """Measure a run's classifier again. On its held-out recordings, on others, or with other segments."""
     from earwitness.progress import for_terminal
     from earwitness.study import evaluate_run
     from earwitness.terminal import metrics_lines, next_step, show
@@ -158,25 +149,27 @@ def evaluate(
         progress=for_terminal(),
     )
     show(metrics_lines(outcome.metrics))
-    next_step(f"earwitness inquire {run}")
+    next_step(f"earwitness inquire {_word(run)}")
     _leave(outcome.unusable)
 
 
 @app.command()
 def explain(
-    files: Annotated[list[str] | None, typer.Argument(help="Sound files.")] = None,
+    files: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Sound files.")] = None,
     run: Annotated[Path | None, typer.Option("--run", help="Run folder whose classifier is asked.")] = None,
     backbone: Annotated[str | None, typer.Option(help="Without training: mn04 with AudioSet's 527 classes.")] = None,
     weights: Weights = None,
     method: Methods = None,
-    target: Annotated[list[str] | None, typer.Option("--class", help="Class to explain; repeatable.")] = None,
+    target: Annotated[
+        list[str] | None, typer.Option("--class", metavar="NAME", help="Class to explain; repeatable.")
+    ] = None,
     at: Annotated[float | None, typer.Option(help="Moment of the segment to explain, in seconds.")] = None,
     top: Annotated[int, typer.Option(min=1, help="Classes to list.")] = 5,
     out: Annotated[Path, typer.Option("--out", help="Folder for pictures and attributions.")] = Path("explained"),
     device: Device = "auto",
     listed: Annotated[bool, typer.Option("--list", help="List the methods and their parameters, and end.")] = False,
 ) -> None:
-    """Ask what a classifier hears in sound files, and on what it bases that."""
+    """Say what is heard in sound files, and on what that is based."""
     from earwitness.terminal import methods_lines, next_step, show
 
     if listed:
@@ -203,7 +196,7 @@ def explain(
     for heard in outcome.heard:
         show(heard.text())
     if outcome.heard:
-        next_step(f"open {outcome.heard[0].picture}")
+        next_step(f"open {_word(outcome.heard[0].picture)}")
     _leave(outcome.unusable, every=not outcome.heard)
 
 
@@ -215,13 +208,17 @@ def inquire(
     true: Annotated[str | None, typer.Option(help="With --predicted: why was this class heard as that one?")] = None,
     predicted: Annotated[str | None, typer.Option(help="See --true.")] = None,
     segment: Annotated[
-        list[str] | None, typer.Option("--segment", help="FILE@SECONDS, or a row of predictions.csv; repeatable.")
+        list[str] | None,
+        typer.Option("--segment", metavar="PLACE", help="FILE@SECONDS, or a row of predictions.csv; repeatable."),
     ] = None,
     count: Annotated[int | None, typer.Option(min=1, help="Segments to show.")] = None,
+    recordings: Annotated[
+        Path | None, typer.Option("--data", help="Where the recordings are now, if they were moved since the run.")
+    ] = None,
     device: Device = "auto",
     seed: Seed = 0,
 ) -> None:
-    """Investigate a run's decisions; without options, everything that the report shows."""
+    """Investigate a run's decisions. Without a question, everything that the report shows is asked."""
     from earwitness.investigate import ask
     from earwitness.progress import for_terminal
     from earwitness.terminal import next_step, show
@@ -234,24 +231,25 @@ def inquire(
         predicted=predicted,
         segments=tuple(segment or ()),
         count=count,
+        data=recordings,
         device=device,
         seed=seed,
         progress=for_terminal(),
     )
     for picture in pictures:
         show(picture.text())
-    next_step(f"earwitness report {run}")
+    next_step(f"earwitness report {_word(run)}")
 
 
 @app.command()
 def report(run: Run) -> None:
-    """Write RUN/report.html: one page with everything, that needs no network."""
+    """Write RUN/report.html. One page holds everything, and it needs no network."""
     from earwitness.report import build
     from earwitness.terminal import next_step, show
 
     path = build(run)
-    show(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
-    next_step(f"open {path}")
+    show(f"{printable(path)}: {path.stat().st_size / 1e6:.1f} MB")
+    next_step(f"open {_word(path)}")
 
 
 @app.command()
@@ -278,7 +276,7 @@ def run(
     overwrite: Overwrite = False,
     resume: Resume = False,
     strict: Strict = False,
-    checkpoint_every: Annotated[float, typer.Option(help="Seconds between checkpoints at least.")] = 30.0,
+    checkpoint_every: CheckpointEvery = 30.0,
 ) -> None:
     """Do the whole job: train, evaluate, investigate, report."""
     options = dict(locals())
@@ -308,7 +306,7 @@ def demo(
     options: dict[str, Any] = {"path": sounds, "out": out / "run", "backbone": "compact", "seed": seed}
     options["overwrite"] = overwrite
     _train(_request(options), options, last=False)
-    _investigate_and_report(out / "run", DEFAULT_METHODS, "auto", seed)
+    _investigate_and_report(out / "run", DEMO_METHODS, "auto", seed)
 
 
 def _request(options: dict[str, Any]) -> Any:
@@ -326,7 +324,7 @@ def _request(options: dict[str, Any]) -> Any:
         data=options["path"],
         segment_seconds=options.get("segment"),
         changes=changes,
-        command=("earwitness", *sys.argv[1:]),
+        command=("earwitness", *map(printable, sys.argv[1:])),
         **given,
     )
 
@@ -349,7 +347,7 @@ def _train(request: Any, options: dict[str, Any], *, last: bool = True) -> Any:
         warn(line)
     show(metrics_lines(outcome.metrics))
     if last:
-        next_step(f"earwitness inquire {request.out}")
+        next_step(f"earwitness inquire {_word(request.out)}")
         _leave(outcome.unusable)
     return outcome.unusable
 
@@ -363,7 +361,7 @@ def _cross_validate(request: Any, folds: int | None, overwrite: bool) -> None:
     progress = for_terminal()
     result = cross_validate(request, folds, overwrite=overwrite, progress=progress, on_row=training_rows(progress))
     show(folds_lines(result))
-    next_step(f"earwitness inquire {request.out / 'fold-1'}")
+    next_step(f"earwitness inquire {_word(request.out / 'fold-1')}")
     _leave(tuple(Unusable(*entry) for entry in result["unusable"]))
 
 
@@ -375,8 +373,13 @@ def _investigate_and_report(run: Path, methods: tuple[str, ...], device: str, se
 
     ask(run, methods=methods, device=device, seed=seed, progress=for_terminal())
     path = build(run)
-    show(f"\nReport: {path} ({path.stat().st_size / 1e6:.1f} MB)")
-    next_step(f"open {path}, or ask more: earwitness inquire {run} --class NAME")
+    show(f"\nReport: {printable(path)} ({path.stat().st_size / 1e6:.1f} MB)")
+    next_step(f"open {_word(path)}, or ask more: earwitness inquire {_word(run)} --class NAME")
+
+
+def _word(path: Path) -> str:
+    """Return a path as one types it in a shell."""
+    return shlex.quote(printable(path))
 
 
 def _leave(unusable: tuple[Any, ...], *, every: bool = False) -> None:
@@ -393,35 +396,4 @@ def _leave(unusable: tuple[Any, ...], *, every: bool = False) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; every failure is one line and an exit code."""
-    sys.exit(_run(arguments))
-
-
-def _run(arguments: list[str] | None) -> int:
-    try:
-        code = app(args=arguments, standalone_mode=False)
-        sys.stdout.flush()
-        return int(code or 0)
-    except EarwitnessError as error:
-        return _fail(str(error), error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted; a training goes on with --resume", INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAILED
-    except Exception as error:
-        if hasattr(error, "format_message"):  # typer's own: an unknown option, a value that is no number
-            return _fail(f"{error.format_message()} (see earwitness --help)", EXIT_USAGE)
-        if os.environ.get(DEBUG_VARIABLE):
-            raise
-        if isinstance(error, MemoryError | OSError):
-            return _fail(f"{error}", EXIT_FAILED)
-        return _fail(
-            f"this should not have happened ({type(error).__name__}: {error}); "
-            f"please report it with what {DEBUG_VARIABLE}=1 prints",
-            EXIT_FAILED,
-        )
-
-
-def _fail(message: str, code: int) -> int:
-    sys.stderr.write("earwitness: " + " ".join(message.split()) + "\n")
-    return code
+    sys.exit(endings.run(app, arguments))

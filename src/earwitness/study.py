@@ -39,6 +39,7 @@ from earwitness.training import (
 SEGMENT_OVERLAP = 75.0
 LONGEST_SEGMENT = 60.0  # seconds
 SHORTEST_SEGMENT = 32  # frames: every backbone halves the map five times at most
+FINISHED_BEFORE = "the run was finished already and is kept as it is"
 ACCURACIES = ("segment_accuracy", "file_accuracy", "file_accuracy_mean_score")
 
 
@@ -57,7 +58,7 @@ class Request:
     weights
         File of weights, ``"none"`` for random ones, None for the published ones.
     recipe
-        Name, or ``"auto"``: the example's for published weights, ``"scratch"`` for random ones.
+        Name, or ``"auto"``: the example's for published weights, the backbone's own for random ones.
     changes
         Numbers that differ from the recipe's, by field name.
     split, fold, fraction
@@ -118,7 +119,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Plan:
-    """A request with everything chosen that it left open."""
+    """A request with everything chosen that it left open.
+
+    The network is trained on segments of ``segment_frames``; the finished classifier judges ``judge_frames``.
+    """
 
     request: Request
     backbone: Backbone
@@ -126,6 +130,7 @@ class Plan:
     recipe: Recipe
     recipe_name: str
     segment_frames: int
+    judge_frames: int
     device: torch.device
 
 
@@ -137,12 +142,17 @@ def make_plan(request: Request) -> Plan:
     UsageError
         Something in it is wrong.
     """
+    if not 0 <= request.seed < 2**63:
+        raise UsageError(f"--seed {request.seed}: must be at least 0 and under 2 to the power of 63")
     backbone = backbone_named(request.backbone)
     weights = resolve(request.backbone, request.weights)
     name = request.recipe
     if name == "auto":
-        name = "scratch" if weights is None else "example"
+        name = backbone.scratch if weights is None else "example"
     recipe = recipe_named(name, **(request.changes or {}))
+    if weights is None:
+        # Nothing pretrained is there to be kept or to be spared.
+        recipe = replace(recipe, head_epochs=0, keep_norms=False)
     if request.freeze:
         if weights is None:
             raise UsageError(
@@ -152,9 +162,11 @@ def make_plan(request: Request) -> Plan:
     if backbone.fixed_length and recipe.augmentation.longest > 1:
         # Such a network hears segments of one length; the rest of the recipe applies.
         recipe = replace(recipe, augmentation=replace(recipe.augmentation, longest=1.0))
-    frames = segment_frames(backbone, request.segment_seconds)
+    frames = judged = segment_frames(backbone, request.segment_seconds)
+    if recipe.judge_seconds and request.segment_seconds is None and not backbone.fixed_length:
+        judged = segment_frames(backbone, recipe.judge_seconds)
     check_overlap(request.overlap)
-    return Plan(request, backbone, weights, recipe, name, frames, choose_device(request.device))
+    return Plan(request, backbone, weights, recipe, name, frames, judged, choose_device(request.device))
 
 
 def segment_frames(backbone: Backbone, seconds: float | None) -> int:
@@ -218,9 +230,6 @@ def train_run(
     plan = make_plan(request)
     data = dataset.load(request.data)
     run = runs.create(request.out, overwrite=overwrite, resume=resume)
-    if run.finished:
-        remove_checkpoints(run.checkpoints)
-        return Outcome(run, runs.read_json(run.metrics), (), ("the run is finished already: nothing to resume",))
     data, log_mels = hear(data, plan, progress)
     split = choose_split(request, data)
     return _train_split(plan, data, log_mels, split, run, Watch(progress, on_row, checkpoint_seconds))
@@ -258,10 +267,7 @@ def cross_validate(
         out = request.out / f"fold-{number}"
         fold_plan = replace(plan, request=replace(request, out=out))
         run = runs.create(out, overwrite=overwrite, resume=True)
-        if run.finished:
-            metrics = runs.read_json(run.metrics)
-        else:
-            metrics = _train_split(fold_plan, data, log_mels, split, run, Watch(progress, on_row)).metrics
+        metrics = _train_split(fold_plan, data, log_mels, split, run, Watch(progress, on_row)).metrics
         rows.append({"fold": number, **{key: metrics[key] for key in (*ACCURACIES, "files", "segments")}})
     result = {
         "folds": rows,
@@ -366,11 +372,15 @@ def build(plan: Plan, classes: tuple[str, ...]) -> Classifier:
 def _train_split(
     plan: Plan, data: DataSet, log_mels: list[LogMel], split: Split, run: RunFolder, watch: Watch
 ) -> Outcome:
+    _record(plan, data, split, run)
+    warnings = (*split.warnings, *dataset.duplicate_warnings(data, split))
+    if run.finished:
+        remove_checkpoints(run.checkpoints)
+        return Outcome(run, runs.read_json(run.metrics), data.unusable, (*warnings, FINISHED_BEFORE))
+    _write_quarantine(run, data.unusable)
     classifier = build(plan, data.classes)
     segments = _cut(data, log_mels, classifier)
     labels = np.array(data.class_numbers(), dtype=np.int64)
-    _record(plan, data, split, run)
-    _write_quarantine(run, data.unusable)
     history = train(
         classifier,
         TrainingData(segments, labels, segments.rows_of(split.train), segments.rows_of(split.validation)),
@@ -383,23 +393,26 @@ def _train_split(
         progress=watch.progress,
     )
     write_history(run.history, history)
+    if plan.judge_frames != plan.segment_frames:
+        classifier = classifier.with_segments(plan.judge_frames, plan.request.overlap)
+        segments = _cut(data, log_mels, classifier)
     predictions = evaluation.predict(classifier, segments, labels, np.asarray(split.validation), watch.progress)
     metrics = evaluation.write(predictions, run)
     # The model comes last: a folder that holds it is finished.
     classifier.save(run.model)
     remove_checkpoints(run.checkpoints)
-    return Outcome(run, metrics, data.unusable, (*split.warnings, *dataset.duplicate_warnings(data, split)))
+    return Outcome(run, metrics, data.unusable, warnings)
 
 
 def _record(plan: Plan, data: DataSet, split: Split, run: RunFolder) -> None:
-    """Write ``run.json``, or, where a training is resumed, make sure that the same is asked."""
+    """Write ``run.json``, or, where a training is resumed or was finished before, make sure that the same is asked."""
     request = plan.request
     names = [recording.name for recording in data.recordings]
     content = {
         "command": list(request.command),
         "backbone": plan.backbone.name,
         "weights": {
-            "source": "random" if plan.weights is None else printable(plan.weights.path),
+            "source": "random" if plan.weights is None else printable(plan.weights.path.resolve()),
             "sha256": None if plan.weights is None else plan.weights.sha256,
         },
         "data": {
@@ -417,6 +430,7 @@ def _record(plan: Plan, data: DataSet, split: Split, run: RunFolder) -> None:
         "recipe": plan.recipe.as_dict(),
         "freeze": request.freeze,
         "segment_frames": plan.segment_frames,
+        "judge_frames": plan.judge_frames,
         "overlap": request.overlap,
         "seed": request.seed,
         "device": str(plan.device),
@@ -428,8 +442,10 @@ def _record(plan: Plan, data: DataSet, split: Split, run: RunFolder) -> None:
         runs.write_json(run.run_json, content)
         return
     before = runs.read_json(run.run_json)
+    # What the bytes of an unfinished training may depend on says nothing against a finished one.
+    free = {"command", *(("device", "precision", "threads", "versions") if run.finished else ())}
     for key, value in content.items():
-        if key != "command" and before.get(key) != value:
+        if key not in free and before.get(key) != value:
             raise UsageError(
                 f"{printable(run.path)}: --resume needs the same request, but {key} differs from when the training "
                 "began; ask as before, or --overwrite to begin anew"

@@ -29,6 +29,8 @@ class Backbone:
         Whether published weights exist for it.
     fixed_length
         Whether segments must have the front end's ``segment_frames``.
+    scratch
+        Name of the recipe that trains it from random weights.
     source
         Paper or project.
     """
@@ -38,15 +40,16 @@ class Backbone:
     build: Callable[[int], Network]
     published: bool
     fixed_length: bool
+    scratch: str
     source: str
 
 
 BACKBONES = {
     backbone.name: backbone
     for backbone in (
-        Backbone("vggish", VGGISH, VGGish, True, True, "Hershey et al., ICASSP 2017"),
-        Backbone("mn04", EFFICIENTAT, MobileNet, True, False, "Schmid et al., ICASSP 2023"),
-        Backbone("compact", VGGISH, Compact, False, False, "earwitness"),
+        Backbone("vggish", VGGISH, VGGish, True, True, "scratch", "Hershey et al., ICASSP 2017"),
+        Backbone("mn04", EFFICIENTAT, MobileNet, True, False, "compact", "Schmid et al., ICASSP 2023"),
+        Backbone("compact", VGGISH, Compact, False, False, "compact", "earwitness"),
     )
 }
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from earwitness.backbones.network import Network, Standardise
 
-CHANNELS = (24, 48, 96, 160)
+CHANNELS = (16, 32, 64, 128)
 DROPOUT = 0.2
 
 
@@ -35,7 +35,7 @@ class Compact(Network):
         self.FCFinal = nn.Linear(channels, classes)
 
     def embed(self, segments: Tensor) -> Tensor:
-        """Return embeddings (n, 160) of segments (n, frames, bands), any size of at least 8 x 8."""
+        """Return embeddings (n, 128) of segments (n, frames, bands), any size of at least 8 x 8."""
         maps: Tensor = self.features(self.standardise(segments).unsqueeze(1))
         return maps.mean(dim=(2, 3)) + maps.amax(dim=(2, 3))
 

@@ -100,8 +100,8 @@ class MobileNet(Network):
         return torch.as_tensor(self.FCFinal(self.classifier[2:](embeddings)))
 
     def head_parameters(self) -> list[nn.Parameter]:
-        """Return FCFinal's weight and bias."""
-        return list(self.FCFinal.parameters())
+        """Return the parameters from the pooled features on: the published hidden layer and FCFinal."""
+        return [*self.classifier.parameters(), *self.FCFinal.parameters()]
 
 
 class InvertedResidual(nn.Module):

@@ -40,7 +40,7 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def head_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters of the new layers, which always learn at the full rate."""
+        """Return the parameters from the embedding on, which always learn at the full rate."""
 
     def forward(self, segments: Tensor) -> Tensor:
         """Return the class scores (logits), shape (n, classes), of log-mel segments, shape (n, frames, bands)."""

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import ClassVar
+from unicodedata import category
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_SOME_UNUSABLE = 3
+JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 
 
 class EarwitnessError(Exception):
@@ -43,9 +45,21 @@ class BadRecordingError(EarwitnessError):
 
 
 def printable(path: Path | str) -> str:
-    r"""Return a path as text that any terminal and any CSV can hold.
+    r"""Return a path, or any other text, as one line that any terminal and any CSV can hold.
 
-    Names that are not UTF-8 reach Python with surrogate escapes, which cannot be encoded again; their
-    bytes are shown as ``\xNN``.
+    Names that are not UTF-8 reach Python with surrogate escapes, which cannot be encoded again; names may hold line
+    ends and the codes that steer a terminal or turn the direction of writing. Their bytes are shown as ``\xNN``.
     """
-    return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    text = str(path)
+    return text if text.isprintable() else "".join(_shown(character) for character in text)
+
+
+def _shown(character: str) -> str:
+    # Controls, formats, surrogates, and the separators of lines and paragraphs; two formats join letters and emoji.
+    if category(character) not in {"Cc", "Cf", "Cs", "Zl", "Zp"} or character in JOINERS:
+        return character
+    try:
+        encoded = character.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half of a pair, which no file name holds
+        encoded = character.encode("utf-8", "surrogatepass")
+    return "".join(f"\\x{byte:02x}" for byte in encoded)

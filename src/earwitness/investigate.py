@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,8 @@ from earwitness.backbones.pretrained import tagger
 from earwitness.backbones.weights import resolve
 from earwitness.classifier import Classifier, load
 from earwitness.dataset import Unusable
-from earwitness.errors import BadRecordingError, UsageError
-from earwitness.explain import Explainer, parse
+from earwitness.errors import BadRecordingError, UsageError, printable
+from earwitness.explain import Explainer, parse, spec
 from earwitness.findings import Inquiry
 from earwitness.hearing import Heard, hear
 from earwitness.investigation import Investigation, open_run, safe_name
@@ -30,7 +31,7 @@ class Answer:
 
     def text(self) -> str:
         """Return the answer's lines for a terminal."""
-        where = "nothing to show" if self.picture is None else str(self.picture)
+        where = "nothing to show" if self.picture is None else printable(self.picture)
         return "\n".join([f"{self.inquiry.title}: {where}", *(f"  {note}" for note in self.inquiry.notes)])
 
 
@@ -43,6 +44,7 @@ def ask(
     predicted: str | None = None,
     segments: Sequence[str] = (),
     count: int | None = None,
+    data: Path | str | None = None,
     device: str = "auto",
     seed: int = 0,
     progress: Progress | None = None,
@@ -62,7 +64,9 @@ def ask(
     segments
         ``FILE@SECONDS``, or rows of ``predictions.csv``.
     count
-        Segments to show.
+        Segments to show of a class or a confusion.
+    data
+        Where the recordings are now, if not where they were at the time of the run.
     device, seed, progress
         As everywhere.
 
@@ -76,7 +80,9 @@ def ask(
     explainers = [parse(method) for method in methods]
     if sum((of_class is not None, true is not None or predicted is not None, bool(segments))) > 1:
         raise UsageError("--class, --true/--predicted and --segment are three questions: ask one at a time")
-    investigation = open_run(run, choose_device(device))
+    if count is not None and of_class is None and true is None and predicted is None:
+        raise UsageError(f"--count {count}: goes with --class or --true/--predicted; leave it out")
+    investigation = open_run(run, choose_device(device), data)
     some = {} if count is None else {"count": count}
     if of_class is not None:
         asked = [inquiry.of_class(investigation, of_class, explainers, progress=progress, **some)]
@@ -129,7 +135,7 @@ class FileAnswer:
         flags = sorted({flag for maps in finding.attributions for each in maps for flag in each.flags})
         about = f"  explained: {finding.start_seconds:.2f} to {finding.end_seconds:.2f} s"
         lines.append(about + (f" ({', '.join(flags)})" if flags else ""))
-        lines.append(f"  picture:   {self.picture}")
+        lines.append(f"  picture:   {printable(self.picture)}")
         return "\n".join(lines)
 
 
@@ -169,8 +175,16 @@ def explain_files(
         Folder for ``NAME.png`` and ``NAME-CLASS-METHOD.npz``; files of those names are replaced.
     device, progress
         As everywhere.
+
+    Raises
+    ------
+    UsageError
+        The request is wrong: a name, a moment, or a folder that cannot be written to.
+    EarwitnessError
+        The run is damaged, or the disk refuses.
     """
     explainers = [parse(method) for method in methods]
+    _check_folder(out)
     classifier = _classifier(run, backbone, weights, device)
     answers: list[FileAnswer] = []
     unusable: list[Unusable] = []
@@ -181,7 +195,7 @@ def explain_files(
         except BadRecordingError as error:
             unusable.append(Unusable(str(error).removesuffix(f": {error.reason}"), error.reason))
             continue
-        answers.append(_write(heard, out, _unused(heard.inquiry.name, names)))
+        answers.append(_write(heard, explainers, out, _unused(heard.inquiry.name, names)))
     return FilesOutcome(tuple(answers), tuple(unusable))
 
 
@@ -189,6 +203,8 @@ def _classifier(run: Path | None, backbone: str | None, weights: str | None, dev
     if (run is None) == (backbone is None):
         raise UsageError("name either --run RUN, a trained run, or --backbone mn04, for AudioSet's 527 classes")
     if run is not None:
+        if weights is not None:
+            raise UsageError(f"--weights {weights}: a run has its own weights; leave out --weights or --run")
         return load(open_finished(run).model, choose_device(device))
     assert backbone is not None
     classifier = tagger(backbone, resolve(backbone, weights))
@@ -206,10 +222,19 @@ def _unused(name: str, names: set[str]) -> str:
     return unused
 
 
-def _write(heard: Heard, out: Path, name: str) -> FileAnswer:
+def _check_folder(out: Path) -> None:
+    """Find out before the work, not after it, that its results cannot be written."""
+    there = next(place for place in (out, *out.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise UsageError(f"--out {printable(out)}: {printable(there)} is no folder; name another")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f"--out {printable(out)}: nothing can be written to {printable(there)}; name another folder")
+
+
+def _write(heard: Heard, methods: Sequence[Explainer], out: Path, name: str) -> FileAnswer:
     picture = out / f"{name}.png"
     figures.save(figures.maps(heard.inquiry), picture)
     for attributions in heard.inquiry.findings[0].attributions:
-        for each in attributions:
-            each.save(out / f"{name}-{safe_name(each.target_label)}-{each.method}.npz")
+        for method, each in zip(methods, attributions, strict=True):
+            each.save(out / f"{name}-{safe_name(each.target_label)}-{safe_name(spec(method))}.npz")
     return FileAnswer(heard, picture)

@@ -1,0 +1,52 @@
+"""What the commands take: arguments and options that several of them share, each declared once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+MOST_SEED = 2**32 - 1
+MOST_THREADS = 512
+
+Data = Annotated[
+    Path, typer.Argument(metavar="DATA", help="Folder with one folder a class, or a CSV: file,label[,group][,fold].")
+]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of a finished training.")]
+Out = Annotated[Path, typer.Option("--out", help="Run folder to make.")]
+Backbone = Annotated[str, typer.Option(help="vggish, mn04 or compact.")]
+Weights = Annotated[str | None, typer.Option(help="File of weights, or none for random ones. [default: published]")]
+RecipeName = Annotated[
+    str,
+    typer.Option(
+        "--recipe", help="example, best, scratch, compact; auto: example, or the backbone's own for random weights."
+    ),
+]
+Epochs = Annotated[int | None, typer.Option(help="Passes over the training segments. [default: the recipe's]")]
+BatchSize = Annotated[int | None, typer.Option("--batch", help="Segments in a mini-batch. [default: the recipe's]")]
+Rate = Annotated[float | None, typer.Option(help="Learning rate. [default: the recipe's]")]
+Precision = Annotated[
+    str | None, typer.Option(help="float32, bfloat16 or auto (bfloat16 where native). [default: the recipe's]")
+]
+SplitKind = Annotated[
+    str | None, typer.Option("--split", help="order, fold, group or random. [default: fold, group or order, as known]")
+]
+Fold = Annotated[str | None, typer.Option(help="Fold to hold out. [default: the last]")]
+Fraction = Annotated[float, typer.Option(help="Share of each class to train on (not for --split fold).")]
+Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of every draw of chance.")]
+Segment = Annotated[float | None, typer.Option(help="Segment length in seconds. [default: 0.96]")]
+Overlap = Annotated[float, typer.Option(help="Overlap of consecutive segments in percent.")]
+Freeze = Annotated[bool, typer.Option("--freeze", help="Train the head alone, on embeddings computed once.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in the folder.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with an unfinished training.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first recording that cannot be used.")]
+Methods = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method", metavar="METHOD", help="gradcam, lime, occlusion, or lime:samples=512,grid=8x8; repeatable."
+    ),
+]
+Threads = Annotated[int | None, typer.Option(min=1, max=MOST_THREADS, help="Processor threads. [default: all cores]")]
+CheckpointEvery = Annotated[float, typer.Option(min=0.0, help="Seconds between checkpoints at least.")]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+import math
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from earwitness.errors import UsageError
@@ -138,6 +139,7 @@ RECIPES = {"example": EXAMPLE, "scratch": SCRATCH, "compact": COMPACT, "best": B
 
 CHOICES = {"schedule": ("step", "cosine"), "precision": ("float32", "bfloat16", "auto")}
 LEAST = {"epochs": 1, "batch": 1, "drop_every": 1, "validate_every": 1}
+NOT_NEGATIVE = ("drop", "backbone_rate", "weight_decay")
 
 
 def recipe_named(name: str, **changes: Any) -> Recipe:
@@ -153,10 +155,13 @@ def recipe_named(name: str, **changes: Any) -> Recipe:
     Raises
     ------
     UsageError
-        Unknown name or a number out of range.
+        Unknown name, unknown field, or a number out of range.
     """
     if name not in RECIPES:
         raise UsageError(f"--recipe {name}: no such recipe; choose one of {', '.join(RECIPES)}")
+    unknown = sorted(changes.keys() - {entry.name for entry in fields(Recipe)})
+    if unknown:
+        raise UsageError(f"{unknown[0]}: a recipe has no such number")
     recipe = replace(RECIPES[name], **{key: value for key, value in changes.items() if value is not None})
     check(recipe)
     return recipe
@@ -174,6 +179,10 @@ def check(recipe: Recipe) -> None:
         raise UsageError(f"--learning-rate {recipe.learning_rate:g}: must be over 0 and at most 10")
     if not 0.0 <= recipe.label_smoothing < 1.0:
         raise UsageError(f"--label-smoothing {recipe.label_smoothing:g}: must be at least 0 and under 1")
+    for key in NOT_NEGATIVE:
+        value = getattr(recipe, key)
+        if not (math.isfinite(value) and value >= 0.0):
+            raise UsageError(f"{key} {value:g}: must be a number of at least 0")
 
 
 def _flag(key: str) -> str:

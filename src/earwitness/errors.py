@@ -5,6 +5,8 @@ The command line prints the message alone and leaves with ``exit_code``; Python 
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import ClassVar
 from unicodedata import category
@@ -52,6 +54,15 @@ def printable(path: Path | str) -> str:
     """
     text = str(path)
     return text if text.isprintable() else "".join(_shown(character) for character in text)
+
+
+def on_disk(path: Path) -> Path:
+    r"""Return a path as the disk has it, where :func:`printable` wrote bytes of its name as ``\xNN``."""
+    if path.exists() or "\\x" not in str(path):
+        return path
+    return Path(
+        os.fsdecode(re.sub(rb"\\x([0-9a-f]{2})", lambda byte: bytes.fromhex(byte[1].decode()), os.fsencode(path)))
+    )
 
 
 def _shown(character: str) -> str:

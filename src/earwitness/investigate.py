@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from earwitness.findings import Inquiry
 from earwitness.hearing import Heard, hear
 from earwitness.investigation import Investigation, open_run, safe_name
 from earwitness.progress import Progress
-from earwitness.runs import open_finished
+from earwitness.runs import check_writable, open_finished
 from earwitness.training import choose_device
 
 
@@ -184,7 +183,7 @@ def explain_files(
         The run is damaged, or the disk refuses.
     """
     explainers = [parse(method) for method in methods]
-    _check_folder(out)
+    check_writable(out)
     classifier = _classifier(run, backbone, weights, device)
     answers: list[FileAnswer] = []
     unusable: list[Unusable] = []
@@ -220,15 +219,6 @@ def _unused(name: str, names: set[str]) -> str:
         unused = f"{name}-{number}"
     names.add(unused.casefold())
     return unused
-
-
-def _check_folder(out: Path) -> None:
-    """Find out before the work, not after it, that its results cannot be written."""
-    there = next(place for place in (out, *out.absolute().parents) if place.exists())
-    if not there.is_dir():
-        raise UsageError(f"--out {printable(out)}: {printable(there)} is no folder; name another")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise UsageError(f"--out {printable(out)}: nothing can be written to {printable(there)}; name another folder")
 
 
 def _write(heard: Heard, methods: Sequence[Explainer], out: Path, name: str) -> FileAnswer:

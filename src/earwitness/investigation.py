@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ import torch
 
 from earwitness import audio, classifier, evaluation, features, runs
 from earwitness.classifier import Classifier
-from earwitness.errors import BadRecordingError, EarwitnessError, UsageError, printable
+from earwitness.errors import BadRecordingError, EarwitnessError, UsageError, on_disk, printable
 from earwitness.evaluation import Predictions
 from earwitness.explain import Attribution
 from earwitness.explain.attribution import is_silent
@@ -119,7 +118,7 @@ class Investigation:
 
     def path_of(self, name: str) -> Path:
         r"""Return a recording's path; a name whose bytes were shown as ``\xNN`` is turned back into them."""
-        return _on_disk(self.root / name)
+        return on_disk(self.root / name)
 
     def _segment(self, row: int) -> Segments:
         predictions = self.predictions
@@ -268,15 +267,6 @@ def _beginning(path: Path, sample_rate: int) -> tuple[npt.NDArray[np.float32], b
     return np.concatenate(blocks)[:most], count <= most
 
 
-def _on_disk(path: Path) -> Path:
-    r"""Return a path as the disk has it, where bytes that are not UTF-8 were written down as ``\xNN``."""
-    if path.exists() or "\\x" not in str(path):
-        return path
-    return Path(
-        os.fsdecode(re.sub(rb"\\x([0-9a-f]{2})", lambda byte: bytes.fromhex(byte[1].decode()), os.fsencode(path)))
-    )
-
-
 def safe_name(text: str) -> str:
     """Return a name that any file system can hold, different for different texts.
 
@@ -316,7 +306,7 @@ def open_run(path: Path | str, device: torch.device | str = "cpu", data: Path | 
     if predictions.classes != loaded.classes:
         raise EarwitnessError(f"{printable(run.predictions)}: has other classes than the model; evaluate the run again")
     try:
-        where = Path(data) if data is not None else _on_disk(Path(asked["data"]["path"]))
+        where = Path(data) if data is not None else on_disk(Path(asked["data"]["path"]))
     except (KeyError, TypeError) as error:
         raise EarwitnessError(
             f"{printable(run.run_json)}: does not say where the data is; name it with --data"

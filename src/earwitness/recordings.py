@@ -118,11 +118,13 @@ def load(path: Path | str, classes: Sequence[str] | None = None, *, for_training
         root = place
     elif place.is_file():
         if place.suffix.lower() != ".csv":
-            raise UsageError(f"{place}: is neither a folder of class folders nor a .csv file; name one of these")
+            raise UsageError(
+                f"{printable(place)}: is neither a folder of class folders nor a .csv file; name one of these"
+            )
         found, unusable = _from_csv(place)
         root = place.parent
     else:
-        raise UsageError(f"{place}: no such data; name a folder of class folders or a .csv file")
+        raise UsageError(f"{printable(place)}: no such data; name a folder of class folders or a .csv file")
     return _assemble(root, found, unusable, classes, for_training=for_training)
 
 
@@ -165,17 +167,19 @@ def check_enough(
         hint += f", and {len(unusable) - 1} more"
     counts = Counter(recording.label for recording in recordings)
     if not counts:
-        raise UsageError(f"{root}: has no usable recording{hint}")
+        raise UsageError(f"{printable(root)}: has no usable recording{hint}")
     for name in classes:
         if counts[name] == 0:
-            raise UsageError(f"{root}: class '{name}' has no usable recording; add two or more, or remove it{hint}")
+            raise UsageError(
+                f"{printable(root)}: class '{name}' has no usable recording; add two or more, or remove it{hint}"
+            )
         if counts[name] == 1:
             raise UsageError(
-                f"{root}: class '{name}' has one usable recording, but one to learn from and one to test with are "
-                f"needed; add recordings or remove the class{hint}"
+                f"{printable(root)}: class '{name}' has one usable recording, but one to learn from and one to test "
+                f"with are needed; add recordings or remove the class{hint}"
             )
     if len(classes) < 2:
-        raise UsageError(f"{root}: has one class only ('{classes[0]}'); a classifier needs two or more")
+        raise UsageError(f"{printable(root)}: has one class only ('{classes[0]}'); a classifier needs two or more")
 
 
 def sorted_unusable(unusable: Iterable[Unusable]) -> list[Unusable]:
@@ -192,6 +196,9 @@ def _assemble(
     for_training: bool,
 ) -> DataSet:
     labels = {recording.label for recording in found}
+    for label in sorted(labels):
+        if printable(label) != label:
+            raise UsageError(f"{printable(root)}: class '{printable(label)}' has a control character; rename it")
     if classes is not None:
         if len(set(classes)) != len(classes):
             raise UsageError(f"a class is named twice in {', '.join(classes)}; name each once")
@@ -253,7 +260,9 @@ def _from_folders(root: Path) -> tuple[list[Recording], list[Unusable]]:
         elif entry.is_symlink() and not entry.exists():
             unusable.append(Unusable(printable(entry.name), "is a link to nothing; mend or remove it"))
     if class_folders == 0:
-        raise UsageError(f"{root}: has no class folders; put each class's recordings into a folder of its own")
+        raise UsageError(
+            f"{printable(root)}: has no class folders; put each class's recordings into a folder of its own"
+        )
     return found, unusable
 
 
@@ -275,10 +284,10 @@ def _from_class_folder(folder: Path) -> tuple[list[Recording], list[Unusable]]:
             endings = " ".join(sorted(SOUND_SUFFIXES))
             unusable.append(Unusable(name, f"has no sound file's name ({endings}); convert, rename or remove it"))
     if not found and not unusable:
-        raise UsageError(f"{folder}: is an empty class folder; put recordings into it or remove it")
+        raise UsageError(f"{printable(folder)}: is an empty class folder; put recordings into it or remove it")
     if not found:
         raise UsageError(
-            f"{folder}: is a class folder without a recording ({unusable[0].file}: {unusable[0].reason}); "
+            f"{printable(folder)}: is a class folder without a recording ({unusable[0].file}: {unusable[0].reason}); "
             "put recordings into it or remove it"
         )
     return found, unusable
@@ -289,7 +298,7 @@ def _entries(folder: Path) -> list[Path]:
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
-        raise UsageError(f"{folder}: cannot be listed ({error.strerror}); change its permissions") from None
+        raise UsageError(f"{printable(folder)}: cannot be listed ({error.strerror}); change its permissions") from None
     return [entry for entry in entries if not entry.name.startswith(".") and entry.name.lower() not in LITTER]
 
 
@@ -303,13 +312,15 @@ def _from_csv(path: Path) -> tuple[list[Recording], list[Unusable]]:
     for line, row in _rows(path):
         for column in ("file", "label", "fold"):
             if row.get(column) == "":
-                raise UsageError(f"{path}, line {line}: empty {column}; fill it in or remove the line")
+                raise UsageError(f"{printable(path)}, line {line}: empty {column}; fill it in or remove the line")
         file = path.parent / row["file"]
         key = os.path.normpath(file)
         if key in seen:
             first, label = seen[key]
             what = f"two labels, '{label}' and '{row['label']}'" if label != row["label"] else "two lines"
-            raise UsageError(f"{path}, line {line}: {row['file']} has {what} (first on line {first}); keep one")
+            raise UsageError(
+                f"{printable(path)}, line {line}: {row['file']} has {what} (first on line {first}); keep one"
+            )
         seen[key] = line, row["label"]
         name = _name(row["file"], path.parent)
         try:
@@ -322,7 +333,7 @@ def _from_csv(path: Path) -> tuple[list[Recording], list[Unusable]]:
         else:
             unusable.append(Unusable(name, f"does not exist; correct line {line} of {path.name}"))
     if not seen:
-        raise UsageError(f"{path}: lists no recording; add lines under its header")
+        raise UsageError(f"{printable(path)}: lists no recording; add lines under its header")
     return found, unusable
 
 
@@ -331,8 +342,9 @@ def _name(given: str, root: Path) -> str:
     try:
         relative = os.path.relpath(os.path.normpath(root / given), root)
     except ValueError:  # another drive
-        return given
-    return given if Path(given).is_absolute() and relative.startswith("..") else Path(relative).as_posix()
+        return printable(given)
+    absolute = Path(given).is_absolute() and relative.startswith("..")
+    return printable(given if absolute else Path(relative).as_posix())
 
 
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
@@ -341,9 +353,9 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise UsageError(f"{path}, line {line}: is not UTF-8; save the file with UTF-8 encoding") from None
+        raise UsageError(f"{printable(path)}, line {line}: is not UTF-8; save the file with UTF-8 encoding") from None
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror}); change its permissions") from None
+        raise UsageError(f"{printable(path)}: cannot be read ({error.strerror}); change its permissions") from None
     reader = csv.reader(io.StringIO(text, newline=""))
     rows: list[tuple[int, dict[str, str]]] = []
     columns: list[str] = []
@@ -357,14 +369,14 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
                 continue
             if len(stripped) != len(columns):
                 raise UsageError(
-                    f"{path}, line {reader.line_num}: has {len(stripped)} values for {len(columns)} columns; "
-                    "correct it, with quotes around values that hold a comma"
+                    f"{printable(path)}, line {reader.line_num}: has {len(stripped)} values for {len(columns)} "
+                    "columns; correct it, with quotes around values that hold a comma"
                 )
             rows.append((reader.line_num, dict(zip(columns, stripped, strict=True))))
     except csv.Error as error:
-        raise UsageError(f"{path}, line {reader.line_num}: is no CSV ({error}); correct it") from None
+        raise UsageError(f"{printable(path)}, line {reader.line_num}: is no CSV ({error}); correct it") from None
     if not columns:
-        raise UsageError(f"{path}: is empty; its first line must be file,label and may add group,fold")
+        raise UsageError(f"{printable(path)}: is empty; its first line must be file,label and may add group,fold")
     return rows
 
 
@@ -373,10 +385,12 @@ def _columns(path: Path, header: list[str]) -> list[str]:
     allowed = "file,label and may add group,fold"
     for column in ("file", "label"):
         if column not in names:
-            raise UsageError(f"{path}: has no column '{column}' but {', '.join(names)}; its header must be {allowed}")
+            raise UsageError(
+                f"{printable(path)}: has no column '{column}' but {', '.join(names)}; its header must be {allowed}"
+            )
     for name in names:
         if name not in COLUMNS:
-            raise UsageError(f"{path}: has an unknown column '{name}'; its header must be {allowed}")
+            raise UsageError(f"{printable(path)}: has an unknown column '{name}'; its header must be {allowed}")
         if names.count(name) > 1:
-            raise UsageError(f"{path}: has the column '{name}' twice; keep one")
+            raise UsageError(f"{printable(path)}: has the column '{name}' twice; keep one")
     return names

@@ -5,15 +5,22 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from earwitness.errors import EarwitnessError, UsageError, printable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# What `atomic_write` calls its temporary files: a kill leaves them behind.
+TEMPORARY = re.compile(r"\.(?P<stem>.+)-[a-z0-9_]{8}(?P<suffix>\.[a-z]+)")
 
 
 @contextmanager
@@ -26,20 +33,24 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     renamed over the target; when the block raises, it is removed and the target stays as it was.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}-", suffix=target.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    temporary: Path | None = None
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}-", suffix=target.suffix)
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
     except OSError as error:
-        raise EarwitnessError(f"{printable(target)}: could not be written ({error.strerror or error})") from error
+        reason = error.strerror or error
+        advice = "check its folder and the room on the disk"
+        raise EarwitnessError(f"{printable(target)}: could not be written ({reason}); {advice}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def _umask() -> int:
@@ -57,6 +68,34 @@ def write_text(path: Path | str, text: str) -> None:
 def write_json(path: Path | str, value: Any) -> None:
     """Write JSON atomically, keys in the order given; NaN is refused."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_tensors(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file atomically, from tensors of any device and layout.
+
+    Raises
+    ------
+    EarwitnessError
+        The disk is full, or the like.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        with atomic_write(path) as temporary:
+            save_file(plain, temporary, metadata=dict(metadata))
+    except SafetensorError as error:
+        raise EarwitnessError(f"{printable(path)}: could not be written ({error})") from error
+
+
+def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
+    """Remove the temporary files that killed processes left behind while they wrote the named files."""
+    known = set(names)
+    for path in folder.iterdir() if folder.is_dir() else ():
+        match = TEMPORARY.fullmatch(path.name)
+        if match and match["stem"] + match["suffix"] in known:
+            path.unlink(missing_ok=True)
 
 
 def read_json(path: Path | str) -> Any:
@@ -181,9 +220,9 @@ class RunFolder:
         return self.model.exists()
 
 
-# Everything that a run may write into its folder: an overwrite removes these and nothing else.
+# Everything that a run may write into its folder: an overwrite removes these and nothing else, in this order. Were it
+# killed on the way, the folder must not look finished (so the model goes first) nor like no run's (run.json goes last).
 CONTRACT = (
-    "run.json",
     "model.safetensors",
     "history.csv",
     "metrics.json",
@@ -194,6 +233,7 @@ CONTRACT = (
     "figures",
     "report.html",
     "checkpoints",
+    "run.json",
 )
 
 
@@ -214,24 +254,66 @@ def create(path: Path | str, *, overwrite: bool = False, resume: bool = False) -
     UsageError
         The folder holds a run already, or things that are no run's.
     """
-    folder = RunFolder(Path(path))
-    if folder.path.exists() and not folder.path.is_dir():
-        raise UsageError(f"{printable(path)}: is a file; name a folder for the run with --out")
+    folder = check_free(path, overwrite=overwrite, resume=resume)
     if overwrite and folder.path.is_dir():
         _remove_run(folder.path)
-    elif folder.finished and not resume:
-        raise UsageError(f"{printable(path)}: holds a finished run; name another --out, or --overwrite to replace it")
-    elif folder.started and not resume:
-        raise UsageError(
-            f"{printable(path)}: holds an unfinished run; --resume goes on with it, --overwrite begins anew"
-        )
-    if folder.path.is_dir() and not folder.started and any(folder.path.iterdir()):
-        raise UsageError(f"{printable(path)}: is not empty and holds no run; name a new folder with --out")
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{printable(path)}: the folder cannot be made ({error.strerror or error})") from error
     return folder
+
+
+def check_free(path: Path | str, *, overwrite: bool = False, resume: bool = False) -> RunFolder:
+    """Return a folder that a training may have, before the work of it begins; nothing of an earlier run is removed.
+
+    Parameters and errors are those of :func:`create`.
+    """
+    folder = RunFolder(Path(path))
+    if folder.path.exists() and not folder.path.is_dir():
+        raise UsageError(f"{printable(path)}: is a file; name a folder for the run with --out")
+    check_writable(folder.path)
+    if overwrite:
+        # What an overwrite removes has common names, such as figures: it must be certain that they are a run's.
+        if folder.path.is_dir() and any(folder.path.iterdir()) and not _written_by_us(folder):
+            raise UsageError(f"{printable(path)}: is not empty and holds no run; empty it, or name another --out")
+        return folder
+    if folder.finished and not resume:
+        raise UsageError(f"{printable(path)}: holds a finished run; name another --out, or --overwrite to replace it")
+    if folder.started and not resume:
+        raise UsageError(
+            f"{printable(path)}: holds an unfinished run; --resume goes on with it, --overwrite begins anew"
+        )
+    remove_leftovers(folder.path, CONTRACT)
+    if folder.path.is_dir() and not folder.started and any(folder.path.iterdir()):
+        raise UsageError(f"{printable(path)}: is not empty and holds no run; name a new folder with --out")
+    return folder
+
+
+def check_writable(path: Path) -> None:
+    """Find out before long work, not after it, that nothing can be written to a folder, made already or not.
+
+    Raises
+    ------
+    UsageError
+        It, or the nearest folder above it that is there, is a file or refuses.
+    """
+    there = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise UsageError(f"{printable(path)}: {printable(there)} is a file; name another folder with --out")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(
+            f"{printable(path)}: nothing can be written to {printable(there)}; change its permissions, or name "
+            "another folder with --out"
+        )
+
+
+def _written_by_us(folder: RunFolder) -> bool:
+    try:
+        asked = read_json(folder.run_json)
+    except EarwitnessError:
+        return False
+    return isinstance(asked, dict) and {"backbone", "split"} <= asked.keys()
 
 
 def _remove_run(path: Path) -> None:

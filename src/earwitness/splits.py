@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from earwitness.errors import UsageError
+from earwitness.errors import UsageError, printable
 from earwitness.recordings import TELLING_NAME, DataSet
 
 KINDS = ("order", "fold", "group", "random")
@@ -160,12 +160,12 @@ def _hold_out_fold(dataset: DataSet, fold: str | int | None) -> Split:
     names = fold_names(dataset)
     if not names:
         raise UsageError(
-            f"{dataset.root}: folds are not known; add a column 'fold' to a CSV, name files FOLD-SOURCE-TAKE, "
-            "or choose another split"
+            f"{printable(dataset.root)}: folds are not known; add a column 'fold' to a CSV, name files "
+            "FOLD-SOURCE-TAKE, or choose another split"
         )
     held_out = names[-1] if fold is None else str(fold)
     if held_out not in names:
-        raise UsageError(f"{dataset.root}: no fold '{held_out}'; there are {', '.join(names)}")
+        raise UsageError(f"{printable(dataset.root)}: no fold '{held_out}'; there are {', '.join(names)}")
     held = np.asarray([recording.fold == held_out for recording in dataset.recordings])
     return _split(dataset, held, "fold", held_out=held_out)
 
@@ -173,8 +173,8 @@ def _hold_out_fold(dataset: DataSet, fold: str | int | None) -> Split:
 def _group_split(dataset: DataSet, fraction: float, seed: int) -> Split:
     if not _groups_known(dataset):
         raise UsageError(
-            f"{dataset.root}: groups are not known; add a column 'group' to a CSV, name files FOLD-SOURCE-TAKE, "
-            "or choose another split"
+            f"{printable(dataset.root)}: groups are not known; add a column 'group' to a CSV, name files "
+            "FOLD-SOURCE-TAKE, or choose another split"
         )
     labels, groups = np.asarray(dataset.class_numbers()), _group_numbers(dataset)
     sides = _assign(labels, groups, np.asarray([fraction, 1.0 - fraction]), seed)

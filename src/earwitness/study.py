@@ -19,7 +19,7 @@ from earwitness.backbones.weights import Resolved, fill, resolve
 from earwitness.checkpoints import remove_checkpoints
 from earwitness.classifier import Classifier, load
 from earwitness.dataset import DataSet, Split, Unusable
-from earwitness.errors import UsageError, printable
+from earwitness.errors import EarwitnessError, UsageError, on_disk, printable
 from earwitness.features import listen
 from earwitness.logmel import LogMel
 from earwitness.progress import Progress
@@ -229,9 +229,13 @@ def train_run(
     """
     plan = make_plan(request)
     data = dataset.load(request.data)
-    run = runs.create(request.out, overwrite=overwrite, resume=resume)
+    _check_apart(request)
+    runs.check_free(request.out, overwrite=overwrite, resume=resume)
+    choose_split(request, data)  # a wrong one is found out before the listening
     data, log_mels = hear(data, plan, progress)
     split = choose_split(request, data)
+    # An earlier run is not removed before it is certain that this one can begin.
+    run = runs.create(request.out, overwrite=overwrite, resume=resume)
     return _train_split(plan, data, log_mels, split, run, Watch(progress, on_row, checkpoint_seconds))
 
 
@@ -248,7 +252,7 @@ def cross_validate(
     Parameters
     ----------
     request
-        What is asked; its own split is not used.
+        What is asked, without a split.
     folds
         How many; None takes the data set's own.
     overwrite, progress, on_row
@@ -260,7 +264,13 @@ def cross_validate(
     (Student's t over the folds).
     """
     plan = make_plan(request)
-    data, log_mels = hear(dataset.load(request.data), plan, progress)
+    if request.split is not None or request.fold is not None:
+        raise UsageError("--folds makes splits of its own; leave out --split and --fold")
+    data = dataset.load(request.data)
+    _check_apart(request)
+    runs.check_writable(request.out)
+    dataset.folds(data, folds, seed=request.seed)  # wrong ones are found out before the listening
+    data, log_mels = hear(data, plan, progress)
     splits = dataset.folds(data, folds, seed=request.seed)
     rows: list[dict[str, Any]] = []
     for number, split in enumerate(splits, start=1):
@@ -315,12 +325,18 @@ def evaluate_run(
     changed = data is not None or segment_seconds is not None or overlap is not None
     if changed and out is None:
         raise UsageError("--out: name a folder for the results; the run's own are kept as they are")
+    if out is not None:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise UsageError(f"{printable(out)}: exists and is not an empty folder; name a new one with --out")
+        runs.check_writable(out)
     classifier = load(run.model, choose_device(device))
     if segment_seconds is not None or overlap is not None:
         classifier = _other_segments(classifier, segment_seconds, overlap)
-    source = dataset.load(data or asked["data"]["path"], classifier.classes, for_training=False)
-    if data is None:
-        held_out = set(asked["split"]["validation"])
+    if data is not None:
+        source = dataset.load(data, classifier.classes, for_training=False)
+    else:
+        place, held_out = _measured(run, asked)
+        source = dataset.load(place, classifier.classes, for_training=False)
         source = replace(source, recordings=tuple(entry for entry in source.recordings if entry.name in held_out))
         _check_complete(held_out, source)
     source, log_mels = listen(source, classifier.front_end, strict=strict, for_training=False, progress=progress)
@@ -335,8 +351,6 @@ def evaluate_run(
     )
     target = run if out is None else RunFolder(out)
     if out is not None:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise UsageError(f"{printable(out)}: exists and is not an empty folder; name a new one with --out")
         _write_quarantine(target, source.unusable)
     return Outcome(target, evaluation.write(predictions, target), source.unusable, ())
 
@@ -467,6 +481,32 @@ def _other_segments(classifier: Classifier, seconds: float | None, overlap: floa
     if seconds is not None:
         frames = segment_frames(backbone_named(classifier.backbone), seconds)
     return classifier.with_segments(frames, classifier.overlap if overlap is None else check_overlap(overlap))
+
+
+def _measured(run: RunFolder, asked: Any) -> tuple[Path, set[str]]:
+    """Return where a run's data was, and the names of the recordings that it held out."""
+    try:
+        place, held_out = on_disk(Path(asked["data"]["path"])), set(asked["split"]["validation"])
+    except (KeyError, TypeError) as error:
+        raise EarwitnessError(
+            f"{printable(run.run_json)}: is damaged (it does not say what was held out); "
+            "evaluate other recordings with --data"
+        ) from error
+    if not place.exists():
+        raise UsageError(
+            f"{printable(place)}: the run's data has gone missing; "
+            "put it back, or evaluate other recordings with --data"
+        )
+    return place, held_out
+
+
+def _check_apart(request: Request) -> None:
+    """Refuse a run folder inside the data folder: the next training would take it for a class."""
+    data, out = Path(request.data).resolve(), Path(request.out).resolve()
+    if data.is_dir() and (data == out or data in out.parents):
+        raise UsageError(
+            f"{printable(request.out)}: lies in the data folder, whose folders are classes; name another --out"
+        )
 
 
 def _check_complete(names: set[str], data: DataSet) -> None:

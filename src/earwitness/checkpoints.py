@@ -9,11 +9,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from earwitness.errors import EarwitnessError, printable
-from earwitness.runs import atomic_write
+from earwitness.runs import remove_leftovers, write_tensors
 
 NAME = "newest.safetensors"
 
@@ -42,17 +41,15 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     tensors = {f"network.{name}": tensor for name, tensor in checkpoint.network.items()}
     for parameter, entries in checkpoint.optimiser["state"].items():
         tensors.update({f"optimiser.{parameter}.{name}": torch.as_tensor(value) for name, value in entries.items()})
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {
         "groups": json.dumps(checkpoint.optimiser["param_groups"]),
         "history": json.dumps(checkpoint.history),
     }
-    with atomic_write(folder / NAME) as temporary:
-        save_file(plain, temporary, metadata=metadata)
+    write_tensors(folder / NAME, tensors, metadata)
 
 
 def read_checkpoint(folder: Path) -> Checkpoint | None:
-    """Read the newest checkpoint; None where there is none.
+    """Read the newest checkpoint, and clear away what kills left beside it; None where there is none.
 
     Raises
     ------
@@ -60,6 +57,7 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
         It is damaged.
     """
     path = folder / NAME
+    remove_leftovers(folder, [NAME])  # a kill during a large network's checkpoint leaves a gigabyte
     if not path.exists():
         return None
     network: dict[str, Tensor] = {}
@@ -75,7 +73,7 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
                     parameter, entry = rest.split(".", 1)
                     state.setdefault(int(parameter), {})[entry] = stored.get_tensor(name)
         groups, history = json.loads(metadata["groups"]), json.loads(metadata["history"])
-    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         raise EarwitnessError(
             f"{printable(path)}: is damaged ({error}); begin the training again with --overwrite"
         ) from error

@@ -11,14 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from earwitness.backbones import BACKBONES
 from earwitness.backbones.network import Network
 from earwitness.errors import EarwitnessError, UsageError, printable
 from earwitness.logmel import FRONT_ENDS, FrontEnd
-from earwitness.runs import atomic_write
+from earwitness.runs import write_tensors
 
 FORMAT = 1
 # Log-mel cells in one batch of inference. Larger batches fall out of a processor's caches and are slower.
@@ -122,9 +121,7 @@ class Classifier:
             "overlap": self.overlap,
             "activation": self.activation,
         }
-        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
-        with atomic_write(path) as temporary:
-            save_file(state, temporary, metadata={"earwitness": json.dumps(description)})
+        write_tensors(path, self.network.state_dict(), {"earwitness": json.dumps(description)})
 
 
 def load(path: Path | str, device: torch.device | str = "cpu") -> Classifier:
@@ -142,11 +139,12 @@ def load(path: Path | str, device: torch.device | str = "cpu") -> Classifier:
         with safe_open(path, framework="pt") as stored:
             description = json.loads((stored.metadata() or {})["earwitness"])
             state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, KeyError, ValueError) as error:
+            newer = description["format"] > FORMAT
+        if newer:
+            raise EarwitnessError(f"{where}: was written by a newer earwitness; update this one")
+        classifier = from_description(description)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise EarwitnessError(f"{where}: is not an earwitness model ({error}); train it again") from error
-    if description["format"] > FORMAT:
-        raise EarwitnessError(f"{where}: was written by a newer earwitness; update this one")
-    classifier = from_description(description)
     try:
         classifier.network.load_state_dict(state)
     except RuntimeError as error:

@@ -1,0 +1,389 @@
+"""The main job over a run folder, and that no kill can spoil it."""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from earwitness import evaluation, runs, study
+from earwitness.backbones import BACKBONES
+from earwitness.errors import BadRecordingError, EarwitnessError, UsageError
+from earwitness.study import Request, cross_validate, evaluate_run, make_plan, segment_frames, train_run
+from tiny_sounds import LABELS, write_sounds
+
+SAME_BYTES = ("model.safetensors", "predictions.csv", "metrics.json", "files.csv", "quarantine.csv")
+CHANGES = {"epochs": 2, "batch": 16}
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory):
+    return write_sounds(tmp_path_factory.mktemp("sounds"))
+
+
+@pytest.fixture(scope="module")
+def request_(sounds, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "first"
+    return Request(sounds, out, backbone="compact", changes=CHANGES, segment_seconds=0.48, seed=1)
+
+
+@pytest.fixture(scope="module")
+def finished(request_):
+    return train_run(request_)
+
+
+def bytes_of(run: Path) -> dict[str, bytes]:
+    return {name: (run / name).read_bytes() for name in SAME_BYTES}
+
+
+def history_of(run: Path) -> list[dict[str, str]]:
+    return [{**row, "seconds": ""} for row in runs.read_csv(run / "history.csv")]
+
+
+def same(run: Path, other: Path) -> None:
+    for name, content in bytes_of(run).items():
+        assert content == (other / name).read_bytes(), name
+    assert history_of(run) == history_of(other)
+
+
+# ---- the run folder's contract -----------------------------------------------------------------------------------
+
+
+def test_a_run_writes_what_the_contract_names_and_nothing_else(finished):
+    assert {path.name for path in finished.run.path.iterdir()} == {*SAME_BYTES, "run.json", "history.csv"}
+
+
+def test_the_record_tells_what_was_asked(finished, request_):
+    record = runs.read_json(finished.run.run_json)
+    assert record["backbone"] == "compact"
+    assert record["weights"] == {"source": "random", "sha256": None}
+    assert record["data"]["classes"] == dict.fromkeys(sorted(LABELS), 6)
+    assert record["data"]["path"] == str(request_.data)
+    assert record["recipe"]["epochs"] == 2
+    assert record["recipe"]["batch"] == 16
+    assert record["segment_frames"] == 48
+    split = record["split"]
+    assert not set(split["train"]) & set(split["validation"])
+    assert len(split["train"]) + len(split["validation"]) == 18
+    assert {"earwitness", "torch", "soxr", "libsndfile"} <= set(record["versions"])
+
+
+def test_only_held_out_recordings_are_measured(finished):
+    record = runs.read_json(finished.run.run_json)
+    files = [row["file"] for row in runs.read_csv(finished.run.files)]
+    assert sorted(files) == sorted(record["split"]["validation"])
+    assert {row["file"] for row in runs.read_csv(finished.run.predictions)} == set(files)
+
+
+def test_the_history_has_the_contracts_columns(finished):
+    with finished.run.history.open(newline="") as stream:
+        header = next(csv.reader(stream))
+    assert header == [
+        "iteration",
+        "epoch",
+        "seconds",
+        "learning_rate",
+        "train_loss",
+        "train_accuracy",
+        "validation_loss",
+        "validation_accuracy",
+    ]
+    rows = runs.read_csv(finished.run.history)
+    assert [int(row["iteration"]) for row in rows] == list(range(1, len(rows) + 1))
+    assert rows[-1]["validation_loss"] != ""
+    assert all(row["validation_loss"] == "" for row in rows[:-1])
+
+
+def test_it_learns_three_plain_classes(finished):
+    assert finished.metrics["file_accuracy"] >= 2 / 3
+
+
+# ---- the same seed, another seed ---------------------------------------------------------------------------------
+
+
+def test_the_same_seed_gives_the_same_bytes(finished, request_, tmp_path):
+    again = train_run(replace(request_, out=tmp_path / "again"))
+    same(finished.run.path, again.run.path)
+
+
+def test_another_seed_gives_other_bytes(finished, request_, tmp_path):
+    other = train_run(replace(request_, out=tmp_path / "other", seed=2))
+    for name in ("model.safetensors", "predictions.csv"):
+        assert (other.run.path / name).read_bytes() != (finished.run.path / name).read_bytes()
+    assert history_of(other.run.path) != history_of(finished.run.path)
+
+
+# ---- kills -------------------------------------------------------------------------------------------------------
+
+
+class StopError(Exception):
+    """The training is broken off."""
+
+
+def broken_off(request: Request, at: int) -> None:
+    def on_row(row):
+        if row.iteration == at:
+            raise StopError
+
+    with pytest.raises(StopError):
+        train_run(request, checkpoint_seconds=0.0, on_row=on_row)
+
+
+@pytest.mark.parametrize("at", [1, 2, 5])
+def test_a_broken_off_training_ends_with_the_same_bytes(finished, request_, tmp_path, at):
+    request = replace(request_, out=tmp_path / "run")
+    broken_off(request, at)
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+    seen = []
+    train_run(request, resume=True, on_row=lambda row: seen.append(row.iteration))
+    assert seen[0] == at  # the last whole checkpoint was one iteration earlier
+    same(finished.run.path, request.out)
+    assert not (request.out / "checkpoints").exists()
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
+
+
+@pytest.mark.slow
+def test_killed_at_every_rename_and_resumed_it_ends_with_the_same_bytes(sounds, tmp_path):
+    script = Path(__file__).with_name("killed_training.py")
+    done = subprocess.run(
+        [sys.executable, script, sounds, tmp_path], env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    ended = [path for path in tmp_path.iterdir() if path.name not in ("whole", "late")]
+    assert len(ended) >= 8
+    for run in ended:
+        same(tmp_path / "whole", run)
+        assert {path.name for path in run.iterdir()} == {*SAME_BYTES, "run.json", "history.csv"}
+
+
+@pytest.mark.slow
+def test_a_real_process_killed_at_random_moments_and_resumed_ends_with_the_same_bytes(sounds, tmp_path):
+    begin = "import sys; from earwitness.cli import main; main()"
+    options = ["--backbone", "compact", "--epochs", "2", "--batch", "8", "--segment", "0.48", "--threads", "1"]
+
+    def command(out: Path) -> list[str]:
+        train = ["train", str(sounds), "--out", str(out), *options, "--checkpoint-every", "0", "--resume"]
+        return [sys.executable, "-c", begin, *train]
+
+    begun = time.monotonic()
+    subprocess.run(command(tmp_path / "whole"), env=environment(), check=True, capture_output=True)
+    whole_seconds = time.monotonic() - begun
+    chance = random.Random(7)
+    kills = 0
+    for _ in range(20):
+        process = subprocess.Popen(
+            command(tmp_path / "killed"), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        try:
+            patience = chance.uniform(0.3, 1.1) * whole_seconds if kills < 4 else 120.0
+            _, errors = process.communicate(timeout=patience)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            kills += 1
+            continue
+        assert process.returncode == 0, errors
+        break
+    assert process.returncode == 0
+    assert kills >= 1
+    same(tmp_path / "whole", tmp_path / "killed")
+
+
+# ---- finished and unfinished folders -----------------------------------------------------------------------------
+
+
+def test_a_finished_run_is_not_touched_by_resume(finished, request_):
+    before = bytes_of(finished.run.path)
+    again = train_run(request_, resume=True, on_row=lambda row: pytest.fail("trained again"))
+    assert again.metrics == finished.metrics
+    assert study.FINISHED_BEFORE in again.warnings
+    assert bytes_of(finished.run.path) == before
+
+
+def test_resume_of_a_finished_run_clears_checkpoints_that_a_kill_left(finished, request_):
+    finished.run.checkpoints.mkdir()
+    (finished.run.checkpoints / "newest.safetensors").write_bytes(b"x")
+    train_run(request_, resume=True)
+    assert not finished.run.checkpoints.exists()
+
+
+@pytest.mark.parametrize("change", [{"seed": 2}, {"overlap": 50.0}, {"fraction": 0.5}, {"changes": {"epochs": 1}}])
+def test_resume_of_a_finished_run_refuses_another_request(finished, request_, change):
+    with pytest.raises(UsageError, match="--resume needs the same request"):
+        train_run(replace(request_, **change), resume=True)
+
+
+def test_resume_of_an_unfinished_run_refuses_another_request(request_, tmp_path):
+    request = replace(request_, out=tmp_path / "run")
+    broken_off(request, 2)
+    with pytest.raises(UsageError, match="but seed differs"):
+        train_run(replace(request, seed=9), resume=True)
+    with pytest.raises(UsageError, match="unfinished run; --resume"):
+        train_run(request)
+
+
+def test_a_finished_folder_is_refused_and_overwritten_only_on_request(request_, tmp_path, finished):
+    request = replace(request_, out=tmp_path / "run", changes={"epochs": 1, "batch": 64})
+    train_run(request)
+    (request.out / "report.html").write_text("old")
+    with pytest.raises(UsageError, match="holds a finished run"):
+        train_run(request)
+    train_run(replace(request, seed=5), overwrite=True)
+    assert not (request.out / "report.html").exists()
+    assert runs.read_json(request.out / "run.json")["seed"] == 5
+
+
+def test_unusable_files_are_listed_again_by_a_resume(tmp_path, request_):
+    data = write_sounds(tmp_path / "data", clips=3)
+    (data / "low" / "broken.wav").write_bytes(b"no sound")
+    request = replace(request_, data=data, out=tmp_path / "run", changes={"epochs": 1, "batch": 64})
+    first = train_run(request)
+    assert [entry.file for entry in first.unusable] == ["low/broken.wav"]
+    assert [row["file"] for row in runs.read_csv(first.run.quarantine)] == ["low/broken.wav"]
+    assert train_run(request, resume=True).unusable == first.unusable
+    with pytest.raises(BadRecordingError, match=r"broken\.wav"):
+        train_run(replace(request, out=tmp_path / "strict", strict=True))
+
+
+# ---- requests ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"backbone": "vgish"}, "no such backbone"),
+        ({"recipe": "good"}, "no such recipe"),
+        ({"overlap": 100.0}, "--overlap 100"),
+        ({"overlap": float("nan")}, "--overlap nan"),
+        ({"segment_seconds": 0.0}, "--segment 0"),
+        ({"segment_seconds": float("nan")}, "--segment nan"),
+        ({"segment_seconds": 0.1}, "at least 32"),
+        ({"segment_seconds": 61.0}, "at most 60"),
+        ({"backbone": "vggish", "weights": "none", "segment_seconds": 2.0}, "segments of 0.96 s only"),
+        ({"freeze": True}, "random weights cannot be kept"),
+        ({"seed": -1}, "--seed -1"),
+        ({"seed": 2**64}, "--seed"),
+        ({"device": "teapot"}, "--device teapot"),
+        ({"device": "meta"}, "--device meta"),
+        ({"changes": {"epochs": 0}}, "--epochs 0"),
+        ({"changes": {"batch": 0}}, "--batch 0"),
+        ({"changes": {"learning_rate": float("nan")}}, "--learning-rate nan"),
+        ({"changes": {"precision": "float16"}}, "--precision float16"),
+        ({"changes": {"epoch": 3}}, "epoch"),
+    ],
+)
+def test_a_wrong_request_is_refused_before_anything_is_made(request_, tmp_path, change, line):
+    with pytest.raises(UsageError, match=line):
+        train_run(replace(request_, **{"out": tmp_path / "run", **change}))
+    assert not (tmp_path / "run").exists()
+
+
+def test_auto_takes_the_recipe_for_random_weights_and_the_examples_for_published_ones(request_, shared):
+    assert make_plan(request_).recipe_name == "scratch"
+    weights = str(shared / "weights" / "mn04_as_mAP_432.pt")
+    plan = make_plan(replace(request_, backbone="mn04", weights=weights, changes=None))
+    assert plan.recipe_name == "example"
+    assert plan.weights is not None
+    assert plan.weights.published
+
+
+def test_freezing_uses_no_augmentation_and_fixed_lengths_are_not_stretched(request_, shared):
+    weights = str(shared / "weights" / "mn04_as_mAP_432.pt")
+    frozen = make_plan(replace(request_, backbone="mn04", weights=weights, recipe="best", freeze=True))
+    assert not frozen.recipe.augmentation.any
+    fixed = make_plan(replace(request_, backbone="vggish", weights="none", recipe="best", segment_seconds=None))
+    assert fixed.recipe.augmentation.longest == 1.0
+    assert fixed.recipe.augmentation.any
+
+
+@pytest.mark.parametrize("backbone", BACKBONES.values(), ids=BACKBONES)
+def test_segments_are_as_long_as_asked(backbone):
+    assert segment_frames(backbone, None) == 96
+    assert segment_frames(backbone, 0.96) == 96
+    if not backbone.fixed_length:
+        assert segment_frames(backbone, 5.0) == 500
+        assert segment_frames(backbone, 0.32) == 32
+
+
+# ---- evaluating again --------------------------------------------------------------------------------------------
+
+
+def test_evaluating_again_gives_the_same_numbers(finished, tmp_path):
+    again = evaluate_run(finished.run.path, out=tmp_path / "again")
+    assert again.metrics == finished.metrics
+    first, second = evaluation.read(finished.run), evaluation.read(again.run)
+    assert first.files == second.files
+    np.testing.assert_allclose(first.scores, second.scores, atol=1e-5)
+
+
+def test_another_evaluation_needs_a_folder_of_its_own(finished, sounds, tmp_path):
+    with pytest.raises(UsageError, match="--out"):
+        evaluate_run(finished.run.path, overlap=0.0)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("x")
+    with pytest.raises(UsageError, match="not an empty folder"):
+        evaluate_run(finished.run.path, overlap=0.0, out=tmp_path / "full")
+    other = evaluate_run(finished.run.path, data=sounds, segment_seconds=0.96, overlap=0.0, out=tmp_path / "other")
+    assert other.metrics["files"] == 18
+    assert other.metrics["segments"] == 18
+
+
+def test_a_held_out_recording_that_is_gone_is_named(request_, tmp_path):
+    data = write_sounds(tmp_path / "data", clips=3)
+    request = replace(request_, data=data, out=tmp_path / "run", changes={"epochs": 1, "batch": 64})
+    outcome = train_run(request)
+    gone = runs.read_json(outcome.run.run_json)["split"]["validation"][0]
+    (data / gone).unlink()
+    with pytest.raises(UsageError, match="is gone or unusable"):
+        evaluate_run(outcome.run.path)
+
+
+# ---- folds -------------------------------------------------------------------------------------------------------
+
+
+def test_cross_validation_holds_out_everything_once_and_keeps_finished_folds(request_, tmp_path):
+    request = replace(request_, out=tmp_path / "cv", changes={"epochs": 1, "batch": 64})
+    result = cross_validate(request, 2)
+    assert [row["fold"] for row in result["folds"]] == [1, 2]
+    records = [runs.read_json(request.out / f"fold-{fold}" / "run.json") for fold in (1, 2)]
+    held_out = [name for record in records for name in record["split"]["validation"]]
+    assert len(held_out) == len(set(held_out)) == 18
+    assert result["mean"]["file_accuracy"] == pytest.approx(np.mean([row["file_accuracy"] for row in result["folds"]]))
+    before = (request.out / "fold-1" / "model.safetensors").stat().st_mtime_ns
+    assert cross_validate(request, 2) == result
+    assert (request.out / "fold-1" / "model.safetensors").stat().st_mtime_ns == before
+    with pytest.raises(UsageError, match="--resume needs the same request"):
+        cross_validate(replace(request, seed=4), 2)
+
+
+def test_the_interval_of_a_mean_is_students():
+    low, high = study._mean_interval([0.90, 0.92, 0.94, 0.96, 0.98])
+    # t(0.975, 4) = 2.776; the standard deviation is 0.0316
+    assert low == pytest.approx(0.94 - 2.776 * 0.0316228 / 5**0.5, abs=1e-4)
+    assert high == pytest.approx(0.94 + 2.776 * 0.0316228 / 5**0.5, abs=1e-4)
+    assert study._mean_interval([1.0]) == (0.0, 1.0)
+    assert study._mean_interval([1.0, 0.0]) == (0.0, 1.0)
+
+
+def test_a_full_disk_is_said_in_one_line_and_leaves_nothing_half_written(tmp_path, monkeypatch):
+    def full(*_arguments, **_options):
+        from safetensors import SafetensorError
+
+        raise SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(EarwitnessError, match=r"model\.safetensors: could not be written .*No space"):
+        runs.write_tensors(tmp_path / "model.safetensors", {}, {})
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,64 @@
+# Everything here works from a fresh clone: the first target that needs it makes .venv and installs into it.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DEMO ?= demo
+# What `make test` hands to pytest, for instance: make test ARGS="tests/test_audio.py -x"
+ARGS ?=
+
+.DEFAULT_GOAL := all
+.PHONY: all help install demo test check format docs docs-check pictures bench wheel clean
+
+all: $(READY) help
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "make %-11s %s\n", $$1, $$2 }'
+
+install: $(READY) ## Make .venv with everything in it (PYTHON=python3.12 makes it with another Python)
+
+# The stamp is as new as the last complete installation: a changed dependency installs again, a failed one never counts.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("earwitness needs Python 3.11 or newer: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "make: $(PYTHON) -m venv failed; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[test,bench,dev]'
+	@touch $@
+
+demo: $(READY) ## Make ten classes of sounds, train on them, explain, report
+	$(BIN)/earwitness demo --out $(DEMO) --overwrite
+	@echo "Report: $(abspath $(DEMO))/run/report.html"
+	@if [ -n "$${CI:-}" ]; then :; \
+	elif [ "$$(uname)" = Darwin ]; then open $(DEMO)/run/report.html || :; \
+	elif [ -n "$${DISPLAY:-}$${WAYLAND_DISPLAY:-}" ] && command -v xdg-open >/dev/null; then xdg-open $(DEMO)/run/report.html >/dev/null 2>&1 || :; \
+	fi
+
+test: $(READY) ## Run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY) ## Lint, formatting, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY) ## Put the code into the house's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(READY) ## Write the pages that are made from the code (docs/cli.md, docs/methods.md)
+	$(BIN)/python tools/pages.py
+
+docs-check: $(READY) ## Fail where such a page is out of date
+	$(BIN)/python tools/pages.py --check
+
+pictures: $(READY) ## Draw README's pictures anew: make pictures RUN=runs/mn04 DATA=../shared/data/esc10
+	$(BIN)/python tools/pictures.py $(or $(RUN),runs/mn04) $(or $(DATA),../shared/data/esc10)
+
+bench: $(READY) ## Measure speed; writes benchmarks/results.json (ARGS=--quick only tries it out)
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+wheel: $(READY) ## Build the wheel into dist/
+	$(BIN)/python -m pip wheel --disable-pip-version-check --quiet --no-deps --wheel-dir dist .
+
+clean: ## Remove what was built and cached; .venv, runs and the demo stay
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

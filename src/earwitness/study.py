@@ -14,6 +14,7 @@ from scipy.stats import t as student
 
 from earwitness import dataset, evaluation, runs
 from earwitness.backbones import Backbone, backbone_named
+from earwitness.backbones.mobilenet import MobileNet
 from earwitness.backbones.vggish import initialise_he
 from earwitness.backbones.weights import Resolved, fill, resolve
 from earwitness.checkpoints import remove_checkpoints
@@ -152,7 +153,7 @@ def make_plan(request: Request) -> Plan:
     recipe = recipe_named(name, **(request.changes or {}))
     if weights is None:
         # Nothing pretrained is there to be kept or to be spared.
-        recipe = replace(recipe, head_epochs=0, keep_norms=False)
+        recipe = replace(recipe, head_epochs=0, anchor=0.0, keep_norms=False)
     if request.freeze:
         if weights is None:
             raise UsageError(
@@ -377,6 +378,8 @@ def build(plan: Plan, classes: tuple[str, ...]) -> Classifier:
         initialise_he(network, plan.request.seed)
     else:
         fill(network, plan.backbone.name, plan.weights)
+        if isinstance(network, MobileNet):
+            network.repeats.fill_(plan.recipe.repeats)
     network.to(plan.device)
     return Classifier(
         network, plan.backbone.front_end, classes, plan.backbone.name, plan.segment_frames, plan.request.overlap

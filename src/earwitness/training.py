@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -119,8 +119,10 @@ def train(
     if len(data.train) == 0:
         raise UsageError("there is no segment to train on")
     found = None if checkpoints is None else read_checkpoint(checkpoints)
-    if recipe.head_epochs and not freeze and found is None:
+    if recipe.head_epochs and not freeze and (found is None or recipe.anchor):
         _train_head_first(classifier, data, recipe, seed, progress)
+    anchored = recipe.anchor > 0 and not freeze
+    before = {name: value.clone() for name, value in classifier.network.state_dict().items()} if anchored else {}
     loop = _Loop(classifier, data, recipe, seed, freeze)
     history: list[HistoryRow] = []
     if found is not None:
@@ -139,6 +141,8 @@ def train(
             if checkpoints is not None and time.monotonic() - saved >= checkpoint_seconds:
                 write_checkpoint(checkpoints, loop.capture(history))
                 saved = time.monotonic()
+    if anchored:
+        _anchor(loop.network, before, recipe.anchor)
     loop.network.eval()
     return history
 
@@ -161,6 +165,13 @@ def _train_head_first(
     )
     unwatched = replace(data, validation=data.validation[:0])
     train(classifier, unwatched, head_only, seed=seed, freeze=True, progress=progress)
+
+
+def _anchor(network: Network, before: Mapping[str, Tensor], share: float) -> None:
+    """Move the weights a part of the way back to where they were before all layers learned."""
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.lerp_(before[name].to(parameter.device), share)
 
 
 def write_history(path: Path, history: list[HistoryRow]) -> None:

@@ -30,6 +30,11 @@ class Network(nn.Module, ABC):
     map_axes: ClassVar[tuple[str, str]] = ("time", "frequency")
     standardise: Standardise
 
+    def copies(self, frames: int) -> int:
+        """Return how many times in a row a segment of so many frames is heard; feature maps cover all of them."""
+        del frames
+        return 1
+
     @abstractmethod
     def embed(self, segments: Tensor) -> Tensor:
         """Return the embeddings, shape (n, embedding), of log-mel segments, shape (n, frames, bands)."""

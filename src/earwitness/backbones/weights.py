@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SHARED_VARIABLE = "EARWITNESS_SHARED"
 NO_WEIGHTS = "none"
 OUR_LAST_LAYER = "FCFinal"
-OUR_OWN = ("standardise.", f"{OUR_LAST_LAYER}.")  # what our networks have and no published file
+OUR_OWN = ("standardise.", "repeats", f"{OUR_LAST_LAYER}.")  # what our networks have and no published file
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ ICCV 2017.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -147,6 +147,11 @@ class GradCam:
                 cams = _weighted(leaf, scores, targets)
         if tuple(getattr(network, "map_axes", ("time", "frequency"))) == ("frequency", "time"):
             cams = [cam.transpose(1, 2) for cam in cams]
+        copies_of: Callable[[int], int] | None = getattr(network, "copies", None)
+        copies = 1 if copies_of is None else copies_of(segments.values.shape[1])
+        if copies > 1:
+            # Each copy of a moment is evidence of its own, and their evidence adds up.
+            cams = [cam.reshape(len(cam), copies, -1, cam.shape[-1]).sum(dim=1) for cam in cams]
         if self.relu:
             cams = [cam.clamp(min=0) for cam in cams]
         return [cam.float().cpu().numpy() for cam in cams], scores.detach().cpu().double().numpy()

@@ -58,8 +58,8 @@ class Explainable(Protocol):
     """What explainers need of a classifier.
 
     The network maps (n, frames, bands) to logits (n, classes), each row by itself. It may have ``feature_layer``
-    (dotted name of the module that activation maps look at) and ``map_axes`` (what the last two axes of a feature
-    map mean).
+    (dotted name of the module that activation maps look at), ``map_axes`` (what the last two axes of a feature
+    map mean) and ``copies(frames)`` (how many times in a row it hears a segment, which its feature maps then show).
     """
 
     @property

@@ -66,10 +66,10 @@ def _rows(function: Callable[..., Any]) -> Iterator[tuple[str, bool, str, str]]:
         many = get_origin(kinds[0]) is list
         value = (get_args(kinds[0]) if many else kinds)[0].__name__.upper().replace("STR", "TEXT")
         if isinstance(declared, ArgumentInfo):
-            yield _argument(name, many, default is Parameter.empty), True, meaning, ""
+            yield _argument(declared.metavar or name.upper(), many, default is Parameter.empty), True, meaning, ""
             continue
         option = next(iter(declared.param_decls or ()), f"--{name.replace('_', '-')}")
-        typed = option if value == "BOOL" else f"{option} {value}"
+        typed = option if value == "BOOL" else f"{option} {declared.metavar or value}"
         # Where a default depends on something else, the help says so itself.
         text, _, words = meaning.removesuffix("]").partition(" [default: ")
         shown = words if default is None or default is False else f"`{default}`"
@@ -77,7 +77,7 @@ def _rows(function: Callable[..., Any]) -> Iterator[tuple[str, bool, str, str]]:
 
 
 def _argument(name: str, many: bool, required: bool) -> str:
-    typed = name.upper() + ("..." if many else "")
+    typed = name + ("..." if many else "")
     return typed if required else f"[{typed}]"
 
 

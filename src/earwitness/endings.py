@@ -42,17 +42,17 @@ def run(app: Callable[..., Any], arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     except Exception as error:
-        return _unforeseen(error)
+        return _unforeseen(error, given)
     if code == INTERRUPTED:  # Typer may turn the keyboard's interruption into this
         return _fail("interrupted" + ("; --resume goes on with it" if given[0] in RESUMABLE else ""), INTERRUPTED)
     return int(code or 0)
 
 
-def _unforeseen(error: Exception) -> int:
+def _unforeseen(error: Exception, given: list[str]) -> int:
     if hasattr(error, "format_message"):  # Typer's own: an unknown option, a value that is no number
         context = getattr(error, "ctx", None)
         command = context.command_path if context else PROGRAM
-        return _fail(f"{error.format_message().rstrip('.')}; see {command} --help", EXIT_USAGE)
+        return _fail(f"{_of_typer(error, given).rstrip('.')}; see {command} --help", EXIT_USAGE)
     if os.environ.get(DEBUG_VARIABLE):
         raise error
     if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "allocate memory" in str(error):
@@ -65,6 +65,16 @@ def _unforeseen(error: Exception) -> int:
         f"please report it with what {DEBUG_VARIABLE}=1 prints",
         EXIT_FAILED,
     )
+
+
+def _of_typer(error: Any, given: list[str]) -> str:
+    """Return Typer's message, with the value that is wrong, which not every version of it names."""
+    for name in getattr(getattr(error, "param", None), "opts", ()):
+        for place, word in reversed(list(enumerate(given))):  # the last one counts
+            option, equals, value = word.partition("=")
+            if option == name and error.message and (equals or place + 1 < len(given)):
+                return f"{name} {value if equals else given[place + 1]}: {error.message[0].lower()}{error.message[1:]}"
+    return str(error.format_message())
 
 
 def _fail(message: str, code: int) -> int:

@@ -278,15 +278,18 @@ def read(run: RunFolder) -> Predictions:
     if not rows:
         raise EarwitnessError(f"{printable(run.predictions)}: holds no predictions; `earwitness evaluate` makes them")
     classes = tuple(column.removeprefix(SCORE_COLUMN) for column in rows[0] if column.startswith(SCORE_COLUMN))
-    files = tuple(dict.fromkeys(row["file"] for row in rows))
-    position = {file: number for number, file in enumerate(files)}
     try:
+        files = tuple(dict.fromkeys(row["file"] for row in rows))
+        position = {file: number for number, file in enumerate(files)}
         label_of = {row["file"]: classes.index(row["label"]) for row in rows}
         scores = np.array([[float(row[SCORE_COLUMN + name]) for name in classes] for row in rows])
         start = np.array([float(row["start_s"]) for row in rows])
         end = np.array([float(row["end_s"]) for row in rows])
+        if not all(np.isfinite(values).all() for values in (scores, start, end)):
+            raise ValueError("a score or a moment is not a number")
     except (KeyError, ValueError) as error:
-        raise EarwitnessError(f"{printable(run.predictions)}: is damaged ({error}); evaluate the run again") from error
+        reason = f"it has no column {error}" if isinstance(error, KeyError) else error
+        raise EarwitnessError(f"{printable(run.predictions)}: is damaged ({reason}); evaluate the run again") from error
     return Predictions(
         classes,
         files,

@@ -232,7 +232,9 @@ def train_run(
     data = dataset.load(request.data)
     _check_apart(request)
     runs.check_free(request.out, overwrite=overwrite, resume=resume)
-    choose_split(request, data)  # a wrong one is found out before the listening
+    # A wrong split and wrong weights are found out before the listening.
+    choose_split(request, data)
+    _check_weights(plan, data.classes)
     data, log_mels = hear(data, plan, progress)
     split = choose_split(request, data)
     # An earlier run is not removed before it is certain that this one can begin.
@@ -270,7 +272,8 @@ def cross_validate(
     data = dataset.load(request.data)
     _check_apart(request)
     runs.check_writable(request.out)
-    dataset.folds(data, folds, seed=request.seed)  # wrong ones are found out before the listening
+    dataset.folds(data, folds, seed=request.seed)
+    _check_weights(plan, data.classes)
     data, log_mels = hear(data, plan, progress)
     splits = dataset.folds(data, folds, seed=request.seed)
     rows: list[dict[str, Any]] = []
@@ -484,6 +487,11 @@ def _other_segments(classifier: Classifier, seconds: float | None, overlap: floa
     if seconds is not None:
         frames = segment_frames(backbone_named(classifier.backbone), seconds)
     return classifier.with_segments(frames, classifier.overlap if overlap is None else check_overlap(overlap))
+
+
+def _check_weights(plan: Plan, classes: tuple[str, ...]) -> None:
+    if plan.weights is not None:
+        fill(plan.backbone.build(len(classes)), plan.backbone.name, plan.weights)
 
 
 def _measured(run: RunFolder, asked: Any) -> tuple[Path, set[str]]:

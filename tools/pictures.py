@@ -54,8 +54,11 @@ def shrink(source: Path, target: Path) -> None:
         whole.paste(opened, mask=opened.getchannel("A") if "A" in opened.getbands() else None)
     for share in (1.0, 0.85, 0.75, 0.65, 0.55, 0.45):
         size = (round(whole.width * share), round(whole.height * share))
-        for colours in (128, 64):
-            small = whole.resize(size, Image.Resampling.LANCZOS).quantize(colours, dither=Image.Dither.NONE)
+        for colours in (256, 128):
+            # Few cells of a map are strong: the palette must hold the rare colours too, not the frequent ones alone.
+            small = whole.resize(size, Image.Resampling.LANCZOS).quantize(
+                colours, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE
+            )
             stream = io.BytesIO()
             small.save(stream, "PNG", optimize=True)
             if stream.tell() <= MOST_BYTES:

@@ -1,0 +1,91 @@
+"""What the documents promise is there: commands parse, Python calls fit, links lead somewhere."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer
+
+import earwitness
+from earwitness.cli import app
+
+PROJECT = Path(__file__).resolve().parents[1]
+PAGES = sorted(
+    [*PROJECT.glob("*.md"), *(PROJECT / "docs").glob("*.md"), *(PROJECT / "docs" / "images").glob("*.md")],
+)
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^    (earwitness [a-z].*)$", README, re.MULTILINE)
+CALLS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def test_readme_shows_every_command():
+    named = {shlex.split(line, comments=True)[1] for line in COMMANDS} | {"demo"}
+    assert named == {command.callback.__name__ for command in app.registered_commands}
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_command_in_readme_parses(line):
+    name, *arguments = shlex.split(line, comments=True)[1:]
+    command = typer.main.get_command(app).commands[name]
+    # Nothing is called: options and arguments are read and checked.
+    with command.make_context(name, arguments) as context:
+        assert context.params
+
+
+@pytest.mark.parametrize("code", CALLS)
+def test_python_in_readme_fits(code):
+    tree = ast.parse(code)
+    known: dict[str, object] = {}
+    for node in [each for each in tree.body if isinstance(each, ast.ImportFrom)]:
+        for alias in node.names:
+            module = importlib.import_module(str(node.module))
+            if not hasattr(module, alias.name):
+                importlib.import_module(f"{node.module}.{alias.name}")
+            known[alias.name] = getattr(module, alias.name)
+    checked = 0
+    for call in [each for each in ast.walk(tree) if isinstance(each, ast.Call)]:
+        names = ast.unparse(call.func).split(".")
+        if names[0] in known:
+            function = known[names[0]]
+            for name in names[1:]:
+                function = getattr(function, name)
+            keywords = {str(keyword.arg): None for keyword in call.keywords}
+            inspect.signature(function).bind(*call.args, **keywords)
+            checked += 1
+    assert checked
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+        if not target.startswith("https://"):
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("picture", sorted((PROJECT / "docs" / "images").glob("*.png")), ids=lambda path: path.name)
+def test_pictures_are_small_and_shown_and_credited(picture):
+    assert picture.stat().st_size <= 150_000
+    assert f"docs/images/{picture.name}" in README
+    assert picture.name in (PROJECT / "docs" / "images" / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_version_is_one():
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["version"] == earwitness.__version__
+    assert f"[{earwitness.__version__}]" in (PROJECT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_workflow_actions_are_pinned_by_commit():
+    text = (PROJECT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    used = re.findall(r"uses: (\S+)(.*)", text)
+    assert used
+    for action, comment in used:
+        assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action)
+        assert re.fullmatch(r" # v\d+\.\d+\.\d+", comment)

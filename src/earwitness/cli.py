@@ -46,7 +46,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-DEFAULT_METHODS = ("gradcam", "lime", "occlusion")
 # Made sounds are told apart so surely that probabilities stand still at 1; logits do not. The example's 2,048 samples
 # would double the demo's time.
 DEMO_METHODS = ("gradcam", "lime:samples=512,score=logit", "occlusion:score=logit")
@@ -179,7 +178,7 @@ def explain(
         return
     if not files:
         raise UsageError("name a sound file, or --list for the methods")
-    from earwitness.investigate import explain_files
+    from earwitness.investigate import METHODS, explain_files
     from earwitness.progress import for_terminal
 
     outcome = explain_files(
@@ -187,7 +186,7 @@ def explain(
         run=run,
         backbone=backbone,
         weights=weights,
-        methods=tuple(method or DEFAULT_METHODS),
+        methods=tuple(method or METHODS),
         targets=tuple(target or ()),
         at=at,
         top=top,
@@ -221,13 +220,13 @@ def inquire(
     seed: Seed = 0,
 ) -> None:
     """Investigate a run's decisions. Without a question, everything that the report shows is asked."""
-    from earwitness.investigate import ask
+    from earwitness.investigate import METHODS, ask
     from earwitness.progress import for_terminal
     from earwitness.terminal import next_step, show
 
     pictures = ask(
         run,
-        methods=tuple(method or DEFAULT_METHODS),
+        methods=tuple(method or METHODS),
         of_class=of_class,
         true=true,
         predicted=predicted,
@@ -282,8 +281,10 @@ def run(
 ) -> None:
     """Do the whole job: train, evaluate, investigate, report."""
     options = dict(locals())
-    methods = tuple(options.pop("method") or DEFAULT_METHODS)
     from earwitness.explain import parse
+    from earwitness.investigate import METHODS
+
+    methods = tuple(options.pop("method") or METHODS)
 
     for name in methods:
         parse(name)  # a wrong method must not be found out after the training

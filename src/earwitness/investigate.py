@@ -20,6 +20,8 @@ from earwitness.progress import Progress
 from earwitness.runs import check_writable, open_finished
 from earwitness.training import choose_device
 
+METHODS = ("gradcam", "lime", "occlusion")  # the example's
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -37,7 +39,7 @@ class Answer:
 def ask(
     run: Path | str,
     *,
-    methods: Sequence[str],
+    methods: Sequence[str] = METHODS,
     of_class: str | None = None,
     true: str | None = None,
     predicted: str | None = None,
@@ -149,14 +151,14 @@ class FilesOutcome:
 def explain_files(
     files: Sequence[str],
     *,
-    run: Path | None = None,
+    run: Path | str | None = None,
     backbone: str | None = None,
     weights: str | None = None,
-    methods: Sequence[str] = ("gradcam",),
+    methods: Sequence[str] = METHODS,
     targets: Sequence[str] = (),
     at: float | None = None,
     top: int = 5,
-    out: Path = Path("explained"),
+    out: Path | str = "explained",
     device: str = "auto",
     progress: Progress | None = None,
 ) -> FilesOutcome:
@@ -183,8 +185,8 @@ def explain_files(
         The run is damaged, or the disk refuses.
     """
     explainers = [parse(method) for method in methods]
-    check_writable(out)
-    classifier = _classifier(run, backbone, weights, device)
+    check_writable(Path(out))
+    classifier = load_classifier(run, backbone=backbone, weights=weights, device=device)
     answers: list[FileAnswer] = []
     unusable: list[Unusable] = []
     names: set[str] = set()
@@ -194,11 +196,32 @@ def explain_files(
         except BadRecordingError as error:
             unusable.append(Unusable(str(error).removesuffix(f": {error.reason}"), error.reason))
             continue
-        answers.append(_write(heard, explainers, out, _unused(heard.inquiry.name, names)))
+        answers.append(_write(heard, explainers, Path(out), _unused(heard.inquiry.name, names)))
     return FilesOutcome(tuple(answers), tuple(unusable))
 
 
-def _classifier(run: Path | None, backbone: str | None, weights: str | None, device: str) -> Classifier:
+def load_classifier(
+    run: Path | str | None = None, *, backbone: str | None = None, weights: str | None = None, device: str = "auto"
+) -> Classifier:
+    """Return a classifier that is ready to be asked.
+
+    Parameters
+    ----------
+    run
+        Folder of a finished training.
+    backbone, weights
+        Instead of a run: ``"mn04"`` with AudioSet's 527 classes, and the file of its weights (None: the published
+        ones, where they were downloaded to).
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"`` ...
+
+    Raises
+    ------
+    UsageError
+        Neither or both are named, or there is none by that name.
+    EarwitnessError
+        A file is damaged.
+    """
     if (run is None) == (backbone is None):
         raise UsageError("name either --run RUN, a trained run, or --backbone mn04, for AudioSet's 527 classes")
     if run is not None:

@@ -13,18 +13,18 @@ import torch
 from scipy.stats import t as student
 
 from earwitness import dataset, evaluation, runs
-from earwitness.backbones import Backbone, backbone_named
+from earwitness.backbones import backbone_named
 from earwitness.backbones.mobilenet import MobileNet
 from earwitness.backbones.vggish import initialise_he
-from earwitness.backbones.weights import Resolved, fill, resolve
+from earwitness.backbones.weights import fill
 from earwitness.checkpoints import remove_checkpoints
 from earwitness.classifier import Classifier, load
 from earwitness.dataset import DataSet, Split, Unusable
 from earwitness.errors import EarwitnessError, UsageError, on_disk, printable
 from earwitness.features import listen
 from earwitness.logmel import LogMel
+from earwitness.plan import Plan, Request, check_overlap, make_plan, segment_frames
 from earwitness.progress import Progress
-from earwitness.recipes import Recipe, recipe_named
 from earwitness.runs import RunFolder
 from earwitness.segments import SegmentedLogMels, cut
 from earwitness.training import (
@@ -37,63 +37,19 @@ from earwitness.training import (
     write_history,
 )
 
-SEGMENT_OVERLAP = 75.0
-LONGEST_SEGMENT = 60.0  # seconds
-SHORTEST_SEGMENT = 32  # frames: every backbone halves the map five times at most
+__all__ = [
+    "Outcome",
+    "Plan",
+    "Request",
+    "cross_validate",
+    "evaluate_run",
+    "make_plan",
+    "segment_frames",
+    "train_run",
+]
+
 FINISHED_BEFORE = "the run was finished already and is kept as it is"
 ACCURACIES = ("segment_accuracy", "file_accuracy", "file_accuracy_mean_score")
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is asked of a training.
-
-    Parameters
-    ----------
-    data
-        Folder or CSV of labelled recordings.
-    out
-        Run folder.
-    backbone
-        Registry name.
-    weights
-        File of weights, ``"none"`` for random ones, None for the published ones.
-    recipe
-        Name, or ``"auto"``: the example's for published weights, the backbone's own for random ones.
-    changes
-        Numbers that differ from the recipe's, by field name.
-    split, fold, fraction
-        Kind of split (None chooses by what is known of the recordings), fold to hold out, share to train on.
-    seed
-        Of everything.
-    segment_seconds, overlap
-        Length of a segment (None: the front end's) and overlap in percent.
-    freeze
-        Train the head alone.
-    device
-        ``"auto"``, ``"cpu"``, ``"cuda"`` ...
-    strict
-        Stop at the first recording that cannot be used.
-    command
-        The command line, for the record.
-    """
-
-    data: Path
-    out: Path
-    backbone: str = "vggish"
-    weights: str | None = None
-    recipe: str = "auto"
-    changes: dict[str, Any] | None = None
-    split: str | None = None
-    fold: str | None = None
-    fraction: float = 0.8
-    seed: int = 0
-    segment_seconds: float | None = None
-    overlap: float = SEGMENT_OVERLAP
-    freeze: bool = False
-    device: str = "auto"
-    strict: bool = False
-    command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -116,87 +72,6 @@ class Outcome:
     metrics: dict[str, Any]
     unusable: tuple[Unusable, ...]
     warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A request with everything chosen that it left open.
-
-    The network is trained on segments of ``segment_frames``; the finished classifier judges ``judge_frames``.
-    """
-
-    request: Request
-    backbone: Backbone
-    weights: Resolved | None
-    recipe: Recipe
-    recipe_name: str
-    segment_frames: int
-    judge_frames: int
-    device: torch.device
-
-
-def make_plan(request: Request) -> Plan:
-    """Check a request and choose what it leaves open; nothing is read but the weights' hash.
-
-    Raises
-    ------
-    UsageError
-        Something in it is wrong.
-    """
-    if not 0 <= request.seed < 2**63:
-        raise UsageError(f"--seed {request.seed}: must be at least 0 and under 2 to the power of 63")
-    backbone = backbone_named(request.backbone)
-    weights = resolve(request.backbone, request.weights)
-    name = request.recipe
-    if name == "auto":
-        name = backbone.scratch if weights is None else "example"
-    recipe = recipe_named(name, **(request.changes or {}))
-    if weights is None:
-        # Nothing pretrained is there to be kept or to be spared.
-        recipe = replace(recipe, head_epochs=0, anchor=0.0, keep_norms=False)
-    if request.freeze:
-        if weights is None:
-            raise UsageError(
-                "--freeze: random weights cannot be kept as they are; leave out --freeze or --weights none"
-            )
-        recipe = replace(recipe, augmentation=type(recipe.augmentation)())
-    if backbone.fixed_length and recipe.augmentation.longest > 1:
-        # Such a network hears segments of one length; the rest of the recipe applies.
-        recipe = replace(recipe, augmentation=replace(recipe.augmentation, longest=1.0))
-    frames = judged = segment_frames(backbone, request.segment_seconds)
-    if recipe.judge_seconds and request.segment_seconds is None and not backbone.fixed_length:
-        judged = segment_frames(backbone, recipe.judge_seconds)
-    check_overlap(request.overlap)
-    return Plan(request, backbone, weights, recipe, name, frames, judged, choose_device(request.device))
-
-
-def segment_frames(backbone: Backbone, seconds: float | None) -> int:
-    """Return the frames of a segment of so many seconds, or of the backbone's own length.
-
-    Raises
-    ------
-    UsageError
-        The backbone cannot hear such a segment.
-    """
-    own = backbone.front_end.segment_frames
-    if seconds is None:
-        return own
-    if not 0.0 < seconds <= LONGEST_SEGMENT:
-        raise UsageError(f"--segment {seconds:g}: must be over 0 and at most {LONGEST_SEGMENT:g} seconds")
-    frames = backbone.front_end.clock.seconds_to_frame_count(seconds)
-    if backbone.fixed_length and frames != own:
-        length = own * backbone.front_end.clock.frame_seconds
-        raise UsageError(f"--segment {seconds:g}: {backbone.name} hears segments of {length:g} s only")
-    if frames < SHORTEST_SEGMENT:
-        raise UsageError(f"--segment {seconds:g}: gives {frames} frames; at least {SHORTEST_SEGMENT} are needed")
-    return frames
-
-
-def check_overlap(overlap: float) -> float:
-    """Return an overlap in percent that makes sense, or raise :class:`UsageError`."""
-    if not 0.0 <= overlap < 100.0:
-        raise UsageError(f"--overlap {overlap:g}: must be at least 0 and under 100 percent")
-    return overlap
 
 
 def train_run(
@@ -271,14 +146,14 @@ def cross_validate(
         raise UsageError("--folds makes splits of its own; leave out --split and --fold")
     data = dataset.load(request.data)
     _check_apart(request)
-    runs.check_writable(request.out)
+    runs.check_writable(Path(request.out))
     dataset.folds(data, folds, seed=request.seed)
     _check_weights(plan, data.classes)
     data, log_mels = hear(data, plan, progress)
     splits = dataset.folds(data, folds, seed=request.seed)
     rows: list[dict[str, Any]] = []
     for number, split in enumerate(splits, start=1):
-        out = request.out / f"fold-{number}"
+        out = Path(request.out, f"fold-{number}")
         fold_plan = replace(plan, request=replace(request, out=out))
         run = runs.create(out, overwrite=overwrite, resume=True)
         metrics = _train_split(fold_plan, data, log_mels, split, run, Watch(progress, on_row)).metrics
@@ -289,15 +164,15 @@ def cross_validate(
         "interval_of_mean": {key: list(_mean_interval([row[key] for row in rows])) for key in ACCURACIES},
         "unusable": [[entry.file, entry.reason] for entry in data.unusable],
     }
-    runs.write_json(request.out / "cross_validation.json", result)
+    runs.write_json(Path(request.out, "cross_validation.json"), result)
     return result
 
 
 def evaluate_run(
     path: Path | str,
     *,
-    data: Path | None = None,
-    out: Path | None = None,
+    data: Path | str | None = None,
+    out: Path | str | None = None,
     segment_seconds: float | None = None,
     overlap: float | None = None,
     device: str = "auto",
@@ -329,10 +204,11 @@ def evaluate_run(
     changed = data is not None or segment_seconds is not None or overlap is not None
     if changed and out is None:
         raise UsageError("--out: name a folder for the results; the run's own are kept as they are")
+    target = run if out is None else RunFolder(Path(out))
     if out is not None:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if target.path.exists() and (not target.path.is_dir() or any(target.path.iterdir())):
             raise UsageError(f"{printable(out)}: exists and is not an empty folder; name a new one with --out")
-        runs.check_writable(out)
+        runs.check_writable(target.path)
     classifier = load(run.model, choose_device(device))
     if segment_seconds is not None or overlap is not None:
         classifier = _other_segments(classifier, segment_seconds, overlap)
@@ -353,7 +229,6 @@ def evaluate_run(
         np.arange(len(log_mels)),
         progress,
     )
-    target = run if out is None else RunFolder(out)
     if out is not None:
         _write_quarantine(target, source.unusable)
     return Outcome(target, evaluation.write(predictions, target), source.unusable, ())

@@ -121,7 +121,7 @@ SCRATCH = Recipe(
     schedule="cosine",
     precision="auto",
     standardise=True,
-    augmentation=Augmentation(shift=True, gain_db=6.0, masks=2),
+    augmentation=Augmentation(shift=True, gain_db=6.0, masks=1),
 )
 # Batch norm bears ten times the rate, and learns in half the passes.
 COMPACT = Recipe(

@@ -291,7 +291,7 @@ def test_a_wrong_request_is_refused_before_anything_is_made(request_, tmp_path, 
 
 
 def test_auto_takes_the_recipe_for_random_weights_and_the_examples_for_published_ones(request_, shared):
-    assert make_plan(request_).recipe_name == "scratch"
+    assert make_plan(request_).recipe_name == "compact"
     weights = str(shared / "weights" / "mn04_as_mAP_432.pt")
     plan = make_plan(replace(request_, backbone="mn04", weights=weights, changes=None))
     assert plan.recipe_name == "example"

@@ -20,6 +20,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 SCORE_COLUMN = "score_"
 CONFIDENCE = 0.95
+SEGMENTS_AT_ONCE = 512  # overlapping segments of an hour would be several times its log-mel
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,8 @@ def predict(
     with (progress or Silent()).task("Listening", len(chosen)) as advance:
         rows = [data.rows_of([recording]) for recording in chosen]
         for row in rows:
-            scores.append(classifier.probabilities(data.values(row)).numpy().astype(np.float64))
+            parts = np.array_split(row, -(-len(row) // SEGMENTS_AT_ONCE))
+            scores += [classifier.probabilities(data.values(part)).numpy().astype(np.float64) for part in parts]
             advance(1)
     every = np.concatenate(rows)
     start = classifier.front_end.clock.frame_start_seconds(data.start_frames[every])
@@ -151,7 +153,9 @@ def wilson_interval(right: int, total: int, confidence: float = CONFIDENCE) -> t
     centre = share + z * z / (2 * total)
     spread = z * np.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
     scale = 1 + z * z / total
-    return max(0.0, float((centre - spread) / scale)), min(1.0, float((centre + spread) / scale))
+    low = float((centre - spread) / scale) if right else 0.0
+    high = float((centre + spread) / scale) if right < total else 1.0
+    return low, high
 
 
 def confusion_matrix(true: IntArray, predicted: IntArray, classes: int) -> IntArray:
@@ -218,7 +222,10 @@ def measure(predictions: Predictions) -> dict[str, Any]:
 
 
 def write(predictions: Predictions, run: RunFolder) -> dict[str, Any]:
-    """Write ``predictions.csv``, ``files.csv`` and ``metrics.json``; return the metrics."""
+    """Write ``predictions.csv``, ``files.csv`` and ``metrics.json``; return the metrics.
+
+    Scores have nine digits, which tell every float32 from its neighbours, so that reading them back changes no vote.
+    """
     names = predictions.classes
     columns = ["file", "start_s", "end_s", "label", "predicted", "score", *(SCORE_COLUMN + name for name in names)]
     write_csv(
@@ -231,8 +238,8 @@ def write(predictions: Predictions, run: RunFolder) -> dict[str, Any]:
                 f"{end:.6f}",
                 names[predictions.labels[recording]],
                 names[best],
-                f"{scores[best]:.8f}",
-                *(f"{score:.8f}" for score in scores),
+                f"{scores[best]:.9g}",
+                *(f"{score:.9g}" for score in scores),
             ]
             for recording, start, end, best, scores in zip(
                 predictions.recording,
@@ -282,7 +289,7 @@ def read(run: RunFolder) -> Predictions:
         files = tuple(dict.fromkeys(row["file"] for row in rows))
         position = {file: number for number, file in enumerate(files)}
         label_of = {row["file"]: classes.index(row["label"]) for row in rows}
-        scores = np.array([[float(row[SCORE_COLUMN + name]) for name in classes] for row in rows])
+        scores = np.array([[float(row[SCORE_COLUMN + name]) for name in classes] for row in rows], dtype=np.float32)
         start = np.array([float(row["start_s"]) for row in rows])
         end = np.array([float(row["end_s"]) for row in rows])
         if not all(np.isfinite(values).all() for values in (scores, start, end)):
@@ -297,5 +304,5 @@ def read(run: RunFolder) -> Predictions:
         np.array([position[row["file"]] for row in rows], dtype=np.int64),
         start,
         end,
-        scores,
+        scores.astype(np.float64),
     )

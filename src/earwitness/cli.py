@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -399,4 +400,6 @@ def _leave(unusable: tuple[Any, ...], *, every: bool = False) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; every failure is one line and an exit code."""
+    # Threads that spin while they wait for each other stop everything on a busy machine; sleeping ones cost little.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(endings.run(app, arguments))

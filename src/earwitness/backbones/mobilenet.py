@@ -154,17 +154,23 @@ class ConcurrentSqueeze(nn.Module):
 
 
 class Squeeze(nn.Module):
-    """A weight between 0 and 1 for each channel, from the channels' means."""
+    """A weight between 0 and 1 for each channel, from the channels' means.
+
+    Its activations are modules, because explanation methods that change how gradients pass an activation find modules
+    only.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         squeezed = round_channels(channels / 4)
         self.fc1 = nn.Linear(channels, squeezed)
+        self.relu = nn.ReLU()
         self.fc2 = nn.Linear(squeezed, channels)
+        self.sigmoid = nn.Sigmoid()
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return weights, shape (n, channels, 1, 1)."""
-        weights = torch.sigmoid(self.fc2(torch.relu(self.fc1(maps.mean(dim=(2, 3))))))
+        weights: Tensor = self.sigmoid(self.fc2(self.relu(self.fc1(maps.mean(dim=(2, 3))))))
         return weights[:, :, None, None]
 
 

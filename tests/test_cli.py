@@ -1,0 +1,233 @@
+"""The command line as a process: help that costs nothing, any encoding, a reader that leaves, the keyboard."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import earwitness as package
+from command import PROCESS, earwitness, environment, write_sounds
+from earwitness import investigate, report, study
+from earwitness.cli import app
+
+COMMANDS = ("data", "download", "train", "evaluate", "explain", "inquire", "report", "run", "demo")
+HEAVY = ("torch", "numpy", "scipy", "matplotlib", "sklearn", "soundfile", "soxr", "safetensors", "jinja2", "requests")
+
+
+def process(*arguments: str | Path, code: int = 0, **changes: str) -> subprocess.CompletedProcess[bytes]:
+    done = subprocess.run(
+        [*PROCESS, *map(str, arguments)], capture_output=True, env=environment(**changes), timeout=300, check=False
+    )
+    assert done.returncode == code, done.stderr.decode(errors="replace")
+    return done
+
+
+def seconds(*command: str) -> float:
+    """Return the least time of five."""
+    times = []
+    for _ in range(5):
+        begun = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True, env=environment())
+        times.append(time.perf_counter() - begun)
+    return min(times)
+
+
+# ---- help ---------------------------------------------------------------------------------------------------------
+
+
+def test_help_imports_nothing_heavy():
+    code = f"""
+import sys
+from earwitness import endings
+from earwitness.cli import app
+for words in ([], ["--help"], *([command, "--help"] for command in {COMMANDS!r})):
+    assert endings.run(app, words) == 0
+print(*sorted(set({HEAVY!r}) & set(sys.modules)), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment())
+    assert done.stderr.split() == []
+    assert done.stdout.count("Usage: earwitness") == len(COMMANDS) + 2
+
+
+def test_help_comes_at_once():
+    # The wall time of an interpreter that does nothing is the machine's own; 0.2 s on an idle one.
+    nothing = seconds(sys.executable, "-c", "pass")
+    assert seconds(*PROCESS, "--help") < max(0.2, 12 * nothing)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_every_command_fits(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    left = earwitness(command, "--help")
+    assert left.code == 0
+    assert left.err == ""
+    lines = left.out.splitlines()
+    assert lines[0].startswith(f"Usage: earwitness {command} ")
+    assert max(map(len, lines)) <= 80
+    assert "..." not in re.sub(r"\[?FILE(\]?\.\.\.)+", "", left.out)
+
+
+def test_the_list_of_commands_is_whole_sentences(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    out = earwitness().out
+    assert out == earwitness("--help").out
+    listed = out.split("Commands:\n")[1].splitlines()
+    assert tuple(line.split()[0] for line in listed) == COMMANDS
+    assert all(line.endswith(".") and not line.endswith("..") for line in listed)
+
+
+def test_every_command_is_documented():
+    assert {command.callback.__name__ for command in app.registered_commands} == set(COMMANDS)
+
+
+def test_the_methods_are_listed():
+    left = earwitness("explain", "--list")
+    assert left.code == 0
+    assert {"gradcam", "lime", "occlusion"} <= set(re.findall(r"^(\w+): ", left.out, re.MULTILINE))
+    assert "parameter" in left.out
+    assert left.err == ""
+
+
+# ---- streams ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory) -> Path:
+    return write_sounds(tmp_path_factory.mktemp("data") / "Töne 鳥", ("hiss", "über", "鳥"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "LANG": "C"}],
+    ids=["ascii", "C"],
+)
+def test_any_output_encoding_holds_every_name(sounds, changes):
+    done = process("data", sounds, **changes)
+    assert b"Traceback" not in done.stderr
+    out = done.stdout.decode("utf-8")
+    assert any(name in out for name in ("über", r"\xfcber"))
+    assert any(name in out for name in ("鳥", r"\u9ce5"))
+    missing = process("data", sounds / "无", code=2, **changes)
+    assert missing.stderr.startswith(b"earwitness: ")
+    assert missing.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [["data", "DATA"], ["explain", "--list"], ["--help"]])
+def test_a_reader_that_has_had_enough_is_no_failure_worth_a_traceback(sounds, arguments):
+    words = [str(sounds) if word == "DATA" else word for word in arguments]
+    with subprocess.Popen(
+        [*PROCESS, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+    ) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.close()  # before anything is written
+        said = running.stderr.read()
+    assert b"Traceback" not in said
+    assert b"Exception ignored" not in said
+    assert b"earwitness: " not in said
+
+
+def test_what_is_next_can_be_typed(sounds):
+    out = earwitness("data", sounds).out
+    assert out.endswith(f"Next: earwitness run '{sounds}' --out runs/first\n")
+
+
+# ---- the keyboard -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_an_interrupted_training_says_so_and_goes_on_later(sounds, tmp_path):
+    out = tmp_path / "run"
+    words = ["train", sounds, "--out", out, "--backbone", "compact", "--epochs", "100000", "--checkpoint-every", "0"]
+    with subprocess.Popen(
+        [*PROCESS, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+    ) as running:
+        begun = time.monotonic()
+        while not (out / "checkpoints" / "newest.safetensors").exists() and time.monotonic() - begun < 120:
+            time.sleep(0.05)
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    lines = said.decode().splitlines()
+    assert [line for line in lines if line.startswith("earwitness: ")] == [
+        "earwitness: interrupted; --resume goes on with it"
+    ]
+    assert lines[-1].startswith("earwitness: interrupted")
+    assert "Traceback" not in said.decode()
+    assert (out / "run.json").exists()
+    assert not (out / "model.safetensors").exists()
+    assert not list(out.glob("**/.*"))
+
+
+# ---- calls from Python --------------------------------------------------------------------------------------------
+
+
+def test_importing_the_package_imports_nothing_else():
+    code = "import sys, earwitness; dir(earwitness); print([m for m in sys.modules if m.startswith('earwitness.')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment())
+    assert ast.literal_eval(done.stdout) == []
+
+
+def test_the_calls_are_those_of_their_modules():
+    assert package.train is study.train_run
+    assert package.evaluate is study.evaluate_run
+    assert package.cross_validate is study.cross_validate
+    assert package.Request is study.Request
+    assert package.ask is investigate.ask
+    assert package.explain_files is investigate.explain_files
+    assert package.build_report is report.build
+    assert package.__all__ == sorted(package.__all__)
+    assert set(package.__all__) <= set(dir(package))
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+
+
+def test_no_call_bears_a_modules_name():
+    # Importing the module would put it in the call's place.
+    assert [name for name in package.__all__ if find_spec(f"earwitness.{name}")] == []
+
+
+def test_what_is_not_there_is_said_to_be_missing():
+    with pytest.raises(AttributeError, match="module 'earwitness' has no attribute 'tarin'"):
+        _ = package.tarin
+    with pytest.raises(ImportError):
+        exec("from earwitness import tarin")
+
+
+def test_types_know_what_is_given_at_run_time():
+    """The imports for type checkers and the table for the interpreter must name the same things."""
+    tree = ast.parse(Path(package.__file__).read_text(encoding="utf-8"))
+    (guarded,) = [node for node in tree.body if isinstance(node, ast.If)]
+    typed = {
+        alias.asname or alias.name: f"{str(node.module).removeprefix('earwitness.')}.{alias.name}"
+        for node in guarded.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert typed == package._DEFINED
+    assert sorted(typed) == package.__all__
+
+
+def test_the_module_runs_as_a_program():
+    assert process("--help").stdout == earwitness("--help").out.encode()
+
+
+@pytest.mark.slow
+def test_the_command_is_recorded_as_text(tmp_path, sounds):
+    """Words that are not UTF-8 must not break the record of what was asked."""
+    wild = os.fsencode(tmp_path) + b"/caf\xe9"
+    words = ["train", os.fsencode(sounds), "--out", wild, "--backbone", "compact", "--epochs", "1", "--batch", "64"]
+    done = subprocess.run([*PROCESS, *words], capture_output=True, env=environment(), timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    asked = json.loads(Path(os.fsdecode(wild), "run.json").read_text(encoding="utf-8"))
+    assert asked["command"][4] == str(tmp_path / r"caf\xe9")

@@ -273,6 +273,7 @@ def check_free(path: Path | str, *, overwrite: bool = False, resume: bool = Fals
     if folder.path.exists() and not folder.path.is_dir():
         raise UsageError(f"{printable(path)}: is a file; name a folder for the run with --out")
     check_writable(folder.path)
+    remove_leftovers(folder.path, CONTRACT)
     if overwrite:
         # What an overwrite removes has common names, such as figures: it must be certain that they are a run's.
         if folder.path.is_dir() and any(folder.path.iterdir()) and not _written_by_us(folder):
@@ -284,7 +285,6 @@ def check_free(path: Path | str, *, overwrite: bool = False, resume: bool = Fals
         raise UsageError(
             f"{printable(path)}: holds an unfinished run; --resume goes on with it, --overwrite begins anew"
         )
-    remove_leftovers(folder.path, CONTRACT)
     if folder.path.is_dir() and not folder.started and any(folder.path.iterdir()):
         raise UsageError(f"{printable(path)}: is not empty and holds no run; name a new folder with --out")
     return folder

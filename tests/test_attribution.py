@@ -15,7 +15,7 @@ from earwitness.explain.attribution import Attribution, Grid, Target, is_constan
 from earwitness.explain.gradcam import GradCam
 from earwitness.explain.lime import Lime
 from earwitness.explain.occlusion import Occlusion
-from earwitness.explain.perturb import FILLS, batches, fill_values
+from earwitness.explain.perturb import batches
 from earwitness.timefreq import cell_edges, nearest_cells
 from explain_toys import SILENCE, convolutional, segments
 
@@ -24,7 +24,9 @@ SMALL = {name: name for name in METHODS} | {"lime": "lime:grid=3x3,samples=32"}
 
 
 def one(method="lime", **changes):
-    (found,) = parse(SMALL[method]).attribute(convolutional(), segments(1, real_frames=[9]), [[Target(1, against=0)]])
+    (found,) = parse(SMALL.get(method, method)).attribute(
+        convolutional(), segments(1, real_frames=[9]), [[Target(1, against=0)]]
+    )
     return dataclasses.replace(found, **changes)
 
 
@@ -59,7 +61,7 @@ def test_numpy_alone_reads_the_file(tmp_path):
     found.save(tmp_path / "map.npz")
     with np.load(tmp_path / "map.npz", allow_pickle=False) as archive:
         metadata = json.loads(str(archive["metadata"]))
-        assert set(archive.files) == {"metadata", "values", "native", "frame_edges", "band_edges"}
+        assert set(archive.files) == {"metadata", "values", "native", "frame_edges", "band_edges", "standard_error"}
         np.testing.assert_array_equal(archive["values"], found.values)
     assert metadata["method"] == "lime"
     assert metadata["target"] == {"index": 1, "against": 0}
@@ -199,16 +201,7 @@ def test_constant_maps(values, score, constant):
     assert is_constant(np.array([values], np.float32), 1, score) is constant
 
 
-# ---- fills and batches --------------------------------------------------------------------------------------------
-
-
-def test_fills_look_at_real_frames_only():
-    segment = np.arange(12, dtype=np.float32).reshape(6, 2)
-    assert fill_values("mean", segment, 2, SILENCE) == 1.5
-    assert fill_values("mean", segment, 0, SILENCE) == SILENCE
-    assert fill_values("floor", segment, 6, SILENCE) == SILENCE
-    assert fill_values(0.25, segment, 6, SILENCE) == 0.25
-    assert set(FILLS) == {"mean", "floor"}
+# ---- batches ------------------------------------------------------------------------------------------------------
 
 
 @given(st.integers(0, 9), st.integers(1, 40), st.integers(1, 25))
@@ -234,6 +227,9 @@ def test_batches_hold_everything_once_and_are_never_too_large(count, each, size)
         ("occlusion:mask=20%,stride=10%", Occlusion()),
         ("occlusion:mask=19x13,stride=10x6,edges=whole", Occlusion((19, 13), (10, 6), "whole")),
         ("occlusion:", Occlusion()),
+        ("lime:preset=matlab", Lime()),
+        ("lime:preset=fast", Lime(samples=241, design="hadamard")),
+        ("lime:seed=2,preset=fast,samples=361", Lime(samples=361, design="hadamard", seed=2)),
     ],
 )
 def test_parse(text, expected):
@@ -277,14 +273,21 @@ def test_spec_and_parse_are_inverse(explainer):
         ("lime:kernel=0", "kernel=0 does not do; use a number above 0"),
         ("lime:ridge=-1", "ridge=-1 does not do; use a number from 0 up"),
         ("lime:ridge=nan", "ridge=nan does not do"),
-        ("lime:surrogate=forest", "surrogate=forest does not do; use one of linear, tree"),
-        ("lime:fill=loud", "lime: fill=loud does not do; use mean, floor, or a number"),
+        ("lime:surrogate=forest", "surrogate=forest does not do; use one of linear, lasso, tree"),
+        ("lime:fill=loud", "lime: fill=loud does not do; use mean, floor, noise, neighbours, or a number"),
         ("lime:fill=inf", "fill=inf does not do"),
         ("occlusion:mask=0", "mask=0 does not do; use a share of each side"),
         ("occlusion:mask=1.5", "mask=1.5 does not do"),
         ("occlusion:stride=120%", "stride=120% does not do"),
         ("occlusion:mask=3x", "mask=3x does not do"),
         ("occlusion:edges=wrap", "edges=wrap does not do; use one of clip, whole, cover"),
+        ("lime:preset=slow", "lime: preset=slow does not do; use one of matlab, fast"),
+        ("lime:design=random", "design=random does not do; use one of bernoulli, hadamard"),
+        ("lime:tolerance=-1", "tolerance=-1 does not do; use a number from 0 up"),
+        ("lime:tolerance=0.1,surrogate=tree", "needs the standard error, which surrogate=tree does not have"),
+        ("lime:soft=-1", "soft=-1 does not do"),
+        ("lime:fill2=loud", "fill2=loud does not do"),
+        ("occlusion:preset=fast", "occlusion: unknown parameter 'preset=fast'"),
         ("gradcam:relu=maybe", "relu=maybe does not do; use true or false"),
         ("gradcam:score=loss", "score=loss does not do; use one of logit, probability"),
     ],
@@ -320,7 +323,7 @@ def test_what_every_method_keeps(method):
     """The shared suite: a new method in the registry is held to this without further words."""
     classifier, excerpt = convolutional(), segments(3, real_frames=[12, 8, 12])
     targets = [[Target(0)], [Target(1), Target(2, against=0)], [Target(3)]]
-    found = parse(SMALL[method]).attribute(classifier, excerpt, targets)
+    found = parse(SMALL.get(method, method)).attribute(classifier, excerpt, targets)
     assert [one.target for one in found] == [Target(0), Target(1), Target(2, against=0), Target(3)]
     assert [one.file for one in found] == ["file0.wav", "file1.wav", "file1.wav", "file2.wav"]
     assert [one.start_seconds for one in found] == pytest.approx([0, 0.24, 0.24, 0.48])
@@ -342,5 +345,5 @@ def test_what_every_method_keeps(method):
         assert json.dumps(one.parameters)
         assert one.method == method
     with pytest.raises(UsageError, match="target 4 is out of range; the classifier's classes are 0 to 3"):
-        parse(SMALL[method]).attribute(classifier, excerpt, [[Target(4)]] * 3)
-    assert parse(SMALL[method]).attribute(classifier, segments(0), []) == []
+        parse(SMALL.get(method, method)).attribute(classifier, excerpt, [[Target(4)]] * 3)
+    assert parse(SMALL.get(method, method)).attribute(classifier, segments(0), []) == []

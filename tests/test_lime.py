@@ -11,7 +11,7 @@ from sklearn.linear_model import LinearRegression, Ridge
 from torch import nn
 
 from earwitness.errors import EarwitnessError, UsageError
-from earwitness.explain import lime, model
+from earwitness.explain import model, parts
 from earwitness.explain.attribution import Grid, Target
 from earwitness.explain.lime import Lime
 from earwitness.explain.superpixels import seed_grid, slic
@@ -108,11 +108,11 @@ def test_example_s_numbers_are_the_defaults():
     grid = Grid.whole(96, 64, 7, 7)
     assert set(np.bincount(grid.frame_cells)) == {13, 14}
     assert set(np.bincount(grid.band_cells)) == {9, 10}
-    assert explainer.tosses(49).shape == (2048, 49)
+    assert explainer.drawn(49).kept.shape == (2048, 49)
 
 
 def test_first_sample_is_whole_and_the_others_are_fair():
-    kept = Lime(samples=4000).tosses(10)
+    kept = Lime(samples=4000).drawn(10).kept
     assert kept[0].all()
     assert abs(kept[1:].mean() - 0.5) < 0.02
 
@@ -135,7 +135,7 @@ def test_segments_do_not_see_each_other(monkeypatch):
     monkeypatch.setattr(model, "PROCESSOR_CELLS", 20 * 12 * 8)
     # Some segments have fewer superpixels than wanted.
     monkeypatch.setattr(
-        lime, "slic", lambda values, count: np.minimum(slic(values, count), 7 if values[0, 0] > 0 else 4)
+        parts, "slic", lambda values, count: np.minimum(slic(values, count), 7 if values[0, 0] > 0 else 4)
     )
     classifier, excerpt = convolutional(), segments(4)
     for explainer in (Lime(grid=(3, 2), samples=64), Lime(parts="superpixels", features=8, samples=64)):
@@ -149,7 +149,7 @@ def test_segments_do_not_see_each_other(monkeypatch):
 
 def test_all_targets_come_from_one_pass():
     classifier = linear()
-    found = Lime(grid=(3, 2), samples=32).attribute(classifier, segments(2), [[Target(i) for i in range(3)]] * 2)
+    found = Lime(grid=(4, 4), samples=32).attribute(classifier, segments(2), [[Target(i) for i in range(3)]] * 2)
     assert classifier.network.seen == 64
     assert {one.forwards for one in found} == {32}
 

@@ -217,6 +217,10 @@ def test_settled_parameters_are_recorded():
         "fill": "mean",
         "spread": "nearest",
         "score": "probability",
+        "along": "both",
+        "seed": 0,
+        "fill2": "none",
+        "soft": 0,
     }
     assert found.score_kind == "probability"
 

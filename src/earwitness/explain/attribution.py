@@ -23,6 +23,7 @@ BoolArray = npt.NDArray[np.bool_]
 SILENT = "silent"
 CONSTANT = "constant"
 PADDED = "padded"
+NOT_CONVERGED = "not converged"
 
 # A segment whose real cells differ, or rise above the front end's silence, by less than this (in the log-mel's own
 # unit) holds no sound: resampling digital silence leaves ripples of this size.
@@ -94,7 +95,8 @@ class Attribution:
         Numbers that the method reports about itself, such as LIME's ``r2``.
     flags
         Words for what a reader must know: ``"silent"`` (the segment holds no sound), ``"constant"`` (the map tells no
-        cell from another), ``"padded"`` (part of the segment is padding).
+        cell from another), ``"padded"`` (part of the segment is padding), ``"not converged"`` (the samples were spent
+        before the standard error fell under the tolerance).
     real_frames
         Frames that come from the recording; later ones are padding and are zero in ``values``.
     file, start_seconds

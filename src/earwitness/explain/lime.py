@@ -9,223 +9,150 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from earwitness.errors import UsageError
-from earwitness.explain.attribution import Attribution, Grid, Target
-from earwitness.explain.model import (
-    SCORE_KINDS,
-    Cost,
-    Explainable,
-    Found,
-    attribution_of,
-    check_request,
-    stopwatch,
-)
+from earwitness.explain.designs import DESIGNS, Design, random_design
+from earwitness.explain.fills import fill_parameter, second_fill_parameter, soft_parameter
+from earwitness.explain.model import SCORE_KINDS, Explainable, Found
 from earwitness.explain.parameters import check, choice, integer, number_from, pair, parameter
-from earwitness.explain.perturb import fill, perturbed_scores
-from earwitness.explain.superpixels import slic
-from earwitness.explain.surrogate import Fit, fit_linear, fit_tree, similarity
-from earwitness.progress import Progress, Silent
+from earwitness.explain.parts import GRIDS, Coalitions, Parts, gridded, strips, superpixels
+from earwitness.explain.perturb import Perturbing, stops, tolerance_parameter
+from earwitness.explain.surrogate import Fit, fit_lasso, fit_linear, fit_tree, similarity
 from earwitness.segments import Segments
 
 FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Lime:
+class Lime(Perturbing):
     """LIME: a simple model of how the score depends on which parts of the segment can be heard.
 
-    Every part is kept or hidden by the toss of a coin; a linear model (or a tree) is fitted to the scores, weighted by
-    how much of the segment was left; its coefficients are the map, in the unit of the score. The first sample keeps
-    everything. All segments get the same samples.
+    Every part is kept or hidden by chance; a linear model (or a tree) is fitted to the scores, weighted by how much of
+    the segment was left; its coefficients are the map, in the unit of the score. The first sample keeps everything.
+    All segments get the same samples. ``diagnostics["r2"]`` is the share of the scores' weighted variance that the
+    fitted model explains.
 
     Parameters
     ----------
     parts
-        ``"grid"``: rectangles; ``"superpixels"``: regions of similar loudness (SLIC).
+        ``"grid"``: rectangles; ``"time"`` and ``"bands"``: strips across the other side; ``"superpixels"``: regions of
+        similar loudness (SLIC).
     grid
-        Rectangles along time and frequency.
+        Rectangles along time and frequency; strips along time take the first number, strips of bands the second.
     features
         Superpixels wanted.
     samples
-        Perturbed segments, the whole one among them.
+        Perturbed segments, the whole one among them; with a tolerance, at most so many.
+    design
+        ``"bernoulli"``: a toss of a coin for every part; ``"hadamard"``: see :mod:`earwitness.explain.designs`.
     surrogate
-        ``"linear"`` or ``"tree"``.
+        ``"linear"``, ``"lasso"`` (few parts) or ``"tree"``.
     ridge
         Penalty on the linear model's squared coefficients; 0 for plain least squares (1 in the authors' package).
+    sparsity
+        The lasso's penalty, as a share of the smallest that leaves no part at all.
     kernel
         Width of the exponential kernel that weights samples by their cosine distance from the whole segment (the
         authors' value for pictures is 0.25).
-    fill
-        What hidden parts become.
+    fill, fill2, soft
+        What hidden parts become; a second fill to compare with; cells over which masks fade.
+    tolerance
+        Standard error at which to stop, as share of the largest cell (linear only); 0 to use all samples.
     score
         ``"probability"`` (after the activation) or ``"logit"`` (before it).
     seed
-        Of the tosses.
+        Of the draws.
     """
 
     name: ClassVar[str] = "lime"
     title: ClassVar[str] = "LIME"
     paper: ClassVar[str] = "Ribeiro et al., KDD 2016"
     cost: ClassVar[str] = "1 forward per sample (2048), whatever the number of targets"
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "matlab": {"samples": 2048, "design": "bernoulli"},
+        "fast": {"samples": 241, "design": "hadamard"},
+    }
 
-    parts: str = parameter("grid", choice("grid", "superpixels"), "what is hidden: parts of a grid, or superpixels")
+    parts: str = parameter("grid", choice(*GRIDS, "superpixels"), "what is hidden: grid, time, bands or superpixels")
     grid: tuple[int, int] = parameter((7, 7), pair, "parts along time and frequency")
     features: int = parameter(49, integer(2), "superpixels wanted")
     samples: int = parameter(2048, integer(2), "perturbed segments")
-    surrogate: str = parameter("linear", choice("linear", "tree"), "model that is fitted: linear or tree")
+    surrogate: str = parameter("linear", choice("linear", "lasso", "tree"), "model that is fitted: linear, lasso, tree")
     ridge: float = parameter(0.0, number_from(0.0), "penalty on the linear model's coefficients")
     kernel: float = parameter(0.25, number_from(0.0, above=True), "width of the similarity kernel")
-    fill: str | float = parameter("mean", fill, "what hidden cells become: mean, floor, or a number")
+    fill: str | float = fill_parameter()
     score: str = parameter("probability", choice(*SCORE_KINDS), "score that is explained: logit or probability")
     seed: int = parameter(0, integer(0), "seed of the random samples")
+    design: str = parameter("bernoulli", choice(*DESIGNS), "how samples are drawn: bernoulli or hadamard")
+    sparsity: float = parameter(0.05, number_from(0.0, above=True), "the lasso's penalty, 1 leaves no part at all")
+    tolerance: float = tolerance_parameter()
+    fill2: str | float = second_fill_parameter()
+    soft: int = soft_parameter()
 
     def __post_init__(self) -> None:
         check(self)
+        if self.tolerance and self.surrogate != "linear":
+            raise UsageError(
+                f"lime: tolerance={self.tolerance} needs the standard error, which surrogate={self.surrogate} "
+                "does not have; use surrogate=linear"
+            )
 
-    def attribute(
-        self,
-        classifier: Explainable,
-        segments: Segments,
-        targets: Sequence[Sequence[Target]],
-        progress: Progress | None = None,
-    ) -> list[Attribution]:
-        """Explain segments.
-
-        Parameters
-        ----------
-        classifier
-            What made the decision.
-        segments
-            The excerpts to explain.
-        targets
-            Per segment, what to explain; all come from the same passes.
-        progress
-            Told how far the work has come.
-
-        Returns
-        -------
-        One attribution per segment and target, the first segment's first. ``diagnostics["r2"]`` is the share of the
-        scores' weighted variance that the fitted model explains.
-
-        Raises
-        ------
-        UsageError
-            If the grid does not fit the segment, the samples are too few, or a target is out of range.
-        EarwitnessError
-            If the network's score is not a number.
-        """
-        check_request(classifier, segments, targets)
-        if not len(segments):
-            return []
-        seconds = stopwatch()
+    def plan(self, classifier: Explainable, segments: Segments) -> _Plan:
+        """Return what to hide in some segments, and how to read the scores."""
         divided = self._divided(segments)
         # SLIC may find fewer superpixels than wanted; tossing for all that are wanted keeps segments independent.
-        kept = self.tosses(math.prod(self.grid) if self.parts == "grid" else self.features)
-        hiding = _Hidden(kept, divided, torch.device(classifier.device))
-        with (progress or Silent()).task(self.title, hiding.count * len(segments)) as advance:
-            scores = perturbed_scores(
-                classifier, segments, targets, hiding, fill=self.fill, kind=self.score, advance=advance
-            )
-        fits = [self._fits(kept[:, : parts.count], measured) for parts, measured in zip(divided, scores, strict=True)]
-        cost = Cost(hiding.count, 0, seconds(len(segments)))
-        found = []
-        for index, (parts, listed) in enumerate(zip(divided, targets, strict=True)):
-            for fit, score, target in zip(fits[index], scores[index][0], listed, strict=True):
-                result = parts.found(fit, float(score))
-                found.append(attribution_of(self, classifier, segments, index, target, result, cost))
-        return found
+        wanted = self.features if self.parts == "superpixels" else math.prod(strips(self.parts, self.grid))
+        design = self.drawn(wanted)
+        coalitions = Coalitions(design.kept, divided, classifier.device)
+        # Three samples a part before the first look: with fewer the standard error is itself a guess.
+        looks = coalitions.stops(stops(len(design.kept), 3 * wanted, design.block, self.tolerance))
+        return _Plan(self, design, divided, coalitions, looks)
 
-    def tosses(self, features: int) -> BoolArray:
-        """Return which parts each sample keeps, shape (samples, features); the first sample keeps all.
+    def drawn(self, features: int) -> Design:
+        """Return the samples for so many parts.
 
         Raises
         ------
         UsageError
-            If there are fewer samples than a linear model without penalty has coefficients.
+            If there are fewer samples than a linear model without penalty has coefficients, or than the design needs.
         """
-        if self.surrogate == "linear" and self.ridge == 0 and self.samples <= features:
-            raise UsageError(
-                f"lime: samples={self.samples} cannot tell {features} parts apart; use at least {features + 1} "
-                "(ten times as many are better), fewer parts, or ridge=1"
-            )
-        kept = np.random.default_rng(self.seed).random((self.samples, features)) < 0.5
-        kept[0] = True
-        return kept
+        enough = features + 1 if self.surrogate == "linear" and self.ridge == 0 else 2
+        return random_design(self.name, self.design, self.samples, features, self.seed, enough=enough)
 
-    def _divided(self, segments: Segments) -> list[_Parts]:
-        frames, bands = segments.values.shape[1:]
+    def _divided(self, segments: Segments) -> Sequence[Parts]:
         if self.parts == "superpixels":
-            if self.features > frames * bands:
-                raise UsageError(
-                    f"lime: features={self.features} is more than the segment's {frames}x{bands} cells; choose fewer"
-                )
-            return [_superpixels(values, self.features) for values in segments.values]
-        rows, columns = self.grid
-        if rows > frames or columns > bands:
-            raise UsageError(
-                f"lime: grid={rows}x{columns} is finer than the segment of {frames}x{bands} cells; choose a coarser one"
-            )
-        grid = Grid.whole(frames, bands, rows, columns)
-        labels = grid.spread(np.arange(rows * columns).reshape(rows, columns))
-        return [_Parts(labels, rows * columns, grid)] * len(segments)
-
-    def _fits(self, kept: BoolArray, scores: FloatArray) -> list[Fit]:
-        weights = similarity(kept, self.kernel)
-        if self.surrogate == "linear":
-            return fit_linear(kept, scores, weights, self.ridge)
-        return fit_tree(kept, scores, weights, self.seed)
+            return superpixels(self.name, segments, self.features)
+        parts = gridded(self.name, segments, *strips(self.parts, self.grid))
+        return [parts] * len(segments)
 
 
 @dataclass(frozen=True)
-class _Parts:
-    """A segment divided into parts.
+class _Plan:
+    """LIME's samples of some segments."""
 
-    Parameters
-    ----------
-    labels
-        Shape (frames, bands): each cell's part, 0 to count - 1.
-    count
-        How many parts.
-    grid
-        Their grid, or None for superpixels.
-    """
+    explainer: Lime
+    design: Design
+    divided: Sequence[Parts]
+    hiding: Coalitions
+    stops: Sequence[int]
 
-    labels: IntArray
-    count: int
-    grid: Grid | None
+    def solve(self, segment: int, scores: FloatArray) -> list[Found]:
+        parts = self.divided[segment]
+        fits = self._fits(parts.count, self.hiding.scores(scores))
+        return [
+            parts.found(fit.importance, float(score), {"r2": fit.r2, "features": float(parts.count)}, fit.error)
+            for fit, score in zip(fits, scores[0], strict=True)
+        ]
 
-    def found(self, fit: Fit, score: float) -> Found:
-        native: npt.NDArray[Any] = fit.importance[self.labels]
-        diagnostics = {"r2": fit.r2, "features": float(self.count)}
-        if self.grid is None:
-            return Found(native, native, None, score, diagnostics)
-        return Found(fit.importance.reshape(self.grid.shape), native, self.grid, score, diagnostics)
-
-
-def _superpixels(values: npt.NDArray[np.float32], features: int) -> _Parts:
-    labels = slic(values, features)
-    return _Parts(labels, int(labels.max()) + 1, None)
-
-
-class _Hidden:
-    """The samples as hidden cells, made when they are needed."""
-
-    def __init__(self, kept: BoolArray, divided: Sequence[_Parts], device: torch.device) -> None:
-        self.lost = torch.as_tensor(~kept, device=device)
-        # Segments that share a grid share its labels on the device.
-        on_device = {id(parts): torch.as_tensor(parts.labels, device=device) for parts in divided}
-        self.labels = [on_device[id(parts)] for parts in divided]
-
-    @property
-    def count(self) -> int:
-        return len(self.lost)
-
-    def hidden(self, segment: int, start: int, stop: int) -> Tensor:
-        labels = self.labels[segment]
-        chosen = self.lost[start:stop].index_select(1, labels.flatten())
-        return chosen.view(stop - start, *labels.shape)
+    def _fits(self, features: int, scores: FloatArray) -> list[Fit]:
+        kept = self.design.kept[: len(scores), :features]
+        # The whole segment is one sample in thousands to the coins; in a small balanced design it would weigh heavily
+        # and spoil the balance.
+        first = 1 if self.design.pair > 1 else 0
+        kept, scores = kept[first:], scores[first:]
+        weights = similarity(kept, self.explainer.kernel)
+        if self.explainer.surrogate == "linear":
+            return fit_linear(kept, scores, weights, self.explainer.ridge, self.design.pair)
+        if self.explainer.surrogate == "lasso":
+            return fit_lasso(kept, scores, weights, self.explainer.sparsity)
+        return fit_tree(kept, scores, weights, self.explainer.seed)

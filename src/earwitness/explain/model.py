@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from earwitness.errors import EarwitnessError, UsageError
 from earwitness.explain.attribution import (
     CONSTANT,
+    NOT_CONVERGED,
     PADDED,
     SILENT,
     Attribution,
@@ -228,6 +229,10 @@ class Found:
         Numbers that the method reports about itself.
     settled
         Parameters that were settled only now, such as a mask's size in cells.
+    error
+        Standard error of each native cell, or None where it is not known.
+    converged
+        Whether the error is under the tolerance that was asked for.
     """
 
     native: npt.NDArray[Any]
@@ -236,6 +241,8 @@ class Found:
     score: float
     diagnostics: dict[str, float] = field(default_factory=dict)
     settled: dict[str, Any] = field(default_factory=dict)
+    error: npt.NDArray[Any] | None = None
+    converged: bool = True
 
 
 def attribution_of(
@@ -250,11 +257,14 @@ def attribution_of(
     """Return the finished attribution: padding emptied, flags raised, provenance written down."""
     real = int(segments.real_frames[index])
     values, native = (np.array(array, dtype=np.float32) for array in (found.values, found.native))
+    error = None if found.error is None else np.array(found.error, dtype=np.float32)
     values[real:] = 0.0
     if found.grid is None:
         native = values.copy()
-    else:
-        native[found.grid.beyond(real)] = 0.0
+    padding = slice(real, None) if found.grid is None else found.grid.beyond(real)
+    native[padding] = 0.0
+    if error is not None:
+        error[padding] = 0.0
     none = np.zeros(0)
     start = classifier.front_end.clock.frame_start_seconds(segments.start_frames[index])
     return Attribution(
@@ -275,21 +285,23 @@ def attribution_of(
         backwards=cost.backwards,
         seconds=cost.seconds,
         diagnostics=found.diagnostics,
-        flags=_flags(classifier, segments, index, values, found.score),
+        flags=_flags(classifier, segments, index, values, found),
         real_frames=real,
         file=segments.files[index],
         start_seconds=float(start),
+        standard_error=error,
     )
 
 
 def _flags(
-    classifier: Explainable, segments: Segments, index: int, values: npt.NDArray[np.float32], score: float
+    classifier: Explainable, segments: Segments, index: int, values: npt.NDArray[np.float32], found: Found
 ) -> tuple[str, ...]:
     segment, real = segments.values[index], int(segments.real_frames[index])
     raised = {
         SILENT: is_silent(segment, real, classifier.front_end.silence),
-        CONSTANT: is_constant(values, real, score),
+        CONSTANT: is_constant(values, real, found.score),
         PADDED: real < segment.shape[0],
+        NOT_CONVERGED: not found.converged,
     }
     return tuple(flag for flag, up in raised.items() if up)
 

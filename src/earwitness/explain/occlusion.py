@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,19 +12,11 @@ import torch
 from torch import Tensor
 
 from earwitness.errors import UsageError
-from earwitness.explain.attribution import Attribution, Grid, Target
-from earwitness.explain.model import (
-    SCORE_KINDS,
-    Cost,
-    Explainable,
-    Found,
-    attribution_of,
-    check_request,
-    stopwatch,
-)
-from earwitness.explain.parameters import check, choice, parameter, size
-from earwitness.explain.perturb import fill, perturbed_scores
-from earwitness.progress import Progress, Silent
+from earwitness.explain.attribution import Grid
+from earwitness.explain.fills import fill_parameter, second_fill_parameter, soft_parameter
+from earwitness.explain.model import SCORE_KINDS, Explainable, Found
+from earwitness.explain.parameters import check, choice, integer, parameter, size
+from earwitness.explain.perturb import Perturbing
 from earwitness.segments import Segments
 
 FloatArray = npt.NDArray[np.float64]
@@ -33,7 +24,7 @@ Cells = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Occlusion:
+class Occlusion(Perturbing):
     """Occlusion sensitivity: how far the score drops when a mask hides part of the segment.
 
     Parameters
@@ -44,13 +35,18 @@ class Occlusion:
         ``"clip"``: the first mask's middle lies on the corner, and masks are clipped at the edges. ``"whole"``: the
         first mask lies in the corner and every mask inside; the last one ends at the edge, by a shorter step where
         need be. ``"cover"``: the first mask lies in the corner and the last is clipped at the far edge (Captum's way).
-    fill
-        What the mask hides its cells with.
+    fill, fill2, soft
+        What the mask hides its cells with; a second fill to compare with; cells over which the mask fades.
     spread
         How a cell of the segment gets its value: ``"nearest"``: from the mask whose middle is nearest; ``"average"``:
         the mean over the masks that hide it.
     score
         ``"probability"`` (after the activation) or ``"logit"`` (before it).
+    along
+        ``"time"`` or ``"bands"``: the mask hides all bands (all frames) at once and moves along one side only, so that
+        the map is a profile over seconds or over hertz.
+    seed
+        Of the noise, where that is the fill.
     """
 
     name: ClassVar[str] = "occlusion"
@@ -63,62 +59,23 @@ class Occlusion:
         0.1, size, "step of the mask: share of each side, or cells such as 10x6"
     )
     edges: str = parameter("clip", choice("clip", "whole", "cover"), "masks at the edges: clip, whole or cover")
-    fill: str | float = parameter("mean", fill, "what hidden cells become: mean, floor, or a number")
+    fill: str | float = fill_parameter()
     spread: str = parameter("nearest", choice("nearest", "average"), "value of a cell: nearest mask, or average of all")
     score: str = parameter("probability", choice(*SCORE_KINDS), "score that is explained: logit or probability")
+    along: str = parameter(
+        "both", choice("both", "time", "bands"), "sides along which the mask moves: both, time, bands"
+    )
+    seed: int = parameter(0, integer(0), "seed of the noise fill")
+    fill2: str | float = second_fill_parameter()
+    soft: int = soft_parameter()
 
     def __post_init__(self) -> None:
         check(self)
 
-    def attribute(
-        self,
-        classifier: Explainable,
-        segments: Segments,
-        targets: Sequence[Sequence[Target]],
-        progress: Progress | None = None,
-    ) -> list[Attribution]:
-        """Explain segments.
-
-        Parameters
-        ----------
-        classifier
-            What made the decision.
-        segments
-            The excerpts to explain.
-        targets
-            Per segment, what to explain; all come from the same passes.
-        progress
-            Told how far the work has come.
-
-        Returns
-        -------
-        One attribution per segment and target, the first segment's first.
-
-        Raises
-        ------
-        UsageError
-            If the mask does not fit the segment, or a target is out of range.
-        EarwitnessError
-            If the network's score is not a number.
-        """
-        check_request(classifier, segments, targets)
-        if not len(segments):
-            return []
-        seconds = stopwatch()
+    def plan(self, classifier: Explainable, segments: Segments) -> _Plan:
+        """Return what to hide in some segments, and how to read the scores."""
         frames, bands = segments.values.shape[1:]
-        masks = self.masks(frames, bands, classifier.device)
-        with (progress or Silent()).task(self.title, masks.count * len(segments)) as advance:
-            scores = perturbed_scores(
-                classifier, segments, targets, masks, fill=self.fill, kind=self.score, advance=advance
-            )
-        cost = Cost(masks.count, 0, seconds(len(segments)))
-        found = []
-        for index, (measured, listed) in enumerate(zip(scores, targets, strict=True)):
-            drops = (measured[0] - measured[1:]).reshape(*masks.shape, len(listed))
-            for position, target in enumerate(listed):
-                result = self._found(masks, drops[..., position], float(measured[0, position]))
-                found.append(attribution_of(self, classifier, segments, index, target, result, cost))
-        return found
+        return _Plan(self, self.masks(frames, bands, classifier.device))
 
     def masks(self, frames: int, bands: int, device: torch.device | str = "cpu") -> Masks:
         """Return the mask positions on a segment of (frames, bands).
@@ -128,7 +85,9 @@ class Occlusion:
         UsageError
             If the mask is larger than the segment, or the stride larger than the mask.
         """
-        mask, stride = _cells(self.mask, frames, bands), _cells(self.stride, frames, bands)
+        lengths = (frames, bands)
+        mask = _across(_cells(self.mask, frames, bands), self.along, lengths)
+        stride = _across(_cells(self.stride, frames, bands), self.along, lengths)
         if mask[0] > frames or mask[1] > bands:
             raise UsageError(
                 f"occlusion: mask={_by(mask)} is larger than the segment of {_by((frames, bands))} cells; choose less"
@@ -138,12 +97,34 @@ class Occlusion:
                 f"occlusion: stride={_by(stride)} is larger than mask={_by(mask)}, so cells between masks would never "
                 "be hidden; choose a smaller stride"
             )
-        lengths = (frames, bands)
-        starts = [positions(*sides, self.edges) for sides in zip(lengths, mask, stride, strict=True)]
+        starts = [
+            # A mask as long as its side has one place there, wherever clipped masks would begin.
+            positions(length, side, step, self.edges if self.along in ("both", axis) else "whole")
+            for axis, length, side, step in zip(("time", "bands"), lengths, mask, stride, strict=True)
+        ]
         return Masks(starts[0], starts[1], mask, stride, lengths, torch.device(device))
 
-    def _found(self, masks: Masks, drops: FloatArray, score: float) -> Found:
-        values: npt.NDArray[Any] = masks.grid.spread(drops) if self.spread == "nearest" else masks.average(drops)
+
+@dataclass(frozen=True)
+class _Plan:
+    """Every position of the mask, heard in one go."""
+
+    explainer: Occlusion
+    hiding: Masks
+
+    @property
+    def stops(self) -> list[int]:
+        return [self.hiding.count]
+
+    def solve(self, segment: int, scores: FloatArray) -> list[Found]:
+        del segment
+        masks = self.hiding
+        drops = (scores[0] - scores[1:]).reshape(*masks.shape, scores.shape[1])
+        return [self._found(drops[..., column], float(scores[0, column])) for column in range(scores.shape[1])]
+
+    def _found(self, drops: FloatArray, score: float) -> Found:
+        masks, nearest = self.hiding, self.explainer.spread == "nearest"
+        values: npt.NDArray[Any] = masks.grid.spread(drops) if nearest else masks.average(drops)
         settled = {"mask": list(masks.mask), "stride": list(masks.stride)}
         return Found(drops, values, masks.grid, score, settled=settled)
 
@@ -251,6 +232,11 @@ def _cells(share: float | Cells, frames: int, bands: int) -> Cells:
         return share
     # Halves go up, as MATLAB's round does; Python's goes to the even number.
     return max(1, math.floor(share * frames + 0.5)), max(1, math.floor(share * bands + 0.5))
+
+
+def _across(cells: Cells, along: str, lengths: Cells) -> Cells:
+    """Return a size in cells, stretched over the whole of the side along which the mask does not move."""
+    return {"both": cells, "time": (cells[0], lengths[1]), "bands": (lengths[0], cells[1])}[along]
 
 
 def _by(cells: Cells) -> str:

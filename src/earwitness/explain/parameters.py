@@ -17,6 +17,9 @@ from earwitness.errors import UsageError
 Reader = Callable[[Any], Any]
 T = TypeVar("T")
 
+# Several parameters by one name, such as lime:preset=fast; parameters given beside it come before it.
+PRESET = "preset"
+
 
 class UnreadableError(ValueError):
     """A value that a reader refuses; its message says what would do."""
@@ -69,6 +72,7 @@ def parse(spec: str, methods: Mapping[str, type[T]]) -> T:
         raise UsageError(f"unknown method '{name}'; use one of {', '.join(sorted(methods))}")
     method = methods[name]
     known = [item.name for item in fields(method)]  # type: ignore[arg-type]
+    known += [PRESET] if getattr(method, "presets", None) else []
     given: dict[str, str] = {}
     for part in filter(None, (piece.strip() for piece in rest.split(","))):
         key, equals, value = (piece.strip() for piece in part.partition("="))
@@ -77,7 +81,16 @@ def parse(spec: str, methods: Mapping[str, type[T]]) -> T:
         if key in given:
             raise UsageError(f"{name}: {key} is given twice; give it once")
         given[key] = value
-    return method(**given)
+    return method(**_preset(name, method, given.pop(PRESET, None)) | given)
+
+
+def _preset(name: str, method: Any, preset: str | None) -> dict[str, Any]:
+    """Return the parameters that a method's class attribute ``presets`` keeps under a name."""
+    if preset is None:
+        return {}
+    if preset not in method.presets:
+        raise UsageError(f"{name}: {PRESET}={preset} does not do; use one of {', '.join(method.presets)}")
+    return dict(method.presets[preset])
 
 
 def spec(explainer: Any) -> str:
@@ -95,7 +108,15 @@ def in_force(explainer: Any) -> dict[str, Any]:
 
 def described(method: type[Any]) -> list[tuple[str, str, str]]:
     """Return name, default (as text) and help of each parameter of a method."""
-    return [(item.name, _shown(item.default), str(item.metadata["help"])) for item in fields(method)]
+    listed = [(item.name, _shown(item.default), str(item.metadata["help"])) for item in fields(method)]
+    presets: dict[str, dict[str, Any]] = getattr(method, "presets", {})
+    if presets:
+        words = [
+            f"{name} ({', '.join(f'{key}={_shown(value)}' for key, value in kept.items())})"
+            for name, kept in presets.items()
+        ]
+        listed.append((PRESET, "", f"several parameters by one name: {'; '.join(words)}"))
+    return listed
 
 
 def _shown(value: Any) -> str:

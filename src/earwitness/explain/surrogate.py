@@ -28,10 +28,13 @@ class Fit:
         Shape (features,): what keeping each part adds to the score, in the unit of the score.
     r2
         Share of the scores' weighted variance that the model explains; 0 where the scores do not vary.
+    error
+        Shape (features,): standard error of each importance over draws of the samples, or None where it is not known.
     """
 
     importance: FloatArray
     r2: float
+    error: FloatArray | None = None
 
 
 def similarity(kept: BoolArray, width: float) -> FloatArray:
@@ -44,8 +47,11 @@ def similarity(kept: BoolArray, width: float) -> FloatArray:
     return np.asarray(np.exp(-0.5 * (distance / width) ** 2))
 
 
-def fit_linear(kept: BoolArray, scores: FloatArray, weights: FloatArray, ridge: float) -> list[Fit]:
+def fit_linear(kept: BoolArray, scores: FloatArray, weights: FloatArray, ridge: float, pair: int = 1) -> list[Fit]:
     """Fit a linear model with intercept to each target's scores by weighted least squares.
+
+    The standard error is the sandwich estimate, which holds for scores that are not linear in the parts too; samples
+    that were drawn together count as one draw, and draws are counted less the coefficients.
 
     Parameters
     ----------
@@ -57,6 +63,8 @@ def fit_linear(kept: BoolArray, scores: FloatArray, weights: FloatArray, ridge: 
         Shape (samples,).
     ridge
         Penalty on the squared coefficients (not on the intercept).
+    pair
+        How many samples in a row were drawn together.
 
     Returns
     -------
@@ -69,9 +77,47 @@ def fit_linear(kept: BoolArray, scores: FloatArray, weights: FloatArray, ridge: 
     # One solver for all targets, applied to each by itself: a target's numbers do not depend on its neighbours.
     solver = np.linalg.pinv(penalised, rcond=SINGULAR, hermitian=True) @ weighted
     fits = []
-    for measured in scores.T:
+    for measured in np.ascontiguousarray(scores.T):
         centred = measured - share @ measured
         importance = solver @ centred
+        predicted = design @ importance
+        r2 = _r2(centred, predicted, share, measured)
+        fits.append(Fit(importance, r2, _sandwich(solver, centred - predicted, pair)))
+    return fits
+
+
+def _sandwich(solver: FloatArray, residual: FloatArray, pair: int) -> FloatArray | None:
+    """Return the standard error of coefficients that a solver (features, samples) takes from the scores."""
+    features, draws = len(solver), len(residual) // pair
+    if draws <= features + 1:
+        return None
+    pulls = (solver * residual).reshape(features, draws, pair).sum(axis=2)
+    return np.asarray(np.sqrt((pulls**2).sum(axis=1) * draws / (draws - features - (pair == 1))))
+
+
+def fit_lasso(kept: BoolArray, scores: FloatArray, weights: FloatArray, sparsity: float) -> list[Fit]:
+    """Fit a linear model with intercept and few coefficients to each target's scores (Tibshirani, JRSS B 1996).
+
+    Parameters
+    ----------
+    kept, scores, weights
+        As for :func:`fit_linear`.
+    sparsity
+        Penalty on the absolute coefficients, as a share of the smallest penalty that makes all of them zero.
+    """
+    from sklearn.linear_model import Lasso  # heavy, and only this surrogate needs it
+
+    share = weights / weights.sum()
+    design = kept - share @ kept
+    root = np.sqrt(share * len(share))[:, np.newaxis]
+    fits = []
+    for measured in np.ascontiguousarray(scores.T):
+        centred = measured - share @ measured
+        limit = float(np.abs((share * centred) @ design).max())
+        importance = np.zeros(kept.shape[1])
+        if not _flat(centred, share, measured):
+            model = Lasso(alpha=sparsity * limit, fit_intercept=False, tol=1e-8, max_iter=100_000)
+            importance = np.asarray(model.fit(design * root, centred * root[:, 0]).coef_, dtype=np.float64)
         fits.append(Fit(importance, _r2(centred, design @ importance, share, measured)))
     return fits
 
@@ -97,7 +143,7 @@ def fit_tree(kept: BoolArray, scores: FloatArray, weights: FloatArray, seed: int
     spread = np.sqrt(share @ design**2)
     leaf = max(1, int(LEAF_SHARE * len(kept)))
     fits = []
-    for measured in scores.T:
+    for measured in np.ascontiguousarray(scores.T):
         centred = measured - share @ measured
         tree = DecisionTreeRegressor(min_samples_leaf=leaf, random_state=seed)
         predicted = tree.fit(kept, centred, sample_weight=weights).predict(kept)
@@ -110,7 +156,10 @@ def fit_tree(kept: BoolArray, scores: FloatArray, weights: FloatArray, seed: int
 
 
 def _r2(centred: FloatArray, predicted: FloatArray, share: FloatArray, measured: FloatArray) -> float:
-    total = float(share @ centred**2)
-    if total <= (FLAT * float(np.abs(measured).max())) ** 2:
+    if _flat(centred, share, measured):
         return 0.0
-    return 1.0 - float(share @ (centred - predicted) ** 2) / total
+    return 1.0 - float(share @ (centred - predicted) ** 2) / float(share @ centred**2)
+
+
+def _flat(centred: FloatArray, share: FloatArray, measured: FloatArray) -> bool:
+    return float(share @ centred**2) <= (FLAT * float(np.abs(measured).max())) ** 2

@@ -9,7 +9,7 @@ from pathlib import Path
 from earwitness import album, figures, inquiry
 from earwitness.backbones.pretrained import tagger
 from earwitness.backbones.weights import resolve
-from earwitness.classifier import Classifier, load
+from earwitness.classifier import Classifier, load, ready
 from earwitness.dataset import Unusable
 from earwitness.errors import BadRecordingError, UsageError, printable
 from earwitness.explain import Explainer, parse, spec
@@ -229,9 +229,7 @@ def load_classifier(
             raise UsageError(f"--weights {weights}: a run has its own weights; leave out --weights or --run")
         return load(open_finished(run).model, choose_device(device))
     assert backbone is not None
-    classifier = tagger(backbone, resolve(backbone, weights))
-    classifier.network.to(choose_device(device))
-    return classifier
+    return ready(tagger(backbone, resolve(backbone, weights)), choose_device(device))
 
 
 def _unused(name: str, names: set[str]) -> str:

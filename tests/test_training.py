@@ -257,6 +257,16 @@ def test_training_the_head_first_begins_nearer_the_goal():
     assert len(ahead) == len(plain)
 
 
+def test_the_head_learns_on_the_inputs_that_all_layers_get():
+    recipe = replace(
+        QUICK, epochs=1, batch=64, learning_rate=1e-9, schedule="cosine", standardise=True, keep_norms=True
+    )
+    alone = train(new_classifier(), made_data(spread=0.3), recipe)
+    ahead = train(new_classifier(), made_data(spread=0.3), replace(recipe, head_epochs=60, head_rate=1e-2))
+    assert ahead[0].train_loss < 0.3 * alone[0].train_loss
+    assert ahead[-1].validation_accuracy == 1.0
+
+
 # ---- inputs ------------------------------------------------------------------------------------------------------
 
 

@@ -163,6 +163,8 @@ def _train_head_first(
         label_smoothing=0.0,
         augmentation=Augmentation(),
     )
+    if recipe.standardise:
+        standardise(classifier.network, data)  # the embeddings must be those that all layers begin with
     unwatched = replace(data, validation=data.validation[:0])
     train(classifier, unwatched, head_only, seed=seed, freeze=True, progress=progress)
 

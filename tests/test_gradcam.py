@@ -8,7 +8,8 @@ from torch import nn
 
 from earwitness.errors import EarwitnessError, UsageError
 from earwitness.explain.attribution import Target
-from earwitness.explain.gradcam import GradCam, map_layers
+from earwitness.explain.featuremaps import map_layers
+from earwitness.explain.gradcam import GradCam
 from earwitness.segments import Segments
 from explain_toys import ToyClassifier, classes_of, convolutional, linear, real, real_segments, segments
 

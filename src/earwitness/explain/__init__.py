@@ -12,12 +12,22 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from earwitness.explain import parameters
+from earwitness.explain.ablationcam import AblationCam
 from earwitness.explain.attribution import Attribution, Target
+from earwitness.explain.eigencam import EigenCam
 from earwitness.explain.gradcam import GradCam
+from earwitness.explain.gradcampp import GradCamPlusPlus
+from earwitness.explain.hirescam import HiResCam
+from earwitness.explain.kernelshap import KernelShap
+from earwitness.explain.layercam import LayerCam
 from earwitness.explain.lime import Lime
 from earwitness.explain.model import Explainable
 from earwitness.explain.occlusion import Occlusion
 from earwitness.explain.parameters import spec
+from earwitness.explain.rise import Rise
+from earwitness.explain.scorecam import ScoreCam
+from earwitness.explain.shapley import Shapley
+from earwitness.explain.xgradcam import XGradCam
 from earwitness.progress import Progress
 from earwitness.segments import Segments
 
@@ -46,8 +56,18 @@ class Explainer(Protocol):
 # A new method is one file beside these and one line here.
 METHODS: dict[str, type[Explainer]] = {
     "gradcam": GradCam,
+    "ablationcam": AblationCam,
+    "eigencam": EigenCam,
+    "gradcampp": GradCamPlusPlus,
+    "hirescam": HiResCam,
+    "layercam": LayerCam,
+    "scorecam": ScoreCam,
+    "xgradcam": XGradCam,
     "lime": Lime,
     "occlusion": Occlusion,
+    "rise": Rise,
+    "shapley": Shapley,
+    "kernelshap": KernelShap,
 }
 
 

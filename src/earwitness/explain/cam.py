@@ -1,0 +1,261 @@
+"""What class activation maps share: a layer's channels, added up with weights of their own, for every target.
+
+A method is a final subclass of :class:`GradientCam` with one function, or of :class:`Cam` where its weights do not
+come from gradients.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from earwitness.explain.attribution import Attribution, Grid, Target
+from earwitness.explain.featuremaps import Layer
+from earwitness.explain.model import (
+    SCORE_KINDS,
+    Cost,
+    Explainable,
+    Found,
+    activated,
+    attribution_of,
+    batch_size,
+    check_request,
+    check_scores,
+    evaluation_mode,
+    stopwatch,
+    target_scores,
+)
+from earwitness.explain.parameters import check, choice, parameter, text, truth
+from earwitness.progress import Progress, Silent
+from earwitness.segments import Segments
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A batch of segments to be explained at one layer.
+
+    Parameters
+    ----------
+    layer
+        The layer, and whose.
+    segments, targets
+        As for an explainer.
+    score
+        ``"logit"`` or ``"probability"``.
+    """
+
+    layer: Layer
+    segments: Segments
+    targets: Sequence[Sequence[Target]]
+    score: str
+
+    @property
+    def classifier(self) -> Explainable:
+        """Whose decision is explained."""
+        return self.layer.classifier
+
+    def scores(self, logits: Tensor) -> FloatArray:
+        """Return class scores, shape (n, classes), float64."""
+        found = activated(logits.detach().cpu().double(), self.score, self.classifier.activation)
+        return np.asarray(found.numpy(), dtype=np.float64)
+
+    def check(self, scores: FloatArray) -> None:
+        """Refuse scores of the segments that are not numbers."""
+        for index in range(len(self.segments)):
+            check_scores(scores[index], self.classifier, self.segments, index)
+
+
+@dataclass(frozen=True)
+class Cams:
+    """What a method found for a batch.
+
+    Parameters
+    ----------
+    maps
+        Per segment, shape (targets, H, W), as the network lays them.
+    scores
+        Class scores of the whole segments, shape (n, classes).
+    forwards, backwards
+        Per segment.
+    diagnostics
+        The same for all segments of the batch.
+    """
+
+    maps: list[Tensor]
+    scores: FloatArray
+    forwards: list[int]
+    backwards: list[int]
+    diagnostics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cam(ABC):
+    """A class activation map.
+
+    Parameters
+    ----------
+    layer
+        Dotted name of the module whose output is weighted; ``""`` for the network's own ``feature_layer``.
+    score
+        ``"logit"`` (before the activation) or ``"probability"`` (after it).
+    relu
+        Whether to keep positive evidence only, as the papers do.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    paper: ClassVar[str]
+    cost: ClassVar[str]
+
+    layer: str = parameter("", text, "layer whose map is weighted; empty for the network's own choice")
+    score: str = parameter("logit", choice(*SCORE_KINDS), "score that is explained: logit or probability")
+    relu: bool = parameter(False, truth, "keep positive evidence only, as the paper does")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @abstractmethod
+    def cams(self, request: Request) -> Cams:
+        """Return the maps of a batch; the network is in evaluation mode, outside inference mode."""
+
+    def together(self, classifier: Explainable, frames: int, bands: int) -> int:
+        """Return how many segments make a batch."""
+        return batch_size(classifier, frames, bands)
+
+    def attribute(
+        self,
+        classifier: Explainable,
+        segments: Segments,
+        targets: Sequence[Sequence[Target]],
+        progress: Progress | None = None,
+    ) -> list[Attribution]:
+        """Explain segments.
+
+        Parameters
+        ----------
+        classifier
+            What made the decision.
+        segments
+            The excerpts to explain.
+        targets
+            Per segment, what to explain; all come from the same forward passes.
+        progress
+            Told how far the work has come.
+
+        Returns
+        -------
+        One attribution per segment and target, the first segment's first.
+
+        Raises
+        ------
+        UsageError
+            If the layer is unknown or its output is not a map, or a target is out of range.
+        EarwitnessError
+            If the network's score is not a number.
+        """
+        check_request(classifier, segments, targets)
+        size = self.together(classifier, *segments.values.shape[1:])
+        found: list[Attribution] = []
+        with (progress or Silent()).task(self.title, len(segments)) as advance:
+            for start in range(0, len(segments), size):
+                rows = list(range(start, min(start + size, len(segments))))
+                found += self._batch(classifier, segments.take(rows), [targets[row] for row in rows])
+                advance(len(rows))
+        return found
+
+    def _batch(
+        self, classifier: Explainable, segments: Segments, targets: Sequence[Sequence[Target]]
+    ) -> list[Attribution]:
+        seconds = stopwatch()
+        frames, bands = segments.values.shape[1:]
+        layer = Layer.chosen(self.name, classifier, self.layer)
+        # Leaving inference mode lets a caller stand inside it.
+        with evaluation_mode(classifier.network), torch.inference_mode(False):
+            cams = self.cams(Request(layer, segments, targets, self.score))
+            maps = [layer.folded(layer.upright(each), frames) for each in cams.maps]
+        natives = [(each.clamp(min=0) if self.relu else each).float().cpu().numpy() for each in maps]
+        grid = Grid.even(frames, bands, *natives[0].shape[1:])
+        each = seconds(len(segments))
+        found = []
+        for index, listed in enumerate(targets):
+            own = target_scores(cams.scores[index : index + 1], listed)[0]
+            cost = Cost(cams.forwards[index], cams.backwards[index], each)
+            for native, score, target in zip(natives[index], own, listed, strict=True):
+                settled = {"layer": layer.name}
+                result = Found(native, grid.spread(native), grid, float(score), dict(cams.diagnostics), settled)
+                found.append(attribution_of(self, classifier, segments, index, target, result, cost))
+        return found
+
+
+@dataclass(frozen=True)
+class GradientCam(Cam):
+    """A class activation map whose weights come from the score's gradient at the layer."""
+
+    cost: ClassVar[str] = "1 forward, and 1 backward per target from the layer up"
+
+    @staticmethod
+    @abstractmethod
+    def combine(maps: Tensor, gradient: Tensor) -> Tensor:
+        """Return class activation maps, shape (n, H, W), of maps and gradients, shape (n, channels, H, W)."""
+
+    def cams(self, request: Request) -> Cams:
+        """Return the maps of a batch.
+
+        The n-th targets of all segments go through one backward pass: segments do not meet inside the network, so the
+        gradient of the sum is each one's own.
+        """
+        leaf, logits = request.layer.run(request.segments)
+        request.check(request.scores(logits))
+        with torch.enable_grad():
+            scores = activated(logits, request.score, request.classifier.activation)
+        maps, targets = leaf.detach(), request.targets
+        most = max((len(listed) for listed in targets), default=0)
+        cams: list[list[Tensor]] = [[] for _ in targets]
+        for position in range(most):
+            rows = [row for row, listed in enumerate(targets) if len(listed) > position]
+            total = _summed(scores, rows, [targets[row][position] for row in rows])
+            cam = self.combine(maps, _gradient(total, leaf, again=position + 1 < most))
+            for row in rows:
+                cams[row].append(cam[row])
+        stacked = [torch.stack(listed) if listed else maps[0, :0] for listed in cams]
+        counts = [len(listed) for listed in targets]
+        return Cams(stacked, scores.detach().cpu().double().numpy(), [1] * len(targets), counts)
+
+
+def _summed(scores: Tensor, rows: list[int], chosen: list[Target]) -> Tensor:
+    """Return the sum of one target's score per row, a number with a gradient."""
+    with torch.enable_grad():
+        total = scores[rows, [target.index for target in chosen]].sum()
+        pairs = [(row, target.against) for row, target in zip(rows, chosen, strict=True) if target.against is not None]
+        if pairs:
+            total = total - scores[[row for row, _ in pairs], [index for _, index in pairs]].sum()
+    return total
+
+
+def _gradient(total: Tensor, leaf: Tensor, *, again: bool) -> Tensor:
+    if not total.requires_grad:  # the layer has no part in the score
+        return torch.zeros_like(leaf)
+    (gradient,) = torch.autograd.grad(total, leaf, retain_graph=again, allow_unused=True)
+    return torch.zeros_like(leaf) if gradient is None else gradient
+
+
+def weighed(maps: Tensor, weights: Tensor) -> Tensor:
+    """Return the sum of a segment's channels, shape (targets, H, W).
+
+    Parameters
+    ----------
+    maps
+        Shape (channels, H, W).
+    weights
+        Shape (targets, channels).
+    """
+    return torch.einsum("tc,chw->thw", weights.to(maps), maps)

@@ -129,8 +129,18 @@ def against_librosa(data: dataset.DataSet, sizes: Sizes) -> list[Result]:
     # librosa centres the window in the FFT, so its samples are moved by the difference.
     moved = [np.pad(clip, (VGGISH.fft - VGGISH.window) // 2) for clip in clips]
 
-    spectrum = {"n_fft": VGGISH.fft, "hop_length": VGGISH.hop, "win_length": VGGISH.window, "center": False}
-    mel = {"sr": VGGISH.sample_rate, "n_mels": VGGISH.bands, "fmin": VGGISH.low_hz, "fmax": VGGISH.high_hz}
+    spectrum: dict[str, Any] = {
+        "n_fft": VGGISH.fft,
+        "hop_length": VGGISH.hop,
+        "win_length": VGGISH.window,
+        "center": False,
+    }
+    mel: dict[str, Any] = {
+        "sr": VGGISH.sample_rate,
+        "n_mels": VGGISH.bands,
+        "fmin": VGGISH.low_hz,
+        "fmax": VGGISH.high_hz,
+    }
 
     def theirs(samples: Samples) -> LogMel:
         values: LogMel = np.log(filters @ np.abs(librosa.stft(samples, **spectrum)) + VGGISH.offset).T

@@ -16,7 +16,7 @@ class Augmentation:
     Parameters
     ----------
     shift
-        A segment may begin anywhere between this one and the next, not only on the grid.
+        A segment begins up to half a hop before or after its place on the grid.
     gain_db
         Level changed by up to this much, either way (dB).
     masks

@@ -15,7 +15,7 @@ from earwitness.explain import model, parts
 from earwitness.explain.attribution import Grid, Target
 from earwitness.explain.lime import Lime
 from earwitness.explain.superpixels import seed_grid, slic
-from earwitness.explain.surrogate import fit_linear, fit_tree, similarity
+from earwitness.explain.surrogate import fit_lasso, fit_linear, fit_tree, similarity
 from earwitness.segments import Segments
 from explain_toys import SILENCE, ToyClassifier, classes_of, convolutional, linear, segments
 
@@ -256,3 +256,107 @@ def test_superpixels_of_a_constant_segment_are_a_grid():
     sizes = np.bincount(labels.ravel())
     assert len(sizes) == np.prod(seed_grid(96, 64, 49)) >= 42
     assert sizes.max() < 2 * sizes.min()
+
+
+# ---- strips, lasso, errors, stopping --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "shape"), [("time", (4, 1)), ("bands", (1, 2))])
+def test_strips_recover_a_linear_network(kind, shape):
+    classifier, excerpt = linear(), segments(1)
+    explainer = Lime(parts=kind, grid=(4, 2), samples=60, fill=-1.0, score="logit")
+    (found,) = explainer.attribute(classifier, excerpt, [[Target(1)]])
+    expected = by_hand(classifier, excerpt.values[0], 1, Grid.whole(12, 8, *shape), -1.0)
+    np.testing.assert_allclose(found.native, expected, atol=1e-4)
+    assert found.native.shape == shape
+
+
+@pytest.mark.parametrize("sparsity", [0.01, 0.3])
+def test_lasso_fulfils_its_optimality_conditions(sparsity):
+    rng = np.random.default_rng(0)
+    kept = rng.random((200, 9)) < 0.5
+    weights = similarity(kept, 0.25)
+    scores = kept @ np.array([[3.0, -2, 1, 0, 0, 0, 0, 0, 0.1]]).T + 0.05 * rng.standard_normal((200, 1))
+    (fit,) = fit_lasso(kept, scores, weights, sparsity)
+    share = weights / weights.sum()
+    design = kept - share @ kept
+    centred = scores[:, 0] - share @ scores[:, 0]
+    limit = np.abs((share * centred) @ design).max() * sparsity
+    slope = (share * (centred - design @ fit.importance)) @ design
+    chosen = fit.importance != 0
+    np.testing.assert_allclose(slope[chosen], limit * np.sign(fit.importance[chosen]), atol=1e-6)
+    assert (np.abs(slope[~chosen]) <= limit + 1e-6).all()
+    assert chosen[:3].all()
+    assert not chosen.all()
+    assert not fit_lasso(kept, scores, weights, 1.0)[0].importance.any()
+    assert fit_lasso(kept, np.full((200, 1), 0.3), weights, 0.1)[0].r2 == 0
+
+
+def test_lasso_in_the_method_keeps_few_parts():
+    excerpt = segments(1)
+    excerpt = dataclasses.replace(excerpt, values=excerpt.values + 2)
+    (found,) = Lime(grid=(2, 2), samples=256, fill="floor", surrogate="lasso").attribute(
+        ToyClassifier(Quadrant(), classes_of(2)), excerpt, [[Target(0)]]
+    )
+    assert np.flatnonzero(found.native).tolist() == [1]
+    assert found.standard_error is None
+
+
+@pytest.mark.parametrize(
+    "options", [{"samples": 200}, {"samples": 241, "design": "hadamard"}, {"samples": 81, "design": "hadamard"}]
+)
+def test_standard_error_is_the_spread_over_seeds(options):
+    classifier, excerpt = convolutional(), segments(1)
+    found = [
+        Lime(grid=(4, 5), **options, seed=seed).attribute(classifier, excerpt, [[Target(0)]])[0] for seed in range(60)
+    ]
+    spread = np.std([one.native for one in found], axis=0)
+    said = np.sqrt(np.mean([one.standard_error.astype(float) ** 2 for one in found], axis=0))
+    assert 0.7 < np.sqrt((said**2).mean() / (spread**2).mean()) < 1.5
+
+
+@pytest.mark.parametrize("design", ["bernoulli", "hadamard"])
+def test_stops_when_the_error_is_small_enough(design):
+    classifier, excerpt = convolutional(), segments(3)
+    options = {"grid": (4, 3), "samples": 1000, "design": design}
+    explainer = Lime(**options, tolerance=0.1)
+    early = explainer.attribute(classifier, excerpt, [[Target(0)]] * 3)
+    for row, one in enumerate(early):
+        assert one.forwards < 700
+        assert one.flags == ()
+        assert np.sqrt((one.standard_error**2).mean()) <= 0.1 * np.abs(one.native).max()
+        (alone,) = explainer.attribute(classifier, excerpt.take([row]), [[Target(0)]])
+        assert alone.forwards == one.forwards
+        np.testing.assert_allclose(alone.values, one.values, atol=1e-6)
+    (never,) = Lime(**options, tolerance=1e-9).attribute(classifier, excerpt.take([0]), [[Target(0)]])
+    (full,) = Lime(**options).attribute(classifier, excerpt.take([0]), [[Target(0)]])
+    assert never.flags == ("not converged",)
+    assert never.forwards == full.forwards
+    np.testing.assert_array_equal(never.values, full.values)
+
+
+def test_a_segment_stops_when_all_its_targets_may():
+    classifier, excerpt = convolutional(), segments(1)
+    explainer = Lime(grid=(4, 3), samples=2000, tolerance=0.1)
+    both = explainer.attribute(classifier, excerpt, [[Target(0), Target(2)]])
+    alone = [explainer.attribute(classifier, excerpt, [[Target(i)]])[0].forwards for i in (0, 2)]
+    assert [one.forwards for one in both] == [max(alone)] * 2
+
+
+def test_progress_is_whole_though_it_stopped_early():
+    steps = []
+
+    class Counting:
+        def task(self, description, total):
+            self.total = total
+            return self
+
+        def __enter__(self):
+            return steps.append
+
+        def __exit__(self, *error):
+            return None
+
+    progress = Counting()
+    Lime(grid=(4, 3), samples=2000, tolerance=0.2).attribute(convolutional(), segments(2), [[Target(0)]] * 2, progress)
+    assert sum(steps) == progress.total

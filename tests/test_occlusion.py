@@ -289,3 +289,20 @@ def test_progress_counts_every_forward():
     progress = Counting()
     Occlusion().attribute(convolutional(), segments(2), [[Target(0)]] * 2, progress)
     assert sum(steps) == progress.total == 2 * Occlusion().masks(12, 8).count
+
+
+@pytest.mark.parametrize("edges", ["clip", "whole", "cover"])
+def test_profiles_of_a_linear_network_by_hand(edges):
+    classifier, excerpt = linear(), segments(1)
+    share = classifier.network.weights[2].detach().double().numpy() * (excerpt.values[0].astype(float) + 1.0)
+    options = {"mask": (4, 4), "stride": (4, 4), "edges": edges, "fill": -1.0, "score": "logit"}
+    (time,) = Occlusion(**options, along="time").attribute(classifier, excerpt, [[Target(2)]])
+    (bands,) = Occlusion(**options, along="bands").attribute(classifier, excerpt, [[Target(2)]])
+    starts = positions(12, 4, 4, edges), positions(8, 4, 4, edges)
+    expected = [[share[max(start, 0) : start + 4].sum()] for start in starts[0]]
+    np.testing.assert_allclose(time.native, expected, atol=1e-4)
+    np.testing.assert_allclose(bands.native, [[share[:, max(s, 0) : s + 4].sum() for s in starts[1]]], atol=1e-4)
+    assert (time.values == time.values[:, :1]).all()
+    assert (bands.values == bands.values[:1]).all()
+    assert time.parameters["mask"] == [4, 8]
+    assert bands.forwards == 1 + len(starts[1])

@@ -201,9 +201,10 @@ class _Plan:
         return found
 
     def _masks(self, stop: int) -> Iterator[tuple[slice, FloatArray]]:
-        """Yield the masks after the first in stretches of whole draws, on the native cells."""
-        for start in range(1, stop, TOGETHER):
-            stretch = slice(start, min(start + TOGETHER, stop))
+        """Yield the masks after the first in stretches of whole blocks, on the native cells."""
+        step = math.ceil(TOGETHER / self.design.block) * self.design.block
+        for start in range(1, stop, step):
+            stretch = slice(start, min(start + step, stop))
             coarse = self.hiding.coarse[stretch].astype(np.float64)
             yield stretch, self.hiding.kept(stretch.start, stretch.stop) if self.hiding.soft else coarse
 
@@ -221,7 +222,8 @@ class _Plan:
         native = mean - other if difference else mean
         # Where chance never hid a cell (or never kept it), nothing was learned of it.
         native = np.where((weight > 0) & (weight < number), native, 0.0)
-        draws = number // self.design.pair
+        # The samples of a Hadamard block balance each other; only whole blocks are draws of their own.
+        draws = number // self.design.block
         if draws < 2:
             return native, None
         square = np.zeros_like(native)
@@ -230,7 +232,7 @@ class _Plan:
             pull = _share(kept * (measured - mean), weight)
             if difference:
                 pull = pull - _share((1.0 - kept) * (measured - other), number - weight)
-            square += (pull.reshape(-1, self.design.pair, *native.shape).sum(axis=1) ** 2).sum(axis=0)
+            square += (pull.reshape(-1, self.design.block, *native.shape).sum(axis=1) ** 2).sum(axis=0)
         return native, np.sqrt(square * draws / (draws - 1))
 
 

@@ -330,7 +330,7 @@ def device_not_here(at: Place):
     return at.train("--device", "cuda:99")
 
 
-@ends(2, r"unknown method 'gradcamm'; use one of gradcam, .*")
+@ends(2, r"unknown method 'gradcamm'; use one of .*gradcam, .*")
 def method_unknown_before_the_training(at: Place):
     return ["run", *at.train("--method", "gradcamm")[1:]]
 
@@ -439,7 +439,7 @@ def inquire_unknown_class(at: Place):
     return at.inquire("--class", "moo")
 
 
-@ends(2, r"unknown method 'guess'; use one of gradcam, .*")
+@ends(2, r"unknown method 'guess'; use one of .*gradcam, .*")
 def inquire_unknown_method(at: Place):
     return ["inquire", at.run, "--method", "guess"]
 
@@ -467,6 +467,11 @@ def inquire_a_confusion_of_one_class(at: Place):
 @ends(2, r"--count 3: goes with --class or --true/--predicted; leave it out")
 def inquire_a_count_of_nothing(at: Place):
     return at.inquire("--count", 3)
+
+
+@ends(2, r"--count 0: .*1; see earwitness inquire --help")
+def inquire_a_count_of_none(at: Place):
+    return at.inquire("--class", tiny_run.CLASSES[0], "--count", 0)
 
 
 @ends(2, r"row 100000: the run has no such segment; its rows are 0 to \d+")

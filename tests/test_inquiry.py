@@ -464,3 +464,17 @@ def test_the_score_explained_is_the_score_predicted(opened):
     (finding,) = inquiry.chosen(opened, [parse("gradcam:score=probability")], rows=[0]).findings
     assert finding.attributions[0][0].score == pytest.approx(finding.score, abs=1e-4)
     assert finding.attributions[0][0].target == Target(int(opened.predictions.predicted[0]))
+
+
+def test_no_picture_holds_more_than_can_be_drawn(opened, monkeypatch):
+    monkeypatch.setattr(inquiry, "MOST_SHOWN", 2)
+    shown = inquiry.recordings(opened)
+    assert len(shown.recordings) == 2
+    assert "Of 3 classes, 2 drawn at random are shown." in shown.notes
+    chosen = inquiry.chosen(opened, [Recorder()])
+    assert len(chosen.findings) <= 2
+    assert "Of 3 classes, 2 drawn at random are shown." in chosen.notes
+    with pytest.raises(UsageError, match="3 segments are more than a picture holds; ask for at most 2"):
+        inquiry.chosen(opened, [Recorder()], rows=[0, 1, 2])
+    with pytest.raises(UsageError, match="ask for at most 2"):
+        inquiry.of_class(opened, HISS, [Recorder()], count=3)

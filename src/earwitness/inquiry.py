@@ -41,6 +41,7 @@ __all__ = [
 SAMPLES = 12
 SEGMENTS_OF_A_CLASS = 5
 SEGMENTS_OF_A_CONFUSION = 4
+MOST_SHOWN = 60  # rows of a picture
 
 
 # ---- the questions ------------------------------------------------------------------------------------------------
@@ -62,7 +63,8 @@ def recordings(investigation: Investigation, *, seed: int = 0, progress: Progres
     random = np.random.default_rng(seed)
     names: list[str] = []
     notes: list[str] = []
-    for index, name in enumerate(predictions.classes):
+    for index in _some_classes(investigation, random, notes):
+        name = predictions.classes[index]
         candidates = np.flatnonzero(predictions.labels == index)
         if len(candidates):
             names.append(predictions.files[random.choice(candidates)])
@@ -138,8 +140,9 @@ def chosen(
         name = safe_name("segments-" + "-".join(investigation.place(row) for row in picked))
         asked = _ask(investigation, "segments", name, "Chosen segments", question)
         return _answer(investigation, asked, picked, methods, ("predicted",), progress)
-    notes = []
-    for index, name in enumerate(investigation.predictions.classes):
+    notes: list[str] = []
+    for index in _some_classes(investigation, np.random.default_rng(0), notes):
+        name = investigation.predictions.classes[index]
         row = next(_sounding(investigation, _heard_as(investigation, index, index)), None)
         if row is None:
             notes.append(f"No segment of {name} with sound in it was heard right.")
@@ -253,6 +256,15 @@ def _check_count(count: int) -> None:
         raise UsageError(f"{count}: so many segments cannot be shown; ask for 1 or more")
 
 
+def _some_classes(investigation: Investigation, random: np.random.Generator, notes: list[str]) -> list[int]:
+    """Return all classes, or as many of them, drawn at random, as a picture holds."""
+    total = len(investigation.predictions.classes)
+    if total <= MOST_SHOWN:
+        return list(range(total))
+    notes.append(f"Of {total} classes, {MOST_SHOWN} drawn at random are shown.")
+    return sorted(random.permutation(total)[:MOST_SHOWN].tolist())
+
+
 def _count(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
@@ -340,6 +352,8 @@ def _answer(
     """Listen to the rows, explain them under their targets, and keep the attributions."""
     if not rows:
         return asked
+    if len(rows) > MOST_SHOWN:
+        raise UsageError(f"{len(rows)} segments are more than a picture holds; ask for at most {MOST_SHOWN}")
     predictions = investigation.predictions
     segments = investigation.listen(rows, progress)
     of_role = {"predicted": predictions.predicted, "true": predictions.segment_labels}

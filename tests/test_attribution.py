@@ -12,15 +12,22 @@ from hypothesis import strategies as st
 from earwitness.errors import EarwitnessError, UsageError
 from earwitness.explain import METHODS, catalogue, parse, spec
 from earwitness.explain.attribution import Attribution, Grid, Target, is_constant, is_silent
+from earwitness.explain.fills import FILLS
 from earwitness.explain.gradcam import GradCam
+from earwitness.explain.kernelshap import KernelShap
 from earwitness.explain.lime import Lime
 from earwitness.explain.occlusion import Occlusion
 from earwitness.explain.perturb import batches
+from earwitness.explain.rise import Rise
+from earwitness.explain.shapley import Shapley
 from earwitness.timefreq import cell_edges, nearest_cells
 from explain_toys import SILENCE, convolutional, segments
 
 # Each method as it stands, or with parameters that make it quick on a segment of 12 x 8 cells.
-SMALL = {name: name for name in METHODS} | {"lime": "lime:grid=3x3,samples=32"}
+SMALL = {name: name for name in METHODS} | {
+    "lime": "lime:grid=3x3,samples=32",
+    "integratedgradients": "integratedgradients:steps=256",
+}
 
 
 def one(method="lime", **changes):
@@ -243,12 +250,15 @@ def test_spec_leaves_defaults_out():
     assert spec(GradCam(relu=True)) == "gradcam:relu=true"
 
 
-FILL = st.one_of(st.sampled_from(["mean", "floor"]), st.floats(-10, 10))
+FILL = st.one_of(st.sampled_from(sorted(FILLS)), st.floats(-10, 10))
 SIZE = st.one_of(st.floats(0.01, 1.0), st.tuples(st.integers(1, 99), st.integers(1, 99)))
 EXPLAINERS = st.one_of(
     st.builds(GradCam, relu=st.booleans(), score=st.sampled_from(["logit", "probability"])),
     st.builds(Lime, samples=st.integers(2, 10**6), seed=st.integers(0, 2**40), ridge=st.floats(0, 10), fill=FILL),
     st.builds(Occlusion, mask=SIZE, stride=SIZE, fill=FILL, edges=st.sampled_from(["clip", "whole", "cover"])),
+    st.builds(Rise, keep=st.floats(0.01, 0.99), fill=FILL, fill2=st.one_of(st.just("none"), FILL)),
+    st.builds(KernelShap, sizes=st.sampled_from(["kernel", "even"]), soft=st.just(0), tolerance=st.floats(0, 1)),
+    st.builds(Shapley, parts=st.sampled_from(["grid", "time", "bands"]), soft=st.integers(0, 9)),
 )
 
 

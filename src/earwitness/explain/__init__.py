@@ -14,10 +14,14 @@ from typing import ClassVar, Protocol
 from earwitness.explain import parameters
 from earwitness.explain.ablationcam import AblationCam
 from earwitness.explain.attribution import Attribution, Target
+from earwitness.explain.deeplift import DeepLift
 from earwitness.explain.eigencam import EigenCam
 from earwitness.explain.gradcam import GradCam
 from earwitness.explain.gradcampp import GradCamPlusPlus
+from earwitness.explain.guidedbackprop import GuidedBackprop
 from earwitness.explain.hirescam import HiResCam
+from earwitness.explain.inputxgradient import InputXGradient
+from earwitness.explain.integratedgradients import IntegratedGradients
 from earwitness.explain.kernelshap import KernelShap
 from earwitness.explain.layercam import LayerCam
 from earwitness.explain.lime import Lime
@@ -25,8 +29,10 @@ from earwitness.explain.model import Explainable
 from earwitness.explain.occlusion import Occlusion
 from earwitness.explain.parameters import spec
 from earwitness.explain.rise import Rise
+from earwitness.explain.saliency import Saliency
 from earwitness.explain.scorecam import ScoreCam
 from earwitness.explain.shapley import Shapley
+from earwitness.explain.smoothgrad import SmoothGrad
 from earwitness.explain.xgradcam import XGradCam
 from earwitness.progress import Progress
 from earwitness.segments import Segments
@@ -63,6 +69,12 @@ METHODS: dict[str, type[Explainer]] = {
     "layercam": LayerCam,
     "scorecam": ScoreCam,
     "xgradcam": XGradCam,
+    "saliency": Saliency,
+    "inputxgradient": InputXGradient,
+    "integratedgradients": IntegratedGradients,
+    "smoothgrad": SmoothGrad,
+    "deeplift": DeepLift,
+    "guidedbackprop": GuidedBackprop,
     "lime": Lime,
     "occlusion": Occlusion,
     "rise": Rise,

@@ -1,0 +1,318 @@
+"""What gradient methods share: the score's gradient at the segment's own cells, for several targets, through Captum.
+
+Captum's methods take the function that computes gradients as an attribute. The one given to them here runs a batch
+through the network once and takes every target's gradient from that pass: inputs go in with the shape
+(n, 1, frames, bands), gradients come out with (n, targets, frames, bands), and Captum's arithmetic broadcasts.
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from earwitness.explain.attribution import Attribution, Grid, Target
+from earwitness.explain.model import (
+    SCORE_KINDS,
+    Cost,
+    Explainable,
+    Found,
+    activated,
+    as_input,
+    attribution_of,
+    batch_size,
+    check_request,
+    check_scores,
+    evaluation_mode,
+    logits_of,
+    stopwatch,
+    target_scores,
+)
+from earwitness.explain.parameters import check, choice, parameter
+from earwitness.explain.reference import reference
+from earwitness.progress import Progress, Silent
+from earwitness.segments import Segments
+
+FloatArray = npt.NDArray[np.float64]
+# A map that has to add up to a difference of scores has not converged where it misses it by more than this share of
+# its own absolute sum.
+WIDE_GAP = 0.01
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch of segments to be explained.
+
+    Parameters
+    ----------
+    classifier, segments, targets
+        As for an explainer.
+    score
+        ``"logit"`` or ``"probability"``.
+    """
+
+    classifier: Explainable
+    segments: Segments
+    targets: Sequence[Sequence[Target]]
+    score: str
+
+    @property
+    def x(self) -> Tensor:
+        """The segments as Captum gets them, shape (n, 1, frames, bands)."""
+        return as_input(self.classifier, self.segments.values)[:, None]
+
+    @property
+    def weights(self) -> Tensor:
+        """What each class's score counts for each target, shape (n, targets, classes); 0 where there are fewer."""
+        most = max((len(listed) for listed in self.targets), default=0)
+        weights = torch.zeros(len(self.targets), most, len(self.classifier.classes))
+        for row, listed in enumerate(self.targets):
+            for position, target in enumerate(listed):
+                weights[row, position, target.index] += 1
+                if target.against is not None:
+                    weights[row, position, target.against] -= 1
+        return weights.to(self.x)
+
+    def scored(self, logits: Tensor) -> Tensor:
+        """Return class scores of the kind that is explained, shape (n, classes)."""
+        return activated(logits, self.score, self.classifier.activation)
+
+    def references(self, fill: str | float) -> Tensor:
+        """Return what the segments are compared with, shape (n, 1, frames, bands)."""
+        each = [reference(fill, self.classifier, self.segments, row) for row in range(len(self.segments))]
+        return torch.stack(each)[:, None]
+
+    def evaluate(self, x: Tensor) -> FloatArray:
+        """Return class scores, shape (n, classes), of inputs, shape (n, 1, frames, bands)."""
+        with torch.inference_mode():
+            logits = logits_of(self.classifier, x[:, 0]).cpu().double()
+            found = self.scored(logits).numpy()
+        for index in range(len(self.segments)):
+            check_scores(found[index], self.classifier, self.segments, index)
+        return np.asarray(found, dtype=np.float64)
+
+
+@dataclass
+class Gradients:
+    """The function that Captum's methods call for gradients, and what it saw.
+
+    Parameters
+    ----------
+    batch
+        Whose targets.
+    scores
+        Class scores of the last call, shape (rows, classes).
+    total, squares
+        Sums over all rows seen of gradients and of their squares, shape (targets, frames, bands); float64.
+    """
+
+    batch: Batch
+    scores: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
+    total: Any = 0.0
+    squares: Any = 0.0
+
+    def __call__(
+        self, forward_fn: Any, inputs: tuple[Tensor, ...], target_ind: Any = None, additional_forward_args: Any = None
+    ) -> tuple[Tensor]:
+        """Return the gradients, shape (rows, targets, frames, bands), of every target at every row.
+
+        ``additional_forward_args`` holds each row's weights of classes, shape (rows, targets, classes), and may hold
+        an input and a mask that says where this input is to stand whatever Captum made of it.
+        """
+        del forward_fn, target_ind
+        given = additional_forward_args if isinstance(additional_forward_args, tuple) else (additional_forward_args,)
+        weights, leaf = given[0], inputs[0].detach()[:, 0]
+        if len(given) > 1:
+            leaf = torch.where(given[2], given[1], leaf)
+        leaf = leaf.requires_grad_()
+        with torch.enable_grad():
+            # A copy goes in, so that a network may change its input in place.
+            scores = self.batch.scored(logits_of(self.batch.classifier, leaf.clone()))
+            wanted = list(torch.einsum("nc,ntc->tn", scores, weights).sum(dim=1))
+        self.scores = scores.detach().cpu().double().numpy()
+        last = len(wanted) - 1
+        found = [_gradient(one, leaf, again=position < last) for position, one in enumerate(wanted)]
+        gradients = torch.stack(found, dim=1) if found else leaf.detach()[:, None][:, :0]
+        self.total = self.total + gradients.double().sum(dim=0)
+        self.squares = self.squares + gradients.double().square().sum(dim=0)
+        return (gradients,)
+
+
+def _gradient(wanted: Tensor, leaf: Tensor, *, again: bool) -> Tensor:
+    if not wanted.requires_grad:
+        return torch.zeros_like(leaf)
+    (gradient,) = torch.autograd.grad(wanted, leaf, retain_graph=again, allow_unused=True)
+    return torch.zeros_like(leaf) if gradient is None else gradient
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a method found for a batch.
+
+    Parameters
+    ----------
+    values
+        Shape (n, targets, frames, bands).
+    scores
+        Class scores of the segments, shape (n, classes).
+    forwards, backwards
+        Per segment; backwards for each of its targets.
+    reference_scores
+        Class scores of what the segments were compared with, where the map adds up to the difference; else None.
+    errors
+        Standard errors, of the shape of ``values``, or None.
+    diagnostics
+        The same for all.
+    converging
+        Whether more work would make the map add up better.
+    """
+
+    values: Tensor
+    scores: FloatArray
+    forwards: int
+    backwards: int = 1
+    reference_scores: FloatArray | None = None
+    errors: Tensor | None = None
+    diagnostics: dict[str, float] = field(default_factory=dict)
+    converging: bool = False
+
+
+@dataclass(frozen=True)
+class GradientMethod(ABC):
+    """A method that asks for the score's gradient at the segment's own cells.
+
+    Parameters
+    ----------
+    score
+        ``"logit"`` (before the activation) or ``"probability"`` (after it).
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    paper: ClassVar[str]
+    cost: ClassVar[str]
+
+    score: str = parameter("logit", choice(*SCORE_KINDS), "score that is explained: logit or probability")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @abstractmethod
+    def measure(self, batch: Batch) -> Measured:
+        """Return the maps of a batch; the network is in evaluation mode and changes nothing in place."""
+
+    def together(self, classifier: Explainable, frames: int, bands: int) -> int:
+        """Return how many segments make a batch."""
+        return batch_size(classifier, frames, bands)
+
+    def attribute(
+        self,
+        classifier: Explainable,
+        segments: Segments,
+        targets: Sequence[Sequence[Target]],
+        progress: Progress | None = None,
+    ) -> list[Attribution]:
+        """Explain segments.
+
+        Parameters
+        ----------
+        classifier
+            What made the decision.
+        segments
+            The excerpts to explain.
+        targets
+            Per segment, what to explain.
+        progress
+            Told how far the work has come.
+
+        Returns
+        -------
+        One attribution per segment and target, the first segment's first. Where the map has to add up to a difference
+        of scores, ``diagnostics["gap"]`` is what it misses; the flag ``"not converged"`` asks for more steps.
+
+        Raises
+        ------
+        UsageError
+            If a target is out of range, or the network is not made of what the method needs.
+        EarwitnessError
+            If the network's score is not a number.
+        """
+        check_request(classifier, segments, targets)
+        size = self.together(classifier, *segments.values.shape[1:])
+        found: list[Attribution] = []
+        with (progress or Silent()).task(self.title, len(segments)) as advance:
+            for start in range(0, len(segments), size):
+                rows = list(range(start, min(start + size, len(segments))))
+                found += self._batch(classifier, segments.take(rows), [targets[row] for row in rows])
+                advance(len(rows))
+        return found
+
+    def _batch(
+        self, classifier: Explainable, segments: Segments, targets: Sequence[Sequence[Target]]
+    ) -> list[Attribution]:
+        seconds = stopwatch()
+        # Leaving inference mode lets a caller stand inside it.
+        with evaluation_mode(classifier.network), torch.inference_mode(False), out_of_place(classifier.network):
+            measured = self.measure(Batch(classifier, segments, targets, self.score))
+        frames, bands = segments.values.shape[1:]
+        grid = Grid.whole(frames, bands, frames, bands)
+        each = seconds(len(segments))
+        found = []
+        for index, listed in enumerate(targets):
+            check_scores(measured.scores[index], classifier, segments, index)
+            cost = Cost(measured.forwards, measured.backwards * len(listed), each)
+            for position, target in enumerate(listed):
+                result = _found(measured, index, position, target, grid)
+                found.append(attribution_of(self, classifier, segments, index, target, result, cost))
+        return found
+
+
+def _found(measured: Measured, index: int, position: int, target: Target, grid: Grid) -> Found:
+    values = measured.values[index, position].detach().cpu().numpy()
+    error = None if measured.errors is None else measured.errors[index, position].cpu().numpy()
+    score = float(target_scores(measured.scores[index : index + 1], [target])[0, 0])
+    diagnostics, converged = dict(measured.diagnostics), True
+    if measured.reference_scores is not None:
+        base = float(target_scores(measured.reference_scores[index : index + 1], [target])[0, 0])
+        gap = score - base - float(values.sum(dtype=np.float64))
+        diagnostics |= {"gap": gap, "reference_score": base}
+        converged = not measured.converging or abs(gap) <= WIDE_GAP * float(np.abs(values).sum())
+    return Found(values, values, grid, score, diagnostics, error=error, converged=converged)
+
+
+@contextmanager
+def out_of_place(network: nn.Module) -> Iterator[None]:
+    """Hold modules back from changing their input in place, which gradients and hooks of other methods trip over."""
+    held = [module for module in network.modules() if getattr(module, "inplace", False) is True]
+    for module in held:
+        module.inplace = False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for module in held:
+            module.inplace = True  # type: ignore[assignment]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Captum's notes on the hooks that it sets, and removes again, from the reader."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"\s*Setting (forward, )?backward hooks", category=UserWarning)
+        yield
+
+
+def by_captum(make: Callable[[Any], Any], gradients: Gradients) -> Any:
+    """Return one of Captum's methods, made by a function of ``captum.attr``, that asks our function for gradients."""
+    from captum import attr  # takes a second to import, which only these methods need
+
+    method = make(attr)
+    method.gradient_func = gradients
+    return method

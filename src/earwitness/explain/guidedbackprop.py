@@ -1,0 +1,61 @@
+"""Guided backpropagation: Springenberg et al., *Striving for Simplicity: The All Convolutional Net*.
+
+ICLR Workshops 2015.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from earwitness.errors import UsageError
+from earwitness.explain.gradients import Batch, GradientMethod, Gradients, Measured, by_captum, quiet
+from earwitness.explain.model import Explainable, as_input, logits_of
+from earwitness.explain.passes import calls_of, operations
+
+
+@dataclass(frozen=True)
+class GuidedBackprop(GradientMethod):
+    """Guided backpropagation: the gradient of the score, of which every ReLU lets only positive parts through.
+
+    Sharp pictures that hardly depend on the class (Adebayo et al., *Sanity Checks for Saliency Maps*, NeurIPS 2018):
+    closer to what the network reacts to than to why it decided. Only ReLUs are changed; hard-swish and other
+    activations pass gradients as they are, and ``diagnostics["relus"]`` says how many ReLUs there are. Parameters are
+    those of :class:`~earwitness.explain.gradients.GradientMethod`.
+    """
+
+    name: ClassVar[str] = "guidedbackprop"
+    title: ClassVar[str] = "Guided backpropagation"
+    paper: ClassVar[str] = "Springenberg et al., ICLR Workshops 2015"
+    cost: ClassVar[str] = "1 forward, and 1 backward per target; 1 forward more per batch"
+
+    def measure(self, batch: Batch) -> Measured:
+        """Return the maps of a batch."""
+        relus = self._relus(batch.classifier, batch)
+        gradients = Gradients(batch)
+        method = by_captum(lambda attr: attr.GuidedBackprop(batch.classifier.network), gradients)
+        with quiet():
+            values = method.attribute(batch.x.requires_grad_(), additional_forward_args=batch.weights)
+        return Measured(values, gradients.scores, forwards=1, diagnostics={"relus": float(relus)})
+
+    def _relus(self, classifier: Explainable, batch: Batch) -> int:
+        """Return how many ReLUs run in one pass.
+
+        Raises
+        ------
+        UsageError
+            If some of them are functions, which Captum cannot find.
+        """
+        x = as_input(classifier, batch.segments.values[:1]).requires_grad_()
+        with calls_of(classifier.network, lambda module: isinstance(module, nn.ReLU)) as calls, torch.enable_grad():
+            logits = logits_of(classifier, x.clone())
+        modules, every = sum(calls.values()), operations(logits)["ReluBackward0"]
+        if every > modules:
+            raise UsageError(
+                f"{self.name}: {every - modules} of the network's {every} ReLUs are functions, which this method "
+                "cannot change; make them nn.ReLU modules, or use another method"
+            )
+        return modules

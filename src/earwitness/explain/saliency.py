@@ -1,0 +1,32 @@
+"""Saliency: Simonyan et al., *Deep Inside Convolutional Networks: Visualising Image Classification Models*.
+
+ICLR Workshops 2014.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from earwitness.explain.gradients import Batch, GradientMethod, Gradients, Measured, by_captum
+
+
+@dataclass(frozen=True)
+class Saliency(GradientMethod):
+    """Saliency: the gradient of the score with respect to each cell.
+
+    Signed: positive where a little more sound would raise the score (the paper takes the absolute value). Unit: score
+    per unit of the log-mel. Parameters are those of :class:`~earwitness.explain.gradients.GradientMethod`.
+    """
+
+    name: ClassVar[str] = "saliency"
+    title: ClassVar[str] = "Saliency"
+    paper: ClassVar[str] = "Simonyan et al., ICLR Workshops 2014"
+    cost: ClassVar[str] = "1 forward, and 1 backward per target"
+
+    def measure(self, batch: Batch) -> Measured:
+        """Return the maps of a batch."""
+        gradients = Gradients(batch)
+        method = by_captum(lambda attr: attr.Saliency(batch.classifier.network), gradients)
+        values = method.attribute(batch.x.requires_grad_(), abs=False, additional_forward_args=batch.weights)
+        return Measured(values, gradients.scores, forwards=1)

@@ -53,7 +53,7 @@ class Lime(Perturbing):
         The lasso's penalty, as a share of the smallest that leaves no part at all.
     kernel
         Width of the exponential kernel that weights samples by their cosine distance from the whole segment (the
-        authors' value for pictures is 0.25).
+        authors' value for pictures is 0.25); of a sample and its complement, both get the mean.
     fill, fill2, soft
         What hidden parts become; a second fill to compare with; cells over which masks fade.
     tolerance
@@ -151,6 +151,8 @@ class _Plan:
         first = 1 if self.design.pair > 1 else 0
         kept, scores = kept[first:], scores[first:]
         weights = similarity(kept, self.explainer.kernel)
+        # A sample and its complement must weigh alike, or what two parts do together no longer cancels between them.
+        weights = weights.reshape(-1, self.design.pair).mean(axis=1).repeat(self.design.pair)
         if self.explainer.surrogate == "linear":
             return fit_linear(kept, scores, weights, self.explainer.ridge, self.design.pair)
         if self.explainer.surrogate == "lasso":

@@ -679,6 +679,11 @@ def no_threads(at: Place):
     return at.train("--threads", 0)
 
 
+@ends(2, r"--threads 9999: the processor has \d+ cores; ask for at most as many")
+def too_many_threads(at: Place):
+    return at.train("--threads", 9999)
+
+
 @ends(2, r"Missing option '--out'; see earwitness train --help")
 def option_missing(at: Place):
     return ["train", at.data]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,6 +37,19 @@ from earwitness.options import (
     Threads,
     Weights,
 )
+from earwitness.progress import for_terminal
+from earwitness.terminal import (
+    data_lines,
+    download_progress,
+    folds_lines,
+    methods_lines,
+    metrics_lines,
+    next_step,
+    show,
+    training_rows,
+    typed,
+    warn,
+)
 
 app = typer.Typer(
     name="earwitness",
@@ -63,12 +75,10 @@ def data(
 ) -> None:
     """Check a data set before training. Counts, lengths, silence, duplicates, and the split it would get."""
     from earwitness import dataset
-    from earwitness.progress import for_terminal
-    from earwitness.terminal import data_lines, next_step, show
 
     checked = dataset.check(dataset.load(path), strict=strict, progress=for_terminal())
     show(data_lines(checked, dataset.split(checked, split, fold=fold, fraction=fraction, seed=seed)))
-    next_step(f"earwitness run {_word(path)} --out runs/first")
+    next_step(f"earwitness run {typed(path)} --out runs/first")
     _leave(checked.unusable)
 
 
@@ -79,12 +89,11 @@ def download(
 ) -> None:
     """Fetch published weights or ESC-10. They are checked and kept in the cache: EARWITNESS_HOME, or the user's."""
     from earwitness.backbones import weights
-    from earwitness.terminal import download_progress, next_step, show
 
     with download_progress(name) as report:
         path = weights.download(name, progress=report, source_url=url)
     show(f"{name}: {printable(path)}")
-    next_step(f"earwitness run {_word(path) if name == weights.ESC10 else 'DATA'} --out runs/first")
+    next_step(f"earwitness run {typed(path) if name == weights.ESC10 else 'DATA'} --out runs/first")
 
 
 @app.command()
@@ -136,9 +145,7 @@ def evaluate(
     strict: Strict = False,
 ) -> None:
     """Measure a run's classifier again. On its held-out recordings, on others, or with other segments."""
-    from earwitness.progress import for_terminal
     from earwitness.study import evaluate_run
-    from earwitness.terminal import metrics_lines, next_step, show
 
     outcome = evaluate_run(
         run,
@@ -151,7 +158,7 @@ def evaluate(
         progress=for_terminal(),
     )
     show(metrics_lines(outcome.metrics))
-    next_step(f"earwitness inquire {_word(run)}")
+    next_step(f"earwitness inquire {typed(run)}")
     _leave(outcome.unusable)
 
 
@@ -172,15 +179,12 @@ def explain(
     listed: Annotated[bool, typer.Option("--list", help="List the methods and their parameters, and end.")] = False,
 ) -> None:
     """Say what is heard in sound files, and on what that is based."""
-    from earwitness.terminal import methods_lines, next_step, show
-
     if listed:
         show(methods_lines())
         return
     if not files:
         raise UsageError("name a sound file, or --list for the methods")
     from earwitness.investigate import METHODS, explain_files
-    from earwitness.progress import for_terminal
 
     outcome = explain_files(
         files,
@@ -198,7 +202,7 @@ def explain(
     for heard in outcome.heard:
         show(heard.text())
     if outcome.heard:
-        next_step(f"open {_word(outcome.heard[0].picture)}")
+        next_step(f"open {typed(outcome.heard[0].picture)}")
     _leave(outcome.unusable, every=not outcome.heard)
 
 
@@ -222,8 +226,6 @@ def inquire(
 ) -> None:
     """Investigate a run's decisions. Without a question, everything that the report shows is asked."""
     from earwitness.investigate import METHODS, ask
-    from earwitness.progress import for_terminal
-    from earwitness.terminal import next_step, show
 
     pictures = ask(
         run,
@@ -240,18 +242,17 @@ def inquire(
     )
     for picture in pictures:
         show(picture.text())
-    next_step(f"earwitness report {_word(run)}")
+    next_step(f"earwitness report {typed(run)}")
 
 
 @app.command()
 def report(run: Run) -> None:
     """Write RUN/report.html. One page holds everything, and it needs no network."""
     from earwitness.report import build
-    from earwitness.terminal import next_step, show
 
     path = build(run)
     show(f"{printable(path)}: {path.stat().st_size / 1e6:.1f} MB")
-    next_step(f"open {_word(path)}")
+    next_step(f"open {typed(path)}")
 
 
 @app.command()
@@ -302,7 +303,6 @@ def demo(
     overwrite: Overwrite = False,
 ) -> None:
     """Make ten classes of sounds, and do the whole job on them."""
-    from earwitness.progress import for_terminal
     from earwitness.soundscapes import write_dataset
 
     sounds = out / "sounds"
@@ -317,10 +317,13 @@ def _request(options: dict[str, Any]) -> Any:
     """Return the request that a command's options make."""
     from earwitness.study import Request
 
-    if options.get("threads") is not None:
+    if (threads := options.get("threads")) is not None:
+        cores = os.cpu_count() or 1
+        if threads > cores:  # they would wait for each other almost all the time
+            raise UsageError(f"--threads {threads}: the processor has {cores} cores; ask for at most as many")
         import torch
 
-        torch.set_num_threads(options["threads"])
+        torch.set_num_threads(threads)
     changes = {key: options.get(key) for key in ("epochs", "batch", "learning_rate", "precision")}
     names = ("out", "backbone", "weights", "recipe", "split", "fold", "fraction", "seed", "overlap", "freeze", "device")
     given = {key: options[key] for key in (*names, "strict") if key in options}
@@ -334,9 +337,7 @@ def _request(options: dict[str, Any]) -> Any:
 
 
 def _train(request: Any, options: dict[str, Any], *, last: bool = True) -> Any:
-    from earwitness.progress import for_terminal
     from earwitness.study import train_run
-    from earwitness.terminal import metrics_lines, next_step, show, training_rows, warn
 
     progress = for_terminal()
     outcome = train_run(
@@ -351,45 +352,34 @@ def _train(request: Any, options: dict[str, Any], *, last: bool = True) -> Any:
         warn(line)
     show(metrics_lines(outcome.metrics))
     if last:
-        next_step(f"earwitness inquire {_word(request.out)}")
+        next_step(f"earwitness inquire {typed(request.out)}")
         _leave(outcome.unusable)
     return outcome.unusable
 
 
 def _cross_validate(request: Any, folds: int | None, overwrite: bool) -> None:
     from earwitness.dataset import Unusable
-    from earwitness.progress import for_terminal
     from earwitness.study import cross_validate
-    from earwitness.terminal import folds_lines, next_step, show, training_rows
 
     progress = for_terminal()
     result = cross_validate(request, folds, overwrite=overwrite, progress=progress, on_row=training_rows(progress))
     show(folds_lines(result))
-    next_step(f"earwitness inquire {_word(request.out / 'fold-1')}")
+    next_step(f"earwitness inquire {typed(request.out / 'fold-1')}")
     _leave(tuple(Unusable(*entry) for entry in result["unusable"]))
 
 
 def _investigate_and_report(run: Path, methods: tuple[str, ...], device: str, seed: int) -> None:
     from earwitness.investigate import ask
-    from earwitness.progress import for_terminal
     from earwitness.report import build
-    from earwitness.terminal import next_step, show
 
     ask(run, methods=methods, device=device, seed=seed, progress=for_terminal())
     path = build(run)
     show(f"\nReport: {printable(path)} ({path.stat().st_size / 1e6:.1f} MB)")
-    next_step(f"open {_word(path)}, or ask more: earwitness inquire {_word(run)} --class NAME")
-
-
-def _word(path: Path) -> str:
-    """Return a path as one types it in a shell."""
-    return shlex.quote(printable(path))
+    next_step(f"open {typed(path)}, or ask more: earwitness inquire {typed(run)} --class NAME")
 
 
 def _leave(unusable: tuple[Any, ...], *, every: bool = False) -> None:
     """Name the files that could not be used, and end with the code that says so."""
-    from earwitness.terminal import warn
-
     for entry in unusable:
         warn(f"{entry.file}: {entry.reason}")
     if unusable:

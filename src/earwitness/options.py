@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 MOST_SEED = 2**32 - 1
-MOST_THREADS = 512
 
 Data = Annotated[
     Path, typer.Argument(metavar="DATA", help="Folder with one folder a class, or a CSV: file,label[,group][,fold].")
@@ -48,5 +47,5 @@ Methods = Annotated[
         "--method", metavar="METHOD", help="gradcam, lime, occlusion, or lime:samples=512,grid=8x8; repeatable."
     ),
 ]
-Threads = Annotated[int | None, typer.Option(min=1, max=MOST_THREADS, help="Processor threads. [default: all cores]")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Processor threads. [default: all cores]")]
 CheckpointEvery = Annotated[float, typer.Option(min=0.0, help="Seconds between checkpoints at least.")]

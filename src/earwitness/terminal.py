@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from earwitness.errors import printable
 from earwitness.progress import Progress
 
 if TYPE_CHECKING:
@@ -41,6 +44,11 @@ def warn(text: str) -> None:
 def next_step(text: str) -> None:
     """End a command's output with what can be done next."""
     show(f"\nNext: {text}")
+
+
+def typed(path: Path) -> str:
+    """Return a path as one types it in a shell."""
+    return shlex.quote(printable(path))
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]], indent: str = "") -> str:

@@ -160,7 +160,6 @@ def _train_head_first(
         head_epochs=0,
         learning_rate=recipe.head_rate,
         weight_decay=HEAD_DECAY,
-        label_smoothing=0.0,
         augmentation=Augmentation(),
     )
     if recipe.standardise:
@@ -280,8 +279,8 @@ class _Loop:
             )
 
     def _to_training_mode(self) -> None:
-        self.network.train(self.embeddings is None)
-        if self.recipe.keep_norms:
+        self.network.train()
+        if self.recipe.keep_norms or self.embeddings is not None:
             for module in self.network.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     module.eval()

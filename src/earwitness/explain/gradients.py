@@ -32,13 +32,14 @@ from earwitness.explain.model import (
     check_request,
     check_scores,
     evaluation_mode,
+    in_batches,
     logits_of,
     stopwatch,
     target_scores,
 )
 from earwitness.explain.parameters import check, choice, parameter
 from earwitness.explain.reference import reference
-from earwitness.progress import Progress, Silent
+from earwitness.progress import Progress
 from earwitness.segments import Segments
 
 FloatArray = npt.NDArray[np.float64]
@@ -247,13 +248,7 @@ class GradientMethod(ABC):
         """
         check_request(classifier, segments, targets)
         size = self.together(classifier, *segments.values.shape[1:])
-        found: list[Attribution] = []
-        with (progress or Silent()).task(self.title, len(segments)) as advance:
-            for start in range(0, len(segments), size):
-                rows = list(range(start, min(start + size, len(segments))))
-                found += self._batch(classifier, segments.take(rows), [targets[row] for row in rows])
-                advance(len(rows))
-        return found
+        return in_batches(self._batch, size, classifier, segments, targets, self.title, progress)
 
     def _batch(
         self, classifier: Explainable, segments: Segments, targets: Sequence[Sequence[Target]]

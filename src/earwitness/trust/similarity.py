@@ -1,0 +1,128 @@
+"""How alike two maps are: by rank, by structure, by where their strongest evidence lies.
+
+Maps have the shape (frames, bands) and hold real frames only. A map that tells no cell from another (constant, rounding
+apart) or holds a cell that is no number is like nothing, not even itself: every function gives 0 then, never NaN.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage, stats
+
+from earwitness.errors import EarwitnessError
+from earwitness.explain.attribution import is_constant
+
+FloatArray = npt.NDArray[np.float64]
+Map = npt.NDArray[np.floating[Any]]
+
+# Wang et al. 2004, section III-C: a Gaussian window of 11 x 11 cells, standard deviation 1.5, and the two constants.
+WINDOW = 11
+SIGMA = 1.5
+K1, K2 = 0.01, 0.03
+
+
+def rank_correlation(a: Map, b: Map) -> float:
+    """Return Spearman's rank correlation, -1 to 1, of two maps; cells that tie get the mean of their ranks.
+
+    Maps of coarse methods are spread over the cells of the segment by nearest neighbour, so ties are common.
+
+    Raises
+    ------
+    EarwitnessError
+        If the shapes differ.
+    """
+    first, second = _pair(a, b)
+    if not (_tells(first) and _tells(second)):
+        return 0.0
+    return float(np.clip(standard_ranks(first) @ standard_ranks(second), -1.0, 1.0))
+
+
+def standard_ranks(a: Map) -> FloatArray:
+    """Return a map's ranks, shape (cells,), shifted and scaled to mean 0 and length 1; all 0 where it tells nothing.
+
+    The rank correlation of two maps is the scalar product of theirs, so many pairs of maps need each map's ranks once.
+    """
+    values = np.asarray(a, dtype=np.float64)
+    if not _tells(values):
+        return np.zeros(values.size)
+    centred = stats.rankdata(values.ravel()) - (values.size + 1) / 2
+    return np.asarray(centred / np.linalg.norm(centred), dtype=np.float64)
+
+
+def ssim(a: Map, b: Map) -> float:
+    """Return the mean structural similarity, -1 to 1, of two maps.
+
+    Wang, Bovik, Sheikh & Simoncelli, *Image Quality Assessment: From Error Visibility to Structural Similarity*, IEEE
+    Transactions on Image Processing 13, 2004, section III-B, equation 13, averaged over all places where the window
+    fits. The window is theirs, cut to the largest odd size that fits where a side is shorter than 11 cells. Both maps
+    are laid on one scale from 0 to 1, which spans the cells of both, and their L is 1: the measure is for pictures,
+    and two negative factors of signed maps would multiply to a likeness. Level and spread count, so maps in different
+    units must be scaled first.
+
+    Raises
+    ------
+    EarwitnessError
+        If the shapes differ.
+    """
+    first, second = _pair(a, b)
+    if not (_tells(first) and _tells(second)):
+        return 0.0
+    low, high = min(first.min(), second.min()), max(first.max(), second.max())
+    first, second = (first - low) / (high - low), (second - low) / (high - low)
+    mean, other = _local(first), _local(second)
+    variance, other_variance = _local(first**2) - mean**2, _local(second**2) - other**2
+    covariance = _local(first * second) - mean * other
+    level = (2 * mean * other + K1**2) / (mean**2 + other**2 + K1**2)
+    structure = (2 * covariance + K2**2) / (variance + other_variance + K2**2)
+    return float(np.mean(level * structure))
+
+
+def top_overlap(a: Map, b: Map, share: float = 0.1) -> float:
+    """Return which part, 0 to 1, of the strongest evidence of one map is strongest evidence of the other, too.
+
+    The strongest cells are the ``share`` of all cells (at least one) with the largest signed values. Where more cells
+    tie than there are places left, each gets the same part of a place; two maps have in common the smaller part that
+    a cell has in either. So a map overlaps itself by 1 whatever its ties, and one without ties overlaps a random one
+    by ``share`` on average.
+
+    Raises
+    ------
+    EarwitnessError
+        If the shapes differ.
+    """
+    first, second = _pair(a, b)
+    if not (_tells(first) and _tells(second)):
+        return 0.0
+    places = max(1, round(share * first.size))
+    return float(np.minimum(_places(first, places), _places(second, places)).sum() / places)
+
+
+def _pair(a: Map, b: Map) -> tuple[FloatArray, FloatArray]:
+    if a.shape != b.shape:
+        raise EarwitnessError(f"maps of {a.shape} and {b.shape} cells cannot be compared; make them of one segment")
+    return np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+
+
+def _tells(values: FloatArray) -> bool:
+    # The measures are taken in float64, but a map's cells were worked out in float32: rounding is told by that.
+    return bool(np.isfinite(values).all()) and not is_constant(values, len(values), 0.0)  # type: ignore[arg-type]
+
+
+def _local(values: FloatArray) -> FloatArray:
+    """Return the mean under a Gaussian window at every place where the window fits."""
+    for axis, length in enumerate(values.shape):
+        radius = (min(WINDOW, length - 1 + length % 2) - 1) // 2
+        window = np.exp(-0.5 * (np.arange(-radius, radius + 1) / SIGMA) ** 2)
+        values = ndimage.correlate1d(values, window / window.sum(), axis=axis)
+        values = np.take(values, np.arange(radius, length - radius), axis=axis)
+    return values
+
+
+def _places(values: FloatArray, places: int) -> FloatArray:
+    """Return each cell's part of a place among the first ``places``, 0 to 1."""
+    lowest = np.partition(values.ravel(), -places)[-places]
+    above, tied = values > lowest, values == lowest
+    return np.where(above, 1.0, tied * (places - above.sum()) / tied.sum())

@@ -11,7 +11,7 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[1]
 SOURCE = PROJECT / "src" / "earwitness"
 DESIGN = (PROJECT / "docs" / "design.md").read_text(encoding="utf-8")
-FLOORS = ("bottom", "hear", "judge", "why", "ask", "top")
+FLOORS = ("bottom", "hear", "judge", "why", "doubt", "ask", "top")
 # Only the top floor may draw, parse a command line or write pages.
 TOP_ONLY = {"matplotlib", "typer", "jinja2", "PIL"}
 MODULES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py") if path.name != "__init__.py")

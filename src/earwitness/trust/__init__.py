@@ -1,0 +1,1 @@
+"""Doubt: measures of whether an attribution may be believed."""

@@ -1,0 +1,261 @@
+"""Traces that recordings carry and a classifier may lean on: clicks, tones, hum, band limits, level; in and out.
+
+Each can be put into a recording, and taken out of one whose clean version nobody has. Putting one in is exact; taking
+one out leaves everything else as it can, and what it cannot is said beside it (:attr:`Artefact.leaves`).
+
+>>> import numpy as np
+>>> noise = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
+>>> clicked = ARTEFACTS["click"].put_in(noise, 16_000)
+>>> bool(np.abs(clicked[:320]).max() > 2 * np.abs(noise).max()), bool((clicked[320:] == noise[320:]).all())
+(True, True)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import fft
+
+Samples = npt.NDArray[np.float32]
+FloatArray = npt.NDArray[np.float64]
+Change = Callable[[FloatArray, int], FloatArray]
+
+CLICK_SECONDS = 0.02
+CLICK_CRESTS = 3.0  # height of the click over the recording's peak
+TONE_HZ = 6_000.0
+TONE_DB = -20.0  # RMS below the recording's
+HUM_HZ = 50.0
+HUM_HARMONICS = 12  # the first two lie below what a front end for sound events hears
+HUM_DB = -6.0
+LIMIT_HZ = 4_000.0
+LIMIT_EDGE_HZ = 300.0  # the filter falls from 1 to 0 over so much
+ENVELOPE_SECONDS = 0.02
+SOUNDING = 0.1
+CLIPPED_SHARE = 0.05  # of the samples
+USUAL_RMS = 0.1  # what levels are evened out to
+NOTCH_HZ = 12.0  # half width of what is taken out around a line; a Hann window of 0.25 s is as wide
+NOTCH_WINDOW_SECONDS = 0.25
+MEND_SECONDS = 0.03
+FULL_SCALE = 1.0
+TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """One kind of trace.
+
+    Parameters
+    ----------
+    name
+        One word.
+    title
+        In words.
+    leaves
+        What taking it out cannot undo; empty where nothing is left.
+    placed
+        Whether it has a place in time and frequency that a map could point to.
+    add, remove
+        Functions of float64 samples (n,) and the sample rate, n at least 1; use :meth:`put_in`, :meth:`take_out`.
+    """
+
+    name: str
+    title: str
+    leaves: str
+    placed: bool
+    add: Change
+    remove: Change
+
+    def put_in(self, samples: Samples, sample_rate: int) -> Samples:
+        """Return a recording (n,), float32, with the trace in it; nothing is drawn by chance."""
+        return _changed(self.add, samples, sample_rate)
+
+    def take_out(self, samples: Samples, sample_rate: int) -> Samples:
+        """Return a recording (n,), float32, without the trace, whether it was there or not."""
+        return _changed(self.remove, samples, sample_rate)
+
+
+def _changed(change: Change, samples: Samples, sample_rate: int) -> Samples:
+    if samples.size == 0:
+        return samples.astype(np.float32)
+    return change(samples.astype(np.float64), sample_rate).astype(np.float32)
+
+
+def rms(samples: npt.NDArray[np.floating]) -> float:
+    """Return the root of the mean square of samples (n,); 0 of none."""
+    return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) if samples.size else 0.0
+
+
+# ---- a click at the edge ------------------------------------------------------------------------------------------
+
+
+def add_click(samples: FloatArray, sample_rate: int) -> FloatArray:
+    """Add a click: 20 ms of noise at the recording's beginning, dying away, three times as high as its peak."""
+    size = min(len(samples), round(CLICK_SECONDS * sample_rate))
+    # One noise for all: the same switch clicks the same each time.
+    noise = np.random.default_rng(20).standard_normal(size)
+    click = noise * np.exp(-1.5 * np.arange(size) / max(1, size))
+    height = CLICK_CRESTS * max(float(np.abs(samples).max()), 1e-3)
+    clicked = samples.copy()
+    clicked[:size] += click * height / max(float(np.abs(click).max()), TINY)
+    return clicked
+
+
+def mend_start(samples: FloatArray, sample_rate: int) -> FloatArray:
+    """Replace the first 30 ms by the 30 ms after them, played backwards, so that the sound goes on without a step."""
+    size = min(len(samples) // 2, round(MEND_SECONDS * sample_rate))
+    mended = samples.copy()
+    mended[:size] = samples[size : 2 * size][::-1]
+    return mended
+
+
+def mend_edges(samples: FloatArray, sample_rate: int) -> FloatArray:
+    """Replace the first and the last 30 ms by what stands beside them (:func:`mend_start` at both ends)."""
+    return mend_start(mend_start(samples, sample_rate)[::-1], sample_rate)[::-1]
+
+
+# ---- lines --------------------------------------------------------------------------------------------------------
+
+
+def add_lines(samples: FloatArray, sample_rate: int, hertz: FloatArray, decibels: float) -> FloatArray:
+    """Add equal sines of some frequencies (Hz), together so many decibels above the recording's RMS."""
+    audible = hertz[hertz < sample_rate / 2]
+    if not audible.size:
+        return samples
+    moments = np.arange(len(samples)) / sample_rate
+    # Phases of golden steps keep the crest of many lines low.
+    phases = 2 * np.pi * 0.618 * np.arange(audible.size) ** 2
+    height = max(rms(samples), 1e-4) * 10 ** (decibels / 20) * np.sqrt(2.0 / audible.size)
+    added = samples.copy()
+    for line, phase in zip(audible, phases, strict=True):
+        added += height * np.sin(2 * np.pi * line * moments + phase)
+    return added
+
+
+def remove_lines(samples: FloatArray, sample_rate: int, hertz: FloatArray) -> FloatArray:
+    """Bring narrow lines (Hz) down to the level beside them, in overlapping windows of 0.25 s, phases kept."""
+    size = round(NOTCH_WINDOW_SECONDS * sample_rate) // 2 * 2
+    hop = size // 2
+    window = np.sin(np.pi * (np.arange(size) + 0.5) / size)  # its square and the next one's add up to 1
+    padded = np.pad(samples, (hop, hop + -len(samples) % hop))
+    bins = fft.rfftfreq(size, 1 / sample_rate)
+    beside = [_beside(bins, line) for line in hertz if line + 4 * NOTCH_HZ < sample_rate / 2]
+    cleaned = np.zeros_like(padded)
+    for start in range(0, len(padded) - size + 1, hop):
+        spectrum = fft.rfft(padded[start : start + size] * window)
+        for inside, outside in beside:
+            strength = np.abs(spectrum[inside])
+            level = float(np.median(np.abs(spectrum[outside])))
+            spectrum[inside] *= np.minimum(1.0, level / np.maximum(strength, TINY))
+        cleaned[start : start + size] += fft.irfft(spectrum, size) * window
+    return cleaned[hop : hop + len(samples)]
+
+
+def _beside(bins: FloatArray, line: float) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    distance = np.abs(bins - line)
+    inside = np.flatnonzero(distance <= NOTCH_HZ)
+    return inside, np.flatnonzero((distance > NOTCH_HZ) & (distance <= 2 * NOTCH_HZ) & (bins > 0))
+
+
+TONE_LINES: FloatArray = np.array([TONE_HZ])
+HUM_LINES: FloatArray = np.arange(1, HUM_HARMONICS + 1) * np.float64(HUM_HZ)
+
+
+# ---- a missing band, and level ------------------------------------------------------------------------------------
+
+
+def limit_band(samples: FloatArray, sample_rate: int) -> FloatArray:
+    """Remove everything above 4 kHz, as a narrow channel or a low sample rate does."""
+    return _filtered(samples, sample_rate, _below)
+
+
+def fill_band(samples: FloatArray, sample_rate: int) -> FloatArray:
+    """Put noise where nothing sounds above 4 kHz: in the rhythm of the octave below, falling off by 6 dB an octave.
+
+    A recording in which anything does sound there, within 20 dB of that noise, is left as it is.
+    """
+    below = _filtered(samples, sample_rate, _octave_below)
+    white = np.random.default_rng(40).standard_normal(len(samples))
+    size = max(1, round(ENVELOPE_SECONDS * sample_rate))
+    envelope = np.sqrt(np.convolve(below**2, np.full(size, 1 / size), mode="full")[size // 2 :][: len(samples)] + TINY)
+    noise = _filtered(white, sample_rate, _falling_above) * envelope / rms(envelope)
+    noise *= rms(below) / max(rms(_filtered(white, sample_rate, _octave_below)), TINY)
+    above = _filtered(samples, sample_rate, lambda hertz: hertz > LIMIT_HZ + LIMIT_EDGE_HZ)
+    return samples if rms(above) >= SOUNDING * rms(noise) else samples + noise
+
+
+def clip_level(samples: FloatArray, sample_rate: int) -> FloatArray:  # noqa: ARG001
+    """Amplify until one sample in twenty is at full scale, and cut off what is over it."""
+    edge = float(np.quantile(np.abs(samples), 1.0 - CLIPPED_SHARE))
+    return np.clip(samples * FULL_SCALE / max(edge, 1e-4), -FULL_SCALE, FULL_SCALE)
+
+
+def even_level(samples: FloatArray, sample_rate: int) -> FloatArray:  # noqa: ARG001
+    """Scale to an RMS of 0.1 (-20 dBFS); silence stays silence."""
+    return samples * USUAL_RMS / rms(samples) if rms(samples) > TINY else samples
+
+
+def _below(hertz: FloatArray) -> FloatArray:
+    """Return the gain of the band limit: 1 up to it, then half a period of a cosine down to 0."""
+    place = np.clip((hertz - LIMIT_HZ) / LIMIT_EDGE_HZ, 0.0, 1.0)
+    return np.asarray(0.5 + 0.5 * np.cos(np.pi * place))
+
+
+def _octave_below(hertz: FloatArray) -> FloatArray:
+    """Return 1 in the octave below the band limit, 0 elsewhere."""
+    return np.asarray((hertz > LIMIT_HZ / 2) & (hertz < LIMIT_HZ), dtype=np.float64)
+
+
+def _falling_above(hertz: FloatArray) -> FloatArray:
+    """Return what the band limit takes away, falling off by 6 dB an octave."""
+    return (1.0 - _below(hertz)) * LIMIT_HZ / np.maximum(hertz, LIMIT_HZ)
+
+
+def _filtered(
+    samples: FloatArray, sample_rate: int, gain: Callable[[FloatArray], npt.NDArray[np.generic]]
+) -> FloatArray:
+    size = fft.next_fast_len(2 * len(samples), real=True)
+    spectrum = fft.rfft(samples, size) * gain(fft.rfftfreq(size, 1 / sample_rate))
+    return np.asarray(fft.irfft(spectrum, size)[: len(samples)])
+
+
+ARTEFACTS: dict[str, Artefact] = {
+    each.name: each
+    for each in (
+        Artefact("click", "a click of 20 ms at the beginning", "", True, add_click, mend_start),
+        Artefact(
+            "tone",
+            "a faint tone of 6 kHz",
+            "",
+            True,
+            lambda samples, rate: add_lines(samples, rate, TONE_LINES, TONE_DB),
+            lambda samples, rate: remove_lines(samples, rate, TONE_LINES),
+        ),
+        Artefact(
+            "band limit",
+            "nothing above 4 kHz",
+            "what was above 4 kHz stays lost: noise takes its place",
+            True,
+            limit_band,
+            fill_band,
+        ),
+        Artefact(
+            "hum",
+            "mains hum of 50 Hz and its harmonics",
+            "",
+            True,
+            lambda samples, rate: add_lines(samples, rate, HUM_LINES, HUM_DB),
+            lambda samples, rate: remove_lines(samples, rate, HUM_LINES),
+        ),
+        Artefact(
+            "level",
+            "so loud that one sample in twenty is clipped",
+            "the distortion stays: only the level is evened out",
+            False,
+            clip_level,
+            even_level,
+        ),
+    )
+}

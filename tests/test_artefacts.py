@@ -1,0 +1,125 @@
+"""Artefacts are put in where they are said to be, and taken out of what has them; what has none hardly changes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from earwitness import artefacts
+from earwitness.artefacts import ARTEFACTS, rms
+from earwitness.logmel import VGGISH
+from earwitness.soundscapes import mel_energy
+
+RATE = 16_000
+
+
+def noise(seed: int, seconds: float = 1.0, level: float = 0.05) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0.0, level, round(seconds * RATE)).astype(np.float32)
+
+
+def decibels(part: np.ndarray, whole: np.ndarray) -> float:
+    return 20 * np.log10(rms(part) / rms(whole))
+
+
+def band_level(samples: np.ndarray, low: float, high: float) -> float:
+    power = np.abs(np.fft.rfft(samples)) ** 2
+    hertz = np.fft.rfftfreq(len(samples), 1 / RATE)
+    return float(10 * np.log10(power[(hertz >= low) & (hertz < high)].mean() + 1e-20))
+
+
+@pytest.mark.parametrize("name", ARTEFACTS)
+@given(size=st.sampled_from([1, 2, 7, 319, 321, 4000, 16_001]), level=st.sampled_from([0.0, 1e-5, 0.1]))
+def test_any_recording_keeps_its_length_and_stays_finite(name, size, level):
+    samples = noise(size, 2.0, level)[:size]
+    for changed in (ARTEFACTS[name].put_in(samples, RATE), ARTEFACTS[name].take_out(samples, RATE)):
+        assert changed.shape == samples.shape
+        assert changed.dtype == np.float32
+        assert np.isfinite(changed).all()
+
+
+@pytest.mark.parametrize("name", ARTEFACTS)
+def test_nothing_is_drawn_by_chance_and_nothing_is_changed_in_place(name):
+    samples = noise(1)
+    before = samples.copy()
+    first, second = (ARTEFACTS[name].put_in(samples, RATE) for _ in range(2))
+    ARTEFACTS[name].take_out(samples, RATE)
+    assert (first == second).all()
+    assert (samples == before).all()
+
+
+@pytest.mark.parametrize("name", ARTEFACTS)
+def test_empty_recording_stays_empty(name):
+    assert ARTEFACTS[name].put_in(np.zeros(0, np.float32), RATE).size == 0
+
+
+@pytest.mark.parametrize("name", ["click", "tone", "hum", "band limit"])
+def test_taking_out_undoes_most_of_what_was_put_in(name):
+    clean, artefact = noise(2, 2.0), ARTEFACTS[name]
+    dirty = artefact.put_in(clean, RATE)
+    mended = artefact.take_out(dirty, RATE)
+    energies = [np.log(mel_energy(each, RATE, VGGISH.clock, 190) + 1e-9) for each in (clean, dirty, mended)]
+    damage, rest = (np.abs(each - energies[0]).mean() for each in energies[1:])
+    floor = np.abs(np.log(mel_energy(noise(3, 2.0), RATE, VGGISH.clock, 190) + 1e-9) - energies[0]).mean()
+    # Where it was, other noise of the same kind is as good as the noise that was there.
+    touched = np.abs(energies[1] - energies[0]) > 1.5
+    assert touched.any()
+    assert np.abs(energies[2] - energies[0])[touched].mean() < np.abs(energies[1] - energies[0])[touched].mean() / 2
+    assert np.abs(energies[2] - energies[0])[touched].mean() < 2.0 * floor
+    assert rest < damage or name == "click"
+
+
+def test_click_lies_in_the_first_20_ms_and_is_three_times_the_peak():
+    clean = noise(4)
+    added = ARTEFACTS["click"].put_in(clean, RATE) - clean
+    assert np.flatnonzero(added).max() < 0.02 * RATE
+    assert np.abs(added).max() == pytest.approx(3 * np.abs(clean).max(), rel=1e-5)
+
+
+def test_tone_is_20_db_below_the_recording_and_at_6_khz():
+    clean = noise(5)
+    added = ARTEFACTS["tone"].put_in(clean, RATE) - clean
+    assert decibels(added, clean) == pytest.approx(-20.0, abs=0.05)
+    strongest = np.argmax(np.abs(np.fft.rfft(added)))
+    assert np.fft.rfftfreq(len(added), 1 / RATE)[strongest] == pytest.approx(6000.0, abs=1.0)
+
+
+def test_lines_above_the_rate_are_left_out():
+    clean = noise(6)[:4000]
+    assert (ARTEFACTS["tone"].put_in(clean, 8000) == clean).all()
+
+
+def test_band_limit_empties_the_upper_band_and_filling_it_brings_the_level_back():
+    clean, limit = noise(7), ARTEFACTS["band limit"]
+    limited = limit.put_in(clean, RATE)
+    assert band_level(limited, 4400, 8000) < band_level(clean, 4400, 8000) - 40
+    assert band_level(limited, 100, 3900) == pytest.approx(band_level(clean, 100, 3900), abs=0.1)
+    assert band_level(limit.take_out(limited, RATE), 4400, 8000) == pytest.approx(band_level(clean, 4400, 8000), abs=8)
+    assert (limit.take_out(clean, RATE) == clean).all()
+
+
+def test_level_is_clipped_at_full_scale_and_evened_out():
+    clean = noise(8)
+    loud = ARTEFACTS["level"].put_in(clean, RATE)
+    assert (np.abs(loud) >= 1.0).mean() == pytest.approx(0.05, abs=0.002)
+    assert rms(ARTEFACTS["level"].take_out(loud, RATE)) == pytest.approx(0.1, rel=1e-5)
+    assert not ARTEFACTS["level"].placed
+
+
+def test_lines_are_taken_out_of_nothing_but_their_neighbourhood():
+    clean = noise(9, 2.0)
+    cleaned = ARTEFACTS["tone"].take_out(clean, RATE)
+    assert decibels(cleaned - clean, clean) < -20
+    spectrum = np.abs(np.fft.rfft(cleaned - clean))
+    hertz = np.fft.rfftfreq(len(clean), 1 / RATE)
+    near = np.abs(hertz - 6000) < 40
+    assert (spectrum[near] ** 2).sum() > 0.98 * (spectrum**2).sum()
+
+
+def test_both_edges_are_mended():
+    sound = noise(10)
+    sound[:100] = sound[-100:] = 1.0
+    mended = artefacts.mend_edges(sound.astype(np.float64), RATE)
+    assert max(np.abs(mended[:100]).max(), np.abs(mended[-100:]).max()) < 0.5
+    assert (mended[1000:-1000] == sound[1000:-1000]).all()

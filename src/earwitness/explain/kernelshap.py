@@ -7,7 +7,7 @@ Musco & Witter, *Provably Accurate Shapley Value Estimation via Leverage Score S
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import ClassVar
@@ -16,20 +16,18 @@ import numpy as np
 import numpy.typing as npt
 
 from earwitness.errors import UsageError
-from earwitness.explain.fills import fill_parameter, second_fill_parameter, soft_parameter
-from earwitness.explain.model import SCORE_KINDS, Explainable, Found
-from earwitness.explain.parameters import check, choice, integer, pair, parameter
-from earwitness.explain.parts import GRIDS, Coalitions, Parts, gridded, strips
-from earwitness.explain.perturb import Perturbing, stops, tolerance_parameter
-from earwitness.explain.shapley import ExactPlan, enumerable, every_coalition, shapley_found
-from earwitness.segments import Segments
+from earwitness.explain.model import Found
+from earwitness.explain.parameters import choice, parameter
+from earwitness.explain.parts import Coalitions, Parts
+from earwitness.explain.perturb import Plan, stops
+from earwitness.explain.shapley import ShapleyValues, shapley_found
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class KernelShap(Perturbing):
+class KernelShap(ShapleyValues):
     """Kernel SHAP: Shapley values as the coefficients of a weighted linear model of which parts can be heard.
 
     Coalitions are drawn in pairs with their complements, after all single parts and their complements; sizes that the
@@ -40,23 +38,9 @@ class KernelShap(Perturbing):
 
     Parameters
     ----------
-    parts
-        ``"grid"``: rectangles; ``"time"`` and ``"bands"``: strips across the other side.
-    grid
-        Rectangles along time and frequency; strips along time take the first number, strips of bands the second.
-    samples
-        At most so many perturbed segments, the whole and the empty one among them; with a tolerance, perhaps fewer.
     sizes
         ``"kernel"``: coalitions are drawn with the Shapley kernel's weight of their size; ``"even"``: every size alike,
-        weighted in the fit.
-    tolerance
-        Standard error at which to stop, as share of the largest cell; 0 to use all samples.
-    fill, fill2, soft
-        What hidden parts become; a second fill to compare with; cells over which masks fade.
-    score
-        ``"probability"`` (after the activation) or ``"logit"`` (before it).
-    seed
-        Of the draws.
+        weighted in the fit. The others are those of :class:`~earwitness.explain.shapley.ShapleyValues`.
     """
 
     name: ClassVar[str] = "kernelshap"
@@ -64,26 +48,10 @@ class KernelShap(Perturbing):
     paper: ClassVar[str] = "Lundberg & Lee, NeurIPS 2017"
     cost: ClassVar[str] = "1 forward per sample (at most 2048), whatever the number of targets"
 
-    parts: str = parameter("grid", choice(*GRIDS), "what is hidden: grid, time or bands")
-    grid: tuple[int, int] = parameter((7, 7), pair, "parts along time and frequency")
-    samples: int = parameter(2048, integer(2), "perturbed segments at most")
     sizes: str = parameter("kernel", choice("kernel", "even"), "how coalitions' sizes are drawn: kernel or even")
-    tolerance: float = tolerance_parameter()
-    fill: str | float = fill_parameter()
-    score: str = parameter("probability", choice(*SCORE_KINDS), "score that is explained: logit or probability")
-    seed: int = parameter(0, integer(0), "seed of the random coalitions")
-    fill2: str | float = second_fill_parameter()
-    soft: int = soft_parameter()
 
-    def __post_init__(self) -> None:
-        check(self)
-
-    def plan(self, classifier: Explainable, segments: Segments) -> ExactPlan | _Plan:
-        """Return what to hide in some segments, and how to read the scores."""
-        parts = gridded(self.name, segments, *strips(self.parts, self.grid))
-        divided = [parts] * len(segments)
-        if enumerable(parts.count, self.samples):
-            return ExactPlan(parts, Coalitions(every_coalition(parts.count), divided, classifier.device))
+    def sampled(self, parts: Parts, hiding: Callable[[BoolArray], Coalitions]) -> Plan:
+        """Return a plan of all small and large coalitions and drawn ones between."""
         least = 2 * parts.count + 6
         if self.samples < least:
             raise UsageError(
@@ -91,12 +59,12 @@ class KernelShap(Perturbing):
                 "(ten times as many are better) or fewer parts"
             )
         drawn = coalitions_by_size(parts.count, self.samples, self.seed, even=self.sizes == "even")
-        hiding = Coalitions(np.concatenate([np.ones((1, parts.count), bool), drawn.kept]), divided, classifier.device)
+        coalitions = hiding(np.concatenate([np.ones((1, parts.count), bool), drawn.kept]))
         known = 2 + drawn.complete
         looks = [
             known - 1 + number for number in stops(1 + len(drawn.kept) - known + 1, parts.count, 2, self.tolerance)
         ]
-        return _Plan(parts, drawn, hiding, hiding.stops(looks))
+        return _Plan(parts, drawn, coalitions, coalitions.stops(looks))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ antithetic permutations: Mitchell et al., *Sampling Permutations for Shapley Val
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,7 +20,7 @@ from earwitness.explain.fills import fill_parameter, second_fill_parameter, soft
 from earwitness.explain.model import SCORE_KINDS, Explainable, Found
 from earwitness.explain.parameters import check, choice, integer, pair, parameter
 from earwitness.explain.parts import GRIDS, Coalitions, Parts, gridded, strips
-from earwitness.explain.perturb import Perturbing, stops, tolerance_parameter
+from earwitness.explain.perturb import Perturbing, Plan, stops, tolerance_parameter
 from earwitness.segments import Segments
 
 FloatArray = npt.NDArray[np.float64]
@@ -28,12 +29,8 @@ IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Shapley(Perturbing):
-    """Shapley values: each part's share of the way from everything hidden to everything heard.
-
-    Parts are made audible one after the other in random orders, each order followed by its reverse; a part's value is
-    what its coming adds to the score, averaged over orders. The values add up to the score of the whole segment less
-    that of the empty one. If no more coalitions exist than samples are allowed, all are heard and the values are exact.
+class ShapleyValues(Perturbing):
+    """What methods share that share a score out among parts: parameters, and all coalitions where these are few.
 
     Parameters
     ----------
@@ -50,13 +47,8 @@ class Shapley(Perturbing):
     score
         ``"probability"`` (after the activation) or ``"logit"`` (before it).
     seed
-        Of the orders.
+        Of the draws.
     """
-
-    name: ClassVar[str] = "shapley"
-    title: ClassVar[str] = "Shapley values (permutations)"
-    paper: ClassVar[str] = "Castro et al., Computers & Operations Research 2009"
-    cost: ClassVar[str] = "1 forward per sample (at most 2048), parts less 1 for each order; all targets from one pass"
 
     parts: str = parameter("grid", choice(*GRIDS), "what is hidden: grid, time or bands")
     grid: tuple[int, int] = parameter((7, 7), pair, "parts along time and frequency")
@@ -64,19 +56,59 @@ class Shapley(Perturbing):
     tolerance: float = tolerance_parameter()
     fill: str | float = fill_parameter()
     score: str = parameter("probability", choice(*SCORE_KINDS), "score that is explained: logit or probability")
-    seed: int = parameter(0, integer(0), "seed of the random orders")
+    seed: int = parameter(0, integer(0), "seed of the random draws")
     fill2: str | float = second_fill_parameter()
     soft: int = soft_parameter()
 
     def __post_init__(self) -> None:
         check(self)
 
-    def plan(self, classifier: Explainable, segments: Segments) -> ExactPlan | _Plan:
+    def plan(self, classifier: Explainable, segments: Segments) -> Plan:
         """Return what to hide in some segments, and how to read the scores."""
         parts = gridded(self.name, segments, *strips(self.parts, self.grid))
-        divided = [parts] * len(segments)
+
+        def hiding(kept: BoolArray) -> Coalitions:
+            return Coalitions(kept, [parts] * len(segments), classifier.device)
+
         if enumerable(parts.count, self.samples):
-            return ExactPlan(parts, Coalitions(every_coalition(parts.count), divided, classifier.device))
+            return _ExactPlan(parts, hiding(every_coalition(parts.count)))
+        return self.sampled(parts, hiding)
+
+    @abstractmethod
+    def sampled(self, parts: Parts, hiding: Callable[[BoolArray], Coalitions]) -> Plan:
+        """Return a plan for parts that have more coalitions than there are samples.
+
+        Parameters
+        ----------
+        parts
+            The parts.
+        hiding
+            Turns what coalitions keep, shape (samples, parts), into perturbations.
+
+        Raises
+        ------
+        UsageError
+            If the samples are too few to tell the parts apart.
+        """
+
+
+@dataclass(frozen=True)
+class Shapley(ShapleyValues):
+    """Shapley values: each part's share of the way from everything hidden to everything heard.
+
+    Parts are made audible one after the other in random orders, each order followed by its reverse; a part's value is
+    what its coming adds to the score, averaged over orders. The values add up to the score of the whole segment less
+    that of the empty one. If no more coalitions exist than samples are allowed, all are heard and the values are exact.
+    For the parameters see :class:`ShapleyValues`.
+    """
+
+    name: ClassVar[str] = "shapley"
+    title: ClassVar[str] = "Shapley values (permutations)"
+    paper: ClassVar[str] = "Castro et al., Computers & Operations Research 2009"
+    cost: ClassVar[str] = "1 forward per sample (at most 2048), parts less 1 for each order; all targets from one pass"
+
+    def sampled(self, parts: Parts, hiding: Callable[[BoolArray], Coalitions]) -> Plan:
+        """Return a plan of as many orders and their reverses as the samples suffice for."""
         each = 2 * (parts.count - 1)
         pairs = (self.samples - 2) // each
         if pairs == 0:
@@ -85,7 +117,7 @@ class Shapley(Perturbing):
                 f"use at least {each + 2} (ten times as many are better) or fewer parts"
             )
         orders = antithetic_orders(parts.count, pairs, self.seed)
-        coalitions = Coalitions(_climbing(orders), divided, classifier.device)
+        coalitions = hiding(_climbing(orders))
         # The first perturbation besides the whole segment is the empty one.
         looks = [1 + number for number in stops(1 + pairs * each, 3 * each, each, self.tolerance)]
         return _Plan(parts, orders, coalitions, coalitions.stops(looks))
@@ -118,7 +150,7 @@ def exact_shapley(scores: FloatArray) -> FloatArray:
 
 
 @dataclass(frozen=True)
-class ExactPlan:
+class _ExactPlan:
     """All coalitions of some parts, of which Shapley values are exact."""
 
     parts: Parts

@@ -60,14 +60,12 @@ def test_taking_out_undoes_most_of_what_was_put_in(name):
     dirty = artefact.put_in(clean, RATE)
     mended = artefact.take_out(dirty, RATE)
     energies = [np.log(mel_energy(each, RATE, VGGISH.clock, 190) + 1e-9) for each in (clean, dirty, mended)]
-    damage, rest = (np.abs(each - energies[0]).mean() for each in energies[1:])
-    floor = np.abs(np.log(mel_energy(noise(3, 2.0), RATE, VGGISH.clock, 190) + 1e-9) - energies[0]).mean()
+    damage, rest = (np.abs(each - energies[0]) for each in energies[1:])
+    other = np.abs(np.log(mel_energy(noise(3, 2.0), RATE, VGGISH.clock, 190) + 1e-9) - energies[0])
+    touched = damage > damage.max() / 2
+    assert rest[touched].mean() < damage[touched].mean() / 2
     # Where it was, other noise of the same kind is as good as the noise that was there.
-    touched = np.abs(energies[1] - energies[0]) > 1.5
-    assert touched.any()
-    assert np.abs(energies[2] - energies[0])[touched].mean() < np.abs(energies[1] - energies[0])[touched].mean() / 2
-    assert np.abs(energies[2] - energies[0])[touched].mean() < 2.0 * floor
-    assert rest < damage or name == "click"
+    assert rest[touched].mean() < 2.0 * other.mean()
 
 
 def test_click_lies_in_the_first_20_ms_and_is_three_times_the_peak():
@@ -77,10 +75,10 @@ def test_click_lies_in_the_first_20_ms_and_is_three_times_the_peak():
     assert np.abs(added).max() == pytest.approx(3 * np.abs(clean).max(), rel=1e-5)
 
 
-def test_tone_is_20_db_below_the_recording_and_at_6_khz():
+def test_tone_is_12_db_below_the_recording_and_at_6_khz():
     clean = noise(5)
     added = ARTEFACTS["tone"].put_in(clean, RATE) - clean
-    assert decibels(added, clean) == pytest.approx(-20.0, abs=0.05)
+    assert decibels(added, clean) == pytest.approx(-12.0, abs=0.05)
     strongest = np.argmax(np.abs(np.fft.rfft(added)))
     assert np.fft.rfftfreq(len(added), 1 / RATE)[strongest] == pytest.approx(6000.0, abs=1.0)
 

@@ -15,6 +15,8 @@ from earwitness.recipes import Augmentation
 from earwitness.segments import SegmentedLogMels
 from earwitness.timefreq import segment_hop
 
+EQUALISER_PLACES = (3, 6)
+
 
 class Batch(NamedTuple):
     """A mini-batch: log-mels (n, frames, bands) and class shares (n, classes), both float32."""
@@ -54,28 +56,31 @@ def draw(
     rng
         Every draw comes from it.
     """
-    length = data.segment_frames
-    if augmentation.longest > 1:
-        factor = rng.uniform(1.0, augmentation.longest)
-        length = round(length * factor)
-        # As many seconds of sound in every batch: longer segments, fewer of them.
-        rows = rows[: max(2, round(len(rows) / factor))]
     shares = functional.one_hot(torch.from_numpy(labels[data.recording[rows]]), classes).float()
     if not augmentation.any:
         return Batch(torch.from_numpy(data.values(rows)), shares)
-    values = torch.from_numpy(_cut(data, rows, length, front_end, overlap, augmentation, rng))
-    if augmentation.gain_db:
-        gain_db = rng.uniform(-augmentation.gain_db, augmentation.gain_db, len(rows))
-        gain = torch.from_numpy(10.0 ** (gain_db * front_end.power / 20.0)).float()
-        values = _log(front_end, _energy(front_end, values) * gain[:, None, None])
-    if augmentation.mixup:
-        share = float(rng.beta(augmentation.mixup, augmentation.mixup))
-        other = torch.from_numpy(rng.permutation(len(rows)))
-        values = _log(front_end, share * _energy(front_end, values) + (1 - share) * _energy(front_end, values[other]))
-        shares = share * shares + (1 - share) * shares[other]
+    values = torch.from_numpy(_cut(data, rows, front_end, overlap, augmentation, rng))
+    if augmentation.gain_db or augmentation.equalise_db:
+        gains = torch.from_numpy(10.0 ** (_gains_db(len(rows), front_end, augmentation, rng) * front_end.power / 20.0))
+        values = _log(front_end, _energy(front_end, values) * gains.float()[:, None, :])
     if augmentation.masks:
         values = _mask(values, augmentation, rng)
     return Batch(values, shares)
+
+
+def _gains_db(
+    count: int, front_end: FrontEnd, augmentation: Augmentation, rng: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """Draw each segment's gain in each band (dB), shape (count, bands)."""
+    gains = np.zeros((count, front_end.bands))
+    if augmentation.gain_db:
+        gains += rng.uniform(-augmentation.gain_db, augmentation.gain_db, (count, 1))
+    if augmentation.equalise_db:
+        places = int(rng.integers(*EQUALISER_PLACES, endpoint=True))
+        drawn = rng.uniform(-augmentation.equalise_db, augmentation.equalise_db, (count, places))
+        at = np.linspace(0, front_end.bands - 1, places)
+        gains += np.stack([np.interp(np.arange(front_end.bands), at, curve) for curve in drawn])
+    return gains
 
 
 def _energy(front_end: FrontEnd, values: Tensor) -> Tensor:
@@ -90,13 +95,13 @@ def _log(front_end: FrontEnd, energy: Tensor) -> Tensor:
 def _cut(
     data: SegmentedLogMels,
     rows: npt.NDArray[np.int64],
-    length: int,
     front_end: FrontEnd,
     overlap: float,
     augmentation: Augmentation,
     rng: np.random.Generator,
 ) -> npt.NDArray[np.float32]:
-    """Cut segments whose start is drawn; a recording too short for the length goes on in silence."""
+    """Cut segments whose start is drawn; a recording too short for one goes on in silence."""
+    length = data.segment_frames
     hop = segment_hop(data.segment_frames, overlap)
     move = rng.integers(-(hop // 2), hop // 2 + 1, len(rows)) if augmentation.shift else np.zeros(len(rows), np.int64)
     out = np.full((len(rows), length, front_end.bands), front_end.silence, dtype=np.float32)

@@ -113,9 +113,6 @@ def make_plan(request: Request) -> Plan:
                 "--freeze: random weights cannot be kept as they are; leave out --freeze or --weights none"
             )
         recipe = replace(recipe, augmentation=type(recipe.augmentation)())
-    if backbone.fixed_length and recipe.augmentation.longest > 1:
-        # Such a network hears segments of one length; the rest of the recipe applies.
-        recipe = replace(recipe, augmentation=replace(recipe.augmentation, longest=1.0))
     frames = judged = segment_frames(backbone, request.segment_seconds)
     if recipe.judge_seconds and request.segment_seconds is None and not backbone.fixed_length:
         judged = segment_frames(backbone, recipe.judge_seconds)

@@ -19,30 +19,27 @@ class Augmentation:
         A segment begins up to half a hop before or after its place on the grid.
     gain_db
         Level changed by up to this much, either way (dB).
+    equalise_db
+        A random equaliser: gains of up to this much, either way (dB), at 3 to 6 places from the lowest band to the
+        highest, joined by straight lines (after Nam, Kim and Park, *FilterAugment*, ICASSP 2022).
     masks
         How many stretches of time, and as many of bands, are replaced by the segment's mean (Park et al.,
         *SpecAugment*, Interspeech 2019).
     mask_frames, mask_bands
         The longest stretch.
-    mixup
-        Parameter of the Beta distribution by which two segments' energies are mixed (Zhang et al., ICLR 2018); 0 off.
-    longest
-        A batch's segments are between one and this many segment lengths long, drawn for each batch; the batch holds
-        as many fewer of them.
     """
 
     shift: bool = False
     gain_db: float = 0.0
+    equalise_db: float = 0.0
     masks: int = 0
     mask_frames: int = 16
     mask_bands: int = 8
-    mixup: float = 0.0
-    longest: float = 1.0
 
     @property
     def any(self) -> bool:
         """Whether anything is changed at all."""
-        return self.shift or self.gain_db > 0 or self.masks > 0 or self.mixup > 0 or self.longest > 1
+        return self.shift or self.gain_db > 0 or self.equalise_db > 0 or self.masks > 0
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ __all__ = [
     "load",
     "make",
     "mel_energy",
+    "ratio_mask",
+    "steps_energy",
     "write_dataset",
 ]
 
@@ -84,9 +86,14 @@ def evidence_mask(source: Scene | Path | str, clock: Clock, frames: int) -> Samp
     Source: Srinivasan, Roman and Wang 2006, *Binary and ratio time-frequency masks for robust speech recognition*.
     """
     scene = source if isinstance(source, Scene) else load(source)
-    event, background = (mel_energy(stem, scene.sample_rate, clock, frames) for stem in (scene.event, scene.background))
-    background += _steps_energy(scene.sample_rate, clock)
-    return (event / (event + background)).astype(np.float32)
+    return ratio_mask(scene.event, scene.background, scene.sample_rate, clock, frames)
+
+
+def ratio_mask(event: Samples, rest: Samples, sample_rate: int, clock: Clock, frames: int) -> Samples:
+    """Return the ideal ratio mask of two stems (n,) that sound together, as :func:`evidence_mask` does of a scene."""
+    wanted, other = (mel_energy(stem, sample_rate, clock, frames) for stem in (event, rest))
+    other += steps_energy(sample_rate, clock)
+    return (wanted / (wanted + other)).astype(np.float32)
 
 
 def mel_energy(samples: Samples, sample_rate: int, clock: Clock, frames: int) -> FloatArray:
@@ -106,7 +113,7 @@ def _window(sample_rate: int) -> tuple[FloatArray, FloatArray]:
     return window, fft.rfftfreq(2 * fft.next_fast_len(window.size, real=True), 1 / sample_rate)
 
 
-def _steps_energy(sample_rate: int, clock: Clock) -> FloatArray:
+def steps_energy(sample_rate: int, clock: Clock) -> FloatArray:
     """Return the energy of white noise of one step of a 16-bit file in each band, (bands,)."""
     window, hertz = _window(sample_rate)
     return np.asarray(np.sum(window**2) / FULL_SCALE**2 * _mel_filters(clock, hertz).sum(axis=0))

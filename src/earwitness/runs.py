@@ -200,6 +200,11 @@ class RunFolder:
         return self.path / "figures"
 
     @property
+    def trust(self) -> Path:
+        """Folder of what was measured once about the methods."""
+        return self.path / "trust"
+
+    @property
     def report(self) -> Path:
         """The report."""
         return self.path / "report.html"
@@ -231,6 +236,7 @@ CONTRACT = (
     "quarantine.csv",
     "attributions",
     "figures",
+    "trust",
     "report.html",
     "checkpoints",
     "run.json",

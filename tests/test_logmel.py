@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from earwitness.logmel import EFFICIENTAT, FRONT_ENDS, VGGISH, log_mel, log_mel_stream
+from earwitness.logmel import EFFICIENTAT, FRONT_ENDS, VGGISH, energy_of, log_mel, log_mel_stream, log_of
 from earwitness.timefreq import segment_starts
 
 SIGNALS = ["sine_1khz", "chirp", "noise", "silence", "impulses", "dog", "clock"]
@@ -90,3 +90,18 @@ def test_halving_the_amplitude_lowers_every_loud_cell_by_the_logarithm():
     waveform = torch.randn(16_000, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     loud, soft = log_mel(VGGISH, 100 * waveform), log_mel(VGGISH, 50 * waveform)
     torch.testing.assert_close(loud - soft, torch.full_like(loud, np.log(2)), rtol=0, atol=1e-3)
+
+
+@front_ends
+def test_energies_and_log_mels_are_each_others_inverse(front_end):
+    energy = torch.tensor([0.0, 1e-3, 0.5, 70.0], dtype=torch.float64)
+    torch.testing.assert_close(energy_of(front_end, log_of(front_end, energy)), energy, rtol=1e-9, atol=1e-12)
+    assert float(log_of(front_end, energy[:1])) == pytest.approx(front_end.silence)
+    assert float(energy_of(front_end, torch.tensor(front_end.silence - 1.0))) == 0
+
+
+@front_ends
+def test_energies_grow_with_the_power_of_the_amplitude(front_end):
+    waveform = torch.randn(8_000, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    soft, loud = (energy_of(front_end, log_mel(front_end, gain * waveform)) for gain in (1, 3))
+    torch.testing.assert_close(loud, soft * 3.0**front_end.power, rtol=1e-6, atol=1e-6)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from earwitness.logmel import FrontEnd
+from earwitness.logmel import FrontEnd, energy_of, log_of
 from earwitness.recipes import Augmentation
 from earwitness.segments import SegmentedLogMels
 from earwitness.timefreq import segment_hop
@@ -62,7 +62,7 @@ def draw(
     values = torch.from_numpy(_cut(data, rows, front_end, overlap, augmentation, rng))
     if augmentation.gain_db or augmentation.equalise_db:
         gains = torch.from_numpy(10.0 ** (_gains_db(len(rows), front_end, augmentation, rng) * front_end.power / 20.0))
-        values = _log(front_end, _energy(front_end, values) * gains.float()[:, None, :])
+        values = log_of(front_end, energy_of(front_end, values) * gains.float()[:, None, :])
     if augmentation.masks:
         values = _mask(values, augmentation, rng)
     return Batch(values, shares)
@@ -81,15 +81,6 @@ def _gains_db(
         at = np.linspace(0, front_end.bands - 1, places)
         gains += np.stack([np.interp(np.arange(front_end.bands), at, curve) for curve in drawn])
     return gains
-
-
-def _energy(front_end: FrontEnd, values: Tensor) -> Tensor:
-    """Return mel magnitudes or powers of log-mels."""
-    return ((values / front_end.scale - front_end.shift).exp() - front_end.offset).clamp_(min=0.0)
-
-
-def _log(front_end: FrontEnd, energy: Tensor) -> Tensor:
-    return ((energy + front_end.offset).log() + front_end.shift) * front_end.scale
 
 
 def _cut(

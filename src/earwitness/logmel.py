@@ -195,6 +195,16 @@ def log_mel(front_end: FrontEnd, waveform: Tensor) -> Tensor:
     return result[0] if waveform.ndim == 1 else result
 
 
+def energy_of(front_end: FrontEnd, values: Tensor) -> Tensor:
+    """Return the mel magnitudes (``power`` 1) or powers (2) of log-mels, of any shape; none is negative."""
+    return ((values / front_end.scale - front_end.shift).exp() - front_end.offset).clamp_(min=0.0)
+
+
+def log_of(front_end: FrontEnd, energy: Tensor) -> Tensor:
+    """Return the log-mels of mel magnitudes or powers, of any shape."""
+    return ((energy + front_end.offset).log() + front_end.shift) * front_end.scale
+
+
 def log_mel_stream(front_end: FrontEnd, blocks: Iterable[Samples]) -> Iterator[LogMel]:
     """Compute the log-mel of a recording that arrives in blocks.
 

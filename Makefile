@@ -45,7 +45,7 @@ format: $(READY) ## Put the code into the house's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(READY) ## Write the pages that are made from the code (docs/cli.md, docs/methods.md)
+docs: $(READY) ## Write the pages that are made (docs/cli.md, docs/methods.md, docs/benchmarks.md)
 	$(BIN)/python tools/pages.py
 
 docs-check: $(READY) ## Fail where such a page is out of date
@@ -54,7 +54,7 @@ docs-check: $(READY) ## Fail where such a page is out of date
 pictures: $(READY) ## Draw README's pictures anew: make pictures RUN=runs/mn04 DATA=../shared/data/esc10
 	$(BIN)/python tools/pictures.py $(or $(RUN),runs/mn04) $(or $(DATA),../shared/data/esc10)
 
-bench: $(READY) ## Measure speed; writes benchmarks/results.json (ARGS=--quick only tries it out)
+bench: $(READY) ## Measure speed into benchmarks/results.json, then make docs (ARGS="--only lime"; ARGS=--quick only tries)
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
 wheel: $(READY) ## Build the wheel into dist/

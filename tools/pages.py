@@ -1,10 +1,11 @@
-"""Write the pages of ``docs/`` that are made from the code: the command line and the explanation methods.
+"""Write the pages of ``docs/`` that are made: the command line, the explanation methods, the measured speeds.
 
 ``python tools/pages.py`` writes them, ``python tools/pages.py --check`` fails where one is out of date.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from inspect import Parameter, signature
@@ -14,11 +15,15 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from typer.models import ArgumentInfo
 
+import speed
 from earwitness.cli import app
 from earwitness.explain import catalogue
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+PROJECT = Path(__file__).resolve().parents[1]
+DOCS = PROJECT / "docs"
+SPEEDS = PROJECT / "benchmarks" / "results.json"
 MADE = "<!-- Made from the code by `make docs`; change the code, not this page. -->\n"
+MEASURED = "<!-- Made from benchmarks/results.json by `make docs`; measure anew with `make bench`. -->\n"
 EXIT_CODES = """
 ## Exit codes
 
@@ -107,6 +112,7 @@ def pages() -> Iterator[tuple[Path, str]]:
     """Yield every page that is made: its path and its text."""
     yield DOCS / "cli.md", command_line()
     yield DOCS / "methods.md", methods()
+    yield DOCS / "benchmarks.md", f"{MEASURED}\n{speed.page(json.loads(SPEEDS.read_text(encoding='utf-8')))}"
 
 
 def main(arguments: list[str]) -> int:

@@ -1,0 +1,325 @@
+"""Explanations: earwitness against other packages, on the same networks, segments, classes and cells."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.stats import rankdata
+
+import peers
+from earwitness.explain import METHODS, parse
+from earwitness.explain.attribution import Attribution
+from earwitness.explain.occlusion import Occlusion
+from earwitness.training import native_bfloat16
+from measuring import Fact, Result, Setting, installed, measure, threads
+from subjects import Subject, subjects
+
+FloatArray = npt.NDArray[Any]
+
+# Probabilities that differ by this much, and maps of gradients by this share of their largest cell, are the same.
+PROBABILITY_AGREEMENT = 1e-5
+GRADIENT_AGREEMENT = 1e-4
+
+
+@dataclass
+class Way:
+    """One way to make the same maps.
+
+    Parameters
+    ----------
+    name
+        Whose.
+    make
+        Makes the maps; takes the number of the repetition, which is the seed of what is drawn.
+    ours
+        Whether it is compared with the ways that are not.
+    facts
+        What else is to be known of it.
+    exact
+        Whether its maps have to equal those of the first way.
+    maps
+        What it made so far.
+    """
+
+    name: str
+    make: Callable[[int], FloatArray]
+    ours: bool = False
+    facts: dict[str, Fact] = field(default_factory=dict)
+    exact: bool = False
+    maps: list[FloatArray] = field(default_factory=list)
+
+    def __call__(self) -> None:
+        """Make the maps once more."""
+        self.maps.append(self.make(len(self.maps)))
+
+
+def timed(setting: Setting, of: str, ways: Sequence[Way]) -> list[Result]:
+    """Measure ways by turns; return a result each, ours with its speed relative to every other."""
+    sizes = setting.sizes
+    measured = measure(ways, sizes.repetitions, few=sizes.few, patience=sizes.patience)
+    plain = [Result(way.name, spent, of, facts=way.facts) for way, spent in zip(ways, measured, strict=True)]
+    others = [result for result, way in zip(plain, ways, strict=True) if not way.ours]
+    for result, way in zip(plain, ways, strict=True):
+        if way.ours:
+            result.times_as_fast_as.update({other.name: other.median / result.median for other in others})
+    return plain
+
+
+def same(setting: Setting, of: str, ways: Sequence[Way], tolerance: float, *, relative: bool) -> bool:
+    """Write down how far each way's map lies from the first's; tell whether those that have to be equal are."""
+    first = ways[0].maps[-1].astype(np.float64)
+    scale = float(np.abs(first).max()) if relative else 1.0
+    fair = True
+    for way in ways[1:]:
+        theirs = np.maximum(first, 0) if way.facts.get("negative") == "left out" else first
+        apart = float(np.abs(theirs - way.maps[-1]).max()) / (scale or 1.0)
+        way.facts["largest_difference"] = float(f"{apart:.2g}")
+        if not way.exact:
+            way.facts["rank_correlation"] = round(_rank_correlation(first, way.maps[-1]), 4)
+        elif apart > tolerance:
+            setting.say(f"{of}: {way.name}: maps differ by {apart:.2g}, so this is no comparison")
+            fair = False
+    return fair
+
+
+def _rank_correlation(first: FloatArray, second: FloatArray) -> float:
+    """Return Spearman's correlation, its mean over maps (n, ...)."""
+    pairs = zip(first.reshape(-1, *first.shape[-2:]), second.reshape(-1, *second.shape[-2:]), strict=True)
+    return float(np.mean([_correlation(rankdata(one), rankdata(other)) for one, other in pairs]))
+
+
+def _correlation(first: FloatArray, second: FloatArray) -> float:
+    first, second = (one.ravel() - one.mean() for one in (first, second))
+    size = float(np.linalg.norm(first) * np.linalg.norm(second))
+    return float(first @ second) / size if size else 0.0
+
+
+def _seeds(ways: Sequence[Way]) -> None:
+    """Write down how maps of one way with different seeds correlate: the stability that the time was spent on."""
+    for way in ways:
+        found = [_correlation(*pair) for pair in itertools.combinations(way.maps, 2)]
+        if found:
+            way.facts["seeds_correlate"] = round(float(np.mean(found)), 4)
+
+
+def best(make: Callable[[int], Callable[[], object]], batches: Sequence[int]) -> int:
+    """Return the batch size with which something takes the least time."""
+    ways = {size: make(size) for size in batches}
+    ways[batches[0]]()  # warms up
+
+    def seconds(size: int) -> float:
+        begun = time.perf_counter()
+        ways[size]()
+        return time.perf_counter() - begun
+
+    return min(batches, key=seconds)
+
+
+# ---- ours ---------------------------------------------------------------------------------------------------------
+
+
+def ours(setting: Setting, subject: Subject, text: str, name: str = "", *, seeded: bool = False) -> Iterator[Way]:
+    """Yield earwitness's ways of one explanation: float32, and bfloat16 where method and processor have it."""
+    method = METHODS[text.partition(":")[0]]
+    prefix = text if ":" in text else f"{text}:"
+    known = "precision" in {item.name for item in fields(method)}  # type: ignore[arg-type]
+    native = native_bfloat16() or setting.device.type == "cuda"
+    if not known:
+        setting.say(f"{method.name} has no parameter precision: float32 only")
+    elif not native:
+        setting.say("this processor does not multiply bfloat16 numbers itself: float32 only")
+    for precision in ("float32", "bfloat16") if known and native else ("float32",):
+        spec = f"{prefix},precision={precision}" if known else text
+        facts: dict[str, Fact] = {}
+        make = _made(subject, spec, facts, seeded=seeded)
+        yield Way(f"earwitness{name}, {precision}", make, True, facts, exact=precision == "float32")
+
+
+def _made(subject: Subject, spec: str, facts: dict[str, Fact], *, seeded: bool) -> Callable[[int], FloatArray]:
+    listed = [[target] for target in subject.targets]
+
+    def make(turn: int) -> FloatArray:
+        explainer = parse(f"{spec},seed={turn}" if seeded else spec)
+        found: list[Attribution] = explainer.attribute(subject.classifier, subject.segments, listed)
+        facts["precision"] = found[0].precision
+        facts["forwards"] = found[0].forwards
+        cam = found[0].method.endswith("cam")
+        return np.stack([one.native if cam else one.values for one in found])
+
+    return make
+
+
+def _title(subject: Subject, count: int, number: int, setting: Setting) -> str:
+    where = "GPU" if setting.device.type == "cuda" else f"{number} thread{'s' if number > 1 else ''}"
+    return f"{subject.name}, {count} segment{'s' if count > 1 else ''}, {where}"
+
+
+def _each(setting: Setting) -> Iterator[tuple[Subject, int]]:
+    """Yield every network with every number of threads."""
+    for subject in subjects(setting):
+        for number in setting.threads:
+            with threads(number):
+                yield subject, number
+
+
+# ---- the parts ----------------------------------------------------------------------------------------------------
+
+
+def occlusion(setting: Setting) -> list[Result]:
+    """Occlusion sensitivity against Captum's `Occlusion`: the same masks, fill and probabilities.
+
+    One segment with masks of 20 % and steps of 10 % of each side (VGGish: 19 x 13 and 10 x 6); and the large batch with
+    four masks of half of each side, on all threads.
+    Captum hides one place at a time in all segments unless told otherwise; its best number is found by trial.
+    """
+    results = []
+    for subject, number in _each(setting):
+        results += _occlusion(setting, subject.first(1), number, setting.sizes.mask)
+        if number == max(setting.threads):
+            results += _occlusion(setting, subject, number, setting.sizes.few_masks)
+    return results
+
+
+def _occlusion(setting: Setting, subject: Subject, number: int, size: str) -> list[Result]:
+    spec = f"occlusion:edges=cover,spread=average,{size}"
+    masks = parse(spec)
+    assert isinstance(masks, Occlusion)
+    placed = masks.masks(*subject.segments.values.shape[1:])
+    shape, count = (placed.mask, placed.stride), len(subject.segments)
+
+    def captum(together: int, precision: str = "float32") -> Callable[[], FloatArray]:
+        return lambda: peers.captum_occlusion(subject, *shape, together, precision)
+
+    ways = [Way("Captum, default", lambda _: captum(1)(), facts={"batch": count})]
+    tried = [each for each in setting.sizes.batches if each < placed.count * 2]
+    if count == 1:
+        most = best(captum, tried)
+        half = best(lambda together: captum(together, "bfloat16"), tried)
+        ways.append(Way("Captum, best batch, float32", lambda _: captum(most)(), facts={"batch": most}, exact=True))
+        if native_bfloat16() or setting.device.type == "cuda":
+            way = Way("Captum, best batch, bfloat16", lambda _: captum(half, "bfloat16")(), facts={"batch": half})
+            ways.append(way)
+    ways += ours(setting, subject, spec)
+    of = f"{_title(subject, count, number, setting)}, {placed.count - 1} masks"
+    results = timed(setting, of, ways)
+    return results if same(setting, of, ways, PROBABILITY_AGREEMENT, relative=False) else []
+
+
+def lime(setting: Setting) -> list[Result]:
+    """LIME of one segment, 49 cells, against Captum's `Lime` and the authors' package `lime`, 2,048 samples each.
+
+    Both get the batch size that is best for Captum. Maps are drawn at random and so not the same; `two seeds` says how
+    well maps from different seeds correlate, which is what samples are spent on.
+    """
+    results = []
+    for subject, number in _each(setting):
+        # The network is most of the time and halves alike for all on two threads, so one more thread count would
+        # only cost minutes.
+        if number == max(setting.threads):
+            results += _lime(setting, subject.first(1), number)
+    return results
+
+
+def _lime(setting: Setting, subject: Subject, number: int) -> list[Result]:
+    sizes = setting.sizes
+    grid, samples = sizes.grid, sizes.samples
+    some = min(samples, 2 * max(sizes.batches))
+    together = best(lambda batch: lambda: peers.captum_lime(subject, grid, some, batch, 0), sizes.batches)
+    facts: dict[str, Fact] = {"batch": together, "forwards": samples}
+    ways = [
+        Way("Captum, best batch", lambda seed: peers.captum_lime(subject, grid, samples, together, seed), facts=facts)
+    ]
+    if installed("lime", "skimage"):
+        make = lambda seed: peers.lime_package(subject, grid, samples, together, seed)  # noqa: E731
+        ways.append(Way("lime", make, facts=dict(facts)))
+    else:
+        setting.say("lime is not installed (pip install 'earwitness[bench]')")
+    cells = f"grid={grid}x{grid}"
+    ways += ours(setting, subject, f"lime:samples={samples},{cells}", ", same samples", seeded=True)
+    ways += ours(setting, subject, f"lime:{sizes.fast},{cells}", ", fast", seeded=True)
+    results = timed(setting, f"{_title(subject, 1, number, setting)}, {grid * grid} cells", ways)
+    _seeds(ways)
+    return results
+
+
+def gradcam(setting: Setting) -> list[Result]:
+    """Grad-CAM against Captum's `LayerGradCam` and torchcam's `GradCAM`: the same layer, classes and logits.
+
+    pytorch-grad-cam (package `grad-cam` 1.5.7) is not among them: it cannot be imported without torchvision.
+    """
+    results = []
+    for subject, number in _each(setting):
+        for count in dict.fromkeys((1, setting.sizes.many)):
+            results += _gradcam(setting, subject.first(count), number)
+    return results
+
+
+def _gradcam(setting: Setting, subject: Subject, number: int) -> list[Result]:
+    count = len(subject.segments)
+
+    def captum(together: int) -> Callable[[], FloatArray]:
+        return lambda: peers.captum_gradcam(subject, together)
+
+    ways = [Way("Captum", lambda _: captum(count)(), facts={"batch": count})]
+    if count > 1:
+        fit = best(captum, [each for each in setting.sizes.batches if each < count] or [1])
+        ways.append(Way("Captum, best batch", lambda _: captum(fit)(), facts={"batch": fit}, exact=True))
+    if installed("torchcam"):
+        facts: dict[str, Fact] = {"batch": count, "negative": "left out"}
+        ways.append(Way("torchcam", lambda _: peers.torchcam_gradcam(subject, count), facts=facts, exact=True))
+    else:
+        setting.say("torchcam is not installed (pip install 'earwitness[bench]')")
+    ways += ours(setting, subject, "gradcam")
+    of = _title(subject, count, number, setting)
+    results = timed(setting, of, ways)
+    return results if same(setting, of, ways, GRADIENT_AGREEMENT, relative=True) else []
+
+
+def ablationcam(setting: Setting) -> list[Result]:
+    """Ablation-CAM of one segment against a loop that runs the whole network again for each channel of the layer.
+
+    The loop puts as many channels through at once as is best for it. VGGish's layer has 512 channels; earwitness leaves
+    out those that are zero already.
+    """
+    subject = next(iter(subjects(setting))).first(1)
+    together = best(lambda batch: lambda: peers.every_channel(subject, batch), setting.sizes.batches)
+    ways = [Way("whole network", lambda _: peers.every_channel(subject, together)[None], facts={"batch": together})]
+    ways += ours(setting, subject, "ablationcam")
+    number = torch.get_num_threads()
+    of = _title(subject, 1, number, setting)
+    results = timed(setting, of, ways)
+    return results if same(setting, of, ways, GRADIENT_AGREEMENT, relative=True) else []
+
+
+def integratedgradients(setting: Setting) -> list[Result]:
+    """Integrated gradients of one segment, from silence: what going through earwitness adds to Captum's own.
+
+    `default`: all points on the path in one batch; `best batch`: as many at once as is best for Captum.
+    """
+    steps = setting.sizes.steps
+    results = []
+    for subject in subjects(setting):
+        one = subject.first(1)
+
+        def captum(together: int, one: Subject = one) -> Callable[[], FloatArray]:
+            return lambda: peers.captum_integrated(one, steps, together)[None]
+
+        # Captum needs two points at least in a batch.
+        tried = [each for each in setting.sizes.batches if each < steps] or [steps]
+        fit = best(captum, tried)
+        ways = [
+            Way("Captum, default", lambda _, one=one: peers.captum_integrated(one, steps, None)[None]),  # type: ignore[misc]
+            Way("Captum, best batch", lambda _, fit=fit, of=captum: of(fit)(), facts={"batch": fit}, exact=True),  # type: ignore[misc]
+            *ours(setting, one, f"integratedgradients:steps={steps}"),
+        ]
+        of = f"{_title(one, 1, torch.get_num_threads(), setting)}, {steps} points"
+        measured = timed(setting, of, ways)
+        results += measured if same(setting, of, ways, GRADIENT_AGREEMENT, relative=True) else []
+    return results

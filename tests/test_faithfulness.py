@@ -15,7 +15,7 @@ from earwitness.errors import EarwitnessError, UsageError
 from earwitness.explain import parse
 from earwitness.explain.attribution import Grid, Target
 from earwitness.trust.baselines import BASELINES, RandomBaseline, as_attribution
-from earwitness.trust.curves import Draws, area, block_means, blocks_of, judged, order_of, random_order, shares
+from earwitness.trust.curves import Draws, area, block_means, blocks_of, judged, order_of, random_orders, shares
 from earwitness.trust.faithfulness import Faithfulness, faithfulness, mask_of
 from earwitness.trust.sensitivity import infidelity, max_sensitivity
 from earwitness.trust.sparseness import entropy, gini
@@ -59,23 +59,28 @@ def test_order_is_a_permutation_that_never_puts_a_smaller_cell_first(values, see
     assert np.array_equal(ranks, order_of(values, blocks, Draws(seed, 1)))
 
 
-@pytest.mark.parametrize("constant", [True, False], ids=["constant map", "random order"])
-def test_blocks_stay_together_in_ties_and_in_random_orders(constant):
-    grid, draws = Grid.whole(12, 8, 3, 4), Draws(0, 5)
-    blocks = blocks_of(given_map(linear(), segments(1), np.zeros((12, 8)), grid=grid))
-    ranks = order_of(np.zeros((12, 8)), blocks, draws) if constant else random_order(blocks, draws, 0)
-    for block in range(12):
-        held = np.sort(ranks[blocks == block])
-        assert np.array_equal(held, np.arange(held[0], held[0] + 8))
-    other = Draws(1, 5)
-    assert not np.array_equal(
-        ranks, order_of(np.zeros((12, 8)), blocks, other) if constant else random_order(blocks, draws, 1)
-    )
+def test_blocks_stay_together_in_ties_and_in_random_orders():
+    blocks = blocks_of(given_map(linear(), segments(1), np.zeros((12, 8)), grid=Grid.whole(12, 8, 3, 4)))
+    every = [order_of(np.zeros((12, 8)), blocks, Draws(seed, 5)) for seed in (0, 1)]
+    every += random_orders(blocks, Draws(0, 5), 2)
+    for ranks in every:
+        assert sorted(ranks.ravel()) == list(range(96))
+        for block in range(12):
+            held = np.sort(ranks[blocks == block])
+            assert np.array_equal(held, np.arange(held[0], held[0] + 8))
+    assert not any(np.array_equal(*pair) for pair in itertools.combinations(every, 2))
+
+
+def test_random_orders_differ_from_a_maps_order_in_the_blocks_alone():
+    blocks, draws = np.repeat(np.arange(6), [1, 5, 2, 9, 3, 4])[:, None], Draws(3, 5)
+    for ranks in random_orders(blocks, draws, 5):
+        first = np.array([ranks[blocks == block].min() for block in range(6)])
+        assert np.array_equal(ranks, order_of(-first[blocks], blocks, draws))
 
 
 def test_random_orders_of_blocks_are_evenly_spread():
-    blocks = np.arange(6).reshape(2, 3)
-    first = [int(np.argmin(random_order(blocks, Draws(0, 0), number))) for number in range(600)]
+    orders = random_orders(np.arange(6).reshape(2, 3), Draws(0, 0), 600)
+    first = [int(np.argmin(order)) for order in orders]
     assert np.abs(np.bincount(first, minlength=6) - 100).max() < 40  # four standard deviations and more
 
 

@@ -93,17 +93,25 @@ def order_of(values: npt.NDArray[np.floating], blocks: IntArray, draws: Draws) -
     return _ranks(order).reshape(blocks.shape)
 
 
-def random_order(blocks: IntArray, draws: Draws, number: int) -> IntArray:
-    """Return each cell's rank in one random order, in which the blocks of a map stay together.
+def random_orders(blocks: IntArray, draws: Draws, orders: int) -> list[IntArray]:
+    """Return each cell's rank in random orders in which the blocks of a map stay together.
 
     The network takes many scattered cells that are hidden quite another way than one patch of the same area, so a
     coarse map must be held against random orders that are as coarse: the map's own cells, shuffled. Then every order
-    of these is as likely as the map's own, if the map tells nothing.
+    of these is as likely as the map's own, if the map tells nothing. Within a block the order is that of
+    :func:`order_of`.
     """
-    count = int(blocks.max()) + 1 if blocks.size else 0
-    among_blocks = draws.permutation(count, 2, number)[blocks.ravel()]
-    order = np.lexsort([draws.permutation(blocks.size, 1), among_blocks])
-    return _ranks(order).reshape(blocks.shape)
+    labels = blocks.ravel()
+    sizes = np.bincount(labels)
+    by_block = np.lexsort([draws.permutation(labels.size, 1), labels])
+    inside = _ranks(by_block) - (np.cumsum(sizes) - sizes)[labels]
+    found = []
+    for number in range(orders):
+        order = draws.permutation(len(sizes), 2, number)
+        starts = np.empty_like(sizes)
+        starts[order] = np.cumsum(sizes[order]) - sizes[order]
+        found.append((starts[labels] + inside).reshape(blocks.shape))
+    return found
 
 
 def _ranks(order: IntArray) -> IntArray:

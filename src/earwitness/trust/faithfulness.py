@@ -38,7 +38,7 @@ from earwitness.trust.curves import (
     blocks_of,
     judged,
     order_of,
-    random_order,
+    random_orders,
     shares,
 )
 from earwitness.trust.sensitivity import infidelity
@@ -320,7 +320,7 @@ def _planned(
 def _rivals(
     series: Series, blocks: IntArray, energy: npt.NDArray[np.float32], draws: Draws, settings: _Settings
 ) -> _Rivals:
-    turns = [shares(random_order(blocks, draws, number), settings.steps) for number in range(settings.orders)]
+    turns = [shares(ranks, settings.steps) for ranks in random_orders(blocks, draws, settings.orders)]
     loudest = shares(order_of(block_means(energy, blocks), blocks, draws), settings.steps)
     random = [series.deletion(each) for each in turns]
     return _Rivals(turns, random, series.deletion(loudest), series.insertion(loudest))

@@ -105,11 +105,16 @@ class Investigation:
         with (progress or Silent()).task("Listening", len(names)) as advance:
             for name in names:
                 with self._same_recording(name):
-                    samples, whole = _beginning(self.path_of(name), front_end.sample_rate)
+                    samples, whole = _beginning(self.path_of(name), front_end.sample_rate, SHOWN_SECONDS)
                 values = self._log_mel(name) if whole else log_mel(front_end, torch.from_numpy(samples)).numpy()
                 label = self.predictions.classes[int(label_of[name])]
                 yield Recording(name, label, samples, front_end.sample_rate, values, whole)
                 advance(1)
+
+    def samples(self, name: str, seconds: float) -> npt.NDArray[np.float32]:
+        """Return the samples (n,) of a recording's beginning, at the front end's rate; raises as listening does."""
+        with self._same_recording(name):
+            return _beginning(self.path_of(name), self.classifier.front_end.sample_rate, seconds)[0]
 
     def silent(self, row: int) -> bool:
         """Tell whether a segment holds no sound."""
@@ -255,9 +260,9 @@ class Investigation:
         return self.run.attributions / ("__".join(parts) + ".npz")
 
 
-def _beginning(path: Path, sample_rate: int) -> tuple[npt.NDArray[np.float32], bool]:
+def _beginning(path: Path, sample_rate: int, seconds: float) -> tuple[npt.NDArray[np.float32], bool]:
     """Return a recording's first samples, and whether they are all of it."""
-    most = SHOWN_SECONDS * sample_rate
+    most = round(seconds * sample_rate)
     blocks, count = [], 0
     for block in audio.stream(path, sample_rate):
         blocks.append(block)

@@ -16,7 +16,7 @@ from scipy.stats import rankdata
 import peers
 from earwitness.explain import METHODS, parse
 from earwitness.explain.attribution import Attribution
-from earwitness.explain.occlusion import Occlusion
+from earwitness.explain.occlusion import Masks, Occlusion
 from earwitness.training import native_bfloat16
 from measuring import Fact, Result, Setting, installed, measure, threads
 from subjects import Subject, subjects
@@ -44,6 +44,8 @@ class Way:
         What else is to be known of it.
     exact
         Whether its maps have to equal those of the first way.
+    aside
+        Whether one repetition does where one takes long, because it only stands beside what matters.
     maps
         What it made so far.
     """
@@ -53,6 +55,7 @@ class Way:
     ours: bool = False
     facts: dict[str, Fact] = field(default_factory=dict)
     exact: bool = False
+    aside: bool = False
     maps: list[FloatArray] = field(default_factory=list)
 
     def __call__(self) -> None:
@@ -63,7 +66,8 @@ class Way:
 def timed(setting: Setting, of: str, ways: Sequence[Way]) -> list[Result]:
     """Measure ways by turns; return a result each, ours with its speed relative to every other."""
     sizes = setting.sizes
-    measured = measure(ways, sizes.repetitions, few=sizes.few, patience=sizes.patience)
+    few = [1 if way.aside else sizes.few for way in ways]
+    measured = measure(ways, sizes.repetitions, few=few, patience=sizes.patience, warm=sizes.warm)
     plain = [Result(way.name, spent, of, facts=way.facts) for way, spent in zip(ways, measured, strict=True)]
     others = [result for result, way in zip(plain, ways, strict=True) if not way.ours]
     for result, way in zip(plain, ways, strict=True):
@@ -130,7 +134,7 @@ def ours(setting: Setting, subject: Subject, text: str, name: str = "", *, seede
     method = METHODS[text.partition(":")[0]]
     prefix = text if ":" in text else f"{text}:"
     known = "precision" in {item.name for item in fields(method)}  # type: ignore[arg-type]
-    native = native_bfloat16() or setting.device.type == "cuda"
+    native = _native(setting)
     if not known:
         setting.say(f"{method.name} has no parameter precision: float32 only")
     elif not native:
@@ -156,17 +160,14 @@ def _made(subject: Subject, spec: str, facts: dict[str, Fact], *, seeded: bool) 
     return make
 
 
-def _title(subject: Subject, count: int, number: int, setting: Setting) -> str:
+def _title(subject: Subject, count: int, setting: Setting) -> str:
+    number = torch.get_num_threads()
     where = "GPU" if setting.device.type == "cuda" else f"{number} thread{'s' if number > 1 else ''}"
     return f"{subject.name}, {count} segment{'s' if count > 1 else ''}, {where}"
 
 
-def _each(setting: Setting) -> Iterator[tuple[Subject, int]]:
-    """Yield every network with every number of threads."""
-    for subject in subjects(setting):
-        for number in setting.threads:
-            with threads(number):
-                yield subject, number
+def _native(setting: Setting) -> bool:
+    return native_bfloat16() or setting.device.type == "cuda"
 
 
 # ---- the parts ----------------------------------------------------------------------------------------------------
@@ -176,38 +177,58 @@ def occlusion(setting: Setting) -> list[Result]:
     """Occlusion sensitivity against Captum's `Occlusion`: the same masks, fill and probabilities.
 
     One segment with masks of 20 % and steps of 10 % of each side (VGGish: 19 x 13 and 10 x 6); and the large batch with
-    four masks of half of each side, on all threads.
-    Captum hides one place at a time in all segments unless told otherwise; its best number is found by trial.
+    two masks, each half of the segment's length.
+    Captum hides one place at a time in all segments unless told otherwise; its best number is found by trial, and kept
+    for fewer threads.
     """
     results = []
-    for subject, number in _each(setting):
-        results += _occlusion(setting, subject.first(1), number, setting.sizes.mask)
-        if number == max(setting.threads):
-            results += _occlusion(setting, subject, number, setting.sizes.few_masks)
+    for subject in subjects(setting):
+        one, most = subject.first(1), max(setting.threads)
+        with threads(most):
+            fit = {precision: _best_captum(setting, one, precision) for precision in ("float32", "bfloat16")}
+        for number in reversed(setting.threads):
+            with threads(number):
+                results += _occlusion(setting, one, fit, every=number == most)
+        if len(subject.segments) > 1:
+            with threads(most):
+                results += _occlusion(setting, subject, {}, every=True)
     return results
 
 
-def _occlusion(setting: Setting, subject: Subject, number: int, size: str) -> list[Result]:
+def _best_captum(setting: Setting, subject: Subject, precision: str) -> int:
+    most = 2 * _masks(setting, subject)[1].count
+    batches = [each for each in setting.sizes.batches if each < most]
+    return best(lambda together: _captum(setting, subject, together, precision), batches)
+
+
+def _masks(setting: Setting, subject: Subject) -> tuple[str, Masks]:
+    size = setting.sizes.mask if len(subject.segments) == 1 else setting.sizes.few_masks
     spec = f"occlusion:edges=cover,spread=average,{size}"
-    masks = parse(spec)
-    assert isinstance(masks, Occlusion)
-    placed = masks.masks(*subject.segments.values.shape[1:])
-    shape, count = (placed.mask, placed.stride), len(subject.segments)
+    explainer = parse(spec)
+    assert isinstance(explainer, Occlusion)
+    return spec, explainer.masks(*subject.segments.values.shape[1:])
 
-    def captum(together: int, precision: str = "float32") -> Callable[[], FloatArray]:
-        return lambda: peers.captum_occlusion(subject, *shape, together, precision)
 
-    ways = [Way("Captum, default", lambda _: captum(1)(), facts={"batch": count})]
-    tried = [each for each in setting.sizes.batches if each < placed.count * 2]
-    if count == 1:
-        most = best(captum, tried)
-        half = best(lambda together: captum(together, "bfloat16"), tried)
-        ways.append(Way("Captum, best batch, float32", lambda _: captum(most)(), facts={"batch": most}, exact=True))
-        if native_bfloat16() or setting.device.type == "cuda":
-            way = Way("Captum, best batch, bfloat16", lambda _: captum(half, "bfloat16")(), facts={"batch": half})
-            ways.append(way)
+def _captum(setting: Setting, subject: Subject, together: int, precision: str) -> Callable[[], FloatArray]:
+    masks = _masks(setting, subject)[1]
+    return lambda: peers.captum_occlusion(subject, masks.mask, masks.stride, together, precision)
+
+
+def _occlusion(setting: Setting, subject: Subject, fit: dict[str, int], *, every: bool) -> list[Result]:
+    spec, masks = _masks(setting, subject)
+    count = len(subject.segments)
+
+    def captum(name: str, together: int, precision: str, *, exact: bool) -> Way:
+        make = _captum(setting, subject, together, precision)
+        return Way(f"Captum, {name}", lambda _: make(), facts={"batch": together * count}, exact=exact)
+
+    ways = [captum("default", 1, "float32", exact=False)] if every else []
+    if fit:
+        ways.append(captum("best batch, float32", fit["float32"], "float32", exact=True))
+    if fit and every and _native(setting):
+        ways.append(captum("best batch, bfloat16", fit["bfloat16"], "bfloat16", exact=False))
     ways += ours(setting, subject, spec)
-    of = f"{_title(subject, count, number, setting)}, {placed.count - 1} masks"
+    of = f"{_title(subject, count, setting)}, {masks.count - 1} masks"
     results = timed(setting, of, ways)
     return results if same(setting, of, ways, PROBABILITY_AGREEMENT, relative=False) else []
 
@@ -219,18 +240,17 @@ def lime(setting: Setting) -> list[Result]:
     well maps from different seeds correlate, which is what samples are spent on.
     """
     results = []
-    for subject, number in _each(setting):
-        # The network is most of the time and halves alike for all on two threads, so one more thread count would
-        # only cost minutes.
-        if number == max(setting.threads):
-            results += _lime(setting, subject.first(1), number)
+    for subject in subjects(setting):
+        # Minutes for each number of threads, and the network, which is most of the time, is the same for all.
+        with threads(max(setting.threads)):
+            results += _lime(setting, subject.first(1))
     return results
 
 
-def _lime(setting: Setting, subject: Subject, number: int) -> list[Result]:
+def _lime(setting: Setting, subject: Subject) -> list[Result]:
     sizes = setting.sizes
     grid, samples = sizes.grid, sizes.samples
-    some = min(samples, 2 * max(sizes.batches))
+    some = min(samples, max(sizes.batches))
     together = best(lambda batch: lambda: peers.captum_lime(subject, grid, some, batch, 0), sizes.batches)
     facts: dict[str, Fact] = {"batch": together, "forwards": samples}
     ways = [
@@ -238,13 +258,14 @@ def _lime(setting: Setting, subject: Subject, number: int) -> list[Result]:
     ]
     if installed("lime", "skimage"):
         make = lambda seed: peers.lime_package(subject, grid, samples, together, seed)  # noqa: E731
-        ways.append(Way("lime", make, facts=dict(facts)))
+        ways.append(Way("lime", make, facts=dict(facts), aside=True))
     else:
         setting.say("lime is not installed (pip install 'earwitness[bench]')")
     cells = f"grid={grid}x{grid}"
-    ways += ours(setting, subject, f"lime:samples={samples},{cells}", ", same samples", seeded=True)
-    ways += ours(setting, subject, f"lime:{sizes.fast},{cells}", ", fast", seeded=True)
-    results = timed(setting, f"{_title(subject, 1, number, setting)}, {grid * grid} cells", ways)
+    alike, *_ = ours(setting, subject, f"lime:samples={samples},{cells}", ", same samples", seeded=True)
+    alike.aside = True
+    ways += [alike, *ours(setting, subject, f"lime:{sizes.fast},{cells}", ", fast", seeded=True)]
+    results = timed(setting, f"{_title(subject, 1, setting)}, {grid * grid} cells", ways)
     _seeds(ways)
     return results
 
@@ -255,13 +276,17 @@ def gradcam(setting: Setting) -> list[Result]:
     pytorch-grad-cam (package `grad-cam` 1.5.7) is not among them: it cannot be imported without torchvision.
     """
     results = []
-    for subject, number in _each(setting):
-        for count in dict.fromkeys((1, setting.sizes.many)):
-            results += _gradcam(setting, subject.first(count), number)
+    for subject in subjects(setting):
+        for number in reversed(setting.threads):
+            with threads(number):
+                results += _gradcam(setting, subject.first(1))
+        if len(subject.segments) > 1:
+            with threads(max(setting.threads)):
+                results += _gradcam(setting, subject)
     return results
 
 
-def _gradcam(setting: Setting, subject: Subject, number: int) -> list[Result]:
+def _gradcam(setting: Setting, subject: Subject) -> list[Result]:
     count = len(subject.segments)
 
     def captum(together: int) -> Callable[[], FloatArray]:
@@ -277,7 +302,7 @@ def _gradcam(setting: Setting, subject: Subject, number: int) -> list[Result]:
     else:
         setting.say("torchcam is not installed (pip install 'earwitness[bench]')")
     ways += ours(setting, subject, "gradcam")
-    of = _title(subject, count, number, setting)
+    of = _title(subject, count, setting)
     results = timed(setting, of, ways)
     return results if same(setting, of, ways, GRADIENT_AGREEMENT, relative=True) else []
 
@@ -289,37 +314,32 @@ def ablationcam(setting: Setting) -> list[Result]:
     out those that are zero already.
     """
     subject = next(iter(subjects(setting))).first(1)
-    together = best(lambda batch: lambda: peers.every_channel(subject, batch), setting.sizes.batches)
-    ways = [Way("whole network", lambda _: peers.every_channel(subject, together)[None], facts={"batch": together})]
-    ways += ours(setting, subject, "ablationcam")
-    number = torch.get_num_threads()
-    of = _title(subject, 1, number, setting)
-    results = timed(setting, of, ways)
+    some = max(setting.sizes.batches)
+    with threads(max(setting.threads)):
+        together = best(lambda batch: lambda: peers.every_channel(subject, batch, some), setting.sizes.batches)
+        ways = [Way("whole network", lambda _: peers.every_channel(subject, together)[None], facts={"batch": together})]
+        ways += ours(setting, subject, "ablationcam")
+        of = _title(subject, 1, setting)
+        results = timed(setting, of, ways)
     return results if same(setting, of, ways, GRADIENT_AGREEMENT, relative=True) else []
 
 
 def integratedgradients(setting: Setting) -> list[Result]:
     """Integrated gradients of one segment, from silence: what going through earwitness adds to Captum's own.
 
-    `default`: all points on the path in one batch; `best batch`: as many at once as is best for Captum.
+    Captum takes as many points on the path at once as is best for it.
     """
     steps = setting.sizes.steps
     results = []
     for subject in subjects(setting):
-        one = subject.first(1)
-
-        def captum(together: int, one: Subject = one) -> Callable[[], FloatArray]:
-            return lambda: peers.captum_integrated(one, steps, together)[None]
-
-        # Captum needs two points at least in a batch.
-        tried = [each for each in setting.sizes.batches if each < steps] or [steps]
-        fit = best(captum, tried)
-        ways = [
-            Way("Captum, default", lambda _, one=one: peers.captum_integrated(one, steps, None)[None]),  # type: ignore[misc]
-            Way("Captum, best batch", lambda _, fit=fit, of=captum: of(fit)(), facts={"batch": fit}, exact=True),  # type: ignore[misc]
-            *ours(setting, one, f"integratedgradients:steps={steps}"),
-        ]
-        of = f"{_title(one, 1, torch.get_num_threads(), setting)}, {steps} points"
-        measured = timed(setting, of, ways)
-        results += measured if same(setting, of, ways, GRADIENT_AGREEMENT, relative=True) else []
+        with threads(max(setting.threads)):
+            one = subject.first(1)
+            tried = [each for each in setting.sizes.batches if each <= steps] or [steps]
+            fit = best(lambda batch, of=one: lambda: peers.captum_integrated(of, steps, batch), tried)  # type: ignore[misc]
+            theirs = lambda _, of=one, batch=fit: peers.captum_integrated(of, steps, batch)[None]  # noqa: E731
+            ways = [Way("Captum, best batch", theirs, facts={"batch": fit})]
+            ways += ours(setting, one, f"integratedgradients:steps={steps}")
+            title = f"{_title(one, 1, setting)}, {steps} points"
+            measured = timed(setting, title, ways)
+            results += measured if same(setting, title, ways, GRADIENT_AGREEMENT, relative=True) else []
     return results

@@ -44,6 +44,7 @@ class Sizes:
     repetitions: int = 5
     few: int = 3  # repetitions of what takes longer than ``patience``
     patience: float = 10.0  # seconds
+    warm: float = 2.0  # seconds; what takes longer needs no turn to warm up
     recordings: int | None = None
     clips: int = 40
     batch: int = 128
@@ -51,12 +52,12 @@ class Sizes:
     networks: tuple[str, ...] = ("vggish", "mn04")
     many: int = 64  # segments of the large batch
     mask: str = "mask=0.2,stride=0.1"
-    few_masks: str = "mask=0.5,stride=0.5"  # for the large batch
+    few_masks: str = "mask=0.5,stride=0.5,along=time"  # for the large batch
     samples: int = 2048
     fast: str = "preset=fast"
     grid: int = 7
     batches: tuple[int, ...] = (8, 16, 32, 64, 128)  # tried for those who let the caller choose
-    steps: int = 64
+    steps: int = 32
 
 
 QUICK = Sizes(
@@ -72,7 +73,7 @@ QUICK = Sizes(
     samples=24,
     fast="samples=17,design=hadamard",
     grid=2,
-    batches=(4, 8),
+    batches=(8, 64),
     steps=3,
 )
 
@@ -158,10 +159,10 @@ class SkippedError(Exception):
 def measure(
     ways: Sequence[Callable[[], object]],
     repetitions: int,
-    warm_up: int = 1,
     *,
-    few: int | None = None,
+    few: Sequence[int] = (),
     patience: float = math.inf,
+    warm: float = math.inf,
 ) -> list[tuple[float, ...]]:
     """Return the seconds of each repetition of each way; the ways take turns, so that a busy moment meets all.
 
@@ -170,28 +171,27 @@ def measure(
     ways
         What to do.
     repetitions
-        Of each.
-    warm_up
-        Turns before these, which do not count.
+        Of each; a turn before these warms up and does not count.
     few
-        Repetitions of a way whose first turn takes longer than ``patience`` seconds; it needs no warming up, and its
-        first turn counts.
+        Per way, repetitions where one takes longer than ``patience``.
     patience
         Seconds.
+    warm
+        Seconds; a way that takes longer is warm soon enough, so that its first turn counts.
     """
     seconds: list[list[float]] = [[] for _ in ways]
-    slow: set[int] = set()
-    for turn in range(warm_up + repetitions):
+    wanted = [repetitions] * len(ways)
+    for turn in range(1 + repetitions):
         for number, (way, spent) in enumerate(zip(ways, seconds, strict=True)):
-            if number in slow and len(spent) >= (few or repetitions):
+            if len(spent) >= wanted[number]:
                 continue
             begun = time.perf_counter()
             way()
             _finish()
             took = time.perf_counter() - begun
             if turn == 0 and took > patience:
-                slow.add(number)
-            if turn >= warm_up or number in slow:
+                wanted[number] = min(repetitions, few[number])
+            if turn > 0 or took > min(patience, warm):
                 spent.append(took)
     return [tuple(spent) for spent in seconds]
 

@@ -153,8 +153,11 @@ def torchcam_gradcam(subject: Subject, together: int) -> FloatArray:
     return _upright(subject, torch.cat(found))
 
 
-def every_channel(subject: Subject, together: int) -> FloatArray:
-    """Return Ablation-CAM of the first segment, shape (rows, columns): the whole network again for each channel."""
+def every_channel(subject: Subject, together: int, channels: int | None = None) -> FloatArray:
+    """Return Ablation-CAM of the first segment, shape (rows, columns): the whole network again for each channel.
+
+    With ``channels``, only of the first so many of them.
+    """
     (x, classes), layer = given(subject), _layer(subject)
     module = layer.module(subject.segments)
     zeroed: list[int] = []
@@ -172,7 +175,7 @@ def every_channel(subject: Subject, together: int) -> FloatArray:
     try:
         with torch.inference_mode():
             score = subject.classifier.network(x[:1])[0, classes[0]].double()
-            maps, drops = seen[0][0], []
+            maps, drops = seen[0][0][:channels], []
             for start in range(0, len(maps), together):
                 zeroed[:] = range(start, min(start + together, len(maps)))
                 logits = subject.classifier.network(x[:1].expand(len(zeroed), -1, -1))

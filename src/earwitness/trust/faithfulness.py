@@ -150,8 +150,8 @@ def faithfulness(
 ) -> list[Faithfulness]:
     """Measure how faithful attributions are.
 
-    A segment costs ``2 + orders * (steps - 1)`` passes for random orders, ``2 * (steps - 1)`` for the energy order
-    (both again for each other grid of own cells among its attributions) and ``2 * steps`` for each attribution.
+    A segment costs at most ``2 + orders * (steps - 1)`` passes for random orders, ``2 * (steps - 1)`` for the energy
+    order (both again for each other grid of own cells among its attributions) and ``2 * steps`` for each attribution.
 
     Parameters
     ----------

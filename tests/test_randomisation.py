@@ -14,6 +14,7 @@ from torch import nn
 import explain_toys as toys
 from earwitness import errors
 from earwitness.explain import Target, parse
+from earwitness.explain.adapter import Adapter
 from earwitness.runs import RunFolder
 from earwitness.trust import redrawing
 from earwitness.trust.quick import quick
@@ -72,8 +73,25 @@ def same(one, other):
 
 
 def test_blocks_run_from_the_input_to_the_last_layer():
-    assert blocks_of(deep(), toys.segments()) == [["body.0", "body.1"], ["top"]]
-    assert blocks_of(deep(), toys.segments(), 1) == [["body.0", "body.1"], ["top"]]
+    assert blocks_of(deep(), toys.segments()) == [["body.0", "body.1", "idle"], ["top"]]
+    assert blocks_of(deep(), toys.segments(), 1) == [["body.0", "body.1", "idle"], ["top"]]
+
+
+def test_weights_that_are_used_without_a_call_are_redrawn_too():
+    """Attention takes its last layer's weights itself and never calls that layer."""
+    network = nn.Sequential(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), nn.Flatten(), nn.Linear(96, 3))
+    blocks = blocks_of(toys.ToyClassifier(network.eval(), toys.classes_of(3)), toys.segments())
+    held = {name for block in blocks for name in block}
+    assert {name.rpartition(".")[0] for name, _ in network.named_parameters()} == held
+    assert "0.self_attn.out_proj" in blocks[0]
+    assert blocks[-1] == ["2"]
+
+
+def test_a_network_without_weights_is_refused():
+    network = nn.Sequential(nn.Flatten(), nn.Softmax(dim=1))
+    classifier = Adapter.around(network, toys.classes_of(96), toys.ToyFrontEnd(), channel=False)
+    with pytest.raises(errors.UsageError, match="no weights"):
+        blocks_of(classifier, toys.segments())
 
 
 @pytest.mark.parametrize("backbone", ["vggish", "mn04"])
@@ -132,6 +150,7 @@ def test_a_linear_models_maps_change_by_just_what_was_redrawn():
     assert found.steps[0].cascade.signed == pytest.approx(expected, abs=1e-6)
     assert found.steps[0].alone == found.steps[0].cascade
     assert found.explains
+    assert (found.forwards, found.backwards) == (3 * 3, 3 * 3)
     assert found.between.signed == pytest.approx(
         np.mean(
             [
@@ -288,9 +307,9 @@ def test_cheaper_methods_work(method):
 
 def test_on_vggish_guided_backpropagation_is_caught_and_gradcam_is_not():
     """Random weights stand for trained ones: what each method keeps of them does not come from training."""
-    classifier, segments = toys.real("vggish"), toys.real_segments("vggish", 2)
+    classifier, segments = toys.real("vggish"), toys.real_segments("vggish", 1)
     found = {
-        method: randomisation(classifier, parse(method), segments, TARGETS[:2], alone=False)
+        method: randomisation(classifier, parse(method), segments, TARGETS[:1], blocks=3, alone=False)
         for method in ("gradcam", "guidedbackprop")
     }
     assert found["gradcam"].explains

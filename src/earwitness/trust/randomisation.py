@@ -109,6 +109,8 @@ class Randomisation:
         Likeness of the original maps of different segments (0 where there is only one).
     steps
         Blocks of layers, the last layer's first.
+    forwards, backwards
+        Network evaluations that the test took.
     """
 
     method: str
@@ -118,6 +120,8 @@ class Randomisation:
     seed: int
     between: Likeness
     steps: tuple[Step, ...]
+    forwards: int = 0
+    backwards: int = 0
 
     @property
     def kept(self) -> float:
@@ -246,12 +250,14 @@ def randomisation(
     stand = Stand(work, classifier.front_end, classifier.classes, classifier.activation, device)
     heard = as_input(classifier, segments.values)
     order = blocks_of(classifier, segments, blocks)[::-1]
+    spent: list[tuple[int, int]] = []
 
     with (progress or Silent()).task(f"{explainer.title} with random weights", 1 + (1 + alone) * len(order)) as advance:
 
         def explain(model: Explainable) -> list[Map]:
             found = explainer.attribute(model, segments, listed)
             advance(1)
+            spent.append((sum(one.forwards for one in found), sum(one.backwards for one in found)))
             return [one.values[: one.real_frames] for one in found]
 
         original = explain(classifier)
@@ -272,9 +278,10 @@ def randomisation(
         for at, names in enumerate(order)
     )
     between = _mean(original, original, list(itertools.combinations(counted, 2)))
-    return Randomisation(
-        spec(explainer), weights_sha256(classifier.network), len(segments), len(counted), seed, between, steps
-    )
+    forwards, backwards = (sum(each) for each in zip(*spent, strict=True))
+    weights = weights_sha256(classifier.network)
+    sizes = len(segments), len(counted)
+    return Randomisation(spec(explainer), weights, *sizes, seed, between, steps, forwards, backwards)
 
 
 def _redrawn_alone(

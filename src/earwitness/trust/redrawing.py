@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,17 +25,25 @@ def blocks_of(classifier: Explainable, segments: Segments, most: int = BLOCKS) -
     """Return the names of the layers with weights, the first to run first, in at most ``most`` blocks.
 
     The last layer is a block of its own; the others are divided evenly. What only scales and shifts (a norm) goes with
-    the layer before it. Layers that do not run are left out.
+    the layer before it, and so does a layer that is not called as a module: its weights may be used all the same.
+
+    Raises
+    ------
+    UsageError
+        If the network has no weights.
     """
     x = as_input(classifier, segments.values[:1])
     with calls_of(classifier.network, _weighted) as calls, evaluation_mode(classifier.network), torch.inference_mode():
         logits_of(classifier, x)
-    modules = dict(classifier.network.named_modules())
+    modules = {name: module for name, module in classifier.network.named_modules() if _weighted(module)}
     layers: list[list[str]] = []
     for name in calls:
         if not layers or any(weight.dim() > 1 for weight in modules[name].parameters(recurse=False)):
             layers.append([])
         layers[-1].append(name)
+    for before, name in itertools.pairwise(modules):
+        if name not in calls:
+            next(layer for layer in layers if before in layer).append(name)
     if not layers:
         raise UsageError("the network has no weights that could be made random; this test does not fit it")
     below = np.array_split(np.arange(len(layers) - 1), max(1, min(most - 1, len(layers) - 1)))

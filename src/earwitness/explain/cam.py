@@ -7,7 +7,7 @@ come from gradients.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from earwitness.explain.attribution import Attribution, Grid, Target
 from earwitness.explain.featuremaps import Layer
+from earwitness.explain.folding import norms_folded
 from earwitness.explain.model import (
     SCORE_KINDS,
     Cost,
@@ -34,6 +35,8 @@ from earwitness.explain.model import (
     target_scores,
 )
 from earwitness.explain.parameters import check, choice, parameter, text, truth
+from earwitness.explain.stages import GATHERED, runs
+from earwitness.explain.winograd import fewer_products
 from earwitness.progress import Progress
 from earwitness.segments import Segments
 
@@ -69,10 +72,10 @@ class Request:
         found = activated(logits.detach().cpu().double(), self.score, self.classifier.activation)
         return np.asarray(found.numpy(), dtype=np.float64)
 
-    def check(self, scores: FloatArray) -> None:
-        """Refuse scores of the segments that are not numbers."""
-        for index in range(len(self.segments)):
-            check_scores(scores[index], self.classifier, self.segments, index)
+    def check(self, scores: FloatArray, start: int = 0) -> None:
+        """Refuse scores that are not numbers; the first are those of the segment ``start``."""
+        for row in range(len(scores)):
+            check_scores(scores[row], self.classifier, self.segments, start + row)
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,9 @@ class Cam(ABC):
         """
         check_request(classifier, segments, targets)
         size = self.together(classifier, *segments.values.shape[1:])
-        return in_batches(self._batch, size, classifier, segments, targets, self.title, progress)
+        network = classifier.network
+        with fewer_products(network, len(segments)), norms_folded(network, len(segments)):
+            return in_batches(self._batch, size, classifier, segments, targets, self.title, progress)
 
     def _batch(
         self, classifier: Explainable, segments: Segments, targets: Sequence[Sequence[Target]]
@@ -208,22 +213,45 @@ class GradientCam(Cam):
         The n-th targets of all segments go through one backward pass: segments do not meet inside the network, so the
         gradient of the sum is each one's own.
         """
-        leaf, logits = request.layer.run(request.segments)
-        request.check(request.scores(logits))
-        with torch.enable_grad():
-            scores = activated(logits, request.score, request.classifier.activation)
-        maps, targets = leaf.detach(), request.targets
-        most = max((len(listed) for listed in targets), default=0)
-        cams: list[list[Tensor]] = [[] for _ in targets]
-        for position in range(most):
-            rows = [row for row, listed in enumerate(targets) if len(listed) > position]
-            total = _summed(scores, rows, [targets[row][position] for row in rows])
-            cam = self.combine(maps, _gradient(total, leaf, again=position + 1 < most))
-            for row in rows:
-                cams[row].append(cam[row])
-        stacked = [torch.stack(listed) if listed else maps[0, :0] for listed in cams]
-        counts = [len(listed) for listed in targets]
-        return Cams(stacked, scores.detach().cpu().double().numpy(), [1] * len(targets), counts)
+        found = [_stretch(self.combine, request, start, leaf, logits) for start, leaf, logits in _runs(request)]
+        maps = [each for one in found for each in one.maps]
+        counts = [len(listed) for listed in request.targets]
+        return Cams(maps, np.concatenate([one.scores for one in found]), [1] * len(counts), counts)
+
+    def together(self, classifier: Explainable, frames: int, bands: int) -> int:
+        """Return how many segments make a batch: several of the network's, whose rest runs in one go."""
+        return GATHERED * super().together(classifier, frames, bands)
+
+
+def _runs(request: Request) -> Iterator[tuple[int, Tensor, Tensor]]:
+    start = 0
+    for leaf, logits in runs(request.layer, request.segments):
+        yield start, leaf, logits
+        start += len(leaf)
+
+
+def _stretch(
+    combine: Callable[[Tensor, Tensor], Tensor], request: Request, start: int, leaf: Tensor, logits: Tensor
+) -> Cams:
+    """Return the maps of the segments from ``start`` on that went through the network together.
+
+    Their n-th targets go through one backward pass, and no further down than the layer.
+    """
+    scores_found = request.scores(logits)
+    request.check(scores_found, start)
+    with torch.enable_grad():
+        scores = activated(logits, request.score, request.classifier.activation)
+    maps, targets = leaf.detach(), request.targets[start : start + len(leaf)]
+    most = max((len(listed) for listed in targets), default=0)
+    cams: list[list[Tensor]] = [[] for _ in targets]
+    for position in range(most):
+        rows = [row for row, listed in enumerate(targets) if len(listed) > position]
+        total = _summed(scores, rows, [targets[row][position] for row in rows])
+        cam = combine(maps, _gradient(total, leaf, again=position + 1 < most))
+        for row in rows:
+            cams[row].append(cam[row])
+    stacked = [torch.stack(listed) if listed else maps[0, :0] for listed in cams]
+    return Cams(stacked, scores_found, [], [])
 
 
 def _summed(scores: Tensor, rows: list[int], chosen: list[Target]) -> Tensor:

@@ -48,9 +48,9 @@ class Layer:
         UsageError
             Naming layers that would do.
         """
-        modules: dict[str, nn.Module] = dict(self.classifier.network.named_modules())
-        if self.name in modules and self.name:
-            return modules[self.name]
+        module = named(self.classifier.network, self.name)
+        if module is not None:
+            return module
         problem = f"layer '{self.name}' is unknown" if self.name else "the network names no feature_layer"
         raise self._refusal(problem, segments)
 
@@ -120,6 +120,14 @@ class Layer:
 
     def _refusal(self, problem: str, segments: Segments) -> UsageError:
         return UsageError(f"{self.method}: {problem}; {_advice(self.classifier, segments)}")
+
+
+def named(network: nn.Module, name: str) -> nn.Module | None:
+    """Return a network's module by its dotted name, or None where there is none."""
+    try:
+        return network.get_submodule(name) if name else None
+    except AttributeError:
+        return None
 
 
 def is_map(output: Any) -> bool:

@@ -61,9 +61,9 @@ class Rest:
         """Return the logits, shape (n, classes), of other outputs of the layer, shape (n, channels, H, W)."""
         count = len(maps)
         with ExitStack() as stubs:
-            stubs.enter_context(_answering(self.module, maps))
+            stubs.enter_context(answering(self.module, maps))
             for module, output in self._memory.items():
-                stubs.enter_context(_answering(module, output.expand(count, *output.shape[1:])))
+                stubs.enter_context(answering(module, output.expand(count, *output.shape[1:])))
             return logits_of(self.layer.classifier, self.x.repeat(count, 1, 1))
 
     @property
@@ -110,11 +110,10 @@ class Rest:
 
 
 @contextmanager
-def _answering(module: nn.Module, output: Tensor) -> Iterator[None]:
-    """Let a module answer one tensor, whatever it is asked."""
+def answering(module: nn.Module, answer: Tensor | Callable[..., Tensor]) -> Iterator[None]:
+    """Let a module answer one tensor, or what a function returns, whatever it is asked."""
     own = module.__dict__.get("forward")
-    answer: Callable[..., Tensor] = lambda *_inputs, **_named: output  # noqa: E731
-    module.__dict__["forward"] = answer
+    module.__dict__["forward"] = (lambda *_inputs, **_named: answer) if isinstance(answer, Tensor) else answer
     try:
         yield
     finally:

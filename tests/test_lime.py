@@ -11,7 +11,7 @@ from sklearn.linear_model import LinearRegression, Ridge
 from torch import nn
 
 from earwitness.errors import EarwitnessError, UsageError
-from earwitness.explain import model, parts
+from earwitness.explain import parts, swift
 from earwitness.explain.attribution import Grid, Target
 from earwitness.explain.lime import Lime
 from earwitness.explain.superpixels import seed_grid, slic
@@ -132,7 +132,7 @@ def test_seed_decides_every_byte(parts, surrogate):
 
 
 def test_segments_do_not_see_each_other(monkeypatch):
-    monkeypatch.setattr(model, "PROCESSOR_CELLS", 20 * 12 * 8)
+    monkeypatch.setattr(swift, "rows_of", lambda _widest, _weights: 20)
     # Some segments have fewer superpixels than wanted.
     monkeypatch.setattr(
         parts, "slic", lambda values, count: np.minimum(slic(values, count), 7 if values[0, 0] > 0 else 4)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earwitness.errors import UsageError
-from earwitness.explain import model
+from earwitness.explain import swift
 from earwitness.explain.attribution import Grid, Target
 from earwitness.explain.designs import random_design
 from earwitness.explain.rise import RandomMasks, Rise, enlarged
@@ -162,7 +162,7 @@ def test_native_cells():
 
 @pytest.mark.parametrize("kind", ["smooth", "hard"])
 def test_segments_and_targets_do_not_see_each_other(kind, monkeypatch):
-    monkeypatch.setattr(model, "PROCESSOR_CELLS", 20 * 12 * 8)
+    monkeypatch.setattr(swift, "rows_of", lambda _widest, _weights: 20)
     classifier, excerpt = convolutional(), segments(3, real_frames=[12, 7, 12])
     explainer = Rise(samples=80, grid=(3, 2), masks=kind)
     every = explainer.attribute(classifier, excerpt, [[Target(i) for i in range(3)]] * 3)
@@ -184,7 +184,7 @@ def test_stops_when_the_error_is_small_enough():
         classifier, excerpt.take([0]), [[Target(0)]]
     )
     assert short.flags == ("not converged",)
-    assert short.forwards == 30
+    assert short.forwards <= 30  # masks that hide the same are heard once
 
 
 def test_silence_is_flagged_without_warnings():

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earwitness.errors import UsageError
-from earwitness.explain import model
-from earwitness.explain.attribution import Target
+from earwitness.explain import swift
+from earwitness.explain.attribution import Grid, Target
 from earwitness.explain.kernelshap import KernelShap, coalitions_by_size, constrained_fit
 from earwitness.explain.shapley import Shapley, antithetic_orders, every_coalition, exact_shapley
 from explain_toys import convolutional, linear, segments
@@ -109,7 +109,7 @@ def test_additive_networks_are_exact_whatever_the_draw(method, samples):
     explainer = method(grid=(4, 4), samples=samples, fill=0.5, score="logit")
     found = explainer.attribute(classifier, excerpt, [[Target(0)], [Target(2, against=1)]])
     for one, segment in zip(found, excerpt.values, strict=True):
-        grid = model.Grid.whole(12, 8, 4, 4)
+        grid = Grid.whole(12, 8, 4, 4)
         expected = by_hand(classifier, segment, one.target.index, grid, 0.5)
         if one.target.against is not None:
             expected -= by_hand(classifier, segment, one.target.against, grid, 0.5)
@@ -192,7 +192,7 @@ def test_orders_are_permutations_and_their_reverses():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_segments_and_targets_do_not_see_each_other(method, monkeypatch):
-    monkeypatch.setattr(model, "PROCESSOR_CELLS", 20 * 12 * 8)
+    monkeypatch.setattr(swift, "rows_of", lambda _widest, _weights: 20)
     classifier, excerpt = convolutional(), segments(3, real_frames=[12, 7, 12])
     for options in ({"grid": (3, 2)}, {"grid": (4, 4), "samples": 200}, {"grid": (4, 4), "tolerance": 0.05}):
         explainer = method(**options)

@@ -188,14 +188,15 @@ def disagreement(first: Attribution, second: Attribution) -> dict[str, float]:
     scaled = [one / (float(np.abs(one).max()) or 1.0) for one in maps]
     frame, band = np.unravel_index(int(np.abs(scaled[0] - scaled[1]).argmax()), scaled[0].shape)
     return {
-        "fill2_rank_correlation": _rank_correlation(*maps),
+        "fill2_rank_correlation": rank_correlation(*maps),
         "fill2_opposite": opposite,
         "fill2_frame": float(frame),
         "fill2_band": float(band),
     }
 
 
-def _rank_correlation(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> float:
+def rank_correlation(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> float:
+    """Return Spearman's correlation of two arrays of one shape (1 where neither varies, 0 where one does not)."""
     flat = [float(np.ptp(one)) == 0 for one in (first, second)]
     if any(flat):
         return 1.0 if all(flat) else 0.0

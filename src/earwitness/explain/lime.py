@@ -17,6 +17,7 @@ from earwitness.explain.model import SCORE_KINDS, Explainable, Found
 from earwitness.explain.parameters import check, choice, integer, number_from, pair, parameter
 from earwitness.explain.parts import GRIDS, Coalitions, Parts, gridded, strips, superpixels
 from earwitness.explain.perturb import Perturbing, stops, tolerance_parameter
+from earwitness.explain.precision import precision_parameter
 from earwitness.explain.surrogate import Fit, fit_lasso, fit_linear, fit_tree, similarity
 from earwitness.segments import Segments
 
@@ -88,6 +89,7 @@ class Lime(Perturbing):
     tolerance: float = tolerance_parameter()
     fill2: str | float = second_fill_parameter()
     soft: int = soft_parameter()
+    precision: str = precision_parameter()
 
     def __post_init__(self) -> None:
         check(self)

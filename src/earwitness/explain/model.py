@@ -119,15 +119,24 @@ def batch_size(classifier: Explainable, frames: int, bands: int) -> int:
     return max(1, cells // max(1, frames * bands))
 
 
-def logits_of(classifier: Explainable, x: Tensor) -> Tensor:
+def logits_of(classifier: Explainable, x: Tensor, network: nn.Module | None = None) -> Tensor:
     """Return the network's logits, shape (n, classes), checked for shape.
+
+    Parameters
+    ----------
+    classifier
+        Its network answers.
+    x
+        Shape (n, frames, bands).
+    network
+        A copy that answers in the network's stead.
 
     Raises
     ------
     EarwitnessError
         If the network's answer is not one number per segment and class.
     """
-    logits = classifier.network(x)
+    logits = (classifier.network if network is None else network)(x)
     expected = (x.shape[0], len(classifier.classes))
     if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
@@ -226,11 +235,12 @@ def check_scores(scores: npt.NDArray[np.float64], classifier: Explainable, segme
 
 @dataclass(frozen=True)
 class Cost:
-    """What the explanation of one segment took (shared by its targets)."""
+    """What the explanation of one segment took (shared by its targets); the arithmetic, where not the network's own."""
 
     forwards: int
     backwards: int
     seconds: float
+    precision: str = ""
 
 
 @dataclass(frozen=True)
@@ -300,7 +310,7 @@ def attribution_of(
         parameters=in_force(explainer) | found.settled,
         fill=str(getattr(explainer, "fill", "")),
         seed=getattr(explainer, "seed", None),
-        precision=str(arithmetic(classifier.network)).removeprefix("torch."),
+        precision=cost.precision or str(arithmetic(classifier.network)).removeprefix("torch."),
         forwards=cost.forwards,
         backwards=cost.backwards,
         seconds=cost.seconds,

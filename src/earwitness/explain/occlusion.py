@@ -17,6 +17,7 @@ from earwitness.explain.fills import fill_parameter, second_fill_parameter, soft
 from earwitness.explain.model import SCORE_KINDS, Explainable, Found
 from earwitness.explain.parameters import check, choice, integer, parameter, size
 from earwitness.explain.perturb import Perturbing
+from earwitness.explain.precision import precision_parameter
 from earwitness.segments import Segments
 
 FloatArray = npt.NDArray[np.float64]
@@ -68,6 +69,7 @@ class Occlusion(Perturbing):
     seed: int = parameter(0, integer(0), "seed of the noise fill")
     fill2: str | float = second_fill_parameter()
     soft: int = soft_parameter()
+    precision: str = precision_parameter()
 
     def __post_init__(self) -> None:
         check(self)

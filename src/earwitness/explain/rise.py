@@ -20,6 +20,7 @@ from earwitness.explain.model import SCORE_KINDS, Explainable, Found
 from earwitness.explain.parameters import check, choice, integer, number_from, pair, parameter
 from earwitness.explain.parts import gridded
 from earwitness.explain.perturb import Perturbing, stops, tolerance_parameter
+from earwitness.explain.precision import precision_parameter
 from earwitness.segments import Segments
 
 FloatArray = npt.NDArray[np.float64]
@@ -80,6 +81,7 @@ class Rise(Perturbing):
     seed: int = parameter(0, integer(0), "seed of the random masks")
     fill2: str | float = second_fill_parameter()
     soft: int = soft_parameter()
+    precision: str = precision_parameter()
 
     def __post_init__(self) -> None:
         check(self)

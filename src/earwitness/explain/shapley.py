@@ -21,6 +21,7 @@ from earwitness.explain.model import SCORE_KINDS, Explainable, Found
 from earwitness.explain.parameters import check, choice, integer, pair, parameter
 from earwitness.explain.parts import GRIDS, Coalitions, Parts, gridded, strips
 from earwitness.explain.perturb import Perturbing, Plan, stops, tolerance_parameter
+from earwitness.explain.precision import precision_parameter
 from earwitness.segments import Segments
 
 FloatArray = npt.NDArray[np.float64]
@@ -59,6 +60,7 @@ class ShapleyValues(Perturbing):
     seed: int = parameter(0, integer(0), "seed of the random draws")
     fill2: str | float = second_fill_parameter()
     soft: int = soft_parameter()
+    precision: str = precision_parameter()
 
     def __post_init__(self) -> None:
         check(self)

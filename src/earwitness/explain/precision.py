@@ -1,0 +1,162 @@
+"""In which number format a perturbation method listens, and how bfloat16 is checked against float32.
+
+bfloat16 keeps 8 bits of a number. Products take half the time where the processor multiplies it natively; whether the
+maps stay what they were depends on the network. So a few of the segments' own perturbations are heard in both formats.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from earwitness.explain.attribution import CONSTANT_TOLERANCE, Target
+from earwitness.explain.fills import rank_correlation
+from earwitness.explain.listening import Hiding, Listening
+from earwitness.explain.model import Explainable, Found
+from earwitness.explain.parameters import choice, parameter
+from earwitness.explain.swift import BFLOAT16, FLOAT32, fingerprint, swift
+from earwitness.processor import fast_bfloat16
+from earwitness.progress import Progress
+from earwitness.segments import Segments
+
+AUTO = "auto"
+# Spearman's correlation of scores in both formats, below which float32 is used.
+AGREEMENT = 0.99
+SEGMENTS_CHECKED = 4
+PERTURBATIONS_CHECKED = 48  # of all checked segments together
+
+
+def precision_parameter() -> Any:
+    """Declare ``precision``."""
+    text = "number format of the network: float32; bfloat16, if it ranks like float32; auto: that, where it is faster"
+    return parameter(FLOAT32, choice(FLOAT32, BFLOAT16, AUTO), text)
+
+
+@dataclass(frozen=True)
+class Settled:
+    """The number format that was settled on.
+
+    Parameters
+    ----------
+    precision
+        ``"float32"`` or ``"bfloat16"``.
+    agreement
+        Spearman's correlation of bfloat16 scores with float32 scores, or None where bfloat16 was not tried.
+    """
+
+    precision: str
+    agreement: float | None = None
+
+    def told(self, found: Found) -> Found:
+        """Return what was found, with the agreement among its diagnostics."""
+        if self.agreement is None:
+            return found
+        return dataclasses.replace(found, diagnostics=found.diagnostics | {"precision_agreement": self.agreement})
+
+
+_MEASURED: weakref.WeakKeyDictionary[torch.nn.Module, dict[Any, float]] = weakref.WeakKeyDictionary()
+
+
+def settle(
+    explainer: Any,
+    classifier: Explainable,
+    segments: Segments,
+    targets: Sequence[Sequence[Target]],
+    hiding: Hiding,
+    options: dict[str, Any],
+    progress: Progress,
+) -> Settled:
+    """Return the number format for an explainer's wish.
+
+    bfloat16 is checked once per network (its weights as they are), explainer and size of segments; within a process
+    the answer is remembered, so that later segments do not pay for it again.
+
+    Parameters
+    ----------
+    explainer
+        Has ``precision``.
+    classifier, segments, targets, hiding
+        As for :class:`earwitness.explain.listening.Listening`; the check hears the first few segments.
+    options
+        Further parameters of ``Listening``.
+    progress
+        Told when bfloat16 is not good enough.
+    """
+    wish = explainer.precision
+    if wish == AUTO:
+        wish = BFLOAT16 if fast_bfloat16(torch.device(classifier.device)) else FLOAT32
+    if wish == FLOAT32 or swift(classifier, segments, BFLOAT16).precision != BFLOAT16:
+        return Settled(FLOAT32)
+    remembered = _MEASURED.setdefault(classifier.network, {})
+    key = (explainer, segments.values.shape[1:], fingerprint(classifier.network))
+    if key not in remembered:
+        remembered[key] = agreement(classifier, segments, targets, hiding, options)
+    measured = remembered[key]
+    if measured >= AGREEMENT:
+        return Settled(BFLOAT16, measured)
+    progress.say(
+        f"{explainer.name}: bfloat16 ranks what is hidden otherwise than float32 does (agreement {measured:.3f}, at "
+        f"least {AGREEMENT} is wanted), so float32 is used"
+    )
+    return Settled(FLOAT32, measured)
+
+
+def agreement(
+    classifier: Explainable,
+    segments: Segments,
+    targets: Sequence[Sequence[Target]],
+    hiding: Hiding,
+    options: dict[str, Any],
+) -> float:
+    """Return how alike both formats rank perturbations: the lowest Spearman correlation over segments and targets.
+
+    Perturbations are taken evenly from all, the same ones in both formats. Where float32 tells no perturbation from
+    another (silence), there is no order to keep, and the pair is left out.
+    """
+    rows = list(range(min(SEGMENTS_CHECKED, len(segments))))
+    few = _Some(hiding, rows, PERTURBATIONS_CHECKED // len(rows))
+    heard = []
+    for precision in (FLOAT32, BFLOAT16):
+        listening = Listening(
+            classifier,
+            segments.take(rows),
+            [targets[row] for row in rows],
+            few,
+            advance=lambda _steps: None,
+            precision=precision,
+            **options,
+        )
+        listening.hear(rows, few.count)
+        heard.append(listening.scores)
+    pairs = [
+        (one, other)
+        for exact, rough in zip(*heard, strict=True)
+        for one, other in zip(exact.T, rough.T, strict=True)
+        if np.ptp(one) > CONSTANT_TOLERANCE * np.abs(one).max()
+    ]
+    return min((rank_correlation(one, other) for one, other in pairs), default=1.0)
+
+
+class _Some:
+    """Some perturbations of a series, taken evenly; the first hides nothing."""
+
+    def __init__(self, hiding: Hiding, rows: list[int], most: int) -> None:
+        self.hiding, self.rows = hiding, rows
+        number = min(most, hiding.count - 1)
+        self.chosen: npt.NDArray[np.int64] = np.linspace(0, hiding.count - 1, number + 1).round().astype(np.int64)
+
+    @property
+    def count(self) -> int:
+        return len(self.chosen)
+
+    def hidden(self, segment: int, start: int, stop: int) -> Tensor:
+        one = self.hiding.hidden
+        return torch.cat([one(self.rows[segment], number, number + 1) for number in self.chosen[start:stop].tolist()])

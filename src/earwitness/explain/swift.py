@@ -1,0 +1,270 @@
+"""A network made ready for very many passes without gradients: the same answers, sooner.
+
+What is done to a copy, whose unchanged weights are the network's own:
+
+- a convolution and the batch norm after it become one convolution;
+- activations that follow a layer which nobody else listens to write over its output, so that no new memory is touched;
+- weights of convolutions lie channels last;
+- on a processor, large dense layers are packed for oneDNN;
+- in bfloat16, weights of convolutions and large dense layers are rounded once, and small dense layers stay in float32:
+  they cost little, and the last of them makes the scores.
+
+A trial with a segment shows whether the copy's logits are the network's; where they are not (a network that uses a
+layer in two places, say), the network itself is used. Networks that carry hooks, and other formats than float32, are
+left alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import weakref
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
+from itertools import chain, pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from earwitness.explain.model import Explainable, arithmetic, as_input, batch_size, evaluation_mode, logits_of
+from earwitness.processor import last_cache
+from earwitness.segments import Segments
+
+FLOAT32, BFLOAT16 = "float32", "bfloat16"
+# How far the copy's logits may lie from the network's in the trial, as share of the largest.
+AGREEMENT = 1e-4
+ROUGH_AGREEMENT = 0.2  # in bfloat16, whose ranks are checked besides
+# Dense layers of fewer weights are neither packed nor rounded.
+LARGE = 2**20
+# Bytes of a batch's largest map: at most half the last cache, and in any case what memory allocators hand out again
+# without asking the system for it.
+LARGEST_MAP = 16 * 2**20
+# A batch's largest map is no smaller than this part of the weights, which are read once a batch.
+WEIGHTS_PART = 8
+LAYERS = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
+ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.Hardswish, nn.SiLU, nn.LeakyReLU, nn.ELU, nn.Hardtanh, nn.Hardsigmoid)
+
+
+@dataclass(frozen=True)
+class Swift:
+    """A classifier's network ready for many passes.
+
+    Parameters
+    ----------
+    classifier
+        Whose network.
+    network
+        The copy, or the network itself.
+    precision
+        Number format of its multiplications.
+    rows
+        How many segments to put through it at once. It follows from sizes, not from a stopwatch, so that the same
+        machine always makes the same batches and the same bytes.
+    """
+
+    classifier: Explainable
+    network: nn.Module
+    precision: str
+    rows: int
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Return logits, shape (n, classes), of log-mel segments (n, frames, bands) in the network's own format."""
+        with _autocast(x.device.type, self.precision):
+            return logits_of(self.classifier, x, self.network)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A copy that was made before, with what it was made of."""
+
+    made_of: tuple[Any, ...]
+    network: nn.Module | None
+    widest: int
+
+
+_KEPT: weakref.WeakKeyDictionary[nn.Module, dict[str, _Kept]] = weakref.WeakKeyDictionary()
+
+
+def swift(classifier: Explainable, segments: Segments, precision: str = FLOAT32) -> Swift:
+    """Return a classifier's network ready for many passes over segments of one size.
+
+    Parameters
+    ----------
+    classifier
+        Its network's weights are not changed.
+    segments
+        At least one; the first is the trial's.
+    precision
+        ``"float32"`` or ``"bfloat16"``; a network in another format than float32 keeps its own.
+    """
+    network, shape = classifier.network, (segments.values.shape[1], segments.values.shape[2])
+    own = str(arithmetic(network)).removeprefix("torch.")
+    device = torch.device(classifier.device).type
+    plain = Swift(classifier, network, own, batch_size(classifier, *shape))
+    if own != FLOAT32 or device not in ("cpu", "cuda") or not _copyable(network):
+        return plain
+    remembered = _KEPT.setdefault(network, {})
+    made_of = (shape, *fingerprint(network))
+    if precision not in remembered or remembered[precision].made_of != made_of:
+        with evaluation_mode(network):
+            remembered[precision] = _Kept(made_of, *_tried(classifier, segments, precision))
+    kept = remembered[precision]
+    if kept.network is None:
+        return plain
+    if device != "cpu":
+        return Swift(classifier, kept.network, precision, plain.rows)
+    weights = sum(weight.nbytes for weight in kept.network.parameters())
+    return Swift(classifier, kept.network, precision, rows_of(kept.widest, weights))
+
+
+def rows_of(widest: int, weights: int) -> int:
+    """Return how many segments a processor best hears at once.
+
+    Parameters
+    ----------
+    widest
+        Bytes of a segment's largest map.
+    weights
+        Bytes of all weights.
+    """
+    return max(1, min(LARGEST_MAP, last_cache() // 2) // widest, weights // (WEIGHTS_PART * widest))
+
+
+def fingerprint(network: nn.Module) -> tuple[Any, ...]:
+    """Return what tells whether a network has changed since: its modules, where its weights lie, and their sums."""
+    modules = [id(module) for module in network.modules()]
+    with torch.inference_mode():
+        weights = [
+            (weight.data_ptr(), tuple(weight.shape), weight.dtype, float(weight.sum()))
+            for weight in chain(network.parameters(), network.buffers())
+        ]
+    return (*modules, *weights)
+
+
+def _copyable(network: nn.Module) -> bool:
+    modules = list(network.modules())
+    hooked = any(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module) for module in modules)
+    return not hooked and any(type(module) is nn.Conv2d for module in modules)
+
+
+def _autocast(device: str, precision: str) -> AbstractContextManager[Any]:
+    return torch.autocast(device, torch.bfloat16, cache_enabled=False) if precision == BFLOAT16 else nullcontext()
+
+
+# ---- the copy -----------------------------------------------------------------------------------------------------
+
+
+def _tried(classifier: Explainable, segments: Segments, precision: str) -> tuple[nn.Module | None, int]:
+    """Return the copy, or None where its answers are not the network's; and the bytes of a segment's largest map."""
+    x = as_input(classifier, segments.values[:1])
+    x = torch.cat([x, x.flip(1)])
+    try:
+        twin = _copied(classifier.network)
+        if precision == BFLOAT16:
+            _round(twin)
+        elif x.device.type == "cpu":
+            _pack(twin)
+        with torch.inference_mode():
+            expected = logits_of(classifier, x)
+            found, widest = _measured(Swift(classifier, twin, precision, 1), x)
+    except (RuntimeError, TypeError, ValueError, AttributeError, NotImplementedError):
+        return None, 0  # what cannot be copied or rounded is used as it is
+    gap = (found - expected).abs().max()
+    agrees = bool(gap <= (ROUGH_AGREEMENT if precision == BFLOAT16 else AGREEMENT) * expected.abs().max())
+    return (twin, widest) if agrees else (None, 0)
+
+
+def _copied(network: nn.Module) -> nn.Module:
+    # Weights are shared with the network: those that change are replaced, never written to.
+    memory: dict[int, Any] = {id(weight): weight for weight in chain(network.parameters(), network.buffers())}
+    twin = copy.deepcopy(network, memory).eval()
+    for module in list(twin.modules()):
+        if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
+            _join(module)
+    for module in twin.modules():
+        if type(module) is nn.Conv2d:
+            module.weight = _frozen(module.weight.detach().contiguous(memory_format=torch.channels_last))
+    return twin
+
+
+def _join(sequence: nn.Sequential) -> None:
+    """Fold batch norms of a chain into convolutions, and let activations write over what they are given."""
+    names = list(sequence._modules)
+    for name, following in pairwise(names):
+        first, second = getattr(sequence, name), getattr(sequence, following)
+        if type(first) is nn.Conv2d and type(second) is nn.BatchNorm2d and second.running_var is not None:
+            setattr(sequence, name, fuse_conv_bn_eval(first, second))
+            setattr(sequence, following, nn.Identity())
+    heard = False  # whether the layer before made a new map that nobody else listens to
+    for name in names:
+        module = getattr(sequence, name)
+        if type(module) in ACTIVATIONS and heard:
+            module = copy.copy(module)
+            module.inplace = True
+            setattr(sequence, name, module)
+        heard = type(module) in LAYERS or (heard and type(module) is nn.Identity)
+
+
+def _frozen(values: Tensor) -> nn.Parameter:
+    return nn.Parameter(values, requires_grad=False)
+
+
+def _round(network: nn.Module) -> None:
+    for module in network.modules():
+        if type(module) is nn.Linear and module.weight.numel() < LARGE:
+            module.__class__ = _Exact
+        elif isinstance(module, nn.Conv2d | nn.Linear):
+            for name, values in list(module.named_parameters(recurse=False)):
+                setattr(module, name, _frozen(values.detach().to(torch.bfloat16)))
+
+
+class _Exact(nn.Linear):
+    """A dense layer that stays in float32."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return linear(x.float(), self.weight, self.bias)
+
+
+def _pack(network: nn.Module) -> None:
+    operations: Any = torch.ops.mkldnn
+    if not hasattr(operations, "_linear_pointwise"):
+        return
+    for module in network.modules():
+        if type(module) is nn.Linear and module.weight.numel() >= LARGE:
+            packed = operations._reorder_linear_weight(module.weight.detach())
+            module.__class__ = _Packed
+            module.weight = _frozen(packed)
+
+
+class _Packed(nn.Linear):
+    """A dense layer whose weights lie as oneDNN wants them; some processors' own libraries take twice as long."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+
+
+# ---- the size of a batch ------------------------------------------------------------------------------------------
+
+
+def _measured(ready: Swift, x: Tensor) -> tuple[Tensor, int]:
+    """Return the logits of some segments, and the bytes of the largest map that a module makes of one of them."""
+    sizes = [0]
+    with ExitStack() as handles:
+        for handle in _listening(ready.network, sizes):
+            handles.callback(handle.remove)
+        logits = ready.logits(x)
+    return logits, max(1, max(sizes) // len(x))
+
+
+def _listening(network: nn.Module, sizes: list[int]) -> Iterator[Any]:
+    def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        if isinstance(output, Tensor):
+            sizes.append(output.numel() * output.element_size())
+
+    for module in network.modules():
+        if not any(module.children()):
+            yield module.register_forward_hook(note)

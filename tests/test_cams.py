@@ -153,6 +153,17 @@ def test_unfit_layers(method, layer, message):
 
 
 @pytest.mark.parametrize("method", CAMS)
+def test_a_layer_is_refused_before_anything_is_computed(method):
+    explainer, network = METHODS[method], convolutional().network
+    assert explainer().refuse(network) is None
+    assert explainer(layer="features.2").refuse(network) is None
+    with pytest.raises(UsageError, match=rf"^{method}: layer 'nope' is unknown; its last layers are .*features.4"):
+        explainer(layer="nope").refuse(network)
+    with pytest.raises(UsageError, match=f"^{method}: the network names no feature_layer; .*use lime or occlusion$"):
+        explainer().refuse(linear().network)
+
+
+@pytest.mark.parametrize("method", CAMS)
 def test_networks_without_maps_and_scores_that_are_no_numbers(method):
     with pytest.raises(UsageError, match=f"{method}: the network names no feature_layer"):
         explain(method, linear(), segments(1), [[Target(0)]])

@@ -14,10 +14,10 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from earwitness.explain.attribution import Attribution, Grid, Target
-from earwitness.explain.featuremaps import Layer
+from earwitness.explain.featuremaps import Layer, refuse_layer
 from earwitness.explain.folding import norms_folded
 from earwitness.explain.model import (
     SCORE_KINDS,
@@ -130,6 +130,18 @@ class Cam(ABC):
     @abstractmethod
     def cams(self, request: Request) -> Cams:
         """Return the maps of a batch; the network is in evaluation mode, outside inference mode."""
+
+    def refuse(self, network: nn.Module) -> None:
+        """Refuse a layer that a network does not have, before anything is computed.
+
+        Whether the layer's output is a map shows only in a pass.
+
+        Raises
+        ------
+        UsageError
+            Naming layers that may do.
+        """
+        refuse_layer(self.name, network, self.layer)
 
     def together(self, classifier: Explainable, frames: int, bands: int) -> int:
         """Return how many segments make a batch."""

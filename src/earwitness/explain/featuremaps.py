@@ -130,6 +130,34 @@ def named(network: nn.Module, name: str) -> nn.Module | None:
         return None
 
 
+def refuse_layer(method: str, network: nn.Module, name: str) -> None:
+    """Refuse a layer that a network does not have.
+
+    Parameters
+    ----------
+    method
+        Registry name, for the message.
+    network
+        Trained or not.
+    name
+        Dotted name of the module; ``""`` for the network's own choice.
+
+    Raises
+    ------
+    UsageError
+        Naming the last layers whose output can be a map.
+    """
+    chosen = name or str(getattr(network, "feature_layer", ""))
+    if named(network, chosen) is not None:
+        return
+    problem = f"layer '{chosen}' is unknown" if chosen else "the network names no feature_layer"
+    kinds = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Hardswish, nn.MaxPool2d, nn.AvgPool2d)
+    layers = [each for each, module in network.named_modules() if each and isinstance(module, kinds)]
+    listed = ", ".join(layers[-LAYERS_NAMED:])
+    advice = f"its last layers are {listed}" if layers else "it has no layers with maps, so use lime or occlusion"
+    raise UsageError(f"{method}: {problem}; {advice}")
+
+
 def is_map(output: Any) -> bool:
     """Tell whether a module's output has channels, time and frequency, and more than one cell."""
     return (

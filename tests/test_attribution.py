@@ -235,7 +235,7 @@ def test_batches_hold_everything_once_and_are_never_too_large(count, each, size)
         ("occlusion:mask=19x13,stride=10x6,edges=whole", Occlusion((19, 13), (10, 6), "whole")),
         ("occlusion:", Occlusion()),
         ("lime:preset=matlab", Lime()),
-        ("lime:preset=fast", Lime(samples=241, design="hadamard")),
+        ("lime:preset=fast", Lime(samples=513, design="hadamard")),
         ("lime:seed=2,preset=fast,samples=361", Lime(samples=361, design="hadamard", seed=2)),
     ],
 )

@@ -62,7 +62,7 @@ def test_lime_equals_captum_s_from_the_same_samples(name, score):
     classifier, excerpt = problem(name)
     explainer = Lime(grid=(4, 3), samples=30, fill=FILL, score=score, seed=3)
     (found,) = explainer.attribute(classifier, excerpt, [[Target(2)]])
-    kept = explainer.drawn(12).kept
+    kept = explainer.drawn((4, 3)).kept
     expected = by_captum(CaptumLime, classifier, excerpt.values[0], kept, similarity(kept, 0.25), score, 2)
     assert np.abs(expected).max() > 1e-6
     np.testing.assert_allclose(found.values, expected, atol=1e-4 * np.abs(expected).max())

@@ -240,7 +240,7 @@ def test_the_test_is_kept_once_per_weights_and_method(tmp_path):
 def test_a_costly_method_is_tested_cheaply_and_the_test_says_so(tmp_path):
     classifier = toys.linear()
     found = kept_randomisation(RunFolder(tmp_path), classifier, parse("lime:grid=3x3"), toys.segments(), TARGETS)
-    assert found.method == "lime:grid=3x3,samples=241,design=hadamard"
+    assert found.method == "lime:grid=3x3,samples=257,design=hadamard"
 
 
 @pytest.mark.parametrize("text", ["{}", '{"format": "earwitness-randomisation", "version": 9}', "[1]", "no json"])
@@ -285,11 +285,11 @@ def test_weights_have_a_name_of_their_own():
     ("method", "cheap"),
     [
         ("gradcam", "gradcam"),
-        ("lime", "lime:samples=241,design=hadamard"),
+        ("lime", "lime:samples=257,design=hadamard"),
         ("lime:samples=60", "lime:samples=60"),
-        ("lime:grid=10x10", "lime:samples=492,grid=10x10,design=hadamard"),
+        ("lime:grid=10x10", "lime:samples=525,grid=10x10,design=hadamard"),
         ("lime:fill2=floor,samples=100", "lime:samples=100"),
-        ("rise:keep=0.3", "rise:samples=481,keep=0.3"),
+        ("rise:keep=0.3", "rise:samples=513,keep=0.3"),
         ("smoothgrad", "smoothgrad:samples=12"),
         ("integratedgradients", "integratedgradients:steps=16"),
     ],

@@ -21,8 +21,7 @@ from test_lime import by_hand
 
 
 def masks_of(explainer, frames=12, bands=8):
-    features = math.prod(explainer.grid)
-    design = random_design("rise", explainer.design, explainer.samples, features, explainer.seed, explainer.keep)
+    design = random_design("rise", explainer.design, explainer.samples, explainer.grid, explainer.seed, explainer.keep)
     return RandomMasks.drawn(design, explainer.grid, (frames, bands), explainer.masks, explainer.seed, "cpu")
 
 
@@ -109,10 +108,10 @@ def test_smooth_masks_tend_to_their_closed_form():
 
 def test_hadamard_design_is_exact_on_a_linear_network():
     classifier, excerpt = linear(), segments(2)
-    explainer = Rise(samples=25, grid=(4, 3), masks="hard", design="hadamard", fill=-2.0, score="logit")
+    explainer = Rise(samples=33, grid=(4, 3), masks="hard", design="hadamard", fill=-2.0, score="logit")
     for one, segment in zip(explainer.attribute(classifier, excerpt, [[Target(1)]] * 2), excerpt.values, strict=True):
         np.testing.assert_allclose(one.native, by_hand(classifier, segment, 1, one_grid(), -2.0), atol=1e-4)
-        assert one.forwards == 25
+        assert one.forwards == 33
 
 
 def one_grid():

@@ -1,12 +1,21 @@
 """Designs: which parts of a segment random perturbations keep, so that few passes tell the parts apart.
 
-Fold-over designs on Hadamard matrices: Plackett & Burman, *The Design of Optimum Multifactorial Experiments*,
-Biometrika 1946; Box & Wilson, JRSS B 1951 (fold-over frees main effects of two-part interactions).
+What two parts do together, and any even number of them, cancels from the linear coefficients where every sample comes
+with its complement (Box & Wilson, JRSS B 1951); what three do together does not. No design that frees linear
+coefficients of threes as well, however it is made, has room for 49 parts in fewer than 2,354 samples (Rao, 1947), so
+threes can only be sent where they do least harm. In two-level fractional designs a three falls on one column of a
+Hadamard matrix (Plackett & Burman, Biometrika 1946) as a whole: on a part's own, or on one that is nobody's. Neighbours
+in a spectrogram act together far more than parts that lie apart, so columns are given to parts by a search that leads
+neighbouring threes to free columns. Orthogonal arrays of strength 4 and 5 (dual BCH and Kerdock codes: 4,096 samples
+for 49 parts) are too large; Sobol points and pairs of Bernoulli samples leave more error than columns by chance, and
+these more than columns by search (``benchmarks/stability.py`` prints how much).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +24,19 @@ from earwitness.errors import UsageError
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
 
 DESIGNS = ("bernoulli", "hadamard")
+# Larger matrices than this many times the parts gain nothing over several of this size.
+ROOM = 4
+# Three parts are neighbours when the sides of their triangle, in steps of the grid, add up to twice this at most.
+REACH = 4
+# How much less three parts do together for each step that they lie further apart: about what was measured on mn04.
+FADING = 4.0
+# Rounds of the search for columns; further ones find next to nothing.
+ROUNDS = 4
+# Differences of harm that are rounding.
+SAME = 1e-9
 
 
 @dataclass(frozen=True)
@@ -39,7 +59,15 @@ class Design:
 
 
 def random_design(
-    method: str, kind: str, samples: int, features: int, seed: int, keep: float = 0.5, *, enough: int = 2
+    method: str,
+    kind: str,
+    samples: int,
+    shape: tuple[int, int],
+    seed: int,
+    keep: float = 0.5,
+    *,
+    enough: int = 2,
+    room: int = ROOM,
 ) -> Design:
     """Draw a design by name.
 
@@ -51,14 +79,16 @@ def random_design(
         ``"bernoulli"`` (a toss of a coin for each part) or ``"hadamard"``.
     samples
         Perturbations wanted, the whole segment among them. A Hadamard design uses as many whole blocks as fit.
-    features
-        Parts.
+    shape
+        Rows and columns of the grid of parts.
     seed
         Of the draws.
     keep
         Probability that a part is kept.
     enough
         Fewest samples that a Bernoulli design may have.
+    room
+        How many times as many columns as needed a block of a Hadamard design may have; 1 makes the most blocks.
 
     Raises
     ------
@@ -66,6 +96,7 @@ def random_design(
         If there are more parts than the samples leave room for, or ``keep`` is not a half for a Hadamard design.
     """
     rng = np.random.default_rng(seed)
+    features = shape[0] * shape[1]
     if kind == "bernoulli":
         if samples < enough:
             raise UsageError(
@@ -77,64 +108,92 @@ def random_design(
         return Design(kept, 1, 1)
     if keep != 0.5:
         raise UsageError(f"{method}: keep={keep} does not go with design=hadamard, which keeps one half; use keep=0.5")
-    order = hadamard_order(features)
+    order = hadamard_order(features, samples, room)
     blocks = (samples - 1) // (2 * order)
     if blocks == 0:
         raise UsageError(
             f"{method}: samples={samples} has no room for {features} parts in a Hadamard design; use at least "
             f"{2 * order + 1}, fewer parts, or design=bernoulli"
         )
-    drawn = [_fold_over(order, features, rng) for _ in range(blocks)]
+    drawn = [_fold_over(columns_of(shape, order, rng), order, rng) for _ in range(blocks)]
     return Design(np.concatenate([np.ones((1, features), bool), *drawn]), 2, 2 * order)
 
 
-def _fold_over(order: int, features: int, rng: np.random.Generator) -> BoolArray:
-    """Return one block: randomly chosen columns with random signs, each row followed by its complement."""
-    columns = rng.permutation(order)[:features]
-    signs = rng.choice([-1, 1], size=features)
-    kept = hadamard(order)[:, columns] * signs > 0
-    return np.stack([kept, ~kept], axis=1).reshape(2 * order, features)
+def hadamard_order(features: int, samples: int, room: int = ROOM) -> int:
+    """Return the order of the Hadamard matrix for some parts and samples.
 
-
-def hadamard_order(features: int) -> int:
-    """Return the smallest order with room for some features that :func:`hadamard` can make."""
-    order = features
-    while order > 2 and not _parent(order):
-        order += 1
+    The smallest power of two with a column for each part, doubled while the samples suffice and it is not ``room``
+    times as large: columns of no part take what would else fall on parts.
+    """
+    order = smallest = 1 << (features - 1).bit_length()
+    while 4 * order < samples and 2 * order <= room * smallest:
+        order *= 2
     return order
 
 
-def hadamard(order: int) -> IntArray:
-    """Return a Hadamard matrix: entries 1 and -1, orthogonal rows and columns.
+def _fold_over(columns: IntArray, order: int, rng: np.random.Generator) -> BoolArray:
+    """Return one block: columns of Sylvester's matrix with random signs, each row followed by its complement."""
+    odd = np.bitwise_count(np.arange(order)[:, np.newaxis] & columns) & 1
+    kept = (odd == 1) ^ (rng.random(len(columns)) < 0.5)
+    return np.stack([kept, ~kept], axis=1).reshape(2 * order, len(columns))
 
-    Doubling (Sylvester 1867) from order 1 and from orders p + 1 for primes p = 3 (mod 4) (Paley 1933).
+
+def columns_of(shape: tuple[int, int], order: int, rng: np.random.Generator) -> IntArray:
+    """Choose each part's column of Sylvester's Hadamard matrix.
+
+    The product of columns a, b and c is column a ^ b ^ c, so three parts are mixed up with a fourth that has this
+    column. Parts are placed one after the other, in random order and in several rounds, each where neighbouring threes
+    are mixed up least with the parts that are there.
+
+    Parameters
+    ----------
+    shape
+        Rows and columns of the grid of parts.
+    order
+        Of the matrix, a power of two.
+    rng
+        Draws the order in which parts are placed, and decides between columns that are equally good.
+
+    Returns
+    -------
+    Shape (parts,), all different, from 0 to ``order`` - 1.
     """
-    if order == 1:
-        return np.ones((1, 1), dtype=np.int64)
-    if _parent(order) == order:
-        return _paley(order - 1)
-    half = hadamard(order // 2)
-    return np.block([[half, half], [half, -half]])
+    trios, weights = _neighbours(shape)
+    place = np.full(shape[0] * shape[1], -1)
+    own = [np.flatnonzero((trios == part).any(axis=1)) for part in range(len(place))]
+    fellows = [trios[mine][trios[mine] != part].reshape(-1, 2) for part, mine in enumerate(own)]
+    fallen = np.zeros(order)  # what falls on each column, of the threes whose parts are all placed
+    for _ in range(ROUNDS):
+        for part in rng.permutation(len(place)):
+            there = (place[fellows[part]] >= 0).all(axis=1)
+            both = np.bitwise_xor.reduce(place[fellows[part][there]], axis=1)
+            weight = weights[own[part]][there]
+            if place[part] >= 0:
+                fallen -= np.bincount(both ^ place[part], weight, order)
+                place[part] = -1
+            others = place[place >= 0]
+            # Threes without this part fall on it, and threes with it on another whose column makes up for theirs.
+            falls = both[:, np.newaxis] ^ others
+            harm = fallen + np.bincount(falls.ravel(), weight.repeat(len(others)), order)
+            harm[others] = np.inf
+            place[part] = rng.choice(np.flatnonzero(harm <= harm.min() + SAME))
+            fallen += np.bincount(both ^ place[part], weight, order)
+    return place
 
 
-def _parent(order: int) -> int:
-    """Return what an order is doubled from: 1, or itself or a part of it by Paley; 0 if there is no such."""
-    while order > 2 and not (order % 4 == 0 and _prime(order - 1)):
-        if order % 2:
-            return 0
-        order //= 2
-    return order if order > 2 else 1
-
-
-def _prime(number: int) -> bool:
-    return number > 1 and all(number % factor for factor in range(2, int(number**0.5) + 1))
-
-
-def _paley(prime: int) -> IntArray:
-    squares = np.unique(np.arange(1, prime) ** 2 % prime)
-    character = np.full(prime, -1, dtype=np.int64)
-    character[squares], character[0] = 1, 0
-    skew = np.zeros((prime + 1, prime + 1), dtype=np.int64)
-    skew[0, 1:], skew[1:, 0] = 1, -1
-    skew[1:, 1:] = character[(np.arange(prime)[:, None] - np.arange(prime)) % prime]
-    return skew + np.eye(prime + 1, dtype=np.int64)
+@cache
+def _neighbours(shape: tuple[int, int]) -> tuple[IntArray, FloatArray]:
+    """Return all threes of neighbouring parts, shape (trios, 3), and how much they are likely to do together."""
+    rows, columns = np.indices(shape)
+    reach = range(-REACH, REACH + 1)
+    steps = [(down, right) for down in reach for right in reach if (down, right) > (0, 0)]
+    trios, weights = [np.zeros((0, 3), np.int64)], [np.zeros(0)]
+    for one, two in combinations(steps, 2):
+        sides = abs(one[0]) + abs(one[1]) + abs(two[0]) + abs(two[1]) + abs(one[0] - two[0]) + abs(one[1] - two[1])
+        if sides > 2 * REACH:
+            continue
+        at = [(rows + down, columns + right) for down, right in ((0, 0), one, two)]
+        inside = np.all([(r >= 0) & (r < shape[0]) & (c >= 0) & (c < shape[1]) for r, c in at], axis=0)
+        trios.append(np.stack([(r * shape[1] + c)[inside] for r, c in at], axis=1))
+        weights.append(np.full(len(trios[-1]), FADING ** (2 - sides / 2)))
+    return np.concatenate(trios), np.concatenate(weights)

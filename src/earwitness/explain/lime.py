@@ -18,6 +18,7 @@ from earwitness.explain.parameters import check, choice, integer, number_from, p
 from earwitness.explain.parts import GRIDS, Coalitions, Parts, gridded, strips, superpixels
 from earwitness.explain.perturb import Perturbing, stops, tolerance_parameter
 from earwitness.explain.precision import precision_parameter
+from earwitness.explain.superpixels import seed_grid
 from earwitness.explain.surrogate import Fit, fit_lasso, fit_linear, fit_tree, similarity
 from earwitness.segments import Segments
 
@@ -71,7 +72,7 @@ class Lime(Perturbing):
     cost: ClassVar[str] = "1 forward per sample (2048), whatever the number of targets"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "matlab": {"samples": 2048, "design": "bernoulli"},
-        "fast": {"samples": 241, "design": "hadamard"},
+        "fast": {"samples": 513, "design": "hadamard"},
     }
 
     parts: str = parameter("grid", choice(*GRIDS, "superpixels"), "what is hidden: grid, time, bands or superpixels")
@@ -103,23 +104,31 @@ class Lime(Perturbing):
         """Return what to hide in some segments, and how to read the scores."""
         divided = self._divided(segments)
         # SLIC may find fewer superpixels than wanted; tossing for all that are wanted keeps segments independent.
-        wanted = self.features if self.parts == "superpixels" else math.prod(strips(self.parts, self.grid))
-        design = self.drawn(wanted)
+        shape = self._shape(segments)
+        wanted = math.prod(shape)
+        design = self.drawn(shape)
         coalitions = Coalitions(design.kept, divided, classifier.device)
         # Three samples a part before the first look: with fewer the standard error is itself a guess.
         looks = coalitions.stops(stops(len(design.kept), 3 * wanted, design.block, self.tolerance))
         return _Plan(self, design, divided, coalitions, looks)
 
-    def drawn(self, features: int) -> Design:
-        """Return the samples for so many parts.
+    def drawn(self, shape: tuple[int, int]) -> Design:
+        """Return the samples for parts in so many rows and columns.
 
         Raises
         ------
         UsageError
             If there are fewer samples than a linear model without penalty has coefficients, or than the design needs.
         """
-        enough = features + 1 if self.surrogate == "linear" and self.ridge == 0 else 2
-        return random_design(self.name, self.design, self.samples, features, self.seed, enough=enough)
+        enough = math.prod(shape) + 1 if self.surrogate == "linear" and self.ridge == 0 else 2
+        return random_design(self.name, self.design, self.samples, shape, self.seed, enough=enough)
+
+    def _shape(self, segments: Segments) -> tuple[int, int]:
+        """Return rows and columns of the parts; superpixels grow from a grid of seeds and are numbered along it."""
+        if self.parts != "superpixels":
+            return strips(self.parts, self.grid)
+        frames, bands = segments.values.shape[1:]
+        return seed_grid(frames, bands, self.features)
 
     def _divided(self, segments: Segments) -> Sequence[Parts]:
         if self.parts == "superpixels":

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from earwitness.errors import UsageError
 from earwitness.explain.attribution import Grid
-from earwitness.explain.designs import DESIGNS, Design, random_design
+from earwitness.explain.designs import DESIGNS, ROOM, Design, random_design
 from earwitness.explain.fills import fill_parameter, second_fill_parameter, soft_parameter
 from earwitness.explain.model import SCORE_KINDS, Explainable, Found
 from earwitness.explain.parameters import check, choice, integer, number_from, pair, parameter
@@ -53,9 +53,11 @@ class Rise(Perturbing):
     norm
         ``"difference"`` (heard less hidden) or ``"heard"`` (the paper's mean over masks that keep the cell).
     design
-        ``"bernoulli"`` or ``"hadamard"``; see :mod:`earwitness.explain.designs`.
+        ``"bernoulli"`` or ``"hadamard"``; see :mod:`earwitness.explain.designs`. A single block of the latter tells no
+        standard error.
     tolerance
-        Standard error at which to stop, as share of the largest cell; 0 to use all samples.
+        Standard error at which to stop, as share of the largest cell; 0 to use all samples. With it, Hadamard designs
+        come in the smallest blocks.
     fill, fill2, soft
         What hidden cells become (the paper's is 0); a second fill to compare with; cells over which hard masks fade.
     score
@@ -94,10 +96,11 @@ class Rise(Perturbing):
         """Return what to hide in some segments, and how to read the scores."""
         frames, bands = segments.values.shape[1:]
         gridded(self.name, segments, *self.grid)
-        features = math.prod(self.grid)
-        design = random_design(self.name, self.design, self.samples, features, self.seed, self.keep)
+        # The error is told by how blocks differ, so a tolerance takes many small ones.
+        room = 1 if self.tolerance else ROOM
+        design = random_design(self.name, self.design, self.samples, self.grid, self.seed, self.keep, room=room)
         masks = RandomMasks.drawn(design, self.grid, (frames, bands), self.masks, self.seed, classifier.device)
-        looks = stops(len(design.kept), 3 * features, design.block, self.tolerance)
+        looks = stops(len(design.kept), 3 * math.prod(self.grid), design.block, self.tolerance)
         return _Plan(self, design, masks, looks)
 
 

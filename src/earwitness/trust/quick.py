@@ -10,7 +10,7 @@ from earwitness.explain import Explainer
 from earwitness.explain.fills import NONE
 
 # Samples that suffice for 49 parts (or, for SmoothGrad, for a segment); more parts take more in proportion.
-SAMPLES = {"lime": 241, "rise": 481, "shapley": 290, "kernelshap": 290, "smoothgrad": 12}
+SAMPLES = {"lime": 257, "rise": 513, "shapley": 290, "kernelshap": 290, "smoothgrad": 12}
 STEPS = {"integratedgradients": 16}
 PARTS = 49
 

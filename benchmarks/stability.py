@@ -1,0 +1,90 @@
+"""Measure how many passes a method needs until two draws of its samples give the same map.
+
+``python benchmarks/stability.py RUN DATA SPEC...`` explains segments of a run's validation recordings, one of every
+class and none of them silent, twice with each method, with seeds 0 and 1, and prints the Pearson correlation of the
+two maps (``split-half``), and of one of them with the mean of the two maps of the first method (``with first``), which
+shows whether cheaper methods aim at the same map. Medians are over segments.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from earwitness import investigation
+from earwitness.explain import Explainer, Target, parse
+from earwitness.investigation import Investigation
+from earwitness.segments import Segments
+
+SPECS = (
+    "lime:samples=2048",
+    "lime:samples=129,design=hadamard",
+    "lime:samples=257,design=hadamard",
+    "lime:samples=513,design=hadamard",
+    "lime:samples=1025,design=hadamard",
+)
+FloatArray = npt.NDArray[np.float64]
+
+
+def chosen(run: Investigation, count: int, seed: int = 0) -> list[int]:
+    """Return rows of segments with sound in them, drawn by lot, classes taking turns."""
+    order = np.random.default_rng(seed).permutation(len(run.predictions.recording)).tolist()
+    labels = run.predictions.labels[run.predictions.recording]
+    rows: list[int] = []
+    while len(rows) < count:
+        for label in range(len(run.predictions.classes)):
+            row = next((row for row in order if labels[row] == label and not run.silent(row)), None)
+            if row is not None and len(rows) < count:
+                rows.append(row)
+                order.remove(row)
+    return rows
+
+
+def maps(run: Investigation, method: Explainer, segments: Segments) -> tuple[FloatArray, int]:
+    """Return each segment's map of the class that is heard, shape (segments, cells), and the passes of one."""
+    heard = run.classifier.logits(segments.values).argmax(dim=1)
+    found = method.attribute(run.classifier, segments, [[Target(int(index))] for index in heard])
+    return np.array([one.native.ravel() for one in found], dtype=np.float64), max(one.forwards for one in found)
+
+
+def correlations(one: FloatArray, other: FloatArray) -> FloatArray:
+    """Return the correlation of each row of one with the same row of the other."""
+    return np.array([np.corrcoef(*rows)[0, 1] for rows in zip(one, other, strict=True)])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("specs", nargs="*", default=SPECS)
+    parser.add_argument("--segments", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    asked: Any = parser.parse_args(arguments)
+    torch.set_num_threads(asked.threads)
+    run = investigation.open_run(asked.run, data=asked.data)
+    segments = run.listen(chosen(run, asked.segments))
+    print(f"{run.classifier.backbone}, {len(segments)} segments of {segments.values.shape[1]} frames")
+    print(f"{'method':58} passes  split-half: median  lowest  with first: median  lowest", flush=True)
+    first: FloatArray | None = None
+    for spec in asked.specs:
+        draws = [maps(run, replace(parse(spec), seed=seed), segments) for seed in (0, 1)]  # type: ignore[type-var]
+        one, two = (found for found, _ in draws)
+        first = (one + two) / 2 if first is None else first
+        half, same = correlations(one, two), correlations(one, first)
+        print(
+            f"{spec:58} {draws[0][1]:6} {np.median(half):19.3f} {half.min():7.3f} {np.median(same):19.3f} "
+            f"{same.min():7.3f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -12,16 +12,21 @@ import numpy.typing as npt
 
 from earwitness.classifier import Classifier
 from earwitness.errors import UsageError, printable
-from earwitness.explain import Explainer, Target
+from earwitness.explain import Attribution, Explainer, Target
 from earwitness.explain.attribution import is_silent
 from earwitness.features import log_mel_of
 from earwitness.findings import Finding, Inquiry
 from earwitness.investigation import safe_name
 from earwitness.progress import Progress
-from earwitness.segments import SegmentedLogMels, cut
+from earwitness.runs import RunFolder
+from earwitness.segments import SegmentedLogMels, Segments, cut
+from earwitness.trust.judging import judged, rows_to_test
+from earwitness.trust.randomisation import kept_randomisation
 
 # Names that every file system keeps as they are.
 PLAIN_NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
+
+MOST_LOOKED_AT = 16  # segments among which those to test a method on are looked for
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ def hear(
     targets: Sequence[str] = (),
     at: float | None = None,
     top: int = 5,
+    judging: RunFolder | None = None,
     progress: Progress | None = None,
 ) -> Heard:
     """Let a classifier listen to a file and explain what it heard.
@@ -74,6 +80,8 @@ def hear(
         first target.
     top
         How many classes are ranked.
+    judging
+        Where what was measured once of a method is kept (its ``trust/``): every map gets a verdict. None: no verdicts.
     progress
         Told how far it is.
 
@@ -97,6 +105,11 @@ def hear(
     segment = data.take([row])
     wanted = [[Target(index) for index in indices]]
     found = [method.attribute(classifier, segment, wanted, progress) for method in methods]
+    if judging is not None:
+        found = [
+            _judged(classifier, method, segment, maps, _to_test(classifier, data, scores), judging, progress)
+            for method, maps in zip(methods, found, strict=True)
+        ]
     clock = classifier.front_end.clock
     start = float(clock.frame_start_seconds(data.start_frames[row]))
     predicted = int(scores[row].argmax())
@@ -129,6 +142,28 @@ def hear(
     )
     ranking = tuple((classifier.classes[index], float(mean[index])) for index in best)
     return Heard(name, log_mel.shape[0] * clock.frame_seconds, ranking, inquiry)
+
+
+def _to_test(
+    classifier: Classifier, data: SegmentedLogMels, scores: npt.NDArray[np.float64]
+) -> tuple[Segments, list[Target]]:
+    """Return a few sounding segments of the file, and the class that each is heard as."""
+    some = np.unique(np.linspace(0, len(data) - 1, MOST_LOOKED_AT).astype(np.int64))
+    rows = some[rows_to_test(classifier, data.take(some))]
+    return data.take(rows), [Target(int(scores[row].argmax())) for row in rows]
+
+
+def _judged(
+    classifier: Classifier,
+    method: Explainer,
+    segment: Segments,
+    maps: list[Attribution],
+    to_test: tuple[Segments, list[Target]],
+    folder: RunFolder,
+    progress: Progress | None,
+) -> list[Attribution]:
+    tested = kept_randomisation(folder, classifier, method, *to_test, progress=progress)
+    return judged(classifier, method, segment.take([0] * len(maps)), maps, tested, progress=progress)
 
 
 def _segment_frames(classifier: Classifier, frames: int) -> int:

@@ -17,14 +17,13 @@ from itertools import islice
 
 import numpy as np
 
+from earwitness.answering import MOST_SHOWN, answer
 from earwitness.errors import UsageError
 from earwitness.evaluation import confusion_matrix
-from earwitness.explain import Attribution, Explainer, Target, spec
-from earwitness.explain.attribution import is_silent
+from earwitness.explain import Explainer
 from earwitness.findings import Finding, Inquiry
 from earwitness.investigation import SHOWN_SECONDS, Investigation, open_run, safe_name
 from earwitness.progress import Progress
-from earwitness.segments import Segments
 
 __all__ = [
     "Finding",
@@ -41,7 +40,6 @@ __all__ = [
 SAMPLES = 12
 SEGMENTS_OF_A_CLASS = 5
 SEGMENTS_OF_A_CONFUSION = 4
-MOST_SHOWN = 60  # rows of a picture
 
 
 # ---- the questions ------------------------------------------------------------------------------------------------
@@ -101,7 +99,7 @@ def samples(
     rows = [int(random.choice(np.flatnonzero(predictions.recording == file))) for file in files]
     question = "What was heard in segments drawn at random?"
     asked = _ask(investigation, "samples", "samples", "Predicted and true classes", question)
-    return _answer(investigation, asked, rows, (), (), progress)
+    return answer(investigation, asked, rows, (), (), progress)
 
 
 def chosen(
@@ -139,7 +137,7 @@ def chosen(
     if picked:
         name = safe_name("segments-" + "-".join(investigation.place(row) for row in picked))
         asked = _ask(investigation, "segments", name, "Chosen segments", question)
-        return _answer(investigation, asked, picked, methods, ("predicted",), progress)
+        return answer(investigation, asked, picked, methods, ("predicted",), progress)
     notes: list[str] = []
     for index in _some_classes(investigation, np.random.default_rng(0), notes):
         name = investigation.predictions.classes[index]
@@ -150,7 +148,7 @@ def chosen(
             picked.append(row)
     title = "The most confident right segment of each class"
     asked = _ask(investigation, "segments", "segments", title, question, notes)
-    return _answer(investigation, asked, picked, methods, ("predicted",), progress)
+    return answer(investigation, asked, picked, methods, ("predicted",), progress)
 
 
 def of_class(
@@ -188,7 +186,7 @@ def of_class(
     notes = [] if rows else [f"There is none: no segment of {name} with sound in it was heard right."]
     question = f"What does the classifier listen to when it rightly hears {name}?"
     asked = _ask(investigation, "class", f"class-{safe_name(name)}", f"The class {name}", question, notes)
-    return _answer(investigation, asked, rows, methods, ("predicted",), progress)
+    return answer(investigation, asked, rows, methods, ("predicted",), progress)
 
 
 def confusion(
@@ -245,7 +243,7 @@ def confusion(
     name = f"confusion-{safe_name(a)}-as-{safe_name(b)}"
     question = f"Why was {a} heard as {b}: what spoke for the one, and what for the other?"
     asked = _ask(investigation, "confusion", name, f"{a} heard as {b}", question, notes)
-    return _answer(investigation, asked, rows, methods, ("predicted", "true"), progress)
+    return answer(investigation, asked, rows, methods, ("predicted", "true"), progress)
 
 
 # ---- choosing -----------------------------------------------------------------------------------------------------
@@ -339,60 +337,3 @@ def _ask(
     front_end = investigation.classifier.front_end
     classes = investigation.classifier.classes
     return Inquiry(kind, name, title, question, front_end.clock, classes, front_end.silence, notes=tuple(notes))
-
-
-def _answer(
-    investigation: Investigation,
-    asked: Inquiry,
-    rows: Sequence[int],
-    methods: Sequence[Explainer],
-    roles: tuple[str, ...],
-    progress: Progress | None,
-) -> Inquiry:
-    """Listen to the rows, explain them under their targets, and keep the attributions."""
-    if not rows:
-        return asked
-    if len(rows) > MOST_SHOWN:
-        raise UsageError(f"{len(rows)} segments are more than a picture holds; ask for at most {MOST_SHOWN}")
-    predictions = investigation.predictions
-    segments = investigation.listen(rows, progress)
-    of_role = {"predicted": predictions.predicted, "true": predictions.segment_labels}
-    targets = [[Target(int(of_role[role][row])) for role in roles] for row in rows]
-    found = [method.attribute(investigation.classifier, segments, targets, progress) for method in methods]
-    findings = []
-    for position, row in enumerate(rows):
-        first = position * len(roles)
-        attributions = tuple(tuple(listed[first + number] for listed in found) for number in range(len(roles)))
-        findings.append(_finding(investigation, row, segments, position, attributions if methods else ()))
-    for method, listed in zip(methods, found, strict=True):
-        for attribution in listed:
-            attribution.save(investigation.attribution_path(attribution, spec(method)))
-    titles = tuple(method.title for method in methods)
-    return replace(asked, methods=titles, targets=roles if methods else (), findings=tuple(findings))
-
-
-def _finding(
-    investigation: Investigation,
-    row: int,
-    segments: Segments,
-    position: int,
-    attributions: tuple[tuple[Attribution, ...], ...],
-) -> Finding:
-    predictions = investigation.predictions
-    classes, best = predictions.classes, int(predictions.predicted[row])
-    log_mel, real = segments.values[position], int(segments.real_frames[position])
-    return Finding(
-        row,
-        segments.files[position],
-        float(predictions.start_seconds[row]),
-        float(predictions.end_seconds[row]),
-        classes[int(predictions.segment_labels[row])],
-        classes[best],
-        float(predictions.scores[row, best]),
-        tuple(float(score) for score in predictions.scores[row]),
-        log_mel,
-        int(segments.start_frames[position]),
-        real,
-        is_silent(log_mel, real, investigation.classifier.front_end.silence),
-        attributions,
-    )

@@ -9,15 +9,17 @@ from pathlib import Path
 from earwitness import album, figures, inquiry
 from earwitness.backbones.pretrained import tagger
 from earwitness.backbones.weights import resolve
+from earwitness.believing import believed, check_least, counted_verdicts, verdict_lines
 from earwitness.classifier import Classifier, load, ready
 from earwitness.dataset import Unusable
 from earwitness.errors import BadRecordingError, UsageError, printable
 from earwitness.explain import Explainer, parse, spec
+from earwitness.fetch import home_folder
 from earwitness.findings import Inquiry
 from earwitness.hearing import Heard, hear
 from earwitness.investigation import Investigation, open_run, safe_name
 from earwitness.progress import Progress
-from earwitness.runs import check_writable, open_finished
+from earwitness.runs import RunFolder, check_writable, open_finished
 from earwitness.training import choose_device
 
 METHODS = ("gradcam", "lime", "occlusion")  # the example's
@@ -33,7 +35,8 @@ class Answer:
     def text(self) -> str:
         """Return the answer's lines for a terminal."""
         where = "nothing to show" if self.picture is None else printable(self.picture)
-        return "\n".join([f"{self.inquiry.title}: {where}", *(f"  {note}" for note in self.inquiry.notes)])
+        lines = [f"{self.inquiry.title}: {where}", *(f"  {note}" for note in self.inquiry.notes)]
+        return "\n".join(lines + [f"  {line}" for line in counted_verdicts(self.inquiry)])
 
 
 def ask(
@@ -46,6 +49,8 @@ def ask(
     segments: Sequence[str] = (),
     count: int | None = None,
     data: Path | str | None = None,
+    verdicts: bool = True,
+    least: str | None = None,
     device: str = "auto",
     seed: int = 0,
     progress: Progress | None = None,
@@ -68,6 +73,10 @@ def ask(
         Segments to show of a class or a confusion.
     data
         Where the recordings are now, if not where they were at the time of the run.
+    verdicts
+        Whether to measure how far each map may be believed.
+    least
+        ``"weak"`` or ``"reliable"``: segments are left out of which no map gets so good a verdict.
     device, seed, progress
         As everywhere.
 
@@ -83,7 +92,8 @@ def ask(
         raise UsageError("--class, --true/--predicted and --segment are three questions: ask one at a time")
     if count is not None and of_class is None and true is None and predicted is None:
         raise UsageError(f"--count {count}: goes with --class or --true/--predicted; leave it out")
-    investigation = open_run(run, choose_device(device), data)
+    check_least(least, verdicts=verdicts)
+    investigation = open_run(run, choose_device(device), data, judging=verdicts)
     some = {} if count is None else {"count": count}
     if of_class is not None:
         asked = [inquiry.of_class(investigation, of_class, explainers, progress=progress, **some)]
@@ -97,6 +107,8 @@ def ask(
         asked = [inquiry.chosen(investigation, explainers, rows=rows, places=places, progress=progress)]
     else:
         asked = _everything(investigation, explainers, seed, progress)
+    if least is not None:
+        asked = [believed(each, least) for each in asked]
     return [Answer(each, album.add(investigation.run, each)) for each in asked]
 
 
@@ -136,6 +148,7 @@ class FileAnswer:
         flags = sorted({flag for maps in finding.attributions for each in maps for flag in each.flags})
         about = f"  explained: {finding.start_seconds:.2f} to {finding.end_seconds:.2f} s"
         lines.append(about + (f" ({', '.join(flags)})" if flags else ""))
+        lines += [f"  {line}" for line in verdict_lines(self.heard.inquiry)]
         lines.append(f"  picture:   {printable(self.picture)}")
         return "\n".join(lines)
 
@@ -159,6 +172,7 @@ def explain_files(
     at: float | None = None,
     top: int = 5,
     out: Path | str = "explained",
+    verdicts: bool = True,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> FilesOutcome:
@@ -174,6 +188,8 @@ def explain_files(
         As for :func:`earwitness.hearing.hear`.
     out
         Folder for ``NAME.png`` and ``NAME-CLASS-METHOD.npz``; files of those names are replaced.
+    verdicts
+        Whether to measure how far each map may be believed.
     device, progress
         As everywhere.
 
@@ -187,12 +203,16 @@ def explain_files(
     explainers = [parse(method) for method in methods]
     check_writable(Path(out))
     classifier = load_classifier(run, backbone=backbone, weights=weights, device=device)
+    # What random weights do to a method is measured once, and kept with the run or beside the published weights.
+    folder = RunFolder(Path(run) if run is not None else home_folder() / str(backbone)) if verdicts else None
     answers: list[FileAnswer] = []
     unusable: list[Unusable] = []
     names: set[str] = set()
     for file in files:
         try:
-            heard = hear(classifier, Path(file), explainers, targets=targets, at=at, top=top, progress=progress)
+            heard = hear(
+                classifier, Path(file), explainers, targets=targets, at=at, top=top, judging=folder, progress=progress
+            )
         except BadRecordingError as error:
             unusable.append(Unusable(str(error).removesuffix(f": {error.reason}"), error.reason))
             continue

@@ -53,6 +53,8 @@ class Investigation:
         What it said of the recordings that it was measured on.
     root
         The folder that the recordings' names are relative to.
+    judging
+        Whether every map is to get a verdict.
     """
 
     run: RunFolder
@@ -60,6 +62,7 @@ class Investigation:
     classifier: Classifier
     predictions: Predictions
     root: Path
+    judging: bool = False
     _remembered: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -285,7 +288,13 @@ def safe_name(text: str) -> str:
     return f"{plain}-{digest}" if plain else digest
 
 
-def open_run(path: Path | str, device: torch.device | str = "cpu", data: Path | str | None = None) -> Investigation:
+def open_run(
+    path: Path | str,
+    device: torch.device | str = "cpu",
+    data: Path | str | None = None,
+    *,
+    judging: bool = False,
+) -> Investigation:
     """Open a finished run for questions.
 
     Parameters
@@ -296,6 +305,8 @@ def open_run(path: Path | str, device: torch.device | str = "cpu", data: Path | 
         Where the network is to work.
     data
         Where the recordings are, if not where they were at the time of the run.
+    judging
+        Whether every map is to get a verdict.
 
     Raises
     ------
@@ -319,4 +330,4 @@ def open_run(path: Path | str, device: torch.device | str = "cpu", data: Path | 
     # A data set in a CSV names its recordings from the folder that the CSV is in.
     is_table = where.is_file() or (where.suffix.lower() == ".csv" and not where.is_dir())
     root = where.parent if is_table else where
-    return Investigation(run, asked, loaded, predictions, root)
+    return Investigation(run, asked, loaded, predictions, root, judging)

@@ -47,5 +47,8 @@ Methods = Annotated[
         "--method", metavar="METHOD", help="gradcam, lime, occlusion, or lime:samples=512,grid=8x8; repeatable."
     ),
 ]
+Verdicts = Annotated[
+    bool, typer.Option("--verdicts/--no-verdicts", help="Measure how far each map may be believed.")
+]
 Threads = Annotated[int | None, typer.Option(min=1, help="Processor threads. [default: all cores]")]
 CheckpointEvery = Annotated[float, typer.Option(min=0.0, help="Seconds between checkpoints at least.")]

@@ -104,6 +104,9 @@ class Attribution:
     standard_error
         Shape of ``native``, float32: how far each cell's value is expected to lie from what an endless number of
         draws would give; None for methods that do not measure it.
+    verdict
+        Whether the map may be believed, with the reasons and their numbers, as JSON types
+        (:meth:`earwitness.trust.verdict.Verdict.as_dict`); None where nobody asked.
     """
 
     values: npt.NDArray[np.float32]
@@ -128,6 +131,7 @@ class Attribution:
     file: str = ""
     start_seconds: float = 0.0
     standard_error: npt.NDArray[np.float32] | None = None
+    verdict: dict[str, Any] | None = None
 
     def save(self, path: Path | str) -> None:
         """Write the attribution to one ``.npz`` that NumPy alone can read.

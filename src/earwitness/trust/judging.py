@@ -1,0 +1,73 @@
+"""From attributions to attributions with verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from earwitness.explain import Attribution, Explainable, Explainer
+from earwitness.explain.attribution import is_silent
+from earwitness.progress import Progress
+from earwitness.segments import Segments
+from earwitness.trust.randomisation import Randomisation
+from earwitness.trust.signs import signs
+from earwitness.trust.verdict import Judge, Verdict, verdict
+
+# Segments on which a method is tested with random weights: enough for a mean, and as cheap as a few maps.
+TESTED_ON = 4
+
+
+def judged(
+    classifier: Explainable,
+    explainer: Explainer,
+    segments: Segments,
+    attributions: Sequence[Attribution],
+    tested: Randomisation | None,
+    *,
+    judge: Judge | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> list[Attribution]:
+    """Return one method's attributions with their verdicts.
+
+    Parameters
+    ----------
+    classifier, explainer
+        What made them.
+    segments
+        One segment per attribution.
+    attributions
+        The maps.
+    tested
+        What random weights do to the method's maps of this classifier; None leaves that sign out.
+    judge
+        None takes the one that comes with earwitness.
+    seed
+        Of random orders and noises.
+    progress
+        Told how far the work has come.
+    """
+    measured = signs(classifier, explainer, segments, attributions, tested, seed=seed, progress=progress)
+    return [
+        replace(one, verdict=verdict(found, judge).as_dict()) for one, found in zip(attributions, measured, strict=True)
+    ]
+
+
+def verdict_of(attribution: Attribution) -> Verdict | None:
+    """Return the verdict that an attribution carries, or None."""
+    return None if attribution.verdict is None else Verdict.from_dict(attribution.verdict)
+
+
+def rows_to_test(classifier: Explainable, segments: Segments) -> list[int]:
+    """Return the rows of a few sounding segments, evenly spread, on which methods are tested with random weights.
+
+    Where nothing sounds, the first segment must do.
+    """
+    silence = float(classifier.front_end.silence)
+    sounding = [
+        row
+        for row, (values, real) in enumerate(zip(segments.values, segments.real_frames, strict=True))
+        if not is_silent(values, int(real), silence)
+    ]
+    count = min(TESTED_ON, len(sounding))
+    return [sounding[at * len(sounding) // count] for at in range(count)] or [0]

@@ -1,0 +1,210 @@
+"""Measure maps whose truth is known, fit the judge of verdicts on some, and test it on the others.
+
+    python tools/verdict.py measure RUN --data DATA --out signs.csv     # for each classifier; --append adds to a file
+    python tools/verdict.py fit signs.csv ...                           # writes resources/verdict.json and its figure
+
+Maps come from mixtures of made sounds and, where the run's classes are in DATA, of recordings that the run did not
+learn from. Half of the mixtures, and half of the recordings, are for fitting; the other half is only ever tested on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from earwitness import figures_doubt, runs
+from earwitness.canvas import save
+from earwitness.classifier import Classifier
+from earwitness.explain import Explainer, parse, spec
+from earwitness.investigation import open_run
+from earwitness.progress import for_terminal
+from earwitness.recordings import Recording
+from earwitness.trust import gathering, mixtures
+from earwitness.trust.cases import segments_of
+from earwitness.trust.fitting import Known, area_under_roc, calibration, fit
+from earwitness.trust.quick import quick
+from earwitness.trust.randomisation import randomisation
+from earwitness.trust.signs import Signs, signs
+from earwitness.trust.truth import scores
+from earwitness.trust.verdict import LEVELS, Judge, verdict
+
+PROJECT = Path(__file__).resolve().parents[1]
+RESOURCE = PROJECT / "src" / "earwitness" / "resources" / "verdict.json"
+FIGURE = PROJECT / "docs" / "images" / "calibration.png"
+METHODS = (
+    "gradcam,layercam,xgradcam,eigencam,saliency,inputxgradient,integratedgradients,smoothgrad,guidedbackprop,"
+    "lime,occlusion,rise"
+)
+RIGHT = 0.5  # relevance rank accuracy
+PARTS = {"fit": 0, "test": 1}
+RANDOMISED_SEGMENTS = 4
+COLUMNS = ("part", "backbone", "family", "kind", "case", "target", "method", "level_db", "share")
+SCORES = ("pointing", "mass", "rank", "auroc", "auprc")
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    """Explain cases by each method, and write the signs and the truth of every map."""
+    investigation = open_run(arguments.run, data=arguments.data)
+    classifier = investigation.classifier
+    if arguments.frames:
+        classifier = classifier.with_segments(arguments.frames, classifier.overlap)
+    methods = [quick(parse(text)) for text in arguments.methods.split(",")]
+    out = Path(arguments.out)
+    names = [*COLUMNS, *SCORES, *(item.name for item in fields(Signs)), "seconds"]
+    with out.open("a" if arguments.append else "w", newline="") as stream:
+        writer = csv.DictWriter(stream, names)
+        if not arguments.append:
+            writer.writeheader()
+        for part, seed in PARTS.items():
+            for row in _rows(part, seed, classifier, _held_out(investigation, seed), methods, arguments.cases):
+                writer.writerow(row)
+                stream.flush()
+
+
+def _held_out(investigation: Any, seed: int) -> list[Recording]:
+    """Return every other recording that the run was measured on."""
+    predictions = investigation.predictions
+    listed = [
+        Recording(investigation.path_of(file), file, predictions.classes[label], None, None)
+        for file, label in zip(predictions.files, predictions.labels, strict=True)
+    ]
+    return listed[seed::2]
+
+
+def _rows(
+    part: str,
+    seed: int,
+    classifier: Classifier,
+    recordings: Sequence[Recording],
+    methods: Sequence[Explainer],
+    wanted: int,
+) -> Iterator[dict[str, Any]]:
+    stage = mixtures.Stage(classifier.front_end, classifier.classes, classifier.segment_frames)
+    sources = (
+        (gathering.MADE, mixtures.made(stage, seed=40 + seed)),
+        (gathering.RECORDED, mixtures.recorded(stage, recordings, seed=40 + seed)),
+    )
+    progress = for_terminal()
+    for family, source in sources:
+        bench, _ = gathering.choose(classifier, source, family, wanted)
+        cases = [case for case, _, _ in bench.cases]
+        if not cases:
+            print(f"{classifier.backbone}, {family}, {part}: no case is heard", file=sys.stderr)
+            continue
+        segments, targets = segments_of(cases), [case.target for case in cases]
+        first = np.linspace(0, len(cases) - 1, min(RANDOMISED_SEGMENTS, len(cases))).astype(int)
+        for method in methods:
+            begun = time.perf_counter()
+            tested = randomisation(
+                classifier, method, segments.take(first), [targets[row] for row in first], blocks=6, alone=False
+            )
+            maps = method.attribute(classifier, segments, [[target] for target in targets], progress)
+            found = signs(classifier, method, segments, maps, tested, progress=progress)
+            each = (time.perf_counter() - begun) / len(cases)
+            for case, one, sign in zip(cases, maps, found, strict=True):
+                truth = scores(one.values, case.truth, case.real_frames)
+                place = (part, classifier.backbone, family, case.kind, case.name, one.target_label, spec(method))
+                yield {
+                    **dict(zip(COLUMNS, (*place, case.level_db, case.share), strict=True)),
+                    **{name: getattr(truth, name) for name in SCORES},
+                    **{name: "" if value is None else value for name, value in asdict(sign).items()},
+                    "seconds": each,
+                }
+            mean = np.mean([scores(one.values, case.truth).rank for case, one in zip(cases, maps, strict=True)])
+            print(
+                f"{classifier.backbone} {part} {family}: {method.name}, {len(cases)} maps, rank {mean:.2f}, "
+                f"{each:.1f} s each, kept {tested.kept:.2f}",
+                flush=True,
+            )
+
+
+# ---- fitting ------------------------------------------------------------------------------------------------------
+
+
+def fit_and_test(arguments: argparse.Namespace) -> None:
+    """Fit on one part, print what the judge is worth on the other, and write both away."""
+    rows = [row for path in arguments.signs for row in runs.read_csv(path)]
+    learned, held_out = ([row for row in rows if row["part"] == part] for part in PARTS)
+    backbones, methods = (sorted({row[name].split(":")[0] for row in rows}) for name in ("backbone", "method"))
+    judge = fit(
+        [_known(row) for row in learned],
+        f"{len(learned)} maps of {len({(row['backbone'], row['case']) for row in learned})} mixtures by "
+        f"{', '.join(methods)}; classifiers {', '.join(backbones)}; right: of the k strongest cells, half and more are "
+        "among the k cells of the evidence",
+    )
+    for name, weight in zip(judge.names, judge.weights, strict=True):
+        print(f"  {name:12s} {weight:+.2f}")
+    print(f"reliable from {judge.reliable:.2f}, weak from {judge.weak:.2f}")
+    table = _table(held_out, judge)
+    print("\n".join(f"{name}: {figures}" for name, figures in table.items()))
+    known = [_known(row) for row in held_out]
+    chances, right = [verdict(each.signs, judge).chance for each in known], [each.right for each in known]
+    bins = calibration(chances, right)
+    runs.write_json(RESOURCE, {"judge": asdict(judge), "tested": table, "calibration": [asdict(each) for each in bins]})
+    save(figures_doubt.calibration_chart(bins, area_under_roc(chances, right)), FIGURE)
+
+
+def _known(row: dict[str, str]) -> Known:
+    values: dict[str, Any] = {}
+    for item in fields(Signs):
+        text = row[item.name]
+        if item.name == "explains":
+            values[item.name] = text == "True"
+        elif item.name == "empty":
+            values[item.name] = text
+        else:
+            values[item.name] = float(text) if text else None
+    return Known(Signs(**values), float(row["rank"]) >= RIGHT)
+
+
+def _table(rows: Sequence[dict[str, str]], judge: Judge) -> dict[str, str]:
+    """Return the area under ROC on held-out maps: of all, by family, by backbone, by method; and each level's share."""
+    groups: dict[str, list[dict[str, str]]] = {"all held-out maps": list(rows)}
+    for column in ("family", "backbone", "method"):
+        for row in rows:
+            groups.setdefault(f"{column} {row[column].split(':')[0]}", []).append(row)
+    found = {}
+    for name, listed in groups.items():
+        known = [_known(row) for row in listed]
+        judged = [verdict(each.signs, judge) for each in known]
+        right = [each.right for each in known]
+        area = area_under_roc([each.chance for each in judged], right)
+        energy = area_under_roc([each.signs.energy for each in known], right)
+        words = [f"area under ROC {area:.3f} (beating energy alone {energy:.3f})", f"{np.mean(right):.0%} right"]
+        for level in LEVELS:
+            marked = [is_right for is_right, one in zip(right, judged, strict=True) if one.level == level]
+            words.append(f"{level} {len(marked)}" + (f" ({np.mean(marked):.0%} right)" if marked else ""))
+        found[name] = f"{len(listed)} maps, " + ", ".join(words)
+    return found
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    first = commands.add_parser("measure")
+    first.add_argument("run", type=Path)
+    first.add_argument("--data", type=Path)
+    first.add_argument("--out", default="signs.csv")
+    first.add_argument("--methods", default=METHODS)
+    first.add_argument("--cases", type=int, default=12, help="mixtures of each source and part")
+    first.add_argument("--frames", type=int, help="segment length, where not the run's own")
+    first.add_argument("--append", action="store_true")
+    first.set_defaults(action=measure)
+    second = commands.add_parser("fit")
+    second.add_argument("signs", nargs="+")
+    second.set_defaults(action=fit_and_test)
+    arguments = parser.parse_args()
+    arguments.action(arguments)
+
+
+if __name__ == "__main__":
+    main()

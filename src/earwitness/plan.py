@@ -106,7 +106,7 @@ def make_plan(request: Request) -> Plan:
     recipe = recipe_named(name, **(request.changes or {}))
     if weights is None:
         # Nothing pretrained is there to be kept or to be spared.
-        recipe = replace(recipe, head_epochs=0, anchor=0.0, keep_norms=False)
+        recipe = replace(recipe, head_epochs=0, keep_norms=False)
     if request.freeze:
         if weights is None:
             raise UsageError(

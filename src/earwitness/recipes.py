@@ -71,9 +71,6 @@ class Recipe:
         Passes over the training segments in which the head alone learns, on embeddings computed once, before all
         layers do, and the rate of these passes (Kumar et al., *Fine-Tuning can Distort Pretrained Features and
         Underperform Out-of-Distribution*, ICLR 2022).
-    anchor
-        Share of the weights as they were before all layers learned in the final ones (Wortsman et al., *Robust
-        Fine-Tuning of Zero-Shot Models*, CVPR 2022).
     repeats
         How many times in a row a backbone that takes any length hears a short segment.
     judge_seconds
@@ -99,7 +96,6 @@ class Recipe:
     standardise: bool = False
     head_epochs: int = 0
     head_rate: float = 1e-3
-    anchor: float = 0.0
     repeats: int = 1
     judge_seconds: float = 0.0
     keep_norms: bool = False
@@ -140,11 +136,10 @@ BEST = Recipe(
     label_smoothing=0.1,
     head_epochs=12,
     head_rate=3e-3,
-    anchor=0.3,
     repeats=2,
     judge_seconds=4.96,
     keep_norms=True,
-    augmentation=Augmentation(shift=True, gain_db=6.0, masks=1),
+    augmentation=Augmentation(shift=True, gain_db=6.0, equalise_db=6.0, masks=1),
 )
 RECIPES = {"example": EXAMPLE, "scratch": SCRATCH, "compact": COMPACT, "best": BEST}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -25,6 +25,8 @@ from earwitness.backbones.network import Network
 from earwitness.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from earwitness.classifier import Classifier
 from earwitness.errors import EarwitnessError, UsageError
+from earwitness.processor import fast_bfloat16
+from earwitness.processor import native_bfloat16 as native_bfloat16
 from earwitness.progress import Progress, Silent
 from earwitness.recipes import Augmentation, Recipe
 from earwitness.runs import write_csv
@@ -119,10 +121,8 @@ def train(
     if len(data.train) == 0:
         raise UsageError("there is no segment to train on")
     found = None if checkpoints is None else read_checkpoint(checkpoints)
-    if recipe.head_epochs and not freeze and (found is None or recipe.anchor):
+    if recipe.head_epochs and not freeze and found is None:
         _train_head_first(classifier, data, recipe, seed, progress)
-    anchored = recipe.anchor > 0 and not freeze
-    before = {name: value.clone() for name, value in classifier.network.state_dict().items()} if anchored else {}
     loop = _Loop(classifier, data, recipe, seed, freeze)
     history: list[HistoryRow] = []
     if found is not None:
@@ -141,8 +141,6 @@ def train(
             if checkpoints is not None and time.monotonic() - saved >= checkpoint_seconds:
                 write_checkpoint(checkpoints, loop.capture(history))
                 saved = time.monotonic()
-    if anchored:
-        _anchor(loop.network, before, recipe.anchor)
     loop.network.eval()
     return history
 
@@ -168,31 +166,17 @@ def _train_head_first(
     train(classifier, unwatched, head_only, seed=seed, freeze=True, progress=progress)
 
 
-def _anchor(network: Network, before: Mapping[str, Tensor], share: float) -> None:
-    """Move the weights a part of the way back to where they were before all layers learned."""
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            parameter.lerp_(before[name].to(parameter.device), share)
-
-
 def write_history(path: Path, history: list[HistoryRow]) -> None:
     """Write ``history.csv``."""
     columns = list(asdict(history[0]))
     write_csv(path, columns, (["" if value is None else value for value in asdict(row).values()] for row in history))
 
 
-def native_bfloat16() -> bool:
-    """Tell whether the processor multiplies bfloat16 numbers itself; elsewhere they would be slower than float32."""
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-
-
 def resolve_precision(precision: str, device: torch.device) -> str:
     """Return ``"float32"`` or ``"bfloat16"`` for a recipe's wish on a device."""
     if precision != "auto":
         return precision
-    if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    return "bfloat16" if device.type == "cpu" and native_bfloat16() else "float32"
+    return "bfloat16" if fast_bfloat16(device) else "float32"
 
 
 def choose_device(name: str = "auto") -> torch.device:

@@ -208,6 +208,25 @@ def test_the_users_network_stays_as_it_was(method):
     assert [module.training for module in classifier.network.modules()] == modes
 
 
+@pytest.mark.parametrize("method", ["lime:grid=3x3,samples=64,score=logit", "saliency"])
+def test_methods_that_remember_a_network_hear_the_redrawn_one(method):
+    """Perturbation methods keep a copy of a network made ready for many passes: here each step gets a new network."""
+    classifier, segments, explainer = toys.convolutional(3), toys.segments(), parse(method)
+    x, listed = torch.from_numpy(segments.values), [[target] for target in TARGETS]
+    found = randomisation(classifier, explainer, segments, TARGETS, seed=2, alone=False)
+    original = explainer.attribute(classifier, segments, listed)
+    order = blocks_of(classifier, segments)[::-1]
+    assert len(order) == len(found.steps) == 4
+    for last, step in enumerate(found.steps):
+        network = copy.deepcopy(classifier.network)
+        for at, names in enumerate(order[: last + 1]):
+            redraw(network, names, np.random.default_rng([2, at]))
+            settle(network, [name for block in order[: at + 1] for name in block], x)
+        changed = explainer.attribute(replace(classifier, network=network), segments, listed)
+        kept = [rank_correlation(one.values, other.values) for one, other in zip(original, changed, strict=True)]
+        assert step.cascade.signed == pytest.approx(np.mean(kept), abs=1e-3)
+
+
 def test_the_same_seed_gives_the_same_figures_and_another_does_not():
     found = [randomisation(deep(), parse("saliency"), toys.segments(), TARGETS, seed=seed) for seed in (3, 3, 4)]
     assert found[0] == found[1]

@@ -22,7 +22,7 @@ from earwitness.explain.gradients import GradientMethod
 from explain_toys import SILENCE, ToyClassifier, classes_of, convolutional, linear, real, real_segments, segments
 
 GRADIENTS = sorted(name for name, method in METHODS.items() if issubclass(method, GradientMethod))
-QUICK = {"integratedgradients": {"steps": 16}, "smoothgrad": {"samples": 8}}
+QUICK = {"integratedgradients": {"steps": 16, "budget": 16}, "smoothgrad": {"samples": 8}}
 COMPLETE = ("deeplift", "integratedgradients")
 
 
@@ -123,7 +123,7 @@ def test_a_contrast_is_the_difference_of_two_maps(method):
     np.testing.assert_allclose(both.values, a.values - b.values, atol=1e-5)
 
 
-@pytest.mark.parametrize("method", [name for name in GRADIENTS if name != "smoothgrad"])
+@pytest.mark.parametrize("method", GRADIENTS)
 def test_float32_agrees_with_float64(method):
     classifier = convolutional()
     (single,) = explain(method, classifier, segments(1), [[Target(0)]])
@@ -214,6 +214,28 @@ def test_too_few_steps_are_flagged():
     assert "not converged" in few.flags
     assert "not converged" not in many.flags
     assert abs(many.diagnostics["gap"]) < 1e-3 < abs(few.diagnostics["gap"])
+
+
+def test_steps_are_doubled_until_the_map_adds_up_or_the_budget_is_spent():
+    classifier, excerpt = convolutional(), segments(3)
+    targets = [[Target(0)], [Target(1)], [Target(1), Target(2)]]
+    found = explain("integratedgradients", classifier, excerpt, targets, steps=2, budget=256)
+    taken = {one.diagnostics["steps"] for one in found}
+    assert len(taken) > 1  # each segment takes what it needs
+    for one, row in zip(found, (0, 1, 2, 2), strict=True):
+        steps = int(one.diagnostics["steps"])
+        (alone,) = explain(
+            "integratedgradients", classifier, excerpt.take([row]), [[one.target]], steps=steps, budget=0
+        )
+        np.testing.assert_allclose(one.values, alone.values, atol=2e-6)
+        assert one.forwards == 2 * steps - 2 + 2
+        assert ("not converged" in one.flags) == (abs(one.diagnostics["gap"]) > 1e-3 * np.abs(one.values).sum())
+
+
+def test_a_deeplift_that_does_not_add_up_is_flagged():
+    (pooled,) = explain("deeplift", real("vggish"), real_segments("vggish", 1), [[Target(3)]])
+    assert ("not converged" in pooled.flags) == (abs(pooled.diagnostics["gap"]) > 1e-3 * np.abs(pooled.values).sum())
+    assert "not converged" in pooled.flags
 
 
 @settings(max_examples=15, deadline=None)

@@ -45,7 +45,7 @@ from earwitness.segments import Segments
 FloatArray = npt.NDArray[np.float64]
 # A map that has to add up to a difference of scores has not converged where it misses it by more than this share of
 # its own absolute sum.
-WIDE_GAP = 0.01
+WIDE_GAP = 1e-3
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,10 @@ class Batch:
         """Return class scores of the kind that is explained, shape (n, classes)."""
         return activated(logits, self.score, self.classifier.activation)
 
+    def take(self, rows: Sequence[int]) -> Batch:
+        """Return some of the segments, with their targets."""
+        return Batch(self.classifier, self.segments.take(rows), [self.targets[row] for row in rows], self.score)
+
     def references(self, fill: str | float) -> Tensor:
         """Return what the segments are compared with, shape (n, 1, frames, bands)."""
         each = [reference(fill, self.classifier, self.segments, row) for row in range(len(self.segments))]
@@ -111,29 +115,21 @@ class Gradients:
         Whose targets.
     scores
         Class scores of the last call, shape (rows, classes).
-    total, squares
-        Sums over all rows seen of gradients and of their squares, shape (targets, frames, bands); float64.
     """
 
     batch: Batch
     scores: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
-    total: Any = 0.0
-    squares: Any = 0.0
 
     def __call__(
         self, forward_fn: Any, inputs: tuple[Tensor, ...], target_ind: Any = None, additional_forward_args: Any = None
     ) -> tuple[Tensor]:
         """Return the gradients, shape (rows, targets, frames, bands), of every target at every row.
 
-        ``additional_forward_args`` holds each row's weights of classes, shape (rows, targets, classes), and may hold
-        an input and a mask that says where this input is to stand whatever Captum made of it.
+        ``additional_forward_args`` holds each row's weights of classes, shape (rows, targets, classes).
         """
         del forward_fn, target_ind
-        given = additional_forward_args if isinstance(additional_forward_args, tuple) else (additional_forward_args,)
-        weights, leaf = given[0], inputs[0].detach()[:, 0]
-        if len(given) > 1:
-            leaf = torch.where(given[2], given[1], leaf)
-        leaf = leaf.requires_grad_()
+        given = additional_forward_args
+        weights, leaf = given[0] if isinstance(given, tuple) else given, inputs[0].detach()[:, 0].requires_grad_()
         with torch.enable_grad():
             # A copy goes in, so that a network may change its input in place.
             scores = self.batch.scored(logits_of(self.batch.classifier, leaf.clone()))
@@ -142,8 +138,6 @@ class Gradients:
         last = len(wanted) - 1
         found = [_gradient(one, leaf, again=position < last) for position, one in enumerate(wanted)]
         gradients = torch.stack(found, dim=1) if found else leaf.detach()[:, None][:, :0]
-        self.total = self.total + gradients.double().sum(dim=0)
-        self.squares = self.squares + gradients.double().square().sum(dim=0)
         return (gradients,)
 
 
@@ -165,25 +159,28 @@ class Measured:
     scores
         Class scores of the segments, shape (n, classes).
     forwards, backwards
-        Per segment; backwards for each of its targets.
+        Per segment, one number for all or one each; backwards for each of its targets.
     reference_scores
         Class scores of what the segments were compared with, where the map adds up to the difference; else None.
     errors
         Standard errors, of the shape of ``values``, or None.
     diagnostics
         The same for all.
-    converging
-        Whether more work would make the map add up better.
+    exact
+        Whether the map is meant to add up to the difference of the scores, and to be flagged where it does not.
+    steps
+        Per segment, the points on a path that its maps were made of, or None.
     """
 
     values: Tensor
     scores: FloatArray
-    forwards: int
-    backwards: int = 1
+    forwards: int | Sequence[int]
+    backwards: int | Sequence[int] = 1
     reference_scores: FloatArray | None = None
     errors: Tensor | None = None
     diagnostics: dict[str, float] = field(default_factory=dict)
-    converging: bool = False
+    exact: bool = False
+    steps: Sequence[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -237,7 +234,8 @@ class GradientMethod(ABC):
         Returns
         -------
         One attribution per segment and target, the first segment's first. Where the map has to add up to a difference
-        of scores, ``diagnostics["gap"]`` is what it misses; the flag ``"not converged"`` asks for more steps.
+        of scores, ``diagnostics["gap"]`` is what it misses; the flag ``"not converged"`` says that this is more than
+        a thousandth of the map's absolute sum.
 
         Raises
         ------
@@ -263,7 +261,7 @@ class GradientMethod(ABC):
         found = []
         for index, listed in enumerate(targets):
             check_scores(measured.scores[index], classifier, segments, index)
-            cost = Cost(measured.forwards, measured.backwards * len(listed), each)
+            cost = Cost(of(measured.forwards, index), of(measured.backwards, index) * len(listed), each)
             for position, target in enumerate(listed):
                 result = _found(measured, index, position, target, grid)
                 found.append(attribution_of(self, classifier, segments, index, target, result, cost))
@@ -275,12 +273,19 @@ def _found(measured: Measured, index: int, position: int, target: Target, grid: 
     error = None if measured.errors is None else measured.errors[index, position].cpu().numpy()
     score = float(target_scores(measured.scores[index : index + 1], [target])[0, 0])
     diagnostics, converged = dict(measured.diagnostics), True
+    if measured.steps is not None:
+        diagnostics["steps"] = float(measured.steps[index])
     if measured.reference_scores is not None:
         base = float(target_scores(measured.reference_scores[index : index + 1], [target])[0, 0])
         gap = score - base - float(values.sum(dtype=np.float64))
         diagnostics |= {"gap": gap, "reference_score": base}
-        converged = not measured.converging or abs(gap) <= WIDE_GAP * float(np.abs(values).sum())
+        converged = not measured.exact or abs(gap) <= WIDE_GAP * float(np.abs(values).sum(dtype=np.float64))
     return Found(values, values, grid, score, diagnostics, error=error, converged=converged)
+
+
+def of(numbers: int | Sequence[int], index: int) -> int:
+    """Return the number of one segment, where all have the same or each its own."""
+    return numbers if isinstance(numbers, int) else numbers[index]
 
 
 @contextmanager

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from earwitness.explain.gradients import Batch, GradientMethod, Gradients, Measured, by_captum
+from earwitness.explain.gradients import Batch, GradientMethod, Gradients, Measured
 from earwitness.explain.model import Explainable, batch_size
 from earwitness.explain.parameters import integer, number_from, parameter
 
@@ -40,39 +40,36 @@ class SmoothGrad(GradientMethod):
     noise: float = parameter(0.15, number_from(0.0), "spread of the noise, as share of the range of the values")
     seed: int = parameter(0, integer(0), "seed of the noise")
 
-    def together(self, classifier: Explainable, frames: int, bands: int) -> int:  # noqa: ARG002
-        """Return 1: the copies of one segment fill batches."""
-        return 1
+    def together(self, classifier: Explainable, frames: int, bands: int) -> int:
+        """Return how many segments' copies fill a batch."""
+        return max(1, batch_size(classifier, frames, bands) // self.samples)
 
     def measure(self, batch: Batch) -> Measured:
-        """Return the maps of one segment."""
-        scores, gradients = batch.evaluate(batch.x), Gradients(batch)
-        tunnel = by_captum(lambda attr: attr.Saliency(batch.classifier.network), gradients)
-        values = self._through(tunnel, batch)
-        count = self.samples
-        # Standard error of a mean, from the sums that the gradient function kept.
-        spread = (gradients.squares - gradients.total.square() / count).clamp(min=0) / max(1, count - 1)
-        errors = (spread / count).sqrt()[None] if count > 1 else None
-        return Measured(values, scores, count + 1, count, errors=errors)
+        """Return the maps of a batch."""
+        scores, weights, count = batch.evaluate(batch.x), batch.weights, self.samples
+        noisy = torch.cat([self._noisy(batch, row) for row in range(len(weights))])
+        owner = torch.arange(len(weights), device=noisy.device).repeat_interleave(count)
+        total = noisy.new_zeros((*weights.shape[:2], *noisy.shape[2:]), dtype=torch.float64)
+        squares = torch.zeros_like(total)
+        gradients = Gradients(batch)
+        for part in torch.split(torch.arange(len(noisy)), batch_size(batch.classifier, *noisy.shape[2:])):
+            (found,) = gradients(None, (noisy[part],), None, weights[owner[part]])
+            total.index_add_(0, owner[part], found.double())
+            squares.index_add_(0, owner[part], found.double().square())
+        # Standard error of a mean.
+        spread = (squares - total.square() / count).clamp(min=0) / max(1, count - 1)
+        errors = (spread / count).sqrt() if count > 1 else None
+        return Measured(total / count, scores, count + 1, count, errors=errors)
 
-    def _through(self, saliency: Any, batch: Batch) -> Tensor:
-        from captum.attr import NoiseTunnel
-
-        real = int(batch.segments.real_frames[0])
-        heard = batch.segments.values[0, :real]
+    def _noisy(self, batch: Batch, row: int) -> Tensor:
+        """Return a segment's noisy copies, shape (samples, 1, frames, bands)."""
+        real = int(batch.segments.real_frames[row])
+        heard = batch.segments.values[row, :real]
         spread = self.noise * float(heard.max() - heard.min()) if heard.size else 0.0
-        x = batch.x
-        still = torch.zeros(x[:, 0].shape, dtype=torch.bool, device=x.device)
-        still[:, real:] = True
+        x = batch.take([row]).x.repeat(self.samples, 1, 1, 1)
         with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):
             torch.manual_seed(self.seed)
-            values: Tensor = NoiseTunnel(saliency).attribute(
-                x.requires_grad_(),
-                nt_type="smoothgrad",
-                nt_samples=self.samples,
-                nt_samples_batch_size=min(self.samples, batch_size(batch.classifier, *x.shape[2:])),
-                stdevs=spread,
-                abs=False,
-                additional_forward_args=(batch.weights, x.detach()[:, 0], still),
-            )
-        return values
+            # The same draws for every number format.
+            noise = torch.normal(0.0, torch.full_like(x, spread, dtype=torch.float32)).to(x)
+        noise[:, :, real:] = 0
+        return x + noise

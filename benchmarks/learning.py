@@ -12,8 +12,9 @@ from torch.nn import functional
 
 from earwitness.backbones import backbone_named
 from earwitness.backbones.vggish import initialise_he
+from earwitness.processor import native_bfloat16
 from earwitness.recipes import EXAMPLE
-from earwitness.training import make_optimiser, native_bfloat16
+from earwitness.training import make_optimiser
 from measuring import Result, Setting, compared, measure
 
 CLASSES = 10

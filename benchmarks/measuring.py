@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from earwitness.dataset import DataSet
-from earwitness.training import native_bfloat16
+from earwitness.processor import native_bfloat16
 
 PACKAGES = (
     "earwitness",
@@ -52,7 +52,7 @@ class Sizes:
     networks: tuple[str, ...] = ("vggish", "mn04")
     many: int = 64  # segments of the large batch
     mask: str = "mask=0.2,stride=0.1"
-    few_masks: str = "mask=0.5,stride=0.5,along=time"  # for the large batch
+    few_masks: str = "mask=0.5,stride=0.5"  # for the large batch
     samples: int = 2048
     fast: str = "preset=fast"
     grid: int = 7

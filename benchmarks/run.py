@@ -15,6 +15,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from measuring import QUICK, Result, Setting, Sizes, SkippedError, machine
 PROJECT = Path(__file__).resolve().parents[1]
 RESULTS = PROJECT / "benchmarks" / "results.json"
 FORMAT = 2
+ACCELERATOR_BATCHES = (32, 128, 512, 2048)
 
 PARTS: dict[str, Callable[[Setting], list[Result]]] = {
     "files": frontends.from_disk,
@@ -70,6 +72,8 @@ def setting_of(wanted: argparse.Namespace) -> Setting:
     cuda = torch.cuda.is_available()
     numbers = wanted.threads or ([torch.get_num_threads()] if cuda else [1, torch.get_num_threads()])
     device = torch.device("cuda" if cuda else "cpu")
+    if cuda and not wanted.quick:
+        sizes = replace(sizes, batches=ACCELERATOR_BATCHES)
     found = {name: path for name, path in models.items() if path.is_file()}
     return Setting(data, found, sizes, device, tuple(sorted(set(numbers))))
 

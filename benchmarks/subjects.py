@@ -21,6 +21,7 @@ from measuring import Setting
 
 CLASSES = tuple(f"class {number}" for number in range(10))
 NAMES = {"vggish": "VGGish"}
+UNDECIDED = 0.75
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,16 @@ def _subject(name: str, setting: Setting) -> Subject:
     else:
         setting.say(f"{name}: no trained model; its weights are random")
         classifier = _untrained(name, setting.device)
-    segments = _heard(classifier, setting)
-    return Subject(NAMES.get(name, name), classifier, segments)
+    return Subject(NAMES.get(name, name), classifier, _undecided_first(classifier, _heard(classifier, setting)))
+
+
+def _undecided_first(classifier: Classifier, segments: Segments) -> Segments:
+    """Return segments, those with the winner's probability nearest to UNDECIDED first.
+
+    Where the network is sure, next to nothing changes a probability, and maps of rounding errors would be compared.
+    """
+    winner = classifier.probabilities(segments.values).amax(dim=1)
+    return segments.take((winner - UNDECIDED).abs().argsort(stable=True).numpy())
 
 
 def _untrained(name: str, device: torch.device) -> Classifier:

@@ -12,11 +12,12 @@ INTRODUCTION = """# Speed
 
 Measured by `make bench` (`benchmarks/run.py`) in one process a run. Things that are compared take turns; a time is the
 median of as many repetitions as are said. What takes less than 2 s is done once before, to warm up; what takes more
-than 10 s is repeated less often. Where the same maps can
-be asked for, they were compared, and a row stands here only if they are the same: probabilities within 1e-5, maps of
-gradients within 1e-4 of their largest cell; the difference that was found is in the last column. bfloat16 is not
-exact, so its rank correlation with the first row's map is told instead. Numbers of two machines cannot be compared;
-ratios with care.
+than 10 s is repeated less often. Numbers of two machines cannot be compared; ratios with care.
+
+Where the same maps can be asked for, a row stands here only if they are the same: probabilities within 1e-5, maps of
+gradients within 1e-4 and Ablation-CAM within 1e-3 of their largest cell; the last column says what was found. bfloat16
+is not exact, so its rank correlation with the first row's map is told instead. The one segment of a row is the one
+whose winner has the probability nearest to 0.75: where a network is sure, maps of probabilities are rounding errors.
 """
 # Facts that readers are told, and how; what is not here stays in the JSON.
 TOLD = {

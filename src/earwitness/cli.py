@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from earwitness import endings
+from earwitness import doubts, endings
 from earwitness.errors import EXIT_FAILED, EXIT_SOME_UNUSABLE, UsageError, printable
 from earwitness.options import (
     Backbone,
@@ -35,6 +35,7 @@ from earwitness.options import (
     SplitKind,
     Strict,
     Threads,
+    Verdicts,
     Weights,
 )
 from earwitness.progress import for_terminal
@@ -176,6 +177,7 @@ def explain(
     top: Annotated[int, typer.Option(min=1, help="Classes to list.")] = 5,
     out: Annotated[Path, typer.Option("--out", help="Folder for pictures and attributions.")] = Path("explained"),
     device: Device = "auto",
+    verdicts: Verdicts = True,
     listed: Annotated[bool, typer.Option("--list", help="List the methods and their parameters, and end.")] = False,
 ) -> None:
     """Say what is heard in sound files, and on what that is based."""
@@ -196,6 +198,7 @@ def explain(
         at=at,
         top=top,
         out=out,
+        verdicts=verdicts,
         device=device,
         progress=for_terminal(),
     )
@@ -221,6 +224,10 @@ def inquire(
     recordings: Annotated[
         Path | None, typer.Option("--data", help="Where the recordings are now, if they were moved since the run.")
     ] = None,
+    verdicts: Verdicts = True,
+    least: Annotated[
+        str | None, typer.Option(help="Show segments of which a map is at least: weak, reliable. [default: all]")
+    ] = None,
     device: Device = "auto",
     seed: Seed = 0,
 ) -> None:
@@ -236,6 +243,8 @@ def inquire(
         segments=tuple(segment or ()),
         count=count,
         data=recordings,
+        verdicts=verdicts,
+        least=least,
         device=device,
         seed=seed,
         progress=for_terminal(),
@@ -311,6 +320,9 @@ def demo(
     options["overwrite"] = overwrite
     _train(_request(options), options, last=False)
     _investigate_and_report(out / "run", DEMO_METHODS, "auto", seed)
+
+
+doubts.register(app)
 
 
 def _request(options: dict[str, Any]) -> Any:

@@ -200,7 +200,7 @@ def over(stem: Stem, beside: Samples, level_db: float, kind: str, stage: Stage, 
     """
     event = _placed(stem.event, 0.0, 1.0, stage, rng)
     event *= 10 ** (level_db / 20) * max(rms(beside), 1e-5) / rms(stem.event)
-    return _case(stem, event, beside, level_db, kind, f"{stem.name} {level_db:+g} dB", stage)
+    return _case(stem, event, beside, event + beside, level_db, kind, f"{stem.name} {level_db:+g} dB", stage)
 
 
 def two_events(first: Stem, second: Stem, level_db: float, stage: Stage, rng: np.random.Generator) -> list[Case]:
@@ -224,19 +224,20 @@ def two_events(first: Stem, second: Stem, level_db: float, stage: Stage, rng: np
         for stem, half, gain in zip((first, second), halves, gains, strict=True)
     ]
     noise = _pink(stage.samples, rng) * np.float32(0.1 * min(gains) * 10 ** (FLOOR_DB / 20))
-    name = f"{first.name} and {second.name} {level_db:+g} dB"
+    name, whole = f"{first.name} and {second.name} {level_db:+g} dB", noise + events[0] + events[1]
     return [
-        _case(first, events[0], noise + events[1], level_db, TWO_EVENTS, name, stage),
-        _case(second, events[1], noise + events[0], -level_db, TWO_EVENTS, name, stage),
+        _case(first, events[0], noise + events[1], whole, level_db, TWO_EVENTS, name, stage),
+        _case(second, events[1], noise + events[0], whole, -level_db, TWO_EVENTS, name, stage),
     ]
 
 
-def _case(stem: Stem, event: Samples, rest: Samples, level_db: float, kind: str, name: str, stage: Stage) -> Case:
-    gain = np.float32(PEAK / max(float(np.abs(event + rest).max()), 1e-6))
-    event, rest = event * gain, rest * gain
+def _case(
+    stem: Stem, event: Samples, rest: Samples, whole: Samples, level_db: float, kind: str, name: str, stage: Stage
+) -> Case:
+    gain = np.float32(PEAK / max(float(np.abs(whole).max()), 1e-6))
     target = Target(stage.classes.index(stem.label))
-    whole, bare = stage.log_mel(event + rest), stage.log_mel(rest)
-    return Case(name, kind, whole, stage.frames, target, stage.mask(event, rest), bare, level_db)
+    heard, bare = stage.log_mel(whole * gain), stage.log_mel(rest * gain)
+    return Case(name, kind, heard, stage.frames, target, stage.mask(event * gain, rest * gain), bare, level_db)
 
 
 def _placed(event: Samples, low: float, high: float, stage: Stage, rng: np.random.Generator) -> Samples:

@@ -1,0 +1,47 @@
+"""The commands that doubt: which methods can be believed. Each parses, calls one function, prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from earwitness.options import Device, Methods, Seed
+from earwitness.progress import for_terminal
+from earwitness.terminal import next_step, show, typed
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command()(scoreboard)
+
+
+def scoreboard(
+    run: Annotated[
+        Path | None, typer.Argument(metavar="[RUN]", help="Run folder. [default: a small classifier of made sounds]")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the tables and the figure.")] = Path("scoreboard"),
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Where the recordings are now, if they were moved since the run.")
+    ] = None,
+    preset: Annotated[str, typer.Option(help="quick (minutes) or full (hours).")] = "quick",
+    method: Methods = None,
+    device: Device = "auto",
+    seed: Seed = 0,
+) -> None:
+    """Score the explanation methods where the evidence is known. Mixed sounds, planted shortcuts, networks by hand."""
+    from earwitness.scorebook import score
+
+    outcome = score(
+        run,
+        out=out,
+        data=data,
+        preset=preset,
+        methods=tuple(method or ()),
+        device=device,
+        seed=seed,
+        progress=for_terminal(),
+    )
+    show(outcome.text())
+    next_step(f"open {typed(outcome.folder / 'scoreboard.png')}")

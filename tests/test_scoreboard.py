@@ -1,0 +1,201 @@
+"""The scoreboard: intervals, pairing with energy, choosing cases, running methods, tables and the figure."""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from earwitness import canvas, figures_trust, scorebook
+from earwitness.errors import UsageError
+from earwitness.trust import gathering, knownnets, scoreboard
+from earwitness.trust.gathering import KNOWN, Gathered, choose
+from earwitness.trust.standings import ALL, SCORES, Record, standings
+from earwitness.trust.truth import TruthScores
+
+METHODS = ["layercam", "eigencam", "occlusion"]
+
+
+def record(method: str, case: str, value: float, *, target: str = "a", kind: str = "k") -> Record:
+    scores = TruthScores(**dict.fromkeys(SCORES, value))
+    return Record(method, method, "f", kind, case, target, math.nan, 0.1, 0.9, 0.1, (), 0.1, 1, scores)
+
+
+def only(found, **asked):
+    (one,) = [each for each in found if all(getattr(each, name) == value for name, value in asked.items())]
+    return one
+
+
+# ---- standings ----------------------------------------------------------------------------------------------------
+
+
+def test_difference_to_energy_is_paired():
+    rng = np.random.default_rng(0)
+    hardness = rng.uniform(0.2, 0.8, 30)
+    records = [record("energy", str(n), h) for n, h in enumerate(hardness)]
+    records += [record("better", str(n), h + 0.05) for n, h in enumerate(hardness)]
+    found = standings(records)
+    better = only(found, method="better", family=ALL, score="auroc")
+    # The cases differ far more than the methods do: unpaired, the intervals overlap.
+    assert better.low < only(found, method="energy", family=ALL, score="auroc").high
+    assert better.over_energy == pytest.approx(0.05)
+    assert better.beats_energy
+    assert better.over_low == pytest.approx(0.05)
+
+
+def test_interval_covers_the_mean_as_often_as_it_says():
+    covered = []
+    for seed in range(25):
+        values = np.random.default_rng([3, seed]).normal(0.5, 0.1, 40)
+        found = standings([record("m", str(n), v, kind="k") for n, v in enumerate(values)], seed=seed)
+        one = only(found, method="m", family=ALL, score="mass")
+        covered.append(one.low <= 0.5 <= one.high)
+    assert np.mean(covered) > 0.85
+
+
+def test_targets_of_one_segment_are_drawn_together():
+    values = np.random.default_rng(0).uniform(size=20)
+    single = standings([record("m", str(n), v) for n, v in enumerate(values)])
+    double = standings([record("m", str(n), v, target=t) for n, v in enumerate(values) for t in "ab"])
+    first, second = (only(each, family=ALL, score="rank") for each in (single, double))
+    assert (second.cases, second.segments, first.cases) == (40, 20, 20)
+    assert (first.low, first.high) == pytest.approx((second.low, second.high))
+
+
+def test_scores_that_are_none_do_not_count():
+    records = [record("m", str(n), 0.5 if n < 10 else math.nan) for n in range(20)]
+    assert only(standings(records), family=ALL, score="auroc").cases == 10
+    assert standings([record("m", "1", math.nan)]) == []
+
+
+def test_few_cases_have_no_interval_and_beat_nothing():
+    records = [record(method, str(n), value) for n in range(4) for method, value in (("m", 1.0), ("energy", 0.0))]
+    few = only(standings(records), method="m", family=ALL, score="auroc")
+    assert math.isnan(few.low)
+    assert not few.beats_energy
+    assert few.row()["beats_energy"] == few.row()["low"] == ""
+
+
+# ---- choosing cases -----------------------------------------------------------------------------------------------
+
+
+def test_cases_are_taken_until_there_are_enough_and_counted():
+    known = knownnets.build("matched filter", cases=8)
+    silent = [replace(case, log_mel=case.without) for case in known.cases[:3]]
+    bench, tallies = choose(known.classifier, iter([[case] for case in [*silent, *known.cases]]), KNOWN, 4)
+    assert [case.name for case, _, _ in bench.cases] == [case.name for case in known.cases[:4]]
+    assert (tallies[0].judged, tallies[0].unheard) == (4, 3)
+    assert "3 not heard" in tallies[0].text()
+
+
+# ---- the whole way, on a network built by hand ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def board():
+    benches, tallies = [], []
+    for name in ("matched filter", "xor of two bands"):
+        known = knownnets.build(name, cases=5)
+        bench, found = choose(known.classifier, iter([[case] for case in known.cases]), KNOWN, 5)
+        benches.append(bench)
+        tallies += found
+    return scoreboard.measure(Gathered(tuple(benches), tuple(tallies), ("click: a note",)), METHODS)
+
+
+def test_every_method_and_baseline_is_scored_on_every_case(board):
+    assert len(board.records) == (len(METHODS) + 4) * 10
+    assert len({(each.method, each.case) for each in board.records}) == len(board.records)
+
+
+def test_method_that_is_right_beats_energy_and_one_that_follows_loudness_does_not(board):
+    beat, rest = scoreboard.verdicts(board)
+    assert "layercam" in beat
+    assert "eigencam" in rest
+    assert board.of()[0].method == "layercam"
+    assert board.of(score="pointing")[0].mean == 1.0
+
+
+def test_chance_scores_half(board):
+    assert only(board.of(), method="random").mean == pytest.approx(0.5, abs=0.1)
+
+
+def test_kept_maps_are_those_that_were_scored():
+    known = knownnets.build("matched filter", cases=2)
+    kept = []
+    records = scoreboard.run_scoreboard(
+        known.classifier,
+        [(case, 1.0, 0.0) for case in known.cases],
+        scoreboard.explainers(["layercam"])[:1],
+        keep=lambda case, attribution: kept.append((case.name, attribution.method)),
+    )
+    assert (
+        kept
+        == [(each.case, each.method) for each in records]
+        == [("matched filter 0", "layercam"), ("matched filter 1", "layercam")]
+    )
+
+
+def test_words_say_who_does_not_beat_energy(board):
+    text = "\n".join(scorebook.lines(board))
+    assert "planted: click: a note" in text
+    assert "5 of 5 cases can be judged" in text
+    assert "beat energy: layercam" in text
+    assert "do not: eigencam" in text.replace("occlusion, eigencam", "eigencam")
+    assert "energy (baseline)" in text
+
+
+def test_written_tables_and_figure(board, tmp_path):
+    scorebook.write(board, tmp_path / "out", {"run": None, "preset": "quick", "seed": 0})
+    with (tmp_path / "out" / "cases.csv").open(encoding="utf-8", newline="") as stream:
+        cases = list(csv.DictReader(stream))
+    assert len(cases) == len(board.records)
+    assert float(cases[0]["auroc"]) == pytest.approx(board.records[0].scores.auroc, abs=1e-6)
+    page = scorebook.page_table(tmp_path / "out" / "scoreboard.csv")
+    assert page.splitlines()[0].startswith("| method | all (10) | known networks (10) |")
+    assert "*energy* (baseline)" in page
+    assert len({line.count("|") for line in page.splitlines()[2:]}) == 1
+    first = (tmp_path / "out" / "scoreboard.png").read_bytes()
+    canvas.save(figures_trust.scoreboard(board), tmp_path / "again.png")
+    assert first == (tmp_path / "again.png").read_bytes()
+
+
+def test_figure_names_every_method_once(board):
+    figure = figures_trust.scoreboard(board, "pointing")
+    names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert sorted(names) == sorted(
+        [*METHODS, *(f"{name} (baseline)" for name in ("random", "energy", "centre", "edge"))]
+    )
+    assert len(figure.axes) == 2
+
+
+# ---- what cannot be asked -----------------------------------------------------------------------------------------
+
+
+def test_method_named_twice_is_refused():
+    with pytest.raises(UsageError, match="named twice"):
+        scoreboard.explainers(["lime", "lime:samples=64"])
+
+
+def test_nothing_heard_is_said():
+    with pytest.raises(UsageError, match="hears none"):
+        scoreboard.measure(Gathered((), ()))
+
+
+@pytest.mark.parametrize("asked", [{"preset": "slow"}, {"methods": ("nonesuch",)}])
+def test_wrong_questions_are_refused_before_any_work(asked, tmp_path):
+    with pytest.raises(UsageError, match=r"slow|nonesuch"):
+        scorebook.score(out=tmp_path / "out", **asked)
+    assert not (tmp_path / "out").exists()
+
+
+def test_data_needs_a_run(tmp_path):
+    with pytest.raises(UsageError, match="--data"):
+        scorebook.score(out=tmp_path / "out", data=tmp_path)
+
+
+def test_presets_name_every_method_with_settings_that_exist():
+    for preset in gathering.PRESETS.values():
+        assert len(scoreboard.explainers(preset.methods())) == len(preset.methods()) + 4

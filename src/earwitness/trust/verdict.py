@@ -61,7 +61,7 @@ class Verdict:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the verdict as JSON types, for an attribution's metadata."""
-        return asdict(self)
+        return asdict(self) | {"reasons": [asdict(reason) for reason in self.reasons]}
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Verdict:

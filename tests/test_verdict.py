@@ -1,0 +1,192 @@
+"""Verdicts: what the judge learns, what it says of a map, and where hard rules overrule it."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from earwitness.errors import EarwitnessError
+from earwitness.trust.fitting import NAMES, Known, area_under_roc, calibration, fit
+from earwitness.trust.signs import Signs
+from earwitness.trust.verdict import LEVELS, NOT_RELIABLE, RELIABLE, WORDS, Judge, Verdict, fitted, verdict
+
+GOOD = Signs(0.95, 0.9, 0.5, 0.4, 0.2, 0.6, 0.95, 0.98, 0.9, 0.8, 0.05, 0.6, True, "")
+BAD = Signs(0.4, 0.1, 0.0, -0.05, -0.3, 0.0, 0.2, 0.5, 0.1, 0.0, 0.6, 0.3, True, "")
+
+
+def drawn(rng: np.random.Generator, quality: float) -> Signs:
+    """Signs between the bad and the good, with noise."""
+    mixed = {}
+    for name in NAMES:
+        low, high = getattr(BAD, name), getattr(GOOD, name)
+        mixed[name] = low + (high - low) * (quality + rng.normal(0, 0.25))
+    return replace(GOOD, **mixed)
+
+
+def cases(count: int = 400, seed: int = 0) -> list[Known]:
+    rng = np.random.default_rng(seed)
+    listed = []
+    for _ in range(count):
+        quality = rng.uniform()
+        listed.append(Known(drawn(rng, quality), bool(rng.uniform() < quality)))
+    return listed
+
+
+JUDGE = fit(cases(), "drawn numbers")
+
+
+def test_a_judge_tells_right_maps_from_wrong_ones_it_never_saw():
+    others = cases(seed=1)
+    chances = [JUDGE.chance(each.signs) for each in others]
+    assert area_under_roc(chances, [each.right for each in others]) > 0.75
+    # The chances are those that the maps were drawn with.
+    for each in calibration(chances, [each.right for each in others]):
+        assert each.right == pytest.approx(each.chance, abs=0.15)
+
+
+def test_signs_that_tell_nothing_give_a_judge_that_knows_nothing():
+    rng = np.random.default_rng(3)
+    blind = [Known(drawn(rng, rng.uniform()), bool(number % 2)) for number in range(400)]
+    judge = fit(blind, "coins")
+    others = [Known(drawn(rng, rng.uniform()), bool(number % 2)) for number in range(400)]
+    assert area_under_roc(
+        [judge.chance(each.signs) for each in others], [each.right for each in others]
+    ) == pytest.approx(0.5, abs=0.08)
+
+
+def test_no_weight_is_on_the_wrong_side():
+    rng = np.random.default_rng(4)
+    # What is good is called wrong: a fit that believed it would be misled.
+    turned = [Known(drawn(rng, quality), bool(rng.uniform() > quality)) for quality in rng.uniform(size=300)]
+    for judge in (JUDGE, fit(turned, "turned")):
+        for name, weight in zip(judge.names, judge.weights, strict=True):
+            assert weight <= 0 if name == "kept" else weight >= 0
+
+
+def test_the_fit_is_the_least_loss():
+    small = cases(60, seed=5)
+    judge = fit(small, "few")
+    from earwitness.trust.fitting import _loss
+
+    right = np.array([each.right for each in small])
+    standard = np.array([judge.standardised(each.signs) for each in small])
+    found = np.array([*judge.weights, judge.intercept])
+    least, slope = _loss(found, standard, right)
+    numeric = []
+    for at in range(len(found)):
+        step = np.zeros(len(found))
+        step[at] = 1e-5
+        numeric.append((_loss(found + step, standard, right)[0] - _loss(found - step, standard, right)[0]) / 2e-5)
+    np.testing.assert_allclose(slope, numeric, atol=1e-6)
+    rng = np.random.default_rng(6)
+    for _ in range(50):
+        other = found + rng.normal(0, 0.05, len(found))
+        other[:-1] = np.where(np.array(judge.names) == "kept", np.minimum(other[:-1], 0), np.maximum(other[:-1], 0))
+        assert _loss(other, standard, right)[0] >= least - 1e-6
+
+
+def test_maps_all_right_or_all_wrong_teach_nothing():
+    with pytest.raises(EarwitnessError, match="maps that are right and maps that are wrong"):
+        fit([replace(each, right=True) for each in cases(20)], "one kind")
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=2, max_size=40).filter(
+        lambda listed: len({right for _, right in listed}) == 2
+    )
+)
+def test_the_area_under_roc_is_the_share_of_pairs_in_order(listed):
+    good = [chance for chance, right in listed if right]
+    bad = [chance for chance, right in listed if not right]
+    pairs = np.mean([(one > other) + 0.5 * (one == other) for one in good for other in bad])
+    assert area_under_roc(*zip(*listed, strict=True)) == pytest.approx(pairs)
+
+
+def test_the_area_without_both_kinds_is_not_a_number():
+    assert np.isnan(area_under_roc([0.1, 0.2], [True, True]))
+
+
+def test_calibration_bins_hold_every_map_once():
+    bins = calibration(np.linspace(0, 1, 100), np.arange(100) >= 50)
+    assert sum(each.count for each in bins) == 100
+    assert [each.right for each in bins] == sorted(each.right for each in bins)
+
+
+# ---- what a verdict says ------------------------------------------------------------------------------------------
+
+
+def test_good_signs_are_believed_and_bad_ones_are_not():
+    good, bad = verdict(GOOD, JUDGE), verdict(BAD, JUDGE)
+    assert good.level == RELIABLE
+    assert bad.level == NOT_RELIABLE
+    assert good.chance > 0.8 > 0.2 > bad.chance
+    assert all(reason.good for reason in good.reasons)
+    assert not any(reason.good for reason in bad.reasons)
+    assert 1 <= len(good.reasons) <= 4
+    assert good.text().startswith(f"reliable ({good.chance:.0%}): ")
+    assert all(any(character.isdigit() for character in reason.text) for reason in good.reasons)
+
+
+@given(quality=st.floats(0, 1), seed=st.integers(0, 1000))
+def test_levels_follow_the_chance(quality, seed):
+    signs = drawn(np.random.default_rng(seed), quality)
+    found = verdict(signs, JUDGE)
+    assert found.level in LEVELS
+    assert (found.level == RELIABLE) == (found.chance >= JUDGE.reliable)
+    assert (found.level == NOT_RELIABLE) == (found.chance < JUDGE.weak)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_better_sign_never_lowers_the_chance(name):
+    better = -0.2 if name == "kept" else 0.2
+    middle = drawn(np.random.default_rng(0), 0.5)
+    assert JUDGE.chance(replace(middle, **{name: getattr(middle, name) + better})) >= JUDGE.chance(middle)
+
+
+def test_an_empty_map_is_not_reliable_whatever_else_was_measured():
+    found = verdict(replace(GOOD, empty="there is no sound in the segment"), JUDGE)
+    assert (found.level, found.chance) == (NOT_RELIABLE, 0.0)
+    assert [reason.text for reason in found.reasons] == ["there is no sound in the segment"]
+
+
+def test_a_method_that_ignores_the_network_is_not_reliable():
+    found = verdict(replace(GOOD, explains=False, kept=0.97), JUDGE)
+    assert found.level == NOT_RELIABLE
+    assert found.chance < JUDGE.weak
+    assert found.reasons[0].text == "the method's maps hardly change when the network is made random (0.97 of 1 stays)"
+
+
+def test_what_was_not_measured_neither_helps_nor_harms():
+    without = replace(GOOD, seeds=None, fills=None, kept=None)
+    at = [JUDGE.names.index(name) for name in ("seeds", "fills", "kept")]
+    assert (JUDGE.log_odds(without)[at] == 0).all()
+    assert not any(
+        name in reason.text for name in ("seeds", "fills", "kept") for reason in verdict(without, JUDGE).reasons
+    )
+
+
+def test_a_verdict_and_a_judge_come_back_from_json():
+    found = verdict(GOOD, JUDGE)
+    assert Verdict.from_dict(found.as_dict()) == found
+    with pytest.raises(EarwitnessError, match="explain the segment again"):
+        Verdict.from_dict({"level": "weak"})
+    stored = {item.name: getattr(JUDGE, item.name) for item in fields(Judge)}
+    assert (
+        Judge.from_dict({key: list(value) if isinstance(value, tuple) else value for key, value in stored.items()})
+        == JUDGE
+    )
+    with pytest.raises(EarwitnessError, match="install earwitness again"):
+        Judge.from_dict({"names": []})
+
+
+def test_the_judge_that_comes_along_uses_the_signs_there_are():
+    judge = fitted()
+    assert set(judge.names) <= {item.name for item in fields(Signs)}
+    assert set(judge.names) <= WORDS.keys()
+    assert 0 < judge.weak <= judge.reliable < 1
+    assert judge.fitted_on
+    assert verdict(GOOD).chance > verdict(BAD).chance

@@ -14,6 +14,7 @@ import pytest
 import typer
 
 import earwitness
+from command import earwitness as earwitness_command
 from earwitness.cli import app
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -37,6 +38,16 @@ def test_command_in_readme_parses(line):
     # Nothing is called: options and arguments are read and checked.
     with command.make_context(name, arguments) as context:
         assert context.params
+
+
+@pytest.mark.parametrize("name", sorted({str(command.callback.__name__) for command in app.registered_commands}))
+def test_the_page_of_the_command_line_names_the_options_that_there_are(name, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    page = (PROJECT / "docs" / "cli.md").read_text(encoding="utf-8")
+    section = page.partition(f"\n## earwitness {name}\n")[2].partition("\n## ")[0]
+    documented = {option for row in section.splitlines() for option in re.findall(r"(?<=`)--[a-z-]+", row)}
+    helped = re.findall(r"(?:^  |(?<= / ))(--[a-z-]+)", earwitness_command(name, "--help").out, re.MULTILINE)
+    assert documented == set(helped) - {"--help"}
 
 
 @pytest.mark.parametrize("code", CALLS)

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
+import typer
 from typer.models import ArgumentInfo
 
 import speed
@@ -61,6 +62,9 @@ def _sentence(function: Callable[..., Any]) -> str:
 
 def _rows(function: Callable[..., Any]) -> Iterator[tuple[str, bool, str, str]]:
     """Yield each parameter as it is typed, whether it is an argument, its help, its default in Markdown."""
+    # Names are those of the command that Typer builds: its versions differ in where a declaration keeps them.
+    group: Any = typer.main.get_command(app)
+    built = {each.name: each for each in group.commands[function.__name__].params}
     for name, hint in get_type_hints(function, include_extras=True).items():
         if name == "return":
             continue
@@ -73,11 +77,13 @@ def _rows(function: Callable[..., Any]) -> Iterator[tuple[str, bool, str, str]]:
         if isinstance(declared, ArgumentInfo):
             yield _argument(declared.metavar or name.upper(), many, default is Parameter.empty), True, meaning, ""
             continue
-        option = next(iter(declared.param_decls or ()), f"--{name.replace('_', '-')}")
+        option = "`, `".join([*built[name].opts, *built[name].secondary_opts])
         typed = option if value == "BOOL" else f"{option} {declared.metavar or value}"
         # Where a default depends on something else, the help says so itself.
         text, _, words = meaning.removesuffix("]").partition(" [default: ")
-        shown = words if default is None or default is False else f"`{default}`"
+        shown = (
+            words if default is None or default is False else f"`{built[name].opts[0] if default is True else default}`"
+        )
         yield typed, False, text, "required" if default is Parameter.empty else shown
 
 

@@ -122,7 +122,7 @@ class Listening:
     ) -> None:
         self.classifier, self.segments, self.targets, self.hiding = classifier, segments, targets, hiding
         self.kind, self.advance = kind, advance
-        self.sheet = _Sheet(classifier, segments, fill, seed, soft)
+        self.sheet = Sheet(classifier, segments, fill, seed, soft)
         self.scores: list[FloatArray] = [np.zeros((0, len(listed))) for listed in targets]
         self.forwards = [0] * len(segments)
         self.swift = swift(classifier, segments, precision)
@@ -161,7 +161,7 @@ class Listening:
         self.advance(sum(len(taken) for _, taken in made))
 
 
-class _Sheet:
+class Sheet:
     """The segment at hand, on the device, from which perturbed copies are made."""
 
     def __init__(self, classifier: Explainable, segments: Segments, name: str | float, seed: int, soft: int) -> None:
@@ -173,6 +173,7 @@ class _Sheet:
         self.known: list[dict[bytes, int]] = [{} for _ in range(len(segments))]
 
     def ground(self, index: int) -> fills.Ground:
+        """Return what a fill may know of a segment."""
         if self.held is None or self.held[0] != index:
             values, real = self.segments.values[index], int(self.segments.real_frames[index])
             silence = float(self.classifier.front_end.silence)

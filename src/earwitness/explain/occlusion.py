@@ -106,6 +106,17 @@ class Occlusion(Perturbing):
         ]
         return Masks(starts[0], starts[1], mask, stride, lengths, torch.device(device))
 
+    def read(self, masks: Masks, scores: FloatArray) -> list[Found]:
+        """Return the map of each target, of the scores under every mask, shape (masks, targets)."""
+        drops = (scores[0] - scores[1:]).reshape(*masks.shape, scores.shape[1])
+        settled = {"mask": list(masks.mask), "stride": list(masks.stride)}
+        found = []
+        for column in range(scores.shape[1]):
+            native = drops[..., column]
+            values: npt.NDArray[Any] = masks.grid.spread(native) if self.spread == "nearest" else masks.average(native)
+            found.append(Found(native, values, masks.grid, float(scores[0, column]), settled=settled))
+        return found
+
 
 @dataclass(frozen=True)
 class _Plan:
@@ -120,15 +131,7 @@ class _Plan:
 
     def solve(self, segment: int, scores: FloatArray) -> list[Found]:
         del segment
-        masks = self.hiding
-        drops = (scores[0] - scores[1:]).reshape(*masks.shape, scores.shape[1])
-        return [self._found(drops[..., column], float(scores[0, column])) for column in range(scores.shape[1])]
-
-    def _found(self, drops: FloatArray, score: float) -> Found:
-        masks, nearest = self.hiding, self.explainer.spread == "nearest"
-        values: npt.NDArray[Any] = masks.grid.spread(drops) if nearest else masks.average(drops)
-        settled = {"mask": list(masks.mask), "stride": list(masks.stride)}
-        return Found(drops, values, masks.grid, score, settled=settled)
+        return self.explainer.read(self.hiding, scores)
 
 
 @dataclass(frozen=True)

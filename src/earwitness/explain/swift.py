@@ -5,7 +5,8 @@ What is done to a copy, whose unchanged weights are the network's own:
 - a convolution and the batch norm after it become one convolution;
 - activations that follow a layer which nobody else listens to write over its output, so that no new memory is touched;
 - weights of convolutions lie channels last;
-- on a processor, large dense layers are packed for oneDNN;
+- on a processor, in float32, 3 x 3 convolutions of many channels take fewer products
+  (:mod:`earwitness.explain.winograd`), and large dense layers are packed for oneDNN;
 - in bfloat16, weights of convolutions and large dense layers are rounded once, and small dense layers stay in float32:
   they cost little, and the last of them makes the scores.
 
@@ -30,6 +31,7 @@ from torch.nn.functional import linear
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from earwitness.explain.model import Explainable, arithmetic, as_input, batch_size, evaluation_mode, logits_of
+from earwitness.explain.winograd import FEWEST_TILES, fewer_products
 from earwitness.processor import last_cache
 from earwitness.segments import Segments
 
@@ -81,8 +83,9 @@ class _Kept:
     """A copy that was made before, with what it was made of."""
 
     made_of: tuple[Any, ...]
-    network: nn.Module | None
-    widest: int
+    network: nn.Module | None = None
+    widest: int = 0
+    held: ExitStack | None = None  # what the copy was changed by for good; closing it would undo that
 
 
 _KEPT: weakref.WeakKeyDictionary[nn.Module, dict[str, _Kept]] = weakref.WeakKeyDictionary()
@@ -110,7 +113,7 @@ def swift(classifier: Explainable, segments: Segments, precision: str = FLOAT32)
     made_of = (shape, *fingerprint(network))
     if precision not in remembered or remembered[precision].made_of != made_of:
         with evaluation_mode(network):
-            remembered[precision] = _Kept(made_of, *_tried(classifier, segments, precision))
+            remembered[precision] = _tried(classifier, segments, precision, made_of)
     kept = remembered[precision]
     if kept.network is None:
         return plain
@@ -157,24 +160,26 @@ def _autocast(device: str, precision: str) -> AbstractContextManager[Any]:
 # ---- the copy -----------------------------------------------------------------------------------------------------
 
 
-def _tried(classifier: Explainable, segments: Segments, precision: str) -> tuple[nn.Module | None, int]:
-    """Return the copy, or None where its answers are not the network's; and the bytes of a segment's largest map."""
+def _tried(classifier: Explainable, segments: Segments, precision: str, made_of: tuple[Any, ...]) -> _Kept:
+    """Return the copy, or nothing where its answers are not the network's."""
     x = as_input(classifier, segments.values[:1])
     x = torch.cat([x, x.flip(1)])
+    held = ExitStack()
     try:
         twin = _copied(classifier.network)
         if precision == BFLOAT16:
             _round(twin)
         elif x.device.type == "cpu":
             _pack(twin)
+            held.enter_context(fewer_products(twin, FEWEST_TILES))
         with torch.inference_mode():
             expected = logits_of(classifier, x)
             found, widest = _measured(Swift(classifier, twin, precision, 1), x)
     except (RuntimeError, TypeError, ValueError, AttributeError, NotImplementedError):
-        return None, 0  # what cannot be copied or rounded is used as it is
+        return _Kept(made_of)  # what cannot be copied or rounded is used as it is
     gap = (found - expected).abs().max()
     agrees = bool(gap <= (ROUGH_AGREEMENT if precision == BFLOAT16 else AGREEMENT) * expected.abs().max())
-    return (twin, widest) if agrees else (None, 0)
+    return _Kept(made_of, twin, widest, held) if agrees else _Kept(made_of)
 
 
 def _copied(network: nn.Module) -> nn.Module:

@@ -11,13 +11,14 @@ import torch
 from captum.attr import KernelShap as CaptumKernelShap
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from earwitness.errors import UsageError
-from earwitness.explain import swift
+from earwitness.explain import parse, swift
 from earwitness.explain.attribution import Grid, Target
 from earwitness.explain.kernelshap import KernelShap, coalitions_by_size, constrained_fit
 from earwitness.explain.shapley import Shapley, antithetic_orders, every_coalition, exact_shapley
-from explain_toys import convolutional, linear, segments
+from explain_toys import ToyClassifier, classes_of, convolutional, linear, segments
 from test_lime import by_hand
 
 METHODS = (Shapley, KernelShap)
@@ -242,3 +243,52 @@ def test_fewest_samples_do(method):
     (found,) = explainer.attribute(convolutional(), segments(1), [[Target(0)]])
     assert np.isfinite(found.values).all()
     assert found.forwards <= explainer.samples
+
+
+class Additive(nn.Module):
+    """Hears each of 4 by 4 rectangles by itself, none of them linearly."""
+
+    def __init__(self):
+        super().__init__()
+        self.gains = nn.Parameter(torch.linspace(-2, 3, 16))
+
+    def parts(self, x):
+        return self.gains * torch.tanh(x.unfold(1, 3, 3).unfold(2, 2, 2).mean(dim=(3, 4)).flatten(1))
+
+    def forward(self, x):
+        total = self.parts(x).sum(dim=1)
+        return torch.stack([total, -total], dim=1)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "shapley:samples=62",
+        "kernelshap:samples=60",
+        "kernelshap:samples=60,sizes=even",
+        "lime:samples=60",
+        "lime:samples=33,design=hadamard",
+        "rise:samples=33,design=hadamard,masks=hard",
+    ],
+)
+def test_additive_networks_give_what_each_part_adds(method):
+    network, excerpt = Additive(), segments(1)
+    explainer = parse(f"{method},grid=4x4,score=logit,fill=-0.5")
+    (found,) = explainer.attribute(ToyClassifier(network, classes_of(2)), excerpt, [[Target(0)]])
+    with torch.no_grad():
+        expected = network.parts(torch.tensor(excerpt.values)) - network.parts(torch.full((1, 12, 8), -0.5))
+    np.testing.assert_allclose(found.native.ravel(), expected[0].numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_part_has_it_all(method):
+    classifier, excerpt = linear(), segments(1)
+    (found,) = method(grid=(1, 1), fill=0.5, score="logit").attribute(classifier, excerpt, [[Target(1)]])
+    assert found.native.item() == pytest.approx(found.score - found.diagnostics["empty_score"])
+    assert found.forwards == 2
+
+
+@pytest.mark.parametrize("method", ["lime", "rise", "shapley", "kernelshap"])
+def test_no_samples_are_refused(method):
+    with pytest.raises(UsageError, match=f"{method}: samples=0 does not do; use a whole number, 2 or more"):
+        parse(f"{method}:samples=0")

@@ -532,6 +532,14 @@ def test_max_sensitivity_of_a_known_method():
     assert small[0] == pytest.approx(found[0] / 10, rel=1e-3)
 
 
+def test_max_sensitivity_moves_no_padding():
+    classifier, one, seen = linear(), segments(1, real_frames=[9]), []
+    classifier.network.register_forward_pre_hook(lambda _module, given: seen.append(given[0].detach().numpy().copy()))
+    max_sensitivity(classifier, parse("saliency"), one, [TARGET], samples=3)
+    assert all((each[:, 9:] == np.float32(SILENCE)).all() for each in seen)
+    assert any((each[:, :9] != one.values[:, :9]).any() for each in seen)
+
+
 def test_max_sensitivity_of_many_equals_that_of_each():
     classifier, many = convolutional(), segments(2, real_frames=[12, 0])
     found = max_sensitivity(classifier, parse("gradcam"), many, [TARGET, TARGET], samples=3)

@@ -127,7 +127,8 @@ def test_good_signs_are_believed_and_bad_ones_are_not():
     assert all(reason.good for reason in good.reasons)
     assert not any(reason.good for reason in bad.reasons)
     assert 1 <= len(good.reasons) <= 4
-    assert good.text().startswith(f"reliable ({good.chance:.0%}): ")
+    assert good.text().startswith(f"reliable ({good.chance:.0%}); for it: ")
+    assert "; against it: " in bad.text() or bad.text().startswith(f"not reliable ({bad.chance:.0%}); against it: ")
     assert all(any(character.isdigit() for character in reason.text) for reason in good.reasons)
 
 

@@ -14,8 +14,8 @@ from earwitness.findings import Finding, Inquiry
 from earwitness.investigation import Investigation
 from earwitness.progress import Progress
 from earwitness.segments import Segments
-from earwitness.trust.judging import TESTED_ON, judged
-from earwitness.trust.randomisation import Randomisation, kept_randomisation
+from earwitness.trust.judging import TESTED_ON, judged, randomised_once
+from earwitness.trust.randomisation import Randomisation
 
 MOST_SHOWN = 60  # rows of a picture
 
@@ -104,7 +104,7 @@ def _tested(investigation: Investigation, method: Explainer, progress: Progress 
     segments = investigation.listen(rows)
     targets = [Target(int(predictions.predicted[row])) for row in rows]
     classifier = investigation.classifier
-    return kept_randomisation(investigation.run, classifier, method, segments, targets, progress=progress)
+    return randomised_once(investigation.run, classifier, method, segments, targets, progress)
 
 
 def _finding(

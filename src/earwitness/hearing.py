@@ -20,8 +20,7 @@ from earwitness.investigation import safe_name
 from earwitness.progress import Progress
 from earwitness.runs import RunFolder
 from earwitness.segments import SegmentedLogMels, Segments, cut
-from earwitness.trust.judging import judged, rows_to_test
-from earwitness.trust.randomisation import kept_randomisation
+from earwitness.trust.judging import judged, randomised_once, rows_to_test
 
 # Names that every file system keeps as they are.
 PLAIN_NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
@@ -162,7 +161,7 @@ def _judged(
     folder: RunFolder,
     progress: Progress | None,
 ) -> list[Attribution]:
-    tested = kept_randomisation(folder, classifier, method, *to_test, progress=progress)
+    tested = randomised_once(folder, classifier, method, *to_test, progress)
     return judged(classifier, method, segment.take([0] * len(maps)), maps, tested, progress=progress)
 
 

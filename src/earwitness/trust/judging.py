@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from earwitness.explain import Attribution, Explainable, Explainer
+from earwitness.explain import Attribution, Explainable, Explainer, Target
 from earwitness.explain.attribution import is_silent
 from earwitness.progress import Progress
+from earwitness.runs import RunFolder
 from earwitness.segments import Segments
-from earwitness.trust.randomisation import Randomisation
+from earwitness.trust.randomisation import Randomisation, kept_randomisation
 from earwitness.trust.signs import signs
 from earwitness.trust.verdict import Judge, Verdict, verdict
 
-# Segments on which a method is tested with random weights: enough for a mean, and as cheap as a few maps.
-TESTED_ON = 4
+# Segments on which a method is tested with random weights, and blocks of layers: enough for a mean, as cheap as a few
+# maps.
+TESTED_ON, BLOCKS = 3, 5
 
 
 def judged(
@@ -51,6 +53,20 @@ def judged(
     return [
         replace(one, verdict=verdict(found, judge).as_dict()) for one, found in zip(attributions, measured, strict=True)
     ]
+
+
+def randomised_once(
+    folder: RunFolder,
+    classifier: Explainable,
+    explainer: Explainer,
+    segments: Segments,
+    targets: Sequence[Target],
+    progress: Progress | None = None,
+) -> Randomisation:
+    """Return what random weights do to a method, measured the first time and kept in the folder's ``trust/``."""
+    return kept_randomisation(
+        folder, classifier, explainer, segments, targets, blocks=BLOCKS, alone=False, progress=progress
+    )
 
 
 def verdict_of(attribution: Attribution) -> Verdict | None:

@@ -330,6 +330,8 @@ def kept_randomisation(
     targets: Sequence[Target],
     *,
     seed: int = 0,
+    blocks: int = BLOCKS,
+    alone: bool = True,
     progress: Progress | None = None,
 ) -> Randomisation:
     """Return a method's test from the run folder; the first time, measure it and keep it there.
@@ -339,11 +341,13 @@ def kept_randomisation(
     Parameters and errors are those of :func:`randomisation`.
     """
     cheap = quick(explainer)
-    text = f"{weights_sha256(classifier.network)} {spec(cheap)} {seed}"
+    text = f"{weights_sha256(classifier.network)} {spec(cheap)} {seed} {blocks} {alone}"
     name = f"randomisation-{cheap.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
     path = folder.trust / name
     if path.is_file():
         return Randomisation.load(path)
-    found = randomisation(classifier, cheap, segments, targets, seed=seed, progress=progress)
+    found = randomisation(
+        classifier, cheap, segments, targets, seed=seed, blocks=blocks, alone=alone, progress=progress
+    )
     found.save(path)
     return found

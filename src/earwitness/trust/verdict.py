@@ -78,8 +78,13 @@ class Verdict:
             raise EarwitnessError(f"a verdict is damaged ({error}); explain the segment again") from error
 
     def text(self) -> str:
-        """Return the verdict and its reasons in one line."""
-        return f"{self.level} ({self.chance:.0%}): " + "; ".join(reason.text for reason in self.reasons)
+        """Return the verdict and its reasons, for and against, in one line."""
+        sides = [
+            f"{side}: " + "; ".join(reason.text for reason in self.reasons if reason.good == good)
+            for side, good in (("for it", True), ("against it", False))
+            if any(reason.good == good for reason in self.reasons)
+        ]
+        return f"{self.level} ({self.chance:.0%}); " + "; ".join(sides)
 
 
 @dataclass(frozen=True)

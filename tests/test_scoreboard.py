@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import math
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from earwitness import canvas, figures_trust, scorebook
+from earwitness import canvas, endings, figures_trust, scorebook
+from earwitness.cli import app
 from earwitness.errors import UsageError
+from earwitness.progress import Silent
 from earwitness.trust import gathering, knownnets, scoreboard
 from earwitness.trust.gathering import KNOWN, Gathered, choose
 from earwitness.trust.standings import ALL, SCORES, Record, standings
 from earwitness.trust.truth import TruthScores
 
+PROJECT = Path(__file__).resolve().parents[1]
 METHODS = ["layercam", "eigencam", "occlusion"]
 
 
@@ -46,14 +52,12 @@ def test_difference_to_energy_is_paired():
     assert better.over_low == pytest.approx(0.05)
 
 
-def test_interval_covers_the_mean_as_often_as_it_says():
-    covered = []
-    for seed in range(25):
-        values = np.random.default_rng([3, seed]).normal(0.5, 0.1, 40)
-        found = standings([record("m", str(n), v, kind="k") for n, v in enumerate(values)], seed=seed)
-        one = only(found, method="m", family=ALL, score="mass")
-        covered.append(one.low <= 0.5 <= one.high)
-    assert np.mean(covered) > 0.85
+def test_interval_is_that_of_normal_theory_where_cases_are_many_and_normal():
+    values = np.random.default_rng(3).normal(0.5, 0.1, 100)
+    one = only(standings([record("m", str(n), v) for n, v in enumerate(values)]), family=ALL, score="mass")
+    reach = 1.96 * values.std() / 10
+    assert one.mean == pytest.approx(values.mean())
+    assert (one.low, one.high) == pytest.approx((values.mean() - reach, values.mean() + reach), abs=0.1 * reach)
 
 
 def test_targets_of_one_segment_are_drawn_together():
@@ -199,3 +203,56 @@ def test_data_needs_a_run(tmp_path):
 def test_presets_name_every_method_with_settings_that_exist():
     for preset in gathering.PRESETS.values():
         assert len(scoreboard.explainers(preset.methods())) == len(preset.methods()) + 4
+
+
+# ---- the page and the command -------------------------------------------------------------------------------------
+
+
+def test_page_keeps_what_stands_around_a_section(board, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(PROJECT / "tools"))
+    tool = importlib.import_module("scoreboard")
+    monkeypatch.setattr(tool, "PAGE", tmp_path / "page.md")
+    (tmp_path / "page.md").write_text("# Title\n\nBefore.\n", encoding="utf-8")
+    scorebook.write(board, tmp_path / "out", {"run": None, "preset": "quick", "seed": 0})
+    assert tool.main(["mn04", str(tmp_path / "out")]) == 0
+    once = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert once.startswith("# Title\n\nBefore.\n\n<!-- begin mn04;")
+    assert "- click: a note" in once
+    (tmp_path / "page.md").write_text(once + "After.\n", encoding="utf-8")
+    assert tool.main(["mn04", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "page.md").read_text(encoding="utf-8") == once + "After.\n"
+    assert tool.main([]) == 2
+
+
+def test_command_prints_the_table_and_what_is_next(board, monkeypatch, tmp_path, capsys):
+    asked = {}
+
+    def score(run, **options):
+        asked.update(options, run=run)
+        return scorebook.Outcome(board, options["out"])
+
+    monkeypatch.setattr(scorebook, "score", score)
+    assert endings.run(app, ["scoreboard", "--out", str(tmp_path), "--method", "lime", "--preset", "full"]) == 0
+    printed = capsys.readouterr().out
+    assert "energy (baseline)" in printed
+    assert printed.rstrip().endswith(f"Next: open {tmp_path / 'scoreboard.png'}")
+    assert (asked["run"], asked["methods"], asked["preset"]) == (None, ("lime",), "full")
+
+
+def test_run_whose_recordings_are_gone_is_told_so(monkeypatch, tmp_path):
+    predictions = SimpleNamespace(files=("a.wav",), labels=(0,), classes=("dog",))
+    opened = SimpleNamespace(classifier="the classifier", predictions=predictions, path_of=tmp_path.joinpath)
+    said = []
+
+    class Says(Silent):
+        def say(self, line):
+            said.append(line)
+
+    monkeypatch.setattr(scorebook, "open_run", lambda *_: opened)
+    assert scorebook._asked(tmp_path, None, "cpu", 0, Says()) == ("the classifier", [])
+    assert "--data" in said[0]
+    with pytest.raises(UsageError, match=r"none of the run's recordings, such as a\.wav"):
+        scorebook._asked(tmp_path, tmp_path, "cpu", 0, Says())
+    (tmp_path / "a.wav").touch()
+    _, recordings = scorebook._asked(tmp_path, tmp_path, "cpu", 0, Says())
+    assert [(each.name, each.label) for each in recordings] == [("a.wav", "dog")]

@@ -236,6 +236,8 @@ def test_batches_hold_everything_once_and_are_never_too_large(count, each, size)
         ("occlusion:", Occlusion()),
         ("lime:preset=matlab", Lime()),
         ("lime:preset=fast", Lime(samples=513, design="hadamard")),
+        ("rise:preset=fast,grid=5", Rise(samples=1025, design="hadamard", grid=(5, 5))),
+        ("kernelshap:sizes=kernel,preset=fast", KernelShap(samples=1024)),
         ("lime:seed=2,preset=fast,samples=361", Lime(samples=361, design="hadamard", seed=2)),
     ],
 )

@@ -1,14 +1,14 @@
 """Designs: which parts of a segment random perturbations keep, so that few passes tell the parts apart.
 
 What two parts do together, and any even number of them, cancels from the linear coefficients where every sample comes
-with its complement (Box & Wilson, JRSS B 1951); what three do together does not. No design that frees linear
-coefficients of threes as well, however it is made, has room for 49 parts in fewer than 2,354 samples (Rao, 1947), so
-threes can only be sent where they do least harm. In two-level fractional designs a three falls on one column of a
-Hadamard matrix (Plackett & Burman, Biometrika 1946) as a whole: on a part's own, or on one that is nobody's. Neighbours
-in a spectrogram act together far more than parts that lie apart, so columns are given to parts by a search that leads
-neighbouring threes to free columns. Orthogonal arrays of strength 4 and 5 (dual BCH and Kerdock codes: 4,096 samples
-for 49 parts) are too large; Sobol points and pairs of Bernoulli samples leave more error than columns by chance, and
-these more than columns by search (``benchmarks/stability.py`` prints how much).
+with its complement (Box & Wilson, JRSS B 1951). What three do together does not: no design whatever frees the
+coefficients of 49 parts from twos and threes in fewer than 1,226 samples (Rao's bound for strength 4, 1947). But on
+columns of Sylvester's Hadamard matrix (Plackett & Burman, Biometrika 1946) a three falls as a whole on one column: on a
+part's own, or on one that is nobody's. Neighbours in a spectrogram act together far more than parts that lie apart, so
+a search gives parts the columns where neighbouring threes fall on nobody's.
+
+Left out: orthogonal arrays of strength 5 (from Kerdock's code 4,096 samples, from BCH codes more); pairs of Bernoulli
+samples, which lose a sample to every coefficient; a covariance of threes in the fit, which on mn04 changed nothing.
 """
 
 from __future__ import annotations

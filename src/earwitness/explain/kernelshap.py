@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,8 @@ class KernelShap(ShapleyValues):
     title: ClassVar[str] = "Kernel SHAP"
     paper: ClassVar[str] = "Lundberg & Lee, NeurIPS 2017"
     cost: ClassVar[str] = "1 forward per sample (at most 2048), whatever the number of targets"
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"fast": {"samples": 1024, "sizes": "even"}}
 
     sizes: str = parameter("kernel", choice("kernel", "even"), "how coalitions' sizes are drawn: kernel or even")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -70,6 +70,8 @@ class Rise(Perturbing):
     title: ClassVar[str] = "RISE"
     paper: ClassVar[str] = "Petsiuk et al., BMVC 2018"
     cost: ClassVar[str] = "1 forward per sample (4000), whatever the number of targets"
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"fast": {"samples": 1025, "design": "hadamard"}}
 
     grid: tuple[int, int] = parameter((7, 7), pair, "cells of the coarse masks along time and frequency")
     samples: int = parameter(4000, integer(2), "perturbed segments")

@@ -1,4 +1,7 @@
-"""The commands that doubt: which methods can be believed. Each parses, calls one function, prints."""
+"""The commands that doubt: which methods can be believed, and what a classifier leans on.
+
+Each parses, calls one function, prints.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from earwitness.options import Device, Methods, Seed
+from earwitness.options import Device, Methods, Run, Seed
 from earwitness.progress import for_terminal
 from earwitness.terminal import next_step, show, typed
 
@@ -15,6 +18,7 @@ from earwitness.terminal import next_step, show, typed
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.command()(scoreboard)
+    app.command()(audit)
 
 
 def scoreboard(
@@ -45,3 +49,19 @@ def scoreboard(
     )
     show(outcome.text())
     next_step(f"open {typed(outcome.folder / 'scoreboard.png')}")
+
+
+def audit(
+    run: Run,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Where the recordings are now, if they were moved since the run.")
+    ] = None,
+    device: Device = "auto",
+    seed: Seed = 0,
+) -> None:
+    """Test what a run leans on. Edges, silence, hum, a band limit, level and the like are taken out, and it listens."""
+    from earwitness.auditbook import audit as audited
+
+    outcome = audited(run, data=data, device=device, seed=seed, progress=for_terminal())
+    show(outcome.text())
+    next_step(f"open {typed(outcome.picture)}")

@@ -22,7 +22,7 @@ from matplotlib.patches import Rectangle
 
 from earwitness import canvas, figures
 from earwitness.explain.attribution import CONSTANT, PADDED, SILENT, Attribution, Grid, Target
-from earwitness.findings import Finding, Inquiry, Recording
+from earwitness.findings import Finding, Inquiry, Recording, shown_score
 from earwitness.logmel import EFFICIENTAT, VGGISH
 
 CLASSES = ("helicopter", "chainsaw")
@@ -222,7 +222,7 @@ def test_a_map_says_how_strong_it_is():
     found = attribution(0, 0.25)
     strongest = found.native.ravel()[np.abs(found.native).argmax()]
     canvas.evidence(axes, found, CLOCK, 0, 100.0)
-    assert axes.texts[0].get_text().replace("\N{MINUS SIGN}", "-") == f"strongest {strongest:+.2g}"
+    assert axes.texts[0].get_text().replace("\N{MINUS SIGN}", "-") == f"peak {strongest:+.2g}"
 
 
 @given(st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=5))
@@ -241,6 +241,56 @@ def test_sound_limits_ignore_silence_and_survive_it():
     assert 1.9 <= norm.vmax <= 2.0
     norm = canvas.sound_limits([silence], VGGISH.silence)
     assert norm.vmin < norm.vmax
+
+
+def verdict(level: str, chance: float) -> dict[str, object]:
+    reason = {"text": f"because it is {level}", "good": level == "reliable"}
+    return {"level": level, "chance": chance, "reasons": [reason], "signs": {"deletion": 0.3}}
+
+
+VERDICTS = (verdict("reliable", 0.8312), verdict("weak", 0.55), verdict("not reliable", 0.12))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_maps_bear_their_verdicts_in_a_few_letters_that_fit(count):
+    found = tuple(replace(attribution(0, -0.00123), verdict=each) for each in VERDICTS[-count:])
+    figure = figures.maps(asked("segments", [finding(attributions=(found,))], ("LIME",) * count, ("predicted",)))
+    figure.draw_without_rendering()
+    shown = [axes for axes, _ in meshes(figure)][1:]
+    expected = ["\N{BLACK CIRCLE} reliable 83 %", "\N{CIRCLE WITH LEFT HALF BLACK} weak 55 %"]
+    expected.append("\N{WHITE CIRCLE} not reliable 12 %")
+    for axes, says in zip(shown, expected[-count:], strict=True):
+        peak, mark = sorted(axes.texts, key=lambda text: -text.get_position()[0])
+        assert mark.get_text() == says
+        assert mark.get_window_extent().x1 < peak.get_window_extent().x0
+        assert mark.get_window_extent().y1 < axes.title.get_window_extent().y0
+    key = next(text for text in figure.texts if "not reliable" in text.get_text())
+    assert key.get_window_extent().x0 >= 0.0
+    assert key.get_window_extent().y1 < min(axes.get_tightbbox().y0 for axes in figure.axes)
+
+
+def test_maps_without_verdicts_have_no_room_for_them():
+    figure = figures.maps(two_rows())
+    assert "reliable" not in words(figure)
+    assert not figure.texts
+
+
+def test_what_is_silent_for_the_most_part_is_said_to_be_so():
+    log_mel = finding().log_mel.copy()
+    log_mel[20:80] = VGGISH.silence
+    half = replace(finding(real=80), log_mel=log_mel)
+    assert half.silent_share(VGGISH.silence) == 0.75
+    assert "75 % of it silent" in words(figures.samples(asked("samples", [half])))
+    assert "75 % of it silent" in words(figures.maps(asked("segments", [replace(half, attributions=())])))
+    assert "silent" not in words(figures.samples(asked("samples", [finding()])))
+
+
+@given(st.floats(0.0, 1.0))
+def test_a_score_is_shown_as_0_or_1_only_where_it_is(score):
+    text = shown_score(score)
+    assert (text == "1.00") == (score == 1.0)
+    assert (text == "0.00") == (score == 0.0)
+    assert abs(float(text.lstrip("<> ")) - score) <= 0.01
 
 
 def test_maps_share_their_colours_within_a_method_only():

@@ -254,6 +254,29 @@ def test_a_picture_that_is_none_is_an_error(run):
         report.build(run)
 
 
+def test_verdicts_fold_out_under_their_picture(run):
+    reason = {"text": "hiding its <cells> breaks nothing", "good": False}
+    found = {"level": "weak", "chance": 0.42, "reasons": [reason], "signs": {}}
+    answer = inquiry.of_class(inquiry.open_run(run), HISS, [parse("gradcam")], count=2)
+    findings = tuple(
+        replace(
+            each, attributions=tuple(tuple(replace(one, verdict=found) for one in row) for row in each.attributions)
+        )
+        for each in answer.findings
+    )
+    album.add(RunFolder(run), replace(answer, findings=findings))
+    report.build(run)
+    page = Page((run / "report.html").read_text(encoding="utf-8"))
+    assert "Can these maps be believed? Grad-CAM: 2 weak." in page.text
+    lines = [line for line in page.text.splitlines() if f"Grad-CAM for {HISS}: weak" in line]
+    assert len(lines) == 2
+    assert all(line.endswith("hiding its <cells> breaks nothing") for line in lines)
+    index = run / "figures" / "index.json"
+    older = [{k: v for k, v in entry.items() if k not in ("verdicts", "counts")} for entry in runs.read_json(index)]
+    runs.write_json(index, older)
+    assert all(not entry.verdicts for entry in album.read(RunFolder(run)))
+
+
 @pytest.mark.parametrize(
     "index", ["[{}]", "{", '[{"name": 1}]', "OUTSIDE", "UNKNOWN"], ids=["empty", "cut", "part", "outside", "unknown"]
 )

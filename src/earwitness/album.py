@@ -1,7 +1,8 @@
 """The run's pictures: drawn from inquiries and measures, kept in ``figures/``, each with words for its reader.
 
 ``figures/index.json`` holds a list, a picture an entry: name, kind, title, question, file (null where there was nothing
-to draw), reading (one sentence on how to read it), alt (what it shows, for those who cannot see it), notes.
+to draw), reading (one sentence on how to read it), alt (what it shows, for those who cannot see it), notes, verdicts
+(a line a map: method, target, verdict, reasons) and counts (a line a method: how many maps got which verdict).
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from earwitness import figures
+from earwitness.believing import counted_verdicts, verdict_lines
 from earwitness.errors import EarwitnessError, printable
-from earwitness.findings import Finding, Inquiry
+from earwitness.findings import Finding, Inquiry, shown_score
 from earwitness.runs import RunFolder, read_csv, read_json, write_json
 
 INDEX = "index.json"
@@ -76,6 +78,8 @@ class Entry:
     reading: str
     alt: str
     notes: tuple[str, ...] = ()
+    verdicts: tuple[str, ...] = ()
+    counts: tuple[str, ...] = ()
 
 
 def add(run: RunFolder, inquiry: Inquiry) -> Path | None:
@@ -101,6 +105,8 @@ def add(run: RunFolder, inquiry: Inquiry) -> Path | None:
         READING[inquiry.kind],
         _alt(inquiry),
         inquiry.notes,
+        tuple(verdict_lines(inquiry)),
+        tuple(counted_verdicts(inquiry)),
     )
     if entry.file is None:
         (run.figures / f"{inquiry.name}.png").unlink(missing_ok=True)
@@ -157,7 +163,9 @@ def read(run: RunFolder) -> list[Entry]:
         return []
     stored = read_json(path)
     try:
-        entries = [Entry(**{**item, "notes": tuple(item["notes"])}) for item in stored]
+        # Verdicts came later: an older index has none.
+        lists = ({name: tuple(item.get(name, ())) for name in ("notes", "verdicts", "counts")} for item in stored)
+        entries = [Entry(**{**item, **listed}) for item, listed in zip(stored, lists, strict=True)]
         # The index may come with a run from elsewhere: nothing outside its folder is read.
         if any(entry.file is not None and Path(entry.file).name != entry.file for entry in entries):
             raise ValueError("a file outside the folder")
@@ -196,4 +204,4 @@ def _alt(inquiry: Inquiry) -> str:
 def _in_words(each: Finding) -> str:
     silent = ", silent" if each.silent else ""
     where = f"{each.file} at {each.start_seconds:.2f} s"
-    return f"{each.label or 'a sound'} heard as {each.predicted} with score {each.score:.2f} ({where}{silent})"
+    return f"{each.label or 'a sound'} heard as {each.predicted} with score {shown_score(each.score)} ({where}{silent})"

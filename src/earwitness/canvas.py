@@ -22,6 +22,7 @@ from earwitness.explain import Attribution
 from earwitness.explain.attribution import CONSTANT, SILENT
 from earwitness.runs import atomic_write
 from earwitness.timefreq import Clock, hz_to_mel, mel_to_hz
+from earwitness.trust.verdict import NOT_RELIABLE, RELIABLE, WEAK
 
 P = ParamSpec("P")
 FloatArray = npt.NDArray[np.float64]
@@ -33,6 +34,12 @@ SOUND_COLOURS = "magma"
 EVIDENCE_COLOURS = "RdBu_r"
 RIGHT, WRONG = "#1f5fa8", "#b3541e"
 QUIET = "#666666"
+# Told apart by how full the circle is, by the words, and by how dark the colour is: no eye needs the hue.
+VERDICT_MARKS = {
+    RELIABLE: ("\N{BLACK CIRCLE}", "#0b4f2f"),
+    WEAK: ("\N{CIRCLE WITH LEFT HALF BLACK}", "#8a6100"),
+    NOT_RELIABLE: ("\N{WHITE CIRCLE}", WRONG),
+}
 STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8.0,
@@ -159,8 +166,30 @@ def evidence(axes: Axes, attribution: Attribution, clock: Clock, start_frame: in
     _finish(axes, clock, start_frame, frames, attribution.real_frames)
     # With shared colours a weak map looks empty; the number tells it from one that found nothing.
     strongest = attribution.native.ravel()[np.argmax(np.abs(attribution.native))]
-    words = f"strongest {strongest:+.2g}".replace("-", "\N{MINUS SIGN}")
+    words = f"peak {strongest:+.2g}".replace("-", "\N{MINUS SIGN}")
     axes.text(1.0, 1.015, words, transform=axes.transAxes, ha="right", va="bottom", fontsize=6, color=QUIET)
+
+
+def verdict_text(attribution: Attribution) -> str:
+    """Return an attribution's verdict in a few letters, such as ``● reliable 83 %``; empty where it has none."""
+    if attribution.verdict is None:
+        return ""
+    level, chance = str(attribution.verdict["level"]), float(attribution.verdict["chance"])
+    return f"{VERDICT_MARKS[level][0]} {level} {100 * chance:.0f} %"
+
+
+def verdict_key() -> str:
+    """Return what the marks of verdicts mean, in one line."""
+    marks = "  ".join(f"{mark} {level}" for level, (mark, _colour) in VERDICT_MARKS.items())
+    return f"Verdicts:  {marks};  in per cent, the chance that the map is right"
+
+
+def verdict_mark(axes: Axes, attribution: Attribution) -> None:
+    """Write an attribution's verdict over the left end of its map; nothing where it has none."""
+    words = verdict_text(attribution)
+    if words and attribution.verdict is not None:
+        colour = VERDICT_MARKS[str(attribution.verdict["level"])][1]
+        axes.text(0.0, 1.015, words, transform=axes.transAxes, ha="left", va="bottom", fontsize=7, color=colour)
 
 
 def _nothing(attribution: Attribution) -> str:

@@ -32,9 +32,11 @@ from earwitness.canvas import (
     sound_limits,
     spectrogram,
     styled,
+    verdict_key,
+    verdict_mark,
 )
 from earwitness.explain import Attribution
-from earwitness.findings import Finding, Inquiry, Recording
+from earwitness.findings import Finding, Inquiry, Recording, shown_score
 
 __all__ = ["class_scores", "confusion_chart", "maps", "recordings", "samples", "save", "training_curves"]
 
@@ -47,7 +49,8 @@ SMOOTHING = 15  # iterations
 SHORT_NAME = 11  # characters that fit beside "for" and "(heard)" over a map
 TICK, CROSS = "\N{CHECK MARK}", "\N{BALLOT X}"
 LOG_MEL = "log-mel"
-TITLE_PAD = 10.0  # points: the strength of a map stands between it and its title
+TITLE_PAD = 13.0  # points: the verdict and the strength of a map stand between it and its title
+SILENCE_NAMED = 0.2  # share of a segment without sound from which on a picture says so
 
 
 # ---- sounds -------------------------------------------------------------------------------------------------------
@@ -135,14 +138,24 @@ def samples(inquiry: Inquiry) -> Figure:
 def _sample(axes: Axes, each: Finding, inquiry: Inquiry, norm: Normalize) -> None:
     spectrogram(axes, each.log_mel, inquiry.clock, each.start_frame, each.real_frames, norm)
     mark = TICK if each.right else CROSS
-    text = f"{mark} true {label(each.label or '', 24)},\nheard as {label(each.predicted, 16)} (score {each.score:.2f})"
+    score = shown_score(each.score)
+    text = f"{mark} true {label(each.label or '', 24)},\nheard as {label(each.predicted, 16)} (score {score})"
     axes.set_title(
         text, loc="left", color="black" if each.right else WRONG, fontweight="normal" if each.right else "bold"
     )
-    if each.silent:
-        axes.text(0.5, 0.5, "silent", transform=axes.transAxes, ha="center", va="center", color="white")
+    if words := _silence(each, inquiry.silence):
+        behind = {"facecolor": "black", "alpha": 0.6, "linewidth": 0.0, "pad": 2.0}
+        axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color="white", bbox=behind)
     if not each.right:
         _frame(axes)
+
+
+def _silence(each: Finding, silence: float) -> str:
+    """Say how much of a segment holds no sound, where it is much."""
+    if each.silent:
+        return "silent"
+    share = each.silent_share(silence)
+    return f"{100 * share:.0f} % of it silent" if share >= SILENCE_NAMED else ""
 
 
 def _frame(axes: Axes) -> None:
@@ -168,7 +181,8 @@ def maps(inquiry: Inquiry) -> Figure:
     shown, methods = inquiry.findings, len(inquiry.methods)
     columns = [(target, method) for target in range(len(inquiry.targets)) for method in range(methods)]
     rows, gaps = len(shown), len(inquiry.targets) - 1
-    size = (1.75 * (len(columns) + 2) + 0.15 * gaps, 1.4 * rows + 0.95)
+    judged = any(map_.verdict for each in shown for per_target in each.attributions for map_ in per_target)
+    size = (1.75 * (len(columns) + 2) + 0.15 * gaps, 1.4 * rows + (1.1 if judged else 0.95))
     figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.04))
     # Words, log-mel, then the maps, with a little air between one target's and the next one's.
     widths = [0.95, 1.0, *[1.0] * methods, *([0.08, *[1.0] * methods] * gaps)]
@@ -180,7 +194,7 @@ def maps(inquiry: Inquiry) -> Figure:
         for method in range(methods)
     ]
     for row, each in enumerate(shown):
-        _words(figure.add_subplot(grid[row, 0]), each, inquiry.classes)
+        _words(figure.add_subplot(grid[row, 0]), each, inquiry)
         panels = [figure.add_subplot(grid[row, place]) for place in places[1:]]
         spectrogram(panels[0], each.log_mel, inquiry.clock, each.start_frame, each.real_frames, norm)
         panels[0].set_ylabel("Hz")
@@ -188,6 +202,7 @@ def maps(inquiry: Inquiry) -> Figure:
             _frame(panels[0])
         for axes, (target, method) in zip(panels[1:], columns, strict=True):
             evidence(axes, each.attributions[target][method], inquiry.clock, each.start_frame, limits[method])
+            verdict_mark(axes, each.attributions[target][method])
             axes.tick_params(labelleft=False)
         if row == 0:
             panels[0].set_title(LOG_MEL, pad=TITLE_PAD)
@@ -201,27 +216,29 @@ def maps(inquiry: Inquiry) -> Figure:
         colours = ScalarMappable(Normalize(-limits[method], limits[method]), EVIDENCE_COLOURS)
         unit = _unit([each.attributions[target][method] for each in shown])
         _bar(figure, grid[rows, place], colours, f"against \N{LEFT RIGHT ARROW} for ({unit})")
+    if judged:
+        figure.supxlabel(verdict_key(), x=0.99, ha="right", fontsize=7, color=QUIET)
     return figure
 
 
-def _words(axes: Axes, each: Finding, classes: tuple[str, ...]) -> None:
+def _words(axes: Axes, each: Finding, inquiry: Inquiry) -> None:
     axes.set_axis_off()
-    lines = [f"heard as {label(each.predicted, 15)}", _score(each, classes)]
+    lines = [f"heard as {label(each.predicted, 15)}", _score(each, inquiry.classes)]
     if each.label is not None:
         mark, colour = (TICK, RIGHT) if each.right else (CROSS, WRONG)
         axes.text(0, 0.92, mark, transform=axes.transAxes, va="top", fontsize=11, color=colour)
         lines.insert(0, f"true {label(each.label, 19)}")
     axes.text(0.13, 0.92, "\n".join(lines), transform=axes.transAxes, va="top", fontsize=8.5, linespacing=1.25)
     where = f"{label(each.file.rpartition('/')[2], 24)}\n{each.start_seconds:.2f} to {each.end_seconds:.2f} s"
-    where += "\nsilent" if each.silent else ""
+    where += f"\n{words}" if (words := _silence(each, inquiry.silence)) else ""
     axes.text(0.13, 0.08, where, transform=axes.transAxes, va="bottom", fontsize=7, color=QUIET)
 
 
 def _score(each: Finding, classes: tuple[str, ...]) -> str:
-    words = f"score {each.score:.2f}"
-    return (
-        words if each.right or each.label is None else f"{words} (true: {each.scores[classes.index(each.label)]:.2f})"
-    )
+    words = f"score {shown_score(each.score)}"
+    if each.right or each.label is None:
+        return words
+    return f"{words} (true: {shown_score(each.scores[classes.index(each.label)])})"
 
 
 def _for(inquiry: Inquiry, target: int) -> str:

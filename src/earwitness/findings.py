@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from earwitness.explain import Attribution
+from earwitness.explain.attribution import SILENCE_TOLERANCE
 from earwitness.timefreq import Clock
 
 
@@ -81,6 +82,24 @@ class Finding:
     def right(self) -> bool:
         """Whether it was heard as what it is, as far as anybody knows."""
         return self.label in (None, self.predicted)
+
+    def silent_share(self, silence: float) -> float:
+        """Return the share of its frames, padding apart, that hold no sound, 0 to 1.
+
+        Parameters
+        ----------
+        silence
+            The log-mel value of a silent cell.
+        """
+        loudest = self.log_mel[: self.real_frames].max(axis=1, initial=silence)
+        return float((loudest - silence < SILENCE_TOLERANCE).mean()) if loudest.size else 1.0
+
+
+def shown_score(score: float) -> str:
+    """Return a probability with two digits; what is not quite 0 or 1 is not shown as if it were."""
+    if 0.995 <= score < 1.0:
+        return "> 0.99"
+    return "< 0.01" if 0.0 < score < 0.005 else f"{score:.2f}"
 
 
 @dataclass(frozen=True)

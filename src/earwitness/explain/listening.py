@@ -16,7 +16,7 @@ from torch import Tensor
 from earwitness.explain import fills
 from earwitness.explain.attribution import Target
 from earwitness.explain.model import Explainable, activated, as_input, check_scores, evaluation_mode, target_scores
-from earwitness.explain.swift import FLOAT32, swift
+from earwitness.explain.swift import FLOAT32, Swift, swift
 from earwitness.progress import Advance
 from earwitness.segments import Segments
 
@@ -95,6 +95,8 @@ class Listening:
         Cells over which masks fade.
     precision
         ``"float32"`` or ``"bfloat16"``, of the network's multiplications where it works in float32.
+    ready
+        The network already made ready for segments of this size; then ``precision`` is its own.
 
     Attributes
     ----------
@@ -119,13 +121,14 @@ class Listening:
         seed: int = 0,
         soft: int = 0,
         precision: str = FLOAT32,
+        ready: Swift | None = None,
     ) -> None:
         self.classifier, self.segments, self.targets, self.hiding = classifier, segments, targets, hiding
         self.kind, self.advance = kind, advance
         self.sheet = Sheet(classifier, segments, fill, seed, soft)
         self.scores: list[FloatArray] = [np.zeros((0, len(listed))) for listed in targets]
         self.forwards = [0] * len(segments)
-        self.swift = swift(classifier, segments, precision)
+        self.swift = ready or swift(classifier, segments, precision)
 
     def hear(self, chosen: Sequence[int], stop: int) -> None:
         """Put the chosen segments' perturbations up to ``stop`` through the network; all have been heard equally far.

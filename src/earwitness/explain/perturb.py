@@ -55,6 +55,7 @@ class Perturbing(ABC):
 
     name: ClassVar[str]
     title: ClassVar[str]
+    family: ClassVar[str] = "perturbation"
     fill: str | float
     fill2: str | float
     soft: int
@@ -124,7 +125,14 @@ class Perturbing(ABC):
         active = list(range(len(segments)))
         with progress.task(self.title, plan.stops[-1] * len(segments)) as advance:
             listening = Listening(
-                classifier, segments, targets, plan.hiding, advance=advance, precision=settled.precision, **options
+                classifier,
+                segments,
+                targets,
+                plan.hiding,
+                advance=advance,
+                precision=settled.precision,
+                ready=settled.ready,
+                **options,
             )
             for stop in plan.stops:
                 listening.hear(active, stop)

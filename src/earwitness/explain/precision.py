@@ -22,7 +22,7 @@ from earwitness.explain.fills import rank_correlation
 from earwitness.explain.listening import Hiding, Listening
 from earwitness.explain.model import Explainable, Found
 from earwitness.explain.parameters import choice, parameter
-from earwitness.explain.swift import BFLOAT16, FLOAT32, fingerprint, swift
+from earwitness.explain.swift import BFLOAT16, FLOAT32, Swift, swift
 from earwitness.processor import fast_bfloat16
 from earwitness.progress import Progress
 from earwitness.segments import Segments
@@ -50,10 +50,13 @@ class Settled:
         ``"float32"`` or ``"bfloat16"``.
     agreement
         Spearman's correlation of bfloat16 scores with float32 scores, or None where bfloat16 was not tried.
+    ready
+        The network made ready in bfloat16, where that was settled on.
     """
 
     precision: str
     agreement: float | None = None
+    ready: Swift | None = None
 
     def told(self, found: Found) -> Found:
         """Return what was found, with the agreement among its diagnostics."""
@@ -93,15 +96,18 @@ def settle(
     wish = explainer.precision
     if wish == AUTO:
         wish = BFLOAT16 if fast_bfloat16(torch.device(classifier.device)) else FLOAT32
-    if wish == FLOAT32 or swift(classifier, segments, BFLOAT16).precision != BFLOAT16:
+    if wish == FLOAT32:
+        return Settled(FLOAT32)
+    ready = swift(classifier, segments, BFLOAT16)
+    if ready.precision != BFLOAT16:
         return Settled(FLOAT32)
     remembered = _MEASURED.setdefault(classifier.network, {})
-    key = (explainer, segments.values.shape[1:], fingerprint(classifier.network))
+    key = (explainer, ready.made_of)
     if key not in remembered:
         remembered[key] = agreement(classifier, segments, targets, hiding, options)
     measured = remembered[key]
     if measured >= AGREEMENT:
-        return Settled(BFLOAT16, measured)
+        return Settled(BFLOAT16, measured, ready)
     progress.say(
         f"{explainer.name}: bfloat16 ranks what is hidden otherwise than float32 does (agreement {measured:.3f}, at "
         f"least {AGREEMENT} is wanted), so float32 is used"

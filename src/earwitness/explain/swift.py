@@ -65,12 +65,15 @@ class Swift:
     rows
         How many segments to put through it at once. It follows from sizes, not from a stopwatch, so that the same
         machine always makes the same batches and the same bytes.
+    made_of
+        Tells a copy of the same network with other weights.
     """
 
     classifier: Explainable
     network: nn.Module
     precision: str
     rows: int
+    made_of: tuple[Any, ...] = ()
 
     def logits(self, x: Tensor) -> Tensor:
         """Return logits, shape (n, classes), of log-mel segments (n, frames, bands) in the network's own format."""
@@ -118,9 +121,9 @@ def swift(classifier: Explainable, segments: Segments, precision: str = FLOAT32)
     if kept.network is None:
         return plain
     if device != "cpu":
-        return Swift(classifier, kept.network, precision, plain.rows)
+        return Swift(classifier, kept.network, precision, plain.rows, made_of)
     weights = sum(weight.nbytes for weight in kept.network.parameters())
-    return Swift(classifier, kept.network, precision, rows_of(kept.widest, weights))
+    return Swift(classifier, kept.network, precision, rows_of(kept.widest, weights), made_of)
 
 
 def rows_of(widest: int, weights: int) -> int:

@@ -15,6 +15,7 @@ import tiny_run
 from earwitness import album, inquiry, report, runs
 from earwitness.errors import EarwitnessError, UsageError
 from earwitness.explain import parse
+from earwitness.progress import Plain
 from earwitness.report import contents, pictures
 from earwitness.runs import RunFolder
 
@@ -252,6 +253,18 @@ def test_a_picture_that_is_none_is_an_error(run):
     (run / "figures" / "samples.png").write_bytes(b"<svg onload=alert(1)>")
     with pytest.raises(EarwitnessError, match=r"samples\.png: is not a readable PNG"):
         report.build(run)
+
+
+def test_drawing_counts_its_pictures_and_says_what_it_replaced(run, capsys):
+    opened = inquiry.open_run(run)
+    same = inquiry.of_class(opened, HISS, [parse("gradcam"), parse("occlusion:mask=50%,stride=50%")], count=2)
+    other = replace(same, methods=("Grad-CAM", "Another"))
+    assert album.add_all(RunFolder(run), [same], Plain()) == [run / "figures" / f"{same.name}.png"]
+    assert "took the place" not in capsys.readouterr().err
+    album.add_all(RunFolder(run), [other], Plain())
+    said = capsys.readouterr().err
+    assert said.startswith("Drawing: 1 done in ")
+    assert f"{same.name}.png took the place of an earlier answer" in said
 
 
 def test_verdicts_fold_out_under_their_picture(run):

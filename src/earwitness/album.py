@@ -17,6 +17,7 @@ from earwitness import figures
 from earwitness.believing import counted_verdicts, verdict_lines
 from earwitness.errors import EarwitnessError, printable
 from earwitness.findings import Finding, Inquiry, shown_score
+from earwitness.progress import Progress, Silent
 from earwitness.runs import RunFolder, read_csv, read_json, write_json
 
 INDEX = "index.json"
@@ -115,6 +116,31 @@ def add(run: RunFolder, inquiry: Inquiry) -> Path | None:
     figures.save(DRAW.get(inquiry.kind, figures.maps)(inquiry), run.figures / entry.file)
     _put(run, [entry])
     return run.figures / entry.file
+
+
+def add_all(run: RunFolder, inquiries: Sequence[Inquiry], progress: Progress | None = None) -> list[Path | None]:
+    """Draw several inquiries' answers, as :func:`add` does, and say how far it is and what was replaced.
+
+    Parameters
+    ----------
+    run
+        The folder.
+    inquiries
+        The answers.
+    progress
+        Told a step a picture, and which pictures of earlier answers are gone because other ones took their names.
+    """
+    told = progress or Silent()
+    before = {path: path.read_bytes() for path in run.figures.glob("*.png")} if run.figures.is_dir() else {}
+    paths = []
+    with told.task("Drawing", len(inquiries)) as advance:
+        for inquiry in inquiries:
+            paths.append(add(run, inquiry))
+            advance(1)
+    for path in paths:
+        if path in before and path.read_bytes() != before[path]:
+            told.say(f"note: {printable(path)} took the place of an earlier answer to the same question")
+    return paths
 
 
 def add_measures(run: RunFolder) -> list[Path]:

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from earwitness.explain.attribution import SILENT, Attribution
+from earwitness.findings import Inquiry
+from earwitness.remarks import remarked
+from test_figures import asked, attribution, finding
+
+
+def heard(size: float, score: float, **changes: object) -> Attribution:
+    probability = {"score": score, "score_kind": "probability", "parameters": {"score": "probability"}}
+    return replace(attribution(0, size), **{**probability, "method": "occlusion", **changes})
+
+
+def of(*maps: Attribution) -> Inquiry:
+    rows = [finding(row, attributions=((each,),)) for row, each in enumerate(maps)]
+    return asked("segments", rows, ("Occlusion sensitivity",), ("predicted",))
+
+
+SURE = heard(1e-4, 0.9999)
+
+
+def test_maps_that_are_empty_because_the_score_is_saturated_are_counted_and_a_way_out_is_named():
+    (note,) = remarked(of(SURE, SURE, SURE, heard(0.4, 0.7))).notes
+    assert note.startswith("3 of 4 maps by Occlusion sensitivity look nearly empty")
+    assert "--method occlusion:score=logit" in note
+
+
+@pytest.mark.parametrize(
+    "maps",
+    [
+        [SURE] * 4,  # all alike: the shared colours fit them
+        [SURE, SURE],
+        [SURE, heard(0.4, 0.7), heard(0.3, 0.7), heard(0.3, 0.7)],
+        [heard(1e-4, 0.5)] * 3 + [heard(0.4, 0.7)],
+        [heard(1e-4, 9.0, score_kind="logit", parameters={"score": "logit"})] * 3 + [heard(0.4, 0.7)],
+        [replace(SURE, flags=(SILENT,))] * 3 + [heard(0.4, 0.7)],
+        [],
+    ],
+    ids=["alike", "few", "minority", "unsure", "logit", "silent", "none"],
+)
+def test_nothing_is_said_where_there_is_no_such_reason(maps):
+    assert remarked(of(*maps)).notes == ()
+
+
+def test_notes_that_were_there_stay():
+    asked_before = replace(of(SURE, SURE, SURE, heard(0.4, 0.7)), notes=("There.",))
+    assert remarked(asked_before).notes[0] == "There."
+    assert remarked(replace(asked_before, methods=(), findings=())).notes == ("There.",)

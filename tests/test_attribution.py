@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earwitness.errors import EarwitnessError, UsageError
-from earwitness.explain import METHODS, catalogue, parse, spec
+from earwitness.explain import FAMILIES, METHODS, catalogue, parse, spec
 from earwitness.explain.attribution import Attribution, Grid, Target, is_constant, is_silent
 from earwitness.explain.fills import FILLS
 from earwitness.explain.gradcam import GradCam
@@ -326,6 +326,11 @@ def test_catalogue_says_what_a_reader_needs():
         assert summary.title
         assert any(character.isdigit() for character in summary.paper)
         assert "forward" in summary.cost
+        assert summary.family in FAMILIES
+        for words in (summary.cost, summary.assumes, summary.misses):
+            assert len(words.split()) > 5
+            assert not words.endswith(".")
+            assert words[0] == words[0].lower()
         assert all(name and text for name, _, text in summary.parameters)
     assert ("grid", "7x7", "parts along time and frequency") in {s.name: s.parameters for s in catalogue()}["lime"]
 

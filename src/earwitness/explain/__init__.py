@@ -37,16 +37,34 @@ from earwitness.explain.xgradcam import XGradCam
 from earwitness.progress import Progress
 from earwitness.segments import Segments
 
-__all__ = ["METHODS", "Attribution", "Explainable", "Explainer", "Summary", "Target", "catalogue", "parse", "spec"]
+__all__ = [
+    "FAMILIES",
+    "METHODS",
+    "Attribution",
+    "Explainable",
+    "Explainer",
+    "Summary",
+    "Target",
+    "catalogue",
+    "parse",
+    "spec",
+]
 
 
 class Explainer(Protocol):
-    """An explanation method: a frozen dataclass whose fields are its parameters."""
+    """An explanation method: a frozen dataclass whose fields are its parameters.
+
+    The words are phrases without a full stop, for lists of methods: ``cost`` counts passes, ``assumes`` is what has to
+    be true for the map to mean something, ``misses`` what the map cannot show, ``family`` one of :data:`FAMILIES`.
+    """
 
     name: ClassVar[str]
     title: ClassVar[str]
     paper: ClassVar[str]
     cost: ClassVar[str]
+    assumes: ClassVar[str]
+    misses: ClassVar[str]
+    family: ClassVar[str]
 
     def attribute(
         self,
@@ -58,6 +76,9 @@ class Explainer(Protocol):
         """Return one attribution per segment and target, the first segment's first."""
         ...
 
+
+# Kinds of methods, in the order in which they are told of.
+FAMILIES = ("activation maps", "perturbation", "gradients")
 
 # A new method is one file beside these and one line here.
 METHODS: dict[str, type[Explainer]] = {
@@ -100,8 +121,8 @@ class Summary:
 
     Parameters
     ----------
-    name, title, paper, cost
-        In words.
+    name, title, paper, cost, assumes, misses, family
+        In words; see :class:`Explainer`.
     parameters
         Name, default and one sentence of help of each.
     """
@@ -110,12 +131,24 @@ class Summary:
     title: str
     paper: str
     cost: str
+    assumes: str
+    misses: str
+    family: str
     parameters: tuple[tuple[str, str, str], ...]
 
 
 def catalogue() -> list[Summary]:
     """Return a summary of every method."""
     return [
-        Summary(name, method.title, method.paper, method.cost, tuple(parameters.described(method)))
+        Summary(
+            name=name,
+            title=method.title,
+            paper=method.paper,
+            cost=method.cost,
+            assumes=method.assumes,
+            misses=method.misses,
+            family=method.family,
+            parameters=tuple(parameters.described(method)),
+        )
         for name, method in METHODS.items()
     ]

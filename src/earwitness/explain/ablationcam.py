@@ -33,6 +33,8 @@ class AblationCam(Cam):
     cost: ClassVar[str] = (
         "1 forward, and 1 from the layer up per channel that is not zero, whatever the number of targets"
     )
+    assumes: ClassVar[str] = "a channel is worth what the score drops by when that channel alone is zero"
+    misses: ClassVar[str] = "channels that stand in for each other, and differences between the cells of one channel"
 
     def together(self, classifier: Explainable, frames: int, bands: int) -> int:  # noqa: ARG002
         """Return 1: the channels of one segment fill batches."""

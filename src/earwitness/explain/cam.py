@@ -119,6 +119,9 @@ class Cam(ABC):
     title: ClassVar[str]
     paper: ClassVar[str]
     cost: ClassVar[str]
+    assumes: ClassVar[str]
+    misses: ClassVar[str]
+    family: ClassVar[str] = "activation maps"
 
     layer: str = parameter("", text, "layer whose map is weighted; empty for the network's own choice")
     score: str = parameter("logit", choice(*SCORE_KINDS), "score that is explained: logit or probability")

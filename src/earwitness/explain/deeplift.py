@@ -40,6 +40,10 @@ class DeepLift(GradientMethod):
     title: ClassVar[str] = "DeepLIFT"
     paper: ClassVar[str] = "Shrikumar et al., ICML 2017"
     cost: ClassVar[str] = "2 forwards and 1 backward of both per target, and 2 forwards more"
+    assumes: ClassVar[str] = "each activation's change from silence can be handed down in proportion, layer by layer"
+    misses: ClassVar[str] = (
+        "products of two signals, such as mn04's excitation: there the map does not add up, and `gap` tells by how much"
+    )
 
     fill: str | float = reference_parameter()
 

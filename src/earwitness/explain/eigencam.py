@@ -25,6 +25,10 @@ class EigenCam(Cam):
     title: ClassVar[str] = "Eigen-CAM"
     paper: ClassVar[str] = "Muhammad & Yeasin, IJCNN 2020"
     cost: ClassVar[str] = "1 forward, whatever the number of targets, whose maps are all the same"
+    assumes: ClassVar[str] = "what most channels have in common is what the network looks at"
+    misses: ClassVar[str] = (
+        "the class: the map is the same for every target, and tells what the layer reacts to, not why it decided"
+    )
 
     def cams(self, request: Request) -> Cams:
         """Return the maps of a batch."""

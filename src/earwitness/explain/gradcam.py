@@ -25,6 +25,13 @@ class GradCam(GradientCam):
     name: ClassVar[str] = "gradcam"
     title: ClassVar[str] = "Grad-CAM"
     paper: ClassVar[str] = "Selvaraju et al., ICCV 2017"
+    assumes: ClassVar[str] = (
+        "a channel of the layer means the same wherever it is active, so that one mean gradient can weigh all of "
+        "its cells"
+    )
+    misses: ClassVar[str] = (
+        "differences between the cells of one channel (HiResCAM keeps them), and detail finer than the layer's cells"
+    )
 
     @staticmethod
     def combine(maps: Tensor, gradient: Tensor) -> Tensor:

@@ -27,6 +27,12 @@ class GradCamPlusPlus(GradientCam):
     name: ClassVar[str] = "gradcampp"
     title: ClassVar[str] = "Grad-CAM++"
     paper: ClassVar[str] = "Chattopadhyay et al., WACV 2018"
+    assumes: ClassVar[str] = (
+        "positive gradients are what counts, and small patches of evidence should weigh as much as large ones"
+    )
+    misses: ClassVar[str] = (
+        "evidence against the class (after a ReLU no cell is negative), and detail finer than the layer's cells"
+    )
 
     @staticmethod
     def combine(maps: Tensor, gradient: Tensor) -> Tensor:

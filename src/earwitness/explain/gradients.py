@@ -197,6 +197,9 @@ class GradientMethod(ABC):
     title: ClassVar[str]
     paper: ClassVar[str]
     cost: ClassVar[str]
+    assumes: ClassVar[str]
+    misses: ClassVar[str]
+    family: ClassVar[str] = "gradients"
 
     score: str = parameter("logit", choice(*SCORE_KINDS), "score that is explained: logit or probability")
 

@@ -31,6 +31,11 @@ class GuidedBackprop(GradientMethod):
     title: ClassVar[str] = "Guided backpropagation"
     paper: ClassVar[str] = "Springenberg et al., ICLR Workshops 2015"
     cost: ClassVar[str] = "1 forward, and 1 backward per target; 1 forward more per batch"
+    assumes: ClassVar[str] = "paths that are positive at every ReLU lead to what matters"
+    misses: ClassVar[str] = (
+        "the class: the picture hardly depends on it, nor on what the network has learned, and activations other "
+        "than ReLU pass unchanged"
+    )
 
     def measure(self, batch: Batch) -> Measured:
         """Return the maps of a batch."""

@@ -22,6 +22,13 @@ class HiResCam(GradientCam):
     name: ClassVar[str] = "hirescam"
     title: ClassVar[str] = "HiResCAM"
     paper: ClassVar[str] = "Draelos & Carin, 2020, arXiv 2011.08891"
+    assumes: ClassVar[str] = (
+        "what follows the layer is nearly linear; then gradient times activation is each cell's own share of the score"
+    )
+    misses: ClassVar[str] = (
+        "what only shows beyond a small step, such as a score that is saturated, and detail finer than the "
+        "layer's cells"
+    )
 
     @staticmethod
     def combine(maps: Tensor, gradient: Tensor) -> Tensor:

@@ -21,6 +21,10 @@ class InputXGradient(GradientMethod):
     title: ClassVar[str] = "Input x gradient"
     paper: ClassVar[str] = "Shrikumar et al., 2016, arXiv 1605.01713"
     cost: ClassVar[str] = "1 forward, and 1 backward per target"
+    assumes: ClassVar[str] = "the score is linear in the log-mel, and a cell at 0 is no sound"
+    misses: ClassVar[str] = (
+        "loudness: a log-mel's 0 is not silence, so a quiet cell can count as strongly as a loud one"
+    )
 
     def measure(self, batch: Batch) -> Measured:
         """Return the maps of a batch."""

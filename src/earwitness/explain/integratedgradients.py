@@ -44,6 +44,12 @@ class IntegratedGradients(GradientMethod):
         "1 forward per step (64) and 2 more, and 1 backward per step and target; again with twice the steps (up to "
         "512) while the map does not add up"
     )
+    assumes: ClassVar[str] = (
+        "fading in from silence in equal steps is a fair way to make the sound come, though no recording sounds so"
+    )
+    misses: ClassVar[str] = (
+        "cells that are as quiet as the reference: they get nothing, even where the pause itself is the evidence"
+    )
 
     steps: int = parameter(64, integer(1), "points on the path from the reference to the segment")
     budget: int = parameter(512, integer(0), "most points, doubled from steps while the map does not add up")

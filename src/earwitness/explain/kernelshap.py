@@ -47,6 +47,12 @@ class KernelShap(ShapleyValues):
     title: ClassVar[str] = "Kernel SHAP"
     paper: ClassVar[str] = "Lundberg & Lee, NeurIPS 2017"
     cost: ClassVar[str] = "1 forward per sample (at most 2048), whatever the number of targets"
+    assumes: ClassVar[str] = (
+        "every selection of parts is a fair question to the network, even one with nearly everything hidden"
+    )
+    misses: ClassVar[str] = (
+        "which parts act together (what they add jointly is shared out evenly), and detail inside a part"
+    )
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {"fast": {"samples": 1024, "sizes": "even"}}
 

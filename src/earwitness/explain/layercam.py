@@ -21,6 +21,10 @@ class LayerCam(GradientCam):
     name: ClassVar[str] = "layercam"
     title: ClassVar[str] = "LayerCAM"
     paper: ClassVar[str] = "Jiang et al., IEEE TIP 2021"
+    assumes: ClassVar[str] = (
+        "a positive gradient points at evidence cell by cell, also at early layers, whose maps are fine"
+    )
+    misses: ClassVar[str] = "evidence against the class (after a ReLU no cell is negative)"
 
     @staticmethod
     def combine(maps: Tensor, gradient: Tensor) -> Tensor:

@@ -70,6 +70,11 @@ class Lime(Perturbing):
     title: ClassVar[str] = "LIME"
     paper: ClassVar[str] = "Ribeiro et al., KDD 2016"
     cost: ClassVar[str] = "1 forward per sample (2048), whatever the number of targets"
+    assumes: ClassVar[str] = (
+        "close to the segment the score is a sum of what its parts add; `r2` in the diagnostics tells how far "
+        "that is so"
+    )
+    misses: ClassVar[str] = "parts that matter only together, and where inside a part the evidence lies"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "matlab": {"samples": 2048, "design": "bernoulli"},
         "fast": {"samples": 513, "design": "hadamard"},

@@ -54,6 +54,10 @@ class Occlusion(Perturbing):
     title: ClassVar[str] = "Occlusion sensitivity"
     paper: ClassVar[str] = "Zeiler & Fergus, ECCV 2014"
     cost: ClassVar[str] = "1 forward per mask position and 1 more (111 for VGGish), whatever the number of targets"
+    assumes: ClassVar[str] = "the evidence fits under one mask, and the fill sounds to the network like nothing"
+    misses: ClassVar[str] = (
+        "evidence that is there twice (hiding one copy changes nothing), and anything narrower than the mask"
+    )
 
     mask: float | tuple[int, int] = parameter(0.2, size, "size of the mask: share of each side, or cells such as 19x13")
     stride: float | tuple[int, int] = parameter(

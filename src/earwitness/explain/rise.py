@@ -70,6 +70,11 @@ class Rise(Perturbing):
     title: ClassVar[str] = "RISE"
     paper: ClassVar[str] = "Petsiuk et al., BMVC 2018"
     cost: ClassVar[str] = "1 forward per sample (4000), whatever the number of targets"
+    assumes: ClassVar[str] = "the evidence is still recognised with about half of the segment hidden at random"
+    misses: ClassVar[str] = (
+        "short and narrow evidence, blurred to the size of a coarse cell, and weak evidence under the noise of "
+        "the draws"
+    )
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {"fast": {"samples": 1025, "design": "hadamard"}}
 

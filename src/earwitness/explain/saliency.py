@@ -23,6 +23,10 @@ class Saliency(GradientMethod):
     title: ClassVar[str] = "Saliency"
     paper: ClassVar[str] = "Simonyan et al., ICLR Workshops 2014"
     cost: ClassVar[str] = "1 forward, and 1 backward per target"
+    assumes: ClassVar[str] = "a small change of a cell tells what the cell is worth"
+    misses: ClassVar[str] = (
+        "how much a cell adds as a whole: where the network is sure the gradient is flat, and what remains is grainy"
+    )
 
     def measure(self, batch: Batch) -> Measured:
         """Return the maps of a batch."""

@@ -44,6 +44,13 @@ class ScoreCam(Cam):
     title: ClassVar[str] = "Score-CAM"
     paper: ClassVar[str] = "Wang et al., CVPR Workshops 2020"
     cost: ClassVar[str] = "2 forwards, and 1 per channel that is not constant, whatever the number of targets"
+    assumes: ClassVar[str] = (
+        "a channel that, used as a mask, keeps the score up holds evidence, and a half-faded sound is still one "
+        "that the network knows"
+    )
+    misses: ClassVar[str] = (
+        "evidence against the class (softmax weights are positive), and detail finer than the layer's cells"
+    )
 
     fill: str | float = reference_parameter()
     weights: str = parameter(

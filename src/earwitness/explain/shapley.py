@@ -108,6 +108,12 @@ class Shapley(ShapleyValues):
     title: ClassVar[str] = "Shapley values (permutations)"
     paper: ClassVar[str] = "Castro et al., Computers & Operations Research 2009"
     cost: ClassVar[str] = "1 forward per sample (at most 2048), parts less 1 for each order; all targets from one pass"
+    assumes: ClassVar[str] = (
+        "every selection of parts is a fair question to the network, even one with nearly everything hidden"
+    )
+    misses: ClassVar[str] = (
+        "which parts act together (what they add jointly is shared out evenly), and detail inside a part"
+    )
 
     def sampled(self, parts: Parts, hiding: Callable[[BoolArray], Coalitions]) -> Plan:
         """Return a plan of as many orders and their reverses as the samples suffice for."""

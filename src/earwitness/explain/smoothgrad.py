@@ -35,6 +35,8 @@ class SmoothGrad(GradientMethod):
     title: ClassVar[str] = "SmoothGrad"
     paper: ClassVar[str] = "Smilkov et al., 2017, arXiv 1706.03825"
     cost: ClassVar[str] = "1 forward per sample (50) and 1 more, and 1 backward per sample and target"
+    assumes: ClassVar[str] = "noise averages out what is rough in the gradient and leaves what matters"
+    misses: ClassVar[str] = "how much a cell adds as a whole, as saliency does, and detail that the noise covers"
 
     samples: int = parameter(50, integer(1), "noisy copies of the segment")
     noise: float = parameter(0.15, number_from(0.0), "spread of the noise, as share of the range of the values")

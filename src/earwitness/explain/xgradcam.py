@@ -22,6 +22,10 @@ class XGradCam(GradientCam):
     name: ClassVar[str] = "xgradcam"
     title: ClassVar[str] = "XGrad-CAM"
     paper: ClassVar[str] = "Fu et al., BMVC 2020"
+    assumes: ClassVar[str] = (
+        "where a channel is active is where its gradient should be averaged; made for layers after a ReLU"
+    )
+    misses: ClassVar[str] = "differences between the cells of one channel, and channels whose cells add up to nothing"
 
     @staticmethod
     def combine(maps: Tensor, gradient: Tensor) -> Tensor:

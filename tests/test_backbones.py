@@ -11,7 +11,7 @@ from earwitness import audio
 from earwitness.backbones import BACKBONES, backbone_named
 from earwitness.backbones.mobilenet import round_channels
 from earwitness.backbones.network import Standardise
-from earwitness.backbones.pretrained import tagger
+from earwitness.backbones.pretrained import tagger, tagger_named
 from earwitness.backbones.vggish import VGGish, initialise_he, pca_postprocess
 from earwitness.backbones.weights import audioset_labels, resolve, vggish_pca
 from earwitness.errors import UsageError
@@ -394,6 +394,9 @@ def test_the_tagger_is_audiosets(mn04):
 def test_backbones_without_classes_cannot_tag(name, line):
     with pytest.raises(UsageError, match=line):
         tagger(name, None)
+    # Whether its weights are there does not matter then.
+    with pytest.raises(UsageError, match=line):
+        tagger_named(name)
 
 
 def test_tagging_from_random_weights_is_refused():

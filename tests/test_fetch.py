@@ -288,6 +288,15 @@ def test_refusal_that_does_not_pass(site: Site, target: Path) -> None:
     one_line(caught)
 
 
+def test_every_further_attempt_is_told_and_the_end_names_a_way_out(site: Site, target: Path) -> None:
+    site.script = [answer(503)] * 3
+    told: list[str] = []
+    with pytest.raises(EarwitnessError, match=r"; name a mirror with --url, or fetch it by other means$"):
+        get(site, target, patience=dataclasses.replace(HASTY, attempts=3, tell=told.append))
+    assert [line.partition("; trying again ")[2] for line in told] == ["(2 of 3)", "(3 of 3)"]
+    assert all("answers 503" in line for line in told)
+
+
 def test_stall_that_does_not_pass(site: Site, target: Path) -> None:
     site.script = [stall(4096)] * 3
     with pytest.raises(EarwitnessError, match=r"sent nothing for 0\.4 s") as caught:

@@ -38,6 +38,7 @@ HOME_VARIABLE = "EARWITNESS_HOME"
 BLOCK_BYTES = 1 << 14  # also the most that a cut can lose
 MOST_REDIRECTS = 8
 PASSING_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})  # a later attempt may get a better answer
+ELSEWHERE = "name a mirror with --url, or fetch it by other means"
 FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -55,12 +56,15 @@ class Patience:
         Longest wait for the next bytes. A server that is slow but sends is waited for.
     pause_seconds
         Pause before the second attempt; doubled before each further one.
+    tell
+        Called with a line before each further attempt: why there is one, and which it is.
     """
 
     attempts: int = 4
     connect_seconds: float = 15.0
     stall_seconds: float = 30.0
     pause_seconds: float = 1.0
+    tell: Callable[[str], None] | None = None
 
 
 def home_folder(home: str | Path | None = None) -> Path:
@@ -162,7 +166,7 @@ def fetch(
                 part.discard()
                 if not pieced:
                     break
-    raise EarwitnessError(f"{_shown(url)}: {reason}; nothing was kept; try again later, or fetch it by other means")
+    raise EarwitnessError(f"{_shown(url)}: {reason}; nothing was kept; try again later, {ELSEWHERE}")
 
 
 def _complete(url: str, part: _Part, limit: int, progress: Progress | None, patience: Patience) -> bool:
@@ -170,9 +174,12 @@ def _complete(url: str, part: _Part, limit: int, progress: Progress | None, pati
     import requests  # slow to import, and needed by no other command
 
     pieced = False
+    last: _PassingError | None = None
     with requests.Session() as session:
         for attempt in range(patience.attempts):
             if attempt:
+                if patience.tell is not None:
+                    patience.tell(f"{_shown(url)}: {last}; trying again ({attempt + 1} of {patience.attempts})")
                 time.sleep(patience.pause_seconds * 2 ** (attempt - 1))
             pieced = pieced or part.size > 0
             try:
@@ -182,7 +189,7 @@ def _complete(url: str, part: _Part, limit: int, progress: Progress | None, pati
             else:
                 return pieced
     kept = f"; {part.size:,} bytes are kept: run the same command again to go on from there" if part.size else ""
-    raise EarwitnessError(f"{_shown(url)}: {last} (tried {patience.attempts} times){kept}")
+    raise EarwitnessError(f"{_shown(url)}: {last} (tried {patience.attempts} times){kept}; {ELSEWHERE}")
 
 
 def _receive(
@@ -280,7 +287,7 @@ def _place(response: Response, url: str, part: _Part, have: int) -> tuple[int, i
     answer = f"the server answers {status}" + (f" ({response.reason})" if response.reason else "")
     if status in PASSING_STATUSES:
         raise _PassingError(answer)
-    raise EarwitnessError(f"{_shown(url)}: {answer}; check the address, or fetch the file by other means")
+    raise EarwitnessError(f"{_shown(url)}: {answer}; check the address, {ELSEWHERE}")
 
 
 def _version(response: Response) -> str:

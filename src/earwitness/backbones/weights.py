@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from earwitness import esc10
 from earwitness.errors import EarwitnessError, UsageError, printable
-from earwitness.fetch import HOME_VARIABLE, Patience, Progress, fetch, home_folder, sha256_check, sha256_of
+from earwitness.fetch import ELSEWHERE, HOME_VARIABLE, Patience, Progress, fetch, home_folder, sha256_check, sha256_of
 
 if TYPE_CHECKING:
     import torch
@@ -149,17 +149,24 @@ def download(
     target = folder / "weights" / published.file
     if os.path.lexists(target):
         return _checked(target, published).path
-    return fetch(
-        source_url or published.url,
-        target,
-        sha256_check(published.sha256),
-        limit=published.most_bytes,
-        progress=progress,
-        patience=patience,
-    )
+    try:
+        return fetch(
+            source_url or published.url,
+            target,
+            sha256_check(published.sha256),
+            limit=published.most_bytes,
+            progress=progress,
+            patience=patience,
+        )
+    except EarwitnessError as error:
+        if not str(error).endswith(ELSEWHERE):
+            raise
+        raise EarwitnessError(f"{error} and give it with --weights FILE") from error
 
 
-def resolve(name: str, weights: str | Path | None = None, home: str | Path | None = None) -> Resolved | None:
+def resolve(
+    name: str, weights: str | Path | None = None, home: str | Path | None = None, *, random: bool = True
+) -> Resolved | None:
     """Choose the file of weights for a backbone; nothing is fetched.
 
     Parameters
@@ -172,6 +179,8 @@ def resolve(name: str, weights: str | Path | None = None, home: str | Path | Non
         ``../shared/weights``.
     home
         Cache folder, as in :func:`download`.
+    random
+        Whether random weights would do; if not, nobody is advised to take them.
 
     Returns
     -------
@@ -192,7 +201,9 @@ def resolve(name: str, weights: str | Path | None = None, home: str | Path | Non
         path = Path(weights).expanduser()
         if not path.is_file():
             what = "is not a file" if path.exists() else "there is no such file"
-            raise UsageError(f"{printable(path)}: {what}; give --weights a file of weights or {NO_WEIGHTS}")
+            raise UsageError(
+                f"{printable(path)}: {what}; give --weights a file of weights" + (f" or {NO_WEIGHTS}" if random else "")
+            )
         if published is not None and path.name == published.file:
             return _checked(path, published)
         digest = _digest(path)
@@ -208,7 +219,8 @@ def resolve(name: str, weights: str | Path | None = None, home: str | Path | Non
             return _checked(path, published)
     raise UsageError(
         f"{name}: its published weights are not in {printable(folders[0])}; fetch them with 'earwitness download "
-        f"{name}', or give a file with --weights FILE, or start from random ones with --weights {NO_WEIGHTS}"
+        f"{name}', or give a file with --weights FILE"
+        + (f", or start from random ones with --weights {NO_WEIGHTS}" if random else "")
     )
 
 

@@ -139,7 +139,7 @@ def test_a_reader_that_has_had_enough_is_no_failure_worth_a_traceback(sounds, ar
 
 def test_what_is_next_can_be_typed(sounds):
     out = earwitness("data", sounds).out
-    assert out.endswith(f"Next: earwitness run '{sounds}' --out runs/first\n")
+    assert out.endswith(f"Next: earwitness run '{sounds}' --backbone mn04 --out runs/first\n")
 
 
 # ---- the keyboard -------------------------------------------------------------------------------------------------

@@ -618,12 +618,12 @@ def explain_by_random_weights(at: Place):
     return ["explain", at.sound, "--backbone", "mn04", "--weights", "none"]
 
 
-@ends(1, r"<TMP>/nowhere\.wav: .*does not exist.*")
+@ends(2, r"<TMP>/nowhere\.wav: does not exist; name a sound file")
 def explain_missing_file(at: Place):
     return at.explain(at.tmp / "nowhere.wav")
 
 
-@ends(1, r"<TMP>/two\\x0alines\\x1b\[2J\\xe2\\x80\\xae\.wav: .*does not exist.*")
+@ends(2, r"<TMP>/two\\x0alines\\x1b\[2J\\xe2\\x80\\xae\.wav: .*does not exist.*")
 def explain_file_whose_name_steers_the_terminal(at: Place):
     return at.explain(at.tmp / "two\nlines\x1b[2J\N{RIGHT-TO-LEFT OVERRIDE}.wav")
 

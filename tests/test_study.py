@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 from earwitness import evaluation, runs, study
 from earwitness.backbones import BACKBONES
 from earwitness.errors import BadRecordingError, EarwitnessError, UsageError
+from earwitness.progress import Plain
 from earwitness.study import Request, cross_validate, evaluate_run, make_plan, segment_frames, train_run
 from tiny_sounds import LABELS, write_sounds
 
@@ -199,6 +201,19 @@ def test_a_real_process_killed_at_random_moments_and_resumed_ends_with_the_same_
     assert process.returncode == 0
     assert kills >= 1
     same(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_warnings_are_said_before_the_time_of_a_training_is_spent(sounds, request_, tmp_path, capsys):
+    twice = Path(shutil.copytree(sounds, tmp_path / "sounds"))
+    label = min(path for path in twice.iterdir() if path.is_dir())
+    first, *_, last = sorted(label.iterdir())
+    shutil.copy(first, last)  # learned from and tested with
+    said: list[str] = []
+    asked = replace(request_, data=twice, out=tmp_path / "run", changes={**CHANGES, "epochs": 1})
+    outcome = train_run(asked, progress=Plain(), on_row=lambda row: said.append(capsys.readouterr().err))
+    assert outcome.warnings
+    for line in outcome.warnings:
+        assert f"earwitness: warning: {line}\n" in said[0]
 
 
 # ---- finished and unfinished folders -----------------------------------------------------------------------------

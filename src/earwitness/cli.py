@@ -79,7 +79,7 @@ def data(
 
     checked = dataset.check(dataset.load(path), strict=strict, progress=for_terminal())
     show(data_lines(checked, dataset.split(checked, split, fold=fold, fraction=fraction, seed=seed)))
-    next_step(f"earwitness run {typed(path)} --out runs/first")
+    next_step(f"earwitness run {typed(path)} --backbone mn04 --out runs/first")
     _leave(checked.unusable)
 
 
@@ -90,11 +90,14 @@ def download(
 ) -> None:
     """Fetch published weights or ESC-10. They are checked and kept in the cache: EARWITNESS_HOME, or the user's."""
     from earwitness.backbones import weights
+    from earwitness.fetch import Patience
 
     with download_progress(name) as report:
-        path = weights.download(name, progress=report, source_url=url)
+        path = weights.download(name, progress=report, source_url=url, patience=Patience(tell=warn))
     show(f"{name}: {printable(path)}")
-    next_step(f"earwitness run {typed(path) if name == weights.ESC10 else 'DATA'} --out runs/first")
+    backbone = "mn04" if name == weights.ESC10 else name
+    place = typed(path) if name == weights.ESC10 else "DATA"
+    next_step(f"earwitness run {place} --backbone {backbone} --out runs/first")
 
 
 @app.command()
@@ -186,6 +189,8 @@ def explain(
         return
     if not files:
         raise UsageError("name a sound file, or --list for the methods")
+    if len(files) == 1 and not os.path.lexists(files[0]):  # of several, those that are there are explained
+        raise UsageError(f"{printable(files[0])}: does not exist; name a sound file")
     from earwitness.investigate import METHODS, explain_files
 
     outcome = explain_files(
@@ -360,8 +365,6 @@ def _train(request: Any, options: dict[str, Any], *, last: bool = True) -> Any:
         progress=progress,
         on_row=training_rows(progress),
     )
-    for line in outcome.warnings:
-        warn(line)
     show(metrics_lines(outcome.metrics))
     if last:
         next_step(f"earwitness inquire {typed(request.out)}")

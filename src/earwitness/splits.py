@@ -247,12 +247,12 @@ def _split(dataset: DataSet, held: npt.NDArray[np.bool_], kind: str, held_out: s
             raise UsageError(f"class '{name}' has no recording to learn from{where}; choose another split or add some")
         if not np.any(held[labels == number]):
             warnings.append(f"class '{name}' has no recording to test with{where}; its score cannot be measured")
-    warnings += _leak_warnings(dataset, held)
+    warnings += _leak_warnings(dataset, held, kind)
     train, validation = np.flatnonzero(~held).tolist(), np.flatnonzero(held).tolist()
     return Split(tuple(train), tuple(validation), kind, tuple(warnings), held_out)
 
 
-def _leak_warnings(dataset: DataSet, held: npt.NDArray[np.bool_]) -> list[str]:
+def _leak_warnings(dataset: DataSet, held: npt.NDArray[np.bool_], kind: str) -> list[str]:
     sides: dict[str, set[bool]] = defaultdict(set)
     for recording, out in zip(dataset.recordings, held, strict=True):
         if recording.group is not None:
@@ -261,9 +261,12 @@ def _leak_warnings(dataset: DataSet, held: npt.NDArray[np.bool_]) -> list[str]:
     warnings = []
     if cut:
         named = ", ".join(cut[:3]) + (", ..." if len(cut) > 3 else "")
+        advice = "use the split 'group'" + ("" if kind == "fold" else " or 'fold'")
+        if kind == "fold":
+            advice += ", or correct the column 'fold': it puts parts of one source into several folds"
         warnings.append(
             f"this split cuts {len(cut)} of {len(sides)} sources ({named}): parts of one recording are learnt from and "
-            "tested with, so the score will be too good; use the split 'group' or 'fold'"
+            f"tested with, so the score will be too good; {advice}"
         )
     if not sides:
         told = sum(TELLING_NAME.fullmatch(recording.path.stem) is not None for recording in dataset.recordings)

@@ -269,8 +269,10 @@ def _train_split(
 ) -> Outcome:
     _record(plan, data, split, run)
     warnings = (*split.warnings, *dataset.duplicate_warnings(data, split))
+    _warn(warnings, watch.progress)
     if run.finished:
         remove_checkpoints(run.checkpoints)
+        _warn((FINISHED_BEFORE,), watch.progress)
         return Outcome(run, runs.read_json(run.metrics), data.unusable, (*warnings, FINISHED_BEFORE))
     _write_quarantine(run, data.unusable)
     classifier = build(plan, data.classes)
@@ -297,6 +299,13 @@ def _train_split(
     classifier.save(run.model)
     remove_checkpoints(run.checkpoints)
     return Outcome(run, metrics, data.unusable, warnings)
+
+
+def _warn(warnings: tuple[str, ...], progress: Progress | None) -> None:
+    """Say what the user should know before the time of a training is spent."""
+    if progress is not None:
+        for line in warnings:
+            progress.say(f"earwitness: warning: {line}")
 
 
 def _record(plan: Plan, data: DataSet, split: Split, run: RunFolder) -> None:

@@ -13,8 +13,11 @@ import numpy as np
 import pytest
 
 from earwitness import canvas, endings, figures_trust, scorebook
+from earwitness.backbones import backbone_named
+from earwitness.classifier import Classifier
 from earwitness.cli import app
 from earwitness.errors import UsageError
+from earwitness.logmel import VGGISH
 from earwitness.progress import Silent
 from earwitness.trust import gathering, knownnets, scoreboard
 from earwitness.trust.gathering import KNOWN, Gathered, choose
@@ -95,6 +98,17 @@ def test_cases_are_taken_until_there_are_enough_and_counted():
     assert "3 not heard" in tallies[0].text()
 
 
+def test_what_lacks_is_said(monkeypatch):
+    monkeypatch.setattr(gathering.shortcuts, "plant", lambda **_: [])
+    monkeypatch.setattr(gathering.knownnets, "NETWORKS", {})
+    deaf = Classifier(backbone_named("compact").build(2).eval(), VGGISH, ("cow", "pig"), "compact", 96, 0.0)
+    found = gathering.gather(deaf)
+    assert found.benches == ()
+    assert [note.split(":")[0] for note in found.notes] == [f"no {gathering.MADE}", f"no {gathering.RECORDED}"]
+    assert "not those of the made sounds" in found.notes[0]
+    assert "no recordings" in found.notes[1]
+
+
 # ---- the whole way, on a network built by hand ---------------------------------------------------------------------
 
 
@@ -106,7 +120,7 @@ def board():
         bench, found = choose(known.classifier, iter([[case] for case in known.cases]), KNOWN, 5)
         benches.append(bench)
         tallies += found
-    return scoreboard.measure(Gathered(tuple(benches), tuple(tallies), ("click: a note",)), METHODS)
+    return scoreboard.measure(Gathered(tuple(benches), tuple(tallies), ("planted click: a note",)), METHODS)
 
 
 def test_every_method_and_baseline_is_scored_on_every_case(board):
@@ -144,7 +158,7 @@ def test_kept_maps_are_those_that_were_scored():
 
 def test_words_say_who_does_not_beat_energy(board):
     text = "\n".join(scorebook.lines(board))
-    assert "planted: click: a note" in text
+    assert "planted click: a note" in text
     assert "5 of 5 cases can be judged" in text
     assert "beat energy: layercam" in text
     assert "do not: eigencam" in text.replace("occlusion, eigencam", "eigencam")
@@ -217,7 +231,7 @@ def test_page_keeps_what_stands_around_a_section(board, tmp_path, monkeypatch):
     assert tool.main(["mn04", str(tmp_path / "out")]) == 0
     once = (tmp_path / "page.md").read_text(encoding="utf-8")
     assert once.startswith("# Title\n\nBefore.\n\n<!-- begin mn04;")
-    assert "- click: a note" in once
+    assert "- planted click: a note" in once
     (tmp_path / "page.md").write_text(once + "After.\n", encoding="utf-8")
     assert tool.main(["mn04", str(tmp_path / "out")]) == 0
     assert (tmp_path / "page.md").read_text(encoding="utf-8") == once + "After.\n"

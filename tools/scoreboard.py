@@ -35,7 +35,7 @@ def section(title: str, folder: Path) -> str:
     text.append("|---|---|---|---|---|---|---|")
     names = ("family", "kind", "tried", "judged", "unheard", "elsewhere", "no_place")
     text += ["| " + " | ".join(str(tally[name]) for name in names) + " |" for tally in asked["tallies"]]
-    text += ["", *(f"- {note}" for note in asked["planted"]), f"<!-- end {title} -->"]
+    text += ["", *(f"- {note}" for note in asked["notes"]), f"<!-- end {title} -->"]
     return "\n".join(text) + "\n"
 
 

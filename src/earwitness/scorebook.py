@@ -121,7 +121,7 @@ def write(board: Scoreboard, folder: Path, asked: dict[str, str | int | None]) -
     runs.write_csv(folder / CASES, list(cases[0]), (list(row.values()) for row in cases))
     runs.write_csv(folder / SCOREBOARD, list(standings[0]), (list(row.values()) for row in standings))
     canvas.save(figures_trust.scoreboard(board), folder / FIGURE)
-    found = {"tallies": [asdict(each) for each in board.gathered.tallies], "planted": list(board.gathered.notes)}
+    found = {"tallies": [asdict(each) for each in board.gathered.tallies], "notes": list(board.gathered.notes)}
     runs.write_json(folder / ASKED, {**asked, **found, "versions": dict(runs.versions())})
 
 
@@ -158,7 +158,7 @@ def lines(board: Scoreboard) -> list[str]:
     ]
     return [
         *(each.text() for each in board.gathered.tallies),
-        *(f"planted: {note}" for note in board.gathered.notes),
+        *board.gathered.notes,
         "",
         "Area under ROC of cells (0.5: chance, 1: right); * where the whole interval lies above energy's:",
         *legend,

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from earwitness import soundscapes
 from earwitness.classifier import Classifier
 from earwitness.explain import METHODS, Explainable
 from earwitness.progress import Progress, Silent
@@ -52,7 +53,7 @@ class Preset:
 
 PRESETS = {
     "quick": Preset(
-        mixtures=8,
+        mixtures=6,
         planted=5,
         known=5,
         size=shortcuts.QUICK,
@@ -120,7 +121,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class Gathered:
-    """Cases to be judged, how they were found, and what was measured of the planted shortcuts."""
+    """Cases to be judged, how they were found, and what a reader must know: what planting measured, what lacks."""
 
     benches: tuple[Bench, ...]
     tallies: tuple[Tally, ...]
@@ -154,12 +155,15 @@ def gather(
     stage = mixtures.Stage(classifier.front_end, classifier.classes, classifier.segment_frames)
     benches: list[Bench] = []
     tallies: list[Tally] = []
+    notes: list[str] = []
     sources = ((MADE, mixtures.made(stage, seed=seed)), (RECORDED, mixtures.recorded(stage, recordings, seed=seed)))
     for family, source in sources:
         with progress.task(f"Looking for {family} that are heard", preset.mixtures) as advance:
             bench, found = choose(classifier, source, family, preset.mixtures, advance)
         benches.append(bench)
         tallies += found
+        if not bench.cases:
+            notes.append(f"no {family}: {_lacking(family, stage, recordings)}")
     planted = shortcuts.plant(size=preset.size, seed=seed, progress=progress)
     for shortcut in planted:
         groups = ([case] for case in shortcut.cases)
@@ -171,9 +175,17 @@ def gather(
         bench, found = choose(known.classifier, ([case] for case in known.cases), KNOWN, preset.known)
         benches.append(bench)
         tallies += found
-    return Gathered(
-        tuple(bench for bench in benches if bench.cases), tuple(tallies), tuple(each.text() for each in planted)
-    )
+    notes += [f"planted {each.text()}" for each in planted]
+    return Gathered(tuple(bench for bench in benches if bench.cases), tuple(tallies), tuple(notes))
+
+
+def _lacking(family: str, stage: mixtures.Stage, recordings: Sequence[Recording]) -> str:
+    """Return why there are no mixtures of a family."""
+    if family == MADE and len(set(stage.classes) & set(soundscapes.CLASSES)) < 2:
+        return "the classifier's classes are not those of the made sounds"
+    if family == RECORDED and len({each.label for each in recordings}) < 2:
+        return "there are no recordings of two of its classes"
+    return "the classifier hears none of them as what they are"
 
 
 def choose(

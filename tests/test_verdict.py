@@ -14,8 +14,8 @@ from earwitness.trust.fitting import NAMES, Known, area_under_roc, calibration, 
 from earwitness.trust.signs import Signs
 from earwitness.trust.verdict import LEVELS, NOT_RELIABLE, RELIABLE, WORDS, Judge, Verdict, fitted, verdict
 
-GOOD = Signs(0.95, 0.9, 0.5, 0.4, 0.2, 0.6, 0.95, 0.98, 0.9, 0.8, 0.05, 0.6, True, "")
-BAD = Signs(0.4, 0.1, 0.0, -0.05, -0.3, 0.0, 0.2, 0.5, 0.1, 0.0, 0.6, 0.3, True, "")
+GOOD = Signs(0.95, 0.9, 0.5, 0.4, 0.2, 0.6, 0.95, 0.98, 0.9, 0.8, 0.05, 0.7, 0.6, True, "")
+BAD = Signs(0.4, 0.1, 0.0, -0.05, -0.3, 0.0, 0.2, 0.5, 0.1, 0.0, 0.6, -0.1, 0.3, True, "")
 
 
 def drawn(rng: np.random.Generator, quality: float) -> Signs:

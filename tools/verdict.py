@@ -43,7 +43,7 @@ METHODS = (
     "gradcam,layercam,xgradcam,eigencam,saliency,inputxgradient,integratedgradients,smoothgrad,guidedbackprop,"
     "lime,occlusion,rise"
 )
-RIGHT = 0.5  # relevance rank accuracy
+RIGHT = 0.7  # area under ROC of the map's cells, which does not depend on how much of the segment is evidence
 PARTS = {"fit": 0, "test": 1}
 RANDOMISED_SEGMENTS = 4
 COLUMNS = ("part", "backbone", "family", "kind", "case", "target", "method", "level_db", "share")
@@ -118,9 +118,9 @@ def _rows(
                     **{name: "" if value is None else value for name, value in asdict(sign).items()},
                     "seconds": each,
                 }
-            mean = np.mean([scores(one.values, case.truth).rank for case, one in zip(cases, maps, strict=True)])
+            mean = np.mean([scores(one.values, case.truth).auroc for case, one in zip(cases, maps, strict=True)])
             print(
-                f"{classifier.backbone} {part} {family}: {method.name}, {len(cases)} maps, rank {mean:.2f}, "
+                f"{classifier.backbone} {part} {family}: {method.name}, {len(cases)} maps, area {mean:.2f}, "
                 f"{each:.1f} s each, kept {tested.kept:.2f}",
                 flush=True,
             )
@@ -137,8 +137,8 @@ def fit_and_test(arguments: argparse.Namespace) -> None:
     judge = fit(
         [_known(row) for row in learned],
         f"{len(learned)} maps of {len({(row['backbone'], row['case']) for row in learned})} mixtures by "
-        f"{', '.join(methods)}; classifiers {', '.join(backbones)}; right: of the k strongest cells, half and more are "
-        "among the k cells of the evidence",
+        f"{', '.join(methods)}; classifiers {', '.join(backbones)}; right: in {RIGHT:.0%} of cases and more, a "
+        "cell of the evidence ranks above another cell",
     )
     for name, weight in zip(judge.names, judge.weights, strict=True):
         print(f"  {name:12s} {weight:+.2f}")
@@ -162,7 +162,7 @@ def _known(row: dict[str, str]) -> Known:
             values[item.name] = text
         else:
             values[item.name] = float(text) if text else None
-    return Known(Signs(**values), float(row["rank"]) >= RIGHT)
+    return Known(Signs(**values), float(row["auroc"]) >= RIGHT)
 
 
 def _table(rows: Sequence[dict[str, str]], judge: Judge) -> dict[str, str]:

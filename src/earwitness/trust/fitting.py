@@ -29,6 +29,7 @@ NAMES = (
     "seeds",
     "fills",
     "kept",
+    "agrees",
     "sparse",
 )
 # Only one sign speaks for a map by being small. Which way the others speak is known beforehand, and a fit that found

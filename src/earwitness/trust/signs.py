@@ -8,18 +8,24 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
-from earwitness.explain import Attribution, Explainable, Explainer
+from earwitness.errors import UsageError
+from earwitness.explain import Attribution, Explainable, Explainer, parse
 from earwitness.explain.attribution import CONSTANT, SILENT
 from earwitness.progress import Progress
 from earwitness.segments import Segments
 from earwitness.trust.faithfulness import Faithfulness, faithfulness
 from earwitness.trust.randomisation import Randomisation
-from earwitness.trust.stability import Stability, stability
+from earwitness.trust.similarity import rank_correlation
+from earwitness.trust.stability import Again, Stability, stability
 
 FloatArray = npt.NDArray[np.float64]
 
-# Cheaper than the defaults, and measured to judge as well: see docs/verdicts.md.
+# Cheaper than the defaults, for many maps are judged.
 STEPS, ORDERS, NOISES = 12, 8, 1
+# What a map is held against: one method of each kind that shows whole regions. Methods of a map's own family are left
+# out, for they err alike.
+REFERENCES = ("gradcam", "occlusion", "lime:samples=129,design=hadamard")
+COARSE = 8  # rows and columns on which maps of any grain can agree
 LEAST_SPAN = 0.02  # of a probability: a curve between two nearly equal ends has no shape to speak of
 
 
@@ -47,6 +53,9 @@ class Signs:
     kept
         What stays of the method's maps with random weights, mean over the layers; small is good. None where it was
         not measured.
+    agrees
+        Rank correlation with maps of methods of other families, on 8 x 8 cells, mean over those methods; None where
+        there is no other method to ask.
     sparse
         Gini index of the map's absolute values.
     explains
@@ -66,6 +75,7 @@ class Signs:
     seeds: float | None
     fills: float | None
     kept: float | None
+    agrees: float | None
     sparse: float
     explains: bool
     empty: str
@@ -115,10 +125,56 @@ def signs(
     stable = stability(
         classifier, explainer, segments, attributions, seeds=1, noises=NOISES, cheap=True, progress=progress
     )
-    return [_signs(*each, tested) for each in zip(attributions, faithful, stable, strict=True)]
+    agreed = agreements(classifier, explainer, segments, attributions, progress)
+    return [_signs(*each, tested) for each in zip(attributions, faithful, stable, agreed, strict=True)]
 
 
-def _signs(attribution: Attribution, faithful: Faithfulness, stable: Stability, tested: Randomisation | None) -> Signs:
+def agreements(
+    classifier: Explainable,
+    explainer: Explainer,
+    segments: Segments,
+    attributions: Sequence[Attribution],
+    progress: Progress | None = None,
+) -> list[float | None]:
+    """Return how far each map agrees with those of methods of other families; parameters are those of :func:`signs`.
+
+    Segments are explained once for all of their targets. A method that the network has no place for is left out.
+    """
+    family = getattr(explainer, "family", "")
+    again = Again(classifier, segments, attributions, progress)
+    found: list[list[float]] = [[] for _ in attributions]
+    for reference in (parse(text) for text in REFERENCES):
+        if reference.family == family:
+            continue
+        try:
+            (others,) = again.explain(reference, [again.segments])
+        except UsageError:
+            continue
+        for listed, attribution, other in zip(found, attributions, others, strict=True):
+            own = attribution.values[: attribution.real_frames]
+            listed.append(rank_correlation(coarse(own), coarse(other)))
+    return [float(np.mean(listed)) if listed else None for listed in found]
+
+
+def coarse(values: npt.NDArray[np.float32], cells: int = COARSE) -> npt.NDArray[np.float32]:
+    """Return a map (frames, bands) as means over at most so many rows and columns of equal cells."""
+    for axis in (0, 1):
+        length = values.shape[axis]
+        count = min(cells, length)
+        starts = np.arange(count) * length // max(1, count)
+        sizes = np.diff(np.append(starts, length))
+        sums = np.add.reduceat(values, starts, axis=axis) if count else values
+        values = sums / np.expand_dims(sizes, 1 - axis) if count else sums
+    return values.astype(np.float32)
+
+
+def _signs(
+    attribution: Attribution,
+    faithful: Faithfulness,
+    stable: Stability,
+    agrees: float | None,
+    tested: Randomisation | None,
+) -> Signs:
     span = max(LEAST_SPAN, abs(faithful.score - faithful.hidden_score))
     deletion, insertion = faithful.deletion, faithful.insertion
     return Signs(
@@ -133,6 +189,7 @@ def _signs(attribution: Attribution, faithful: Faithfulness, stable: Stability, 
         seeds=None if stable.seeds is None else stable.seeds.rank,
         fills=None if stable.fills is None else stable.fills.rank,
         kept=None if tested is None else tested.kept,
+        agrees=agrees,
         sparse=faithful.gini,
         explains=tested is None or tested.explains,
         empty=_empty(attribution),

@@ -122,7 +122,7 @@ def stability(
     measured = quick(explainer) if cheap else explainer
     if not len(segments):
         return []
-    again = _Again(classifier, segments, attributions, progress)
+    again = Again(classifier, segments, attributions, progress)
     originals = [_real(one) for one in attributions]
     if measured != explainer:
         (originals,) = again.explain(measured, [again.segments])
@@ -152,7 +152,7 @@ def stability(
     return found
 
 
-class _Again:
+class Again:
     """Segments explained again: each once for all of its targets."""
 
     def __init__(

@@ -206,6 +206,7 @@ WORDS = {
     "seeds": ("it stays with other random draws", "it changes with other random draws"),
     "fills": ("it stays with another fill", "it changes with another fill"),
     "kept": ("it changes when the network is made random", "much of it stays when the network is made random"),
+    "agrees": ("methods of other kinds show the same", "methods of other kinds show something else"),
     "sparse": ("it is concentrated", "it is spread out"),
 }
 

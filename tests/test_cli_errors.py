@@ -191,7 +191,7 @@ def csv_with_a_label_that_the_run_does_not_know(at: Place):
 # ---- training -----------------------------------------------------------------------------------------------------
 
 
-@ends(2, r"'vgish': no such backbone; choose one of vggish, mn04, compact")
+@ends(2, r"'vgish': no such backbone \(did you mean vggish\?\); choose one of vggish, mn04, compact")
 def unknown_backbone(at: Place):
     return at.train("--backbone", "vgish")
 
@@ -437,6 +437,32 @@ def inquire_an_unfinished_run(at: Place):
 @ends(2, r"'moo': the classifier has no such class; it knows click .*")
 def inquire_unknown_class(at: Place):
     return at.inquire("--class", "moo")
+
+
+@ends(2, r"gradcam: .*nope.*")
+def layer_unknown_before_the_training(at: Place):
+    return ["run", *at.train("--method", "gradcam:layer=nope")[1:]]
+
+
+@ends(2, r"--least sure: choose one of reliable, weak")
+def filter_that_is_no_verdict(at: Place):
+    return at.inquire("--least", "sure")
+
+
+@ends(2, r"--least weak: goes by verdicts; leave out --no-verdicts")
+def filter_without_verdicts(at: Place):
+    return at.inquire("--least", "weak", "--no-verdicts")
+
+
+@ends(2, r"<TMP>/nothing: .*")
+def audit_of_what_is_no_run(at: Place):
+    (at.tmp / "nothing").mkdir()
+    return ["audit", at.tmp / "nothing"]
+
+
+@ends(1, r"<TMP>/elsewhere/.*: has gone missing since the run.*")
+def audit_without_the_recordings(at: Place):
+    return ["audit", at.run, "--data", at.tmp / "elsewhere"]
 
 
 @ends(2, r"unknown method 'guess'; use one of .*gradcam, .*")

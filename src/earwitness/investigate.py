@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from earwitness import album, figures, inquiry
+from earwitness.backbones import backbone_named
 from earwitness.backbones.pretrained import tagger
 from earwitness.backbones.weights import resolve
 from earwitness.believing import believed, check_least, counted_verdicts, verdict_lines
@@ -37,6 +38,21 @@ class Answer:
         where = "nothing to show" if self.picture is None else printable(self.picture)
         lines = [f"{self.inquiry.title}: {where}", *(f"  {note}" for note in self.inquiry.notes)]
         return "\n".join(lines + [f"  {line}" for line in counted_verdicts(self.inquiry)])
+
+
+def check_methods(methods: Sequence[str], backbone: str) -> None:
+    """Refuse methods that are wrong, or that the backbone has no place for, before long work and not after it.
+
+    Raises
+    ------
+    UsageError
+        Naming what is wrong.
+    """
+    network = backbone_named(backbone).build(2)
+    for explainer in (parse(method) for method in methods):
+        refuse = getattr(explainer, "refuse", None)
+        if refuse is not None:
+            refuse(network)
 
 
 def ask(

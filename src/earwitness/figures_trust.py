@@ -76,7 +76,8 @@ def _panel(axes: Axes, board: Scoreboard, family: str, score: str, names: list[s
             means = [each.mean for each in board.of(family, kind, score) if each.method == name]
             axes.plot(means, [row + 0.28] * len(means), linestyle="none", marker="|", markersize=3.5, color="#b8b8b8")
     cases = max((each.cases for each in found.values()), default=0)
-    axes.set_title(f"{'all cases' if family == ALL else family}\n{cases} cases", loc="left")
+    few = "" if any(math.isfinite(each.low) for each in found.values()) else ", too few for intervals"
+    axes.set_title(f"{'all cases' if family == ALL else family}\n{cases} cases{few}", loc="left")
     axes.set_xlim(-0.03, 1.03)
     axes.set_xticks([0.0, 0.25, 0.5, 0.75, 1.0], ["0", ".25", ".5", ".75", "1"])
     axes.grid(axis="y", color="#eeeeee", linewidth=0.5)

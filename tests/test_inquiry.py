@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tiny_run
-from earwitness import audio, features, inquiry, investigation, runs
+from earwitness import audio, features, findings, inquiry, investigation, runs
 from earwitness.errors import EarwitnessError, UsageError
 from earwitness.explain import Attribution, Target, parse
 from earwitness.explain.attribution import is_silent
@@ -467,7 +467,7 @@ def test_the_score_explained_is_the_score_predicted(opened):
 
 
 def test_no_picture_holds_more_than_can_be_drawn(opened, monkeypatch):
-    monkeypatch.setattr(inquiry, "MOST_SHOWN", 2)
+    monkeypatch.setattr(findings, "MOST_SHOWN", 2)
     shown = inquiry.recordings(opened)
     assert len(shown.recordings) == 2
     assert "Of 3 classes, 2 drawn at random are shown." in shown.notes

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from earwitness import findings
 from earwitness.errors import UsageError
 from earwitness.explain import Attribution, Explainer, Target, spec
 from earwitness.explain.attribution import is_silent
@@ -16,8 +17,6 @@ from earwitness.progress import Progress
 from earwitness.segments import Segments
 from earwitness.trust.judging import TESTED_ON, judged, randomised_once
 from earwitness.trust.randomisation import Randomisation
-
-MOST_SHOWN = 60  # rows of a picture
 
 
 def answer(
@@ -52,23 +51,23 @@ def answer(
     """
     if not rows:
         return asked
-    if len(rows) > MOST_SHOWN:
-        raise UsageError(f"{len(rows)} segments are more than a picture holds; ask for at most {MOST_SHOWN}")
+    if len(rows) > findings.MOST_SHOWN:
+        raise UsageError(f"{len(rows)} segments are more than a picture holds; ask for at most {findings.MOST_SHOWN}")
     predictions = investigation.predictions
     segments = investigation.listen(rows, progress)
     of_role = {"predicted": predictions.predicted, "true": predictions.segment_labels}
     targets = [[Target(int(of_role[role][row])) for role in roles] for row in rows]
     found = [_explained(investigation, method, segments, targets, progress) for method in methods]
-    findings = []
+    answers = []
     for position, row in enumerate(rows):
         first = position * len(roles)
         attributions = tuple(tuple(listed[first + number] for listed in found) for number in range(len(roles)))
-        findings.append(_finding(investigation, row, segments, position, attributions if methods else ()))
+        answers.append(_finding(investigation, row, segments, position, attributions if methods else ()))
     for method, listed in zip(methods, found, strict=True):
         for attribution in listed:
             attribution.save(investigation.attribution_path(attribution, spec(method)))
     titles = tuple(method.title for method in methods)
-    return replace(asked, methods=titles, targets=roles if methods else (), findings=tuple(findings))
+    return replace(asked, methods=titles, targets=roles if methods else (), findings=tuple(answers))
 
 
 def _explained(

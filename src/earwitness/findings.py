@@ -11,6 +11,8 @@ from earwitness.explain import Attribution
 from earwitness.explain.attribution import SILENCE_TOLERANCE
 from earwitness.timefreq import Clock
 
+MOST_SHOWN = 60  # rows of a picture
+
 
 @dataclass(frozen=True)
 class Recording:

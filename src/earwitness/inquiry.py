@@ -17,7 +17,8 @@ from itertools import islice
 
 import numpy as np
 
-from earwitness.answering import MOST_SHOWN, answer
+from earwitness import findings
+from earwitness.answering import answer
 from earwitness.errors import UsageError
 from earwitness.evaluation import confusion_matrix
 from earwitness.explain import Explainer
@@ -257,10 +258,10 @@ def _check_count(count: int) -> None:
 def _some_classes(investigation: Investigation, random: np.random.Generator, notes: list[str]) -> list[int]:
     """Return all classes, or as many of them, drawn at random, as a picture holds."""
     total = len(investigation.predictions.classes)
-    if total <= MOST_SHOWN:
+    if total <= findings.MOST_SHOWN:
         return list(range(total))
-    notes.append(f"Of {total} classes, {MOST_SHOWN} drawn at random are shown.")
-    return sorted(random.permutation(total)[:MOST_SHOWN].tolist())
+    notes.append(f"Of {total} classes, {findings.MOST_SHOWN} drawn at random are shown.")
+    return sorted(random.permutation(total)[: findings.MOST_SHOWN].tolist())
 
 
 def _count(number: int, word: str) -> str:

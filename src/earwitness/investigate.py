@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,8 @@ from earwitness.fetch import home_folder
 from earwitness.findings import Inquiry
 from earwitness.hearing import Heard, hear
 from earwitness.investigation import Investigation, open_run, safe_name
-from earwitness.progress import Progress
+from earwitness.progress import Progress, Silent
+from earwitness.remarks import remarked
 from earwitness.runs import RunFolder, check_writable, open_finished
 from earwitness.training import choose_device
 
@@ -125,7 +126,9 @@ def ask(
         asked = _everything(investigation, explainers, seed, progress)
     if least is not None:
         asked = [believed(each, least) for each in asked]
-    return [Answer(each, album.add(investigation.run, each)) for each in asked]
+    asked = [remarked(each) for each in asked]
+    pictures = album.add_all(investigation.run, asked, progress)
+    return [Answer(*each) for each in zip(asked, pictures, strict=True)]
 
 
 def _everything(
@@ -140,13 +143,22 @@ def _everything(
     }
     # The class that is found least often is the one that its owner most wants to understand.
     weakest = min(recall, key=lambda name: recall[name])
-    return [
-        inquiry.recordings(investigation, seed=seed, progress=progress),
-        inquiry.samples(investigation, seed=seed, progress=progress),
-        inquiry.chosen(investigation, explainers, progress=progress),
-        inquiry.of_class(investigation, weakest, explainers, progress=progress),
-        inquiry.confusion(investigation, explainers, progress=progress),
-    ]
+    questions: dict[str, Callable[[], Inquiry]] = {
+        "what the recordings look like": lambda: inquiry.recordings(investigation, seed=seed, progress=progress),
+        "what was heard in segments drawn at random": lambda: inquiry.samples(
+            investigation, seed=seed, progress=progress
+        ),
+        "what made the surest right decisions": lambda: inquiry.chosen(investigation, explainers, progress=progress),
+        f"what {weakest} is recognised by": lambda: inquiry.of_class(
+            investigation, weakest, explainers, progress=progress
+        ),
+        "why segments were misheard": lambda: inquiry.confusion(investigation, explainers, progress=progress),
+    }
+    answers = []
+    for number, (words, question) in enumerate(questions.items(), 1):
+        (progress or Silent()).say(f"{number} of {len(questions)}: {words}")
+        answers.append(question())
+    return answers
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,19 @@ from command import PROCESS, earwitness, environment, write_sounds
 from earwitness import investigate, report, study
 from earwitness.cli import app
 
-COMMANDS = ("data", "download", "train", "evaluate", "explain", "inquire", "report", "run", "demo")
+COMMANDS = (
+    "data",
+    "download",
+    "train",
+    "evaluate",
+    "explain",
+    "inquire",
+    "report",
+    "run",
+    "demo",
+    "scoreboard",
+    "audit",
+)
 HEAVY = ("torch", "numpy", "scipy", "matplotlib", "sklearn", "soundfile", "soxr", "safetensors", "jinja2", "requests")
 
 
@@ -74,6 +86,7 @@ def test_the_help_of_every_command_fits(command, monkeypatch):
     lines = left.out.splitlines()
     assert lines[0].startswith(f"Usage: earwitness {command} ")
     assert max(map(len, lines)) <= 80
+    assert not re.search(r"[{}<]", re.sub(r"<=", "", left.out))  # RUN and --seed N, not {RUN} and <int range>
     assert "..." not in re.sub(r"\[?FILE(\]?\.\.\.)+", "", left.out)
 
 
@@ -86,6 +99,11 @@ def test_the_list_of_commands_is_whole_sentences(monkeypatch):
     assert all(line.endswith(".") and not line.endswith("..") for line in listed)
 
 
+def test_the_version_is_told():
+    left = earwitness("--version")
+    assert (left.code, left.out, left.err) == (0, f"earwitness {package.__version__}\n", "")
+
+
 def test_every_command_is_documented():
     assert {command.callback.__name__ for command in app.registered_commands} == set(COMMANDS)
 
@@ -93,9 +111,16 @@ def test_every_command_is_documented():
 def test_the_methods_are_listed():
     left = earwitness("explain", "--list")
     assert left.code == 0
-    assert {"gradcam", "lime", "occlusion"} <= set(re.findall(r"^(\w+): ", left.out, re.MULTILINE))
-    assert "parameter" in left.out
+    assert {"gradcam", "lime", "occlusion"} <= set(re.findall(r"^(\w+)  ", left.out, re.MULTILINE))
+    assert len(left.out.splitlines()) < 40
     assert left.err == ""
+    lime = earwitness("explain", "--list", "lime").out
+    assert lime.startswith("lime: LIME\n")
+    assert re.search(r"^  samples +2048 ", lime, re.MULTILINE)
+    assert "occlusion" not in lime
+    wrong = earwitness("explain", "--list", "lme")
+    assert (wrong.code, wrong.out) == (2, "")
+    assert wrong.err.startswith("earwitness: 'lme': no such method (did you mean lime?); choose one of gradcam,")
 
 
 # ---- streams ------------------------------------------------------------------------------------------------------

@@ -114,9 +114,9 @@ def test_resolve_looks_in_the_cache_then_in_shared_folders(
     with pytest.raises(UsageError, match=r"'earwitness download mn04'.*--weights FILE.*--weights none") as caught:
         weights.resolve("mn04")
     assert str(home) in one_line(caught)
-    for given in (None, tmp_path / "nowhere.pt"):
+    for file_or_not in (None, tmp_path / "nowhere.pt"):
         with pytest.raises(UsageError) as caught:
-            weights.resolve("mn04", given, random=False)
+            weights.resolve("mn04", file_or_not, random=False)
         assert "none" not in one_line(caught)
     monkeypatch.setenv("EARWITNESS_SHARED", str(tmp_path / "elsewhere"))
     found = []

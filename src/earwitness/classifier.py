@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,9 @@ class Classifier:
         """
         if name not in self.classes:
             known = ", ".join(self.classes[:12]) + (" ..." if len(self.classes) > 12 else "")
-            raise UsageError(f"{name!r}: the classifier has no such class; it knows {known}")
+            near = get_close_matches(name, self.classes, n=1)
+            meant = f" (did you mean {near[0]}?)" if near else ""
+            raise UsageError(f"{name!r}: the classifier has no such class{meant}; it knows {known}")
         return self.classes.index(name)
 
     def save(self, path: Path | str) -> None:

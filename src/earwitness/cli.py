@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from earwitness import doubts, endings
+from earwitness import __version__, doubts, endings
 from earwitness.errors import EXIT_FAILED, EXIT_SOME_UNUSABLE, UsageError, printable
 from earwitness.options import (
     Backbone,
@@ -25,6 +25,7 @@ from earwitness.options import (
     Out,
     Overlap,
     Overwrite,
+    PlainCommand,
     Precision,
     Rate,
     RecipeName,
@@ -65,7 +66,22 @@ app = typer.Typer(
 DEMO_METHODS = ("gradcam", "lime:samples=512,score=logit", "occlusion:score=logit")
 
 
-@app.command()
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        show(f"earwitness {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Print the version, and end.")
+    ] = False,
+) -> None:
+    """Take what stands before the command."""
+
+
+@app.command(cls=PlainCommand)
 def data(
     path: Data,
     strict: Strict = False,
@@ -83,7 +99,7 @@ def data(
     _leave(checked.unusable)
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def download(
     name: Annotated[str, typer.Argument(metavar="NAME", help="vggish, mn04 or esc10.")],
     url: Annotated[str | None, typer.Option(help="A mirror's address; what comes from it must be the same.")] = None,
@@ -100,7 +116,7 @@ def download(
     next_step(f"earwitness run {place} --backbone {backbone} --out runs/first")
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def train(
     path: Data,
     out: Out,
@@ -138,7 +154,7 @@ def train(
         _train(request, options)
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def evaluate(
     run: Run,
     other: Annotated[Path | None, typer.Option("--data", help="Other labelled recordings.")] = None,
@@ -166,7 +182,7 @@ def evaluate(
     _leave(outcome.unusable)
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def explain(
     files: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Sound files.")] = None,
     run: Annotated[Path | None, typer.Option("--run", help="Run folder whose classifier is asked.")] = None,
@@ -181,11 +197,13 @@ def explain(
     out: Annotated[Path, typer.Option("--out", help="Folder for pictures and attributions.")] = Path("explained"),
     device: Device = "auto",
     verdicts: Verdicts = True,
-    listed: Annotated[bool, typer.Option("--list", help="List the methods and their parameters, and end.")] = False,
+    listed: Annotated[
+        bool, typer.Option("--list", help="List the methods, or all about those that are named: --list lime.")
+    ] = False,
 ) -> None:
     """Say what is heard in sound files, and on what that is based."""
     if listed:
-        show(methods_lines())
+        show(methods_lines(files or ()))
         return
     if not files:
         raise UsageError("name a sound file, or --list for the methods")
@@ -214,13 +232,17 @@ def explain(
     _leave(outcome.unusable, every=not outcome.heard)
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def inquire(
     run: Run,
     method: Methods = None,
     of_class: Annotated[str | None, typer.Option("--class", help="What is this class recognised by?")] = None,
-    true: Annotated[str | None, typer.Option(help="With --predicted: why was this class heard as that one?")] = None,
-    predicted: Annotated[str | None, typer.Option(help="See --true.")] = None,
+    true: Annotated[
+        str | None, typer.Option(help="Why was this class misheard: as --predicted, else as what it mostly is.")
+    ] = None,
+    predicted: Annotated[
+        str | None, typer.Option(help="Why was --true, or what mostly is, misheard as this class?")
+    ] = None,
     segment: Annotated[
         list[str] | None,
         typer.Option("--segment", metavar="PLACE", help="FILE@SECONDS, or a row of predictions.csv; repeatable."),
@@ -259,7 +281,7 @@ def inquire(
     next_step(f"earwitness report {typed(run)}")
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def report(run: Run) -> None:
     """Write RUN/report.html. One page holds everything, and it needs no network."""
     from earwitness.report import build
@@ -269,7 +291,7 @@ def report(run: Run) -> None:
     next_step(f"open {typed(path)}")
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def run(
     path: Data,
     out: Out,
@@ -297,19 +319,16 @@ def run(
 ) -> None:
     """Do the whole job: train, evaluate, investigate, report."""
     options = dict(locals())
-    from earwitness.explain import parse
-    from earwitness.investigate import METHODS
+    from earwitness.investigate import METHODS, check_methods
 
     methods = tuple(options.pop("method") or METHODS)
-
-    for name in methods:
-        parse(name)  # a wrong method must not be found out after the training
+    check_methods(methods, backbone)
     unusable = _train(_request(options), options, last=False)
     _investigate_and_report(out, methods, device, seed)
     _leave(unusable)
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for the sounds and the run.")] = Path("demo"),
     clips: Annotated[int, typer.Option(min=5, help="Sounds to make of each class.")] = 40,

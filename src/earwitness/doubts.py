@@ -10,20 +10,20 @@ from typing import Annotated
 
 import typer
 
-from earwitness.options import Device, Methods, Run, Seed
+from earwitness.options import Device, Methods, PlainCommand, Run, Seed
 from earwitness.progress import for_terminal
 from earwitness.terminal import next_step, show, typed
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    app.command()(scoreboard)
-    app.command()(audit)
+    app.command(cls=PlainCommand)(scoreboard)
+    app.command(cls=PlainCommand)(audit)
 
 
 def scoreboard(
     run: Annotated[
-        Path | None, typer.Argument(metavar="[RUN]", help="Run folder. [default: a small classifier of made sounds]")
+        Path | None, typer.Argument(metavar="RUN", help="Run folder. [default: a small classifier of made sounds]")
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for the tables and the figure.")] = Path("scoreboard"),
     data: Annotated[

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import ClassVar
 from unicodedata import category
@@ -44,6 +46,24 @@ class BadRecordingError(EarwitnessError):
         self.path = Path(path)
         self.reason = reason
         super().__init__(f"{printable(self.path)}: {reason}")
+
+
+def no_such(name: str, what: str, known: Iterable[str]) -> str:
+    """Return the line that says that there is none by a name, what may have been meant, and what there is.
+
+    Parameters
+    ----------
+    name
+        What was asked for.
+    what
+        What it should be, such as ``"backbone"``.
+    known
+        The names that there are.
+    """
+    names = list(known)
+    near = get_close_matches(name.casefold(), names, n=1)
+    meant = f" (did you mean {near[0]}?)" if near else ""
+    return f"{name!r}: no such {what}{meant}; choose one of {', '.join(names)}"
 
 
 def printable(path: Path | str) -> str:

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
+
+# Typer's words for types, which differ between its versions, and what a reader of --help wants to see.
+PLACEHOLDERS = {
+    "str": "TEXT",
+    "int": "N",
+    "int range": "N",
+    "integer": "N",
+    "integer range": "N",
+    "float": "NUMBER",
+    "float range": "NUMBER",
+    "path": "PATH",
+}
 
 MOST_SEED = 2**32 - 1
 
@@ -47,8 +61,33 @@ Methods = Annotated[
         "--method", metavar="METHOD", help="gradcam, lime, occlusion, or lime:samples=512,grid=8x8; repeatable."
     ),
 ]
-Verdicts = Annotated[
-    bool, typer.Option("--verdicts/--no-verdicts", help="Measure how far each map may be believed.")
-]
+Verdicts = Annotated[bool, typer.Option("--verdicts/--no-verdicts", help="Measure how far each map may be believed.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Processor threads. [default: all cores]")]
 CheckpointEvery = Annotated[float, typer.Option(min=0.0, help="Seconds between checkpoints at least.")]
+
+
+class PlainCommand(TyperCommand):
+    """A command whose help shows what one types: ``RUN`` and ``--seed N``, not ``{RUN}`` and ``<int range>``."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the words of the usage line; what is required stands without brackets."""
+        return [re.sub(r"\{(\w+)\}", r"\1", piece) for piece in super().collect_usage_pieces(ctx)]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the tables of arguments and options."""
+        write = formatter.write_dl
+        formatter.write_dl = lambda rows, *args, **kwargs: write(
+            [(_plain(name), text) for name, text in rows], *args, **kwargs
+        )
+        try:
+            super().format_options(ctx, formatter)
+        finally:
+            formatter.write_dl = write
+
+
+def _plain(name: str) -> str:
+    """Return an option or argument with its type as one types it: an argument's name says enough."""
+    option = name.startswith("-")
+    return re.sub(
+        r" ?<([a-z ]+)(?:\[\w+\])?>", lambda found: f" {PLACEHOLDERS.get(found[1], 'TEXT')}" if option else "", name
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections import Counter
@@ -10,11 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from earwitness.errors import printable
+from earwitness.errors import UsageError, no_such, printable
 from earwitness.progress import Progress
 
 if TYPE_CHECKING:
     from earwitness.dataset import DataSet, Split
+    from earwitness.explain import Summary
     from earwitness.training import HistoryRow
 
 # The example's columns, each with its width.
@@ -177,18 +179,39 @@ def folds_lines(result: dict[str, Any]) -> str:
     return table(["fold", "files", "segments", "files by vote", "files by mean score"], rows)
 
 
-def methods_lines() -> str:
-    """Return the explanation methods: what each is, costs, takes, and where it was published."""
-    from earwitness.explain import catalogue
+def methods_lines(names: Sequence[str] = ()) -> str:
+    """Return the explanation methods, a line each; or, of those that are named, all that is known.
 
-    blocks = []
-    for method in catalogue():
-        rows = [[name, default, text] for name, default, text in method.parameters]
-        blocks.append(
-            f"{method.name}: {method.title}\n  {method.paper}\n  cost: {method.cost}\n"
-            + table(["parameter", "default", "meaning"], rows, indent="  ")
-        )
-    return "\n\n".join(blocks)
+    Raises
+    ------
+    UsageError
+        There is no such method.
+    """
+    from earwitness.explain import FAMILIES, METHODS, catalogue
+
+    for name in names:
+        if name not in METHODS:
+            raise UsageError(no_such(name, "method", METHODS))
+    methods = {method.name: method for method in catalogue()}
+    if names:
+        return "\n\n".join(_method(methods[name]) for name in dict.fromkeys(names))
+    lines = []
+    for family in FAMILIES:
+        rows = [[each.name, each.title, _briefly(each.cost)] for each in methods.values() if each.family == family]
+        lines.append(table([family, "", "cost"], rows))
+    lines.append(f"Parameters of one: earwitness explain --list {next(iter(methods))}")
+    return "\n\n".join(lines)
+
+
+def _briefly(cost: str) -> str:
+    return re.split(r"; |, whatever", cost)[0]
+
+
+def _method(method: Summary) -> str:
+    rows = [[name, default, text] for name, default, text in method.parameters]
+    head = f"{method.name}: {method.title}\n  {method.paper}\n  cost: {method.cost}\n"
+    head += f"  assumes: {method.assumes}\n  misses: {method.misses}\n"
+    return head + table(["parameter", "default", "meaning"], rows, indent="  ")
 
 
 @contextmanager

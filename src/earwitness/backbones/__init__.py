@@ -9,7 +9,7 @@ from earwitness.backbones.compact import Compact
 from earwitness.backbones.mobilenet import MobileNet
 from earwitness.backbones.network import Network
 from earwitness.backbones.vggish import VGGish
-from earwitness.errors import UsageError
+from earwitness.errors import UsageError, no_such
 from earwitness.logmel import EFFICIENTAT, VGGISH, FrontEnd
 
 
@@ -63,5 +63,5 @@ def backbone_named(name: str) -> Backbone:
         There is no such backbone.
     """
     if name not in BACKBONES:
-        raise UsageError(f"{name!r}: no such backbone; choose one of {', '.join(BACKBONES)}")
+        raise UsageError(no_such(name, "backbone", BACKBONES))
     return BACKBONES[name]

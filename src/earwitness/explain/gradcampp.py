@@ -31,7 +31,8 @@ class GradCamPlusPlus(GradientCam):
         "positive gradients are what counts, and small patches of evidence should weigh as much as large ones"
     )
     misses: ClassVar[str] = (
-        "evidence against the class (after a ReLU no cell is negative), and detail finer than the layer's cells"
+        "evidence against the class (no weight is negative, only activations are), and detail finer than the layer's "
+        "cells"
     )
 
     @staticmethod

@@ -24,7 +24,7 @@ class LayerCam(GradientCam):
     assumes: ClassVar[str] = (
         "a positive gradient points at evidence cell by cell, also at early layers, whose maps are fine"
     )
-    misses: ClassVar[str] = "evidence against the class (after a ReLU no cell is negative)"
+    misses: ClassVar[str] = "evidence against the class (no weight is negative, only activations are)"
 
     @staticmethod
     def combine(maps: Tensor, gradient: Tensor) -> Tensor:

@@ -49,7 +49,8 @@ class ScoreCam(Cam):
         "that the network knows"
     )
     misses: ClassVar[str] = (
-        "evidence against the class (softmax weights are positive), and detail finer than the layer's cells"
+        "evidence against the class (softmax weights are positive; those of `weights=increase` have a sign), and "
+        "detail finer than the layer's cells"
     )
 
     fill: str | float = reference_parameter()

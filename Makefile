@@ -22,12 +22,12 @@ install: $(READY) ## Make .venv with everything in it (PYTHON=python3.12 makes i
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("earwitness needs Python 3.11 or newer: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "make: $(PYTHON) -m venv failed; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@echo "Installing into $(VENV): some 1.6 GB are downloaded, most of it PyTorch. This happens once and takes minutes ..."
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[test,bench,dev]'
 	@touch $@
 
 demo: $(READY) ## Make ten classes of sounds, train on them, explain, report
 	$(BIN)/earwitness demo --out $(DEMO) --overwrite
-	@echo "Report: $(abspath $(DEMO))/run/report.html"
 	@if [ -n "$${CI:-}" ]; then :; \
 	elif [ "$$(uname)" = Darwin ]; then open $(DEMO)/run/report.html || :; \
 	elif [ -n "$${DISPLAY:-}$${WAYLAND_DISPLAY:-}" ] && command -v xdg-open >/dev/null; then xdg-open $(DEMO)/run/report.html >/dev/null 2>&1 || :; \

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from earwitness.artefacts import ARTEFACTS
+from earwitness.classifier import Classifier
 from earwitness.logmel import VGGISH
 from earwitness.trust import cases, shortcuts, small
 from earwitness.trust.mixtures import Stage
-from explain_toys import ToyClassifier
 
 STAGE = Stage(VGGISH, shortcuts.CLASSES, 96)
 
@@ -64,6 +64,10 @@ class HearsClicks(torch.nn.Module):
         return logits
 
 
+def hearing(network: torch.nn.Module) -> Classifier:
+    return Classifier(network, VGGISH, shortcuts.CLASSES, "toy", 96, 0.0)
+
+
 def plant(monkeypatch, classifier):
     learned_from = []
 
@@ -78,7 +82,7 @@ def plant(monkeypatch, classifier):
 
 @pytest.fixture
 def planted(monkeypatch):
-    return plant(monkeypatch, ToyClassifier(HearsClicks(), shortcuts.CLASSES))
+    return plant(monkeypatch, hearing(HearsClicks()))
 
 
 def test_one_class_alone_carries_it_while_learning(planted):
@@ -96,6 +100,15 @@ def test_use_is_measured_on_held_out_clips(planted):
     assert "100 % of the clips of its class are right with it, 0 % without" in found.text()
 
 
+def test_an_audit_finds_what_is_used_and_accuses_nothing_else(planted, monkeypatch):
+    found, _ = planted
+    assert found.audited == ("edges",)
+    assert found.text().endswith("; an audit finds it by edges")
+    unused, _ = plant(monkeypatch, hearing(HearsClicks(-1.0)))
+    assert unused.audited == ()
+    assert "no audit finds it" in replace(found, audited=()).text()
+
+
 def test_cases_are_held_out_clips_of_all_classes_with_and_without_it(planted):
     found, _ = planted
     assert len(found.cases) == 12
@@ -110,7 +123,7 @@ def test_cases_are_held_out_clips_of_all_classes_with_and_without_it(planted):
 
 
 def test_what_is_not_used_gives_no_cases(monkeypatch):
-    found, _ = plant(monkeypatch, ToyClassifier(HearsClicks(-1.0), shortcuts.CLASSES))
+    found, _ = plant(monkeypatch, hearing(HearsClicks(-1.0)))
     assert not found.used
     assert found.cases == ()
     assert "not used" in found.text()

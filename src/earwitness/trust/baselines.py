@@ -184,6 +184,9 @@ class Baseline(ABC):
     title: ClassVar[str]
     paper: ClassVar[str] = "none; a baseline"
     cost: ClassVar[str] = "1 forward, for the score alone"
+    assumes: ClassVar[str] = "Nothing of the network."
+    misses: ClassVar[str] = "The network."
+    family: ClassVar[str] = "baselines"
 
     score: str = parameter("probability", choice(*SCORE_KINDS), "score that is named: logit or probability")
 

@@ -411,6 +411,16 @@ def history(steps: int, every: int) -> list[dict[str, str]]:
     ]
 
 
+def test_the_last_loss_does_not_lie_on_the_axis():
+    rows = [{**row, "validation_loss": "0.01" if row["validation_loss"] else ""} for row in history(40, 10)]
+    figure = figures.training_curves(rows)
+    figure.draw_without_rendering()
+    bottom = figure.axes[1]
+    (label,) = bottom.texts
+    assert label.get_text() == "0.01"
+    assert label.get_window_extent().y0 > bottom.get_window_extent().y0
+
+
 def test_training_curves_show_the_numbers_of_the_history():
     figure = figures.training_curves(history(40, 20))
     top, bottom = figure.axes

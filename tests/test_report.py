@@ -154,6 +154,27 @@ def test_an_answer_of_none_is_told(page):
     assert f"There is none: no segment of {HISS} was heard as {LOW}." in page.text
 
 
+def test_the_recipes_numbers_are_folded_away_and_complete(page, text, asked):
+    recipe = runs.read_json(asked / "run.json")["recipe"]
+    for name in recipe:
+        assert contents._words(name) in page.text
+        assert contents._words(name) not in text[text.index('<section id="asked"') : text.index('<section id="data"')]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "why"),
+    [
+        ({"label_smoothing": 0.1, "augmentation": {"shift": True}}, "(label smoothing) and its segments"),
+        ({"label_smoothing": 0.0, "augmentation": {"shift": False, "gain_db": 0.0}}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_training_loss_that_is_no_match_for_the_validations_is_explained(recipe, why):
+    row = {"iteration": "9", "epoch": "2", "seconds": "3", "validation_accuracy": "0.9", "validation_loss": "0.3"}
+    told = contents._training([row], recipe)
+    assert (why in told) if why else "cannot be held" not in told
+
+
 def test_names_are_text_and_never_markup(page, text):
     assert "<script" not in text.lower()
     assert "<b>" not in re.sub(r"<b>\d", "", text)
@@ -197,6 +218,10 @@ def test_the_headline_of_a_perfect_run_finds_no_confusion():
     }
     sentences = contents.headline(metrics)["sentences"]
     assert "No segment was misheard." in sentences
+    per_class = {name: {"segments": {"f1": f1, "support": 3}} for name, f1 in {"a": 1.0, "b": 0.4, "c": 1.0}.items()}
+    absent = {"d": {"segments": {"f1": 0.0, "support": 0}}}
+    told = contents.headline({**metrics, "per_class": per_class | absent})["sentences"]
+    assert any(line.startswith("It hears a and 1 other best (F1 100.0") and "and b worst" in line for line in told)
     assert "1 vote ended in a tie, which the higher mean score decided." in sentences
     assert not any("worst" in sentence for sentence in sentences)
 

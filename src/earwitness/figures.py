@@ -385,7 +385,8 @@ def training_curves(history: Sequence[dict[str, str]]) -> Figure:
     top.set_ylabel("accuracy (%)")
     top.set_ylim(0.0, 101.0)
     bottom.set_ylabel("loss (cross-entropy)")
-    bottom.set_ylim(bottom=0.0)
+    # A little below nothing, so that the label of a small loss does not lie on the axis.
+    bottom.set_ylim(bottom=-0.05 * bottom.get_ylim()[1])
     bottom.set_xlabel("iteration (grey stripes: every second epoch)")
     figure.legend(*top.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure

@@ -31,6 +31,7 @@ TRAINING_COLUMNS = (
     ("Learning rate", 13),
 )
 SHOW_EVERY = 50
+MOST_NAMED = 5
 
 
 def show(text: str = "") -> None:
@@ -141,7 +142,12 @@ def metrics_lines(metrics: dict[str, Any]) -> str:
             values["segments"]["f1"],
         ]
         for name, values in metrics["per_class"].items()
+        if values["files"]["support"]
     ]
+    absent = [name for name, values in metrics["per_class"].items() if not values["files"]["support"]]
+    if absent:
+        named = ", ".join(absent[:MOST_NAMED]) + (", ..." if len(absent) > MOST_NAMED else "")
+        text += f"\nno recordings to measure {len(absent)} class(es) on: {named}"
     return f"{text}\n\n" + table(["class", "files", "precision", "recall", "F1", "F1 by segment"], classes)
 
 
@@ -163,6 +169,8 @@ def data_lines(data: DataSet, split: Split) -> str:
     rows.append(["all", len(data.recordings), None, None, None, len(split.train), len(split.validation)])
     lines = [table(["class", "files", "sound", "lengths", "sources", "to train on", "held out"], rows), ""]
     lines += [f"note: {sentence}" for sentence in findings(data)]
+    if all(row[4] is None for row in rows):
+        lines.append("note: sources are not known (-); where several files are cut from one recording, name the groups")
     lines += [f"warning: {sentence}" for sentence in (*split.warnings, *duplicate_warnings(data, split))]
     lines.append(f"split: {split.kind}, {len(split.train)} to train on, {len(split.validation)} held out")
     return "\n".join(lines)

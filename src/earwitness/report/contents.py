@@ -17,12 +17,11 @@ MOST_ROWS = 100
 MOST_CLASSES_IN_TABLE = 30
 MOST_PAIRS = 15
 DASH = "\N{EN DASH}"
-# Entries of run.json that are shown before the recipe's own, where they are there.
+# Entries of run.json that are shown with the recipe's own numbers, where they are there.
 WORDS = {
     "segment_frames": "Frames in a segment",
     "overlap": "Overlap of segments (%)",
     "freeze": "Backbone frozen",
-    "recipe_name": "Recipe",
 }
 SPLITS = {
     "order": "the first part of each class, in file order, for training and the rest for measuring",
@@ -78,12 +77,13 @@ def gather(run: RunFolder) -> dict[str, Any]:
             "command": shlex.join(str(word) for word in asked["command"]),
             "headline": headline(metrics),
             "asked": _asked(asked, metrics),
+            "recipe": _recipe(asked),
             "warnings": [str(warning) for warning in asked["split"].get("warnings", [])],
             "data": _data(asked, metrics),
             "quarantine": _cut(
                 ("file", "why"), [(row["file"], row["reason"]) for row in quarantine], "quarantine.csv", 2
             ),
-            "training": _training(history),
+            "training": _training(history, asked.get("recipe", {})),
             "per_class": _per_class(metrics),
             "confusion": _confusion(metrics),
             "pairs": _pairs(metrics),
@@ -118,13 +118,18 @@ def headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
         f"segments. Recordings of the same kind would be heard right between {percent(low)} and {percent(high)} of the "
         f"time ({confidence} interval; it counts recordings, as segments of one recording are not independent)."
     ]
-    scored = {name: each["segments"]["f1"] for name, each in metrics["per_class"].items()}
-    scored = {name: f1 for name, f1 in scored.items() if f1 is not None}
+    by_segment = {name: each["segments"] for name, each in metrics["per_class"].items()}
+    # A class without a recording to measure on was not heard badly, but not at all.
+    scored = {
+        name: each["f1"] for name, each in by_segment.items() if each["f1"] is not None and each.get("support", 1)
+    }
     if len(scored) > 1:
-        best, worst = max(scored, key=lambda name: scored[name]), min(scored, key=lambda name: scored[name])
+        best, worst = max(scored.values()), min(scored.values())
         sentences.append(
-            f"It hears {best} best (F1 {percent(scored[best])}, by segment) "
-            f"and {worst} worst ({percent(scored[worst])})."
+            f"It hears {_those(scored, best)} best (F1 {percent(best)}, by segment) "
+            f"and {_those(scored, worst)} worst ({percent(worst)})."
+            if best > worst
+            else f"It hears all classes alike (F1 {percent(best)}, by segment)."
         )
     pairs = _ranked_pairs(metrics)
     if pairs:
@@ -147,6 +152,12 @@ def headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
     return {"numbers": numbers, "sentences": sentences}
 
 
+def _those(scored: Mapping[str, float], score: float) -> str:
+    """Return the first class that has a score, and how many more have it."""
+    first, *others = (name for name, each in scored.items() if each == score)
+    return first if not others else f"{first} and {len(others)} {_plural(len(others), 'other')}"
+
+
 def _plural(count: int, word: str) -> str:
     return word if count == 1 else f"{word}s"
 
@@ -162,6 +173,13 @@ def _asked(asked: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[tuple[s
         ("Split", f"{kind}: {SPLITS[kind]}" if kind in SPLITS else kind),
         ("Trained on", f"{len(split['train'])} recordings"),
         ("Measured on", f"{metrics['files']} recordings, {metrics['segments']} segments"),
+        ("Recipe", str(asked.get("recipe_name", DASH))),
+    ]
+
+
+def _recipe(asked: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return every other number of the training."""
+    return [
         *((WORDS[key], _value(asked[key])) for key in WORDS if key in asked),
         *((_words(name), _value(value)) for name, value in asked.get("recipe", {}).items()),
         ("Seed", str(asked.get("seed", DASH))),
@@ -202,7 +220,7 @@ def _data(asked: Mapping[str, Any], metrics: Mapping[str, Any]) -> Table:
     return Table(table.head, (*table.rows, total), table.left_out, table.source)
 
 
-def _training(history: list[dict[str, str]]) -> str:
+def _training(history: list[dict[str, str]], recipe: Mapping[str, Any]) -> str:
     if not history:
         return "The run folder holds no training history."
     last = history[-1]
@@ -212,6 +230,12 @@ def _training(history: list[dict[str, str]]) -> str:
         end = measured[-1]
         accuracy, loss = float(end["validation_accuracy"]), float(end["validation_loss"])
         words += f" At the last validation, {percent(accuracy)} of segments were right, at a loss of {loss:.3f}."
+    harder = ["its targets are softened (label smoothing)"] if recipe.get("label_smoothing") else []
+    if any((recipe.get("augmentation") or {}).values()):
+        harder.append("its segments are changed at random (augmentation)")
+    if harder and measured:
+        why = " and ".join(harder)
+        words += f" The training's loss cannot be held against the validation's and is often higher: {why}."
     return words
 
 

@@ -79,11 +79,15 @@ def without_silence(samples: Samples, sample_rate: int) -> Samples:
 
     A recording of silence alone is left as it is.
     """
-    sounding = ~_runs(np.abs(samples) <= SILENT, round(SILENT_SECONDS * sample_rate))
-    kept = samples[sounding]
+    kept = _sounding(samples, sample_rate)
     if not kept.size or kept.size == samples.size:
         return samples
     return np.resize(kept, samples.size)
+
+
+def _sounding(samples: Samples, sample_rate: int) -> Samples:
+    """Return a recording without its stretches of digital silence."""
+    return samples[~_runs(np.abs(samples) <= SILENT, round(SILENT_SECONDS * sample_rate))]
 
 
 def repeated(samples: Samples, sample_rate: int, seconds: float) -> Samples:
@@ -206,8 +210,8 @@ def _passed(samples: FloatArray, sample_rate: int, low: float, high: float) -> F
 
 def with_even_level(samples: Samples, sample_rate: int) -> Samples:
     """Scale to an RMS of 0.1 over what sounds, as every other recording; no peak is cut off."""
-    sounding = samples[np.abs(samples) > SILENT]
-    if not sounding.size:
+    sounding = _sounding(samples, sample_rate)
+    if not rms(sounding):
         return samples
     scaled = even_level(sounding.astype(np.float64), sample_rate)
     return (samples * (rms(scaled) / rms(sounding))).astype(np.float32)

@@ -38,6 +38,15 @@ def second_half(classifier, maps, layer=4):
     return network.head(network.pool(pooled * weights).flatten(1))
 
 
+def plus_plus(g, a):
+    """Grad-CAM++'s weight of one channel."""
+    weight = 0.0
+    for value in g.flat:
+        below = 2 * value**2 + a.sum() * value**3
+        weight += max(value, 0) * (value**2 / below if below else 0)
+    return weight
+
+
 def by_hand(method, classifier, excerpt, target, layer=4, score="logit"):
     """A class activation map in plain loops, float64, for one segment."""
     maps = first_half(classifier, excerpt, layer).requires_grad_()
@@ -57,11 +66,7 @@ def by_hand(method, classifier, excerpt, target, layer=4, score="logit"):
         elif method == "xgradcam":
             cam += sum(g[k].flat[i] * a[k].flat[i] / a[k].sum() for i in range(a[k].size) if a[k].sum()) * a[k]
         elif method == "gradcampp":
-            weight = 0.0
-            for value in g[k].flat:
-                below = 2 * value**2 + a[k].sum() * value**3
-                weight += max(value, 0) * (value**2 / below if below else 0)
-            cam += weight * a[k]
+            cam += plus_plus(g[k], a[k]) * a[k]
     if method == "eigencam":
         cells = a.reshape(len(a), -1).T
         values, vectors = np.linalg.eigh(cells.T @ cells)

@@ -18,7 +18,7 @@ from typer.models import ArgumentInfo
 
 import speed
 from earwitness.cli import app
-from earwitness.explain import catalogue
+from earwitness.explain import FAMILIES, Summary, catalogue
 
 PROJECT = Path(__file__).resolve().parents[1]
 DOCS = PROJECT / "docs"
@@ -39,6 +39,65 @@ EXIT_CODES = """
 Results go to standard output, progress and warnings to standard error. `EARWITNESS_DEBUG=1` shows the traceback of an
 error that earwitness did not expect. `EARWITNESS_HOME` names the cache folder for downloads.
 """
+METHODS_HEAD = """# Explanation methods
+
+Name a method with `--method gradcam`, with other parameters as `--method lime:samples=512,grid=8x8`; in Python,
+`earwitness.explain.parse("lime:samples=512")`. `earwitness explain --list` prints the names and costs, with a name all
+about that method. [add-a-method.md](add-a-method.md) tells how to add one, [benchmarks.md](benchmarks.md) how fast they
+are.
+
+A *forward* is one pass of the network over one segment, a *backward* the way back through it for gradients. What an
+explanation really took stands in it: `forwards`, `backwards`, `seconds`.
+
+## Which one?
+
+| you want to know | ask | because |
+|---|---|---|
+| where it listened, roughly, in many segments | `gradcam`, `hirescam` | a single pass; the cells are coarse |
+| what the answer hangs on | `occlusion` | each cell is a drop of the score that was really heard |
+| when, or at which frequencies | `occlusion:along=time`, `along=bands` | a profile over seconds, over hertz |
+| each part's fair share | `shapley`, `kernelshap` | shares add up to the score, and come with their standard errors |
+| each part's share in fewer passes | `lime:preset=fast` | a balanced design; `r2` says how well the fit does |
+| single harmonics or clicks | `integratedgradients` | a value for each frame and band, which add up to the score |
+| what speaks against the class | any but `gradcampp`, `layercam`, `scorecam`, `eigencam` | these weigh all positively |
+| why this class rather than that | any but `eigencam` | asked for the difference of two scores |
+| something of a network without gradients | any of the perturbation family | they need scores alone |
+
+Two methods of different families that agree say more than one; `earwitness inquire` writes a verdict over every map,
+and `earwitness scoreboard RUN` measures on sounds with known evidence which methods find it with *your* classifier.
+
+## The same segment by all of them
+
+![A rooster's call: its log-mel, and its map by every method, family by family](images/methods.png)
+
+Every method at its defaults, asked of mn04 why it heard a rooster. Drawn by
+`python tools/pictures.py RUN DATA methods.png` from a run whose segments last 4.96 s ([the run, the clip and its
+author](images/README.md)). Each map has its own colour scale, since units differ: compare places, not depths of colour.
+What to see here:
+
+- **Most agree on when**: the first two and a half seconds, while it crows. They differ in how finely they say so:
+  16 x 4 cells of mn04's layer, 7 x 7 parts or 10 x 10 masks, single frames and bands.
+- **Grad-CAM, HiResCAM and XGrad-CAM are one map here.** mn04 averages over the layer's cells, so that a channel's
+  gradient is the same in all of them; on a network that goes on with dense layers, as VGGish does, they differ.
+- **Blue need not be evidence against.** Grad-CAM++, LayerCAM and Score-CAM give no channel a negative weight: their
+  blue cells are activations below zero, which mn04's hard-swish has and a ReLU has not.
+- **Occlusion marks the quiet part, too**, since its fill, the segment's mean, is louder than what it hides there. With
+  `occlusion:fill=floor` the quiet part falls silent: ask with a second fill (`fill2`) before you believe such cells.
+- **Saliency and input x gradient are full of the quiet background**, where a small change would matter. Integrated
+  gradients and DeepLIFT measure from silence and draw the harmonics."""
+FAMILY_WORDS = {
+    "activation maps": """\
+A layer's channels are added up, each with a weight; the methods differ in the weights. The map is as coarse as the
+layer (`layer` takes another one). Most cost one pass, Ablation-CAM and Score-CAM one a channel. The map tells what the
+layer did, not what the score would be without a sound.""",
+    "perturbation": """\
+Parts of the segment are hidden and the network listens again. Nothing but its scores is needed, and what the map
+says was heard. It depends on what stands in for hidden cells (`fill`; `fill2` tells how much), and takes many passes,
+which all targets share.""",
+    "gradients": """\
+The score's derivative at each cell of the log-mel, at one point or at many: the finest maps, and the grainiest. A
+derivative tells of small changes; those multiplied by the way from silence tell of the sound itself.""",
+}
 
 
 def command_line() -> str:
@@ -93,17 +152,25 @@ def _argument(name: str, many: bool, required: bool) -> str:
 
 
 def methods() -> str:
-    """Return the page of the explanation methods and their parameters."""
-    lines = [MADE, "# Explanation methods\n"]
-    lines.append(
-        "Name a method with `--method gradcam`, with other parameters as `--method lime:samples=512,grid=8x8`; in "
-        'Python, `earwitness.explain.parse("lime:samples=512")`. `earwitness explain --list` prints this page.'
-    )
-    for method in catalogue():
-        lines += [f"\n## {method.name}\n", f"{method.title}. {method.paper}.\n", f"Cost: {method.cost}.\n"]
-        lines += ["| parameter | default | meaning |", "|---|---|---|"]
-        lines += [f"| `{name}` | {_code(default)} | {_cell(text)} |" for name, default, text in method.parameters]
+    """Return the page of the explanation methods: how to choose, the picture, and a section a method by families."""
+    lines = [MADE, METHODS_HEAD]
+    for family in FAMILIES:
+        lines += [f"\n## {family.capitalize()}\n", FAMILY_WORDS[family]]
+        for method in catalogue():
+            if method.family == family:
+                lines += _method(method)
     return "\n".join(lines) + "\n"
+
+
+def _method(method: Summary) -> Iterator[str]:
+    yield f"\n### {method.name}\n"
+    yield f"{method.title}. {method.paper}.\n"
+    yield f"- **Assumes** that {method.assumes}."
+    yield f"- **Costs** {method.cost}."
+    yield f"- **Misses** {method.misses}.\n"
+    yield "| parameter | default | meaning |\n|---|---|---|"
+    for name, default, text in method.parameters:
+        yield f"| `{name}` | {_code(default)} | {_cell(text)} |"
 
 
 def _code(text: str) -> str:

@@ -1,7 +1,8 @@
-"""Draw the pictures of ``README.md`` from a run on ESC-10, small enough for a repository, and name their sounds.
+"""Draw the pictures of ``README.md`` and ``docs/methods.md`` from runs on ESC-10, and name their sounds.
 
-``python tools/pictures.py RUN DATA`` (or ``make pictures RUN=... DATA=...``) writes ``docs/images``. The run is asked
-in a copy, so that its own folder stays as it is.
+``python tools/pictures.py RUN DATA`` (or ``make pictures RUN=... DATA=...``) writes README's into ``docs/images``,
+small enough for a repository; ``python tools/pictures.py RUN DATA methods.png`` the one of ``docs/methods.md``, some
+minutes' work. The run is asked in a copy, so that its own folder stays as it is.
 """
 
 from __future__ import annotations
@@ -13,19 +14,32 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from PIL import Image
 
-from earwitness import album, esc10, runs
+from earwitness import album, esc10, figures, inquiry, runs
+from earwitness.canvas import EVIDENCE_COLOURS, evidence, evidence_limit, sound_limits, spectrogram, styled
+from earwitness.explain import FAMILIES, Attribution, catalogue, parse
+from earwitness.explain import METHODS as EVERY_METHOD
+from earwitness.findings import Finding, Inquiry
 from earwitness.investigate import ask, explain_files
+from earwitness.investigation import open_run
 from earwitness.progress import for_terminal
+from earwitness.training import choose_device
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 MOST_BYTES = 150_000
+MOST_BYTES_OF_METHODS = 250_000  # single cells of gradients, and every method
 METHODS = ("gradcam", "lime", "occlusion")
+ACROSS = 6
 TAGGED = "dog/1-100032-A.ogg"
-HEAD = """# Pictures of README.md
+EVERY_METHODS_CLIP = "rooster/5-194930-B.ogg"  # harmonics, then near silence, and no digital silence
+HEAD = """# Pictures of README.md and docs/methods.md
 
-Made by `make pictures RUN=RUN DATA=DATA` from a run on ESC-10 (`earwitness run DATA --backbone mn04 --out RUN`):
+Made by `make pictures RUN=RUN DATA=DATA` from a run on ESC-10 (`earwitness run DATA --backbone mn04 --out RUN`), but
+`methods.png` from one with longer segments (`earwitness train DATA --backbone mn04 --recipe best --fold 5 --out RUN`):
 
 | picture | command |
 |---|---|
@@ -37,6 +51,7 @@ COMMANDS = {
     "confusion.png": "earwitness report RUN",
     "class.png": "earwitness inquire RUN --class helicopter --count 3",
     "misheard.png": "earwitness inquire RUN --true TRUE --predicted PREDICTED --count 3",
+    "methods.png": "python tools/pictures.py RUN DATA methods.png",
 }
 CREDIT = """
 The clips are from ESC-10 (K. J. Piczak, *ESC: Dataset for Environmental Sound Classification*, ACM Multimedia 2015,
@@ -47,8 +62,8 @@ CC BY 3.0). Cut, turned into spectrograms and drawn over by us. Each clip's own 
 """
 
 
-def shrink(source: Path, target: Path) -> None:
-    """Write a picture with as many colours and pixels as fit into :data:`MOST_BYTES`."""
+def shrink(source: Path, target: Path, most: int = MOST_BYTES) -> None:
+    """Write a picture with as many colours and pixels as fit into so many bytes."""
     with Image.open(source) as opened:
         whole = Image.new("RGB", opened.size, "white")
         whole.paste(opened, mask=opened.getchannel("A") if "A" in opened.getbands() else None)
@@ -61,17 +76,86 @@ def shrink(source: Path, target: Path) -> None:
             )
             stream = io.BytesIO()
             small.save(stream, "PNG", optimize=True)
-            if stream.tell() <= MOST_BYTES:
+            if stream.tell() <= most:
                 target.write_bytes(stream.getvalue())
                 print(f"wrote {target.name}: {size[0]} x {size[1]}, {colours} colours, {stream.tell() // 1000} kB")
                 return
-    raise SystemExit(f"{source}: cannot be made smaller than {MOST_BYTES} bytes")
+    raise SystemExit(f"{source}: cannot be made smaller than {most} bytes")
+
+
+@styled
+def side_by_side(answer: Inquiry) -> Figure:
+    """Draw one segment's map by every method, family by family, each map with its own colour scale.
+
+    Parameters
+    ----------
+    answer
+        With one finding and one target.
+    """
+    finding, kinds = answer.findings[0], {each.name: each for each in catalogue()}
+    rows: list[tuple[str, list[Attribution | None]]] = []  # None: the log-mel
+    for family in FAMILIES:
+        found: list[Attribution | None] = [
+            each for each in finding.attributions[0] if kinds[each.method].family == family
+        ]
+        found = [None, *found] if len(found) % ACROSS else found  # where it leaves a row's place free
+        rows += [(family, found[start : start + ACROSS]) for start in range(0, len(found), ACROSS)]
+    figure = Figure(figsize=(1.72 * ACROSS + 0.3, 1.5 * len(rows) + 0.2), layout="constrained")
+    grid = figure.add_gridspec(len(rows), ACROSS)
+    norm = sound_limits([finding.log_mel], answer.silence)
+    for number, (family, row) in enumerate(rows):
+        for column, shown in enumerate(row):
+            axes = figure.add_subplot(grid[number, column])
+            if shown is None:
+                spectrogram(axes, finding.log_mel, answer.clock, finding.start_frame, finding.real_frames, norm)
+                axes.set_title("log-mel (what was heard)", pad=9.0)
+            else:
+                evidence(axes, shown, answer.clock, finding.start_frame, _own_limit(shown))
+                axes.set_title(kinds[shown.method].title.partition(" (")[0], pad=9.0)
+            axes.tick_params(labelleft=column == 0, labelbottom=number + 1 == len(rows))
+            if column == 0:
+                axes.set_ylabel(f"{family}\nHz")
+            if number + 1 == len(rows):
+                axes.set_xlabel("seconds")
+        if len(row) <= ACROSS - 3:
+            _key(figure.add_subplot(grid[number, -3:]), finding)
+    return figure
+
+
+def _own_limit(attribution: Attribution) -> float:
+    """Return a colour limit that a few cells of thousands pass, so that the others can be seen."""
+    return float(np.quantile(np.abs(attribution.native), 0.995)) or evidence_limit([attribution])
+
+
+def _key(axes: Axes, finding: Finding) -> None:
+    axes.set_axis_off()
+    words = f"""Every method asked about the same {finding.end_seconds - finding.start_seconds:.2f} s,
+heard as {finding.predicted} (score {finding.score:.2f}).
+Activation maps and gradients explain the logit, perturbation
+the probability. Each map has its own colours: compare where,
+not how much. A small number is a map's largest cell."""
+    axes.text(0.03, 0.98, words, transform=axes.transAxes, va="top", fontsize=8, linespacing=1.35)
+    bar = axes.inset_axes((0.03, 0.1, 0.9, 0.1))
+    bar.imshow(np.linspace(-1, 1, 201)[np.newaxis], aspect="auto", cmap=EVIDENCE_COLOURS)
+    bar.set_yticks([])
+    bar.set_xticks([0, 100, 200], ["against", "nothing", "for the class"])
 
 
 def copy_of(run: Path, folder: Path) -> runs.RunFolder:
     """Return a copy of a finished run without its pictures and attributions."""
     shutil.copytree(run, folder, ignore=shutil.ignore_patterns("figures", "attributions", "report.html"))
     return runs.open_finished(folder)
+
+
+def draw_methods(run: Path, data: Path) -> None:
+    """Draw one segment's maps by every method."""
+    with tempfile.TemporaryDirectory() as folder:
+        investigation = open_run(copy_of(run, Path(folder, "run")).path, choose_device("auto"), data)
+        explainers = [parse(name) for name in EVERY_METHOD]
+        answer = inquiry.chosen(investigation, explainers, places=[EVERY_METHODS_CLIP], progress=for_terminal())
+        whole = Path(folder, "whole.png")
+        figures.save(side_by_side(answer), whole)
+        shrink(whole, IMAGES / "methods.png", MOST_BYTES_OF_METHODS)
 
 
 def credits_of(clips: Iterable[str]) -> str:
@@ -87,7 +171,7 @@ def credits_of(clips: Iterable[str]) -> str:
 
 def main(run: Path, data: Path) -> None:
     """Ask, draw, shrink, credit."""
-    shown = {TAGGED}
+    shown = {TAGGED, EVERY_METHODS_CLIP}
     progress = for_terminal()
     IMAGES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -125,6 +209,6 @@ def _most_misheard(name: str) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        raise SystemExit("usage: python tools/pictures.py RUN DATA")
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    if len(sys.argv) < 3 or sys.argv[3:] not in ([], ["methods.png"]):
+        raise SystemExit("usage: python tools/pictures.py RUN DATA [methods.png]")
+    (draw_methods if sys.argv[3:] else main)(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -19,10 +19,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from earwitness.auditbook import audit
     from earwitness.errors import BadRecordingError, EarwitnessError, UsageError
     from earwitness.investigate import ask, explain_files, load_classifier
     from earwitness.plan import Request
     from earwitness.report import build as build_report
+    from earwitness.scorebook import score as score_methods
     from earwitness.study import cross_validate
     from earwitness.study import evaluate_run as evaluate
     from earwitness.study import train_run as train
@@ -34,11 +36,13 @@ __all__ = [
     "Request",
     "UsageError",
     "ask",
+    "audit",
     "build_report",
     "cross_validate",
     "evaluate",
     "explain_files",
     "load_classifier",
+    "score_methods",
     "train",
 ]
 
@@ -49,11 +53,13 @@ _DEFINED = {
     "Request": "plan.Request",
     "UsageError": "errors.UsageError",
     "ask": "investigate.ask",
+    "audit": "auditbook.audit",
     "build_report": "report.build",
     "cross_validate": "study.cross_validate",
     "evaluate": "study.evaluate_run",
     "explain_files": "investigate.explain_files",
     "load_classifier": "investigate.load_classifier",
+    "score_methods": "scorebook.score",
     "train": "study.train_run",
 }
 

@@ -18,7 +18,9 @@ import pytest
 import earwitness as package
 from command import PROCESS, earwitness, environment, write_sounds
 from earwitness import investigate, report, study
+from earwitness.backbones import BACKBONES
 from earwitness.cli import app
+from earwitness.options import BACKBONE_NAMES
 
 COMMANDS = (
     "data",
@@ -97,6 +99,24 @@ def test_the_list_of_commands_is_whole_sentences(monkeypatch):
     listed = out.split("Commands:\n")[1].splitlines()
     assert tuple(line.split()[0] for line in listed) == COMMANDS
     assert all(line.endswith(".") and not line.endswith("..") for line in listed)
+
+
+def test_a_misspelt_backbone_is_refused_before_anything_heavy_is_imported():
+    assert tuple(BACKBONES) == BACKBONE_NAMES
+    code = f"""
+import sys
+from earwitness import endings
+from earwitness.cli import app
+for words in (["train", ".", "--out", "x"], ["run", ".", "--out", "x"], ["explain", "."]):
+    assert endings.run(app, [*words, "--backbone", "mn4"]) == 2
+print(*sorted(set({HEAVY!r}) & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment())
+    assert (
+        done.stderr.splitlines()
+        == ["earwitness: 'mn4': no such backbone (did you mean mn04?); choose one of vggish, mn04, compact"] * 3
+    )
+    assert done.stdout.split() == []
 
 
 def test_the_version_is_told():

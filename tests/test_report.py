@@ -306,6 +306,7 @@ def test_verdicts_fold_out_under_their_picture(run):
     report.build(run)
     page = Page((run / "report.html").read_text(encoding="utf-8"))
     assert "Can these maps be believed? Grad-CAM: 2 weak." in page.text
+    assert page.text.count("says how far it may be believed") == 1
     lines = [line for line in page.text.splitlines() if f"Grad-CAM for {HISS}: weak" in line]
     assert len(lines) == 2
     assert all(line.endswith("hiding its <cells> breaks nothing") for line in lines)

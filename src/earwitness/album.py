@@ -64,6 +64,10 @@ READING = {
     "class": f"{EVIDENCE}; what is red in every row is what the class sounds like to the classifier.",
     "confusion": f"{EVIDENCE}; red cells in the group of the class heard are what misled the classifier.",
 }
+BELIEVE = (
+    " The mark over each map says how far it may be believed (a full circle: reliable, a half one: weak, an empty one: "
+    "not reliable), with the chance that it is right; the reasons fold out below."
+)
 MOST_DESCRIBED = 12
 
 
@@ -97,16 +101,17 @@ def add(run: RunFolder, inquiry: Inquiry) -> Path | None:
     -------
     The picture's path, or None where the answer is that there is none.
     """
+    verdicts = tuple(verdict_lines(inquiry))
     entry = Entry(
         inquiry.name,
         inquiry.kind,
         inquiry.title,
         inquiry.question,
         f"{inquiry.name}.png" if inquiry.findings or inquiry.recordings else None,
-        READING[inquiry.kind],
+        READING[inquiry.kind] + (BELIEVE if verdicts else ""),
         _alt(inquiry),
         inquiry.notes,
-        tuple(verdict_lines(inquiry)),
+        verdicts,
         tuple(counted_verdicts(inquiry)),
     )
     if entry.file is None:

@@ -38,6 +38,7 @@ from earwitness.options import (
     Threads,
     Verdicts,
     Weights,
+    known_backbone,
 )
 from earwitness.progress import for_terminal
 from earwitness.terminal import (
@@ -186,7 +187,9 @@ def evaluate(
 def explain(
     files: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Sound files.")] = None,
     run: Annotated[Path | None, typer.Option("--run", help="Run folder whose classifier is asked.")] = None,
-    backbone: Annotated[str | None, typer.Option(help="Without training: mn04 with AudioSet's 527 classes.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(callback=known_backbone, help="Without training: mn04 with AudioSet's 527 classes.")
+    ] = None,
     weights: Weights = None,
     method: Methods = None,
     target: Annotated[

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from earwitness.errors import UsageError, no_such
+
 # Typer's words for types, which differ between its versions, and what a reader of --help wants to see.
 PLACEHOLDERS = {
     "str": "TEXT",
@@ -21,14 +23,29 @@ PLACEHOLDERS = {
     "path": "PATH",
 }
 
+BACKBONE_NAMES = ("vggish", "mn04", "compact")  # the registry's, which cannot be asked without importing torch
 MOST_SEED = 2**32 - 1
+
+
+def known_backbone(name: str | None) -> str | None:
+    """Return a backbone's name, or refuse one that there is none by, seconds before torch would be there to do it.
+
+    Raises
+    ------
+    UsageError
+        There is no such backbone.
+    """
+    if name is not None and name not in BACKBONE_NAMES:
+        raise UsageError(no_such(name, "backbone", BACKBONE_NAMES))
+    return name
+
 
 Data = Annotated[
     Path, typer.Argument(metavar="DATA", help="Folder with one folder a class, or a CSV: file,label[,group][,fold].")
 ]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of a finished training.")]
 Out = Annotated[Path, typer.Option("--out", help="Run folder to make.")]
-Backbone = Annotated[str, typer.Option(help="vggish, mn04 or compact.")]
+Backbone = Annotated[str, typer.Option(callback=known_backbone, help="vggish, mn04 or compact.")]
 Weights = Annotated[str | None, typer.Option(help="File of weights, or none for random ones. [default: published]")]
 RecipeName = Annotated[
     str,

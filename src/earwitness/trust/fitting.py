@@ -37,7 +37,7 @@ NAMES = (
 SMALL_IS_GOOD = ("kept",)
 PENALTY = 0.02  # of squared weights, against chance in few cases
 # Of the maps called reliable and of those called not reliable, so many should be right, and wrong.
-RELIABLE_RIGHT, UNRELIABLE_WRONG = 0.8, 0.8
+RELIABLE_RIGHT, UNRELIABLE_WRONG = 0.85, 0.85
 BINS = 6
 
 
@@ -115,8 +115,8 @@ def _loss(found: FloatArray, standard: FloatArray, right: BoolArray) -> tuple[fl
 def _limits(chances: FloatArray, right: BoolArray) -> tuple[float, float]:
     """Return the least chance of *reliable* and of *weak*.
 
-    The first is the lowest limit above which four of five maps are right, the second the highest limit below which
-    four of five are wrong; where there is no such limit, the chances themselves must serve.
+    The first is the lowest limit above which enough maps are right, the second the highest limit below which enough
+    are wrong; where there is no such limit, the chances themselves must serve.
     """
     order = np.sort(np.unique(chances))
     above = [float(limit) for limit in order if right[chances >= limit].mean() >= RELIABLE_RIGHT]

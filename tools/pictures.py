@@ -52,6 +52,7 @@ COMMANDS = {
     "class.png": "earwitness inquire RUN --class helicopter --count 3",
     "misheard.png": "earwitness inquire RUN --true TRUE --predicted PREDICTED --count 3",
     "methods.png": "python tools/pictures.py RUN DATA methods.png",
+    "calibration.png": "python tools/verdict.py fit SIGNS",
 }
 CREDIT = """
 The clips are from ESC-10 (K. J. Piczak, *ESC: Dataset for Environmental Sound Classification*, ACM Multimedia 2015,

@@ -277,7 +277,7 @@ def test_inquire_answers_everything_that_the_report_shows(asked):
         else:
             assert (run / "figures" / entry["file"]).read_bytes().startswith(b"\x89PNG")
             assert str(run / "figures" / entry["file"]) in left.out
-    assert {path.name for path in run.iterdir()} == TRAINED | {"attributions", "figures"}
+    assert {path.name for path in run.iterdir()} == TRAINED | {"attributions", "figures", "trust"}
 
 
 def test_attributions_need_nothing_but_numpy(asked):
@@ -392,7 +392,7 @@ def test_run_does_the_whole_job_and_can_be_repeated(sounds, run, tmp_path):
     out = tmp_path / "whole"
     words = ["run", *training(sounds, out)[1:], "--method", "gradcam"]
     left = done(*words)
-    assert {path.name for path in out.iterdir()} == TRAINED | {"attributions", "figures", "report.html"}
+    assert {path.name for path in out.iterdir()} == TRAINED | {"attributions", "figures", "report.html", "trust"}
     assert f"Report: {out / 'report.html'} (" in left.out
     # One seed, one result: the same bytes as from the single steps.
     for name in ("model.safetensors", "predictions.csv", "metrics.json"):

@@ -13,6 +13,7 @@ from PIL import Image
 
 import tiny_run
 from earwitness import album, inquiry, report, runs
+from earwitness.auditbook import audit
 from earwitness.errors import EarwitnessError, UsageError
 from earwitness.explain import parse
 from earwitness.progress import Plain
@@ -133,10 +134,25 @@ def test_the_same_folder_gives_the_same_bytes(run):
 # ---- what it says -------------------------------------------------------------------------------------------------
 
 
+def test_an_audit_is_shown_where_there_is_one_and_asked_for_where_there_is_none(page, asked, tmp_path):
+    assert "Not tested yet: earwitness audit" in " ".join(page.text.split())
+    copy = tmp_path / "copy"
+    shutil.copytree(asked, copy)
+    found = audit(copy).audit
+    text = report.build(copy).read_text(encoding="utf-8")
+    assert "Not tested yet" not in text
+    said = " ".join(Page(text).text.split())
+    for each in found.effects:
+        assert each.question in said
+        assert each.sentence() in said
+    assert "audit" in {entry.kind for entry in album.read(RunFolder(copy)) if entry.file}
+    assert text.count("<img") == len([entry for entry in album.read(RunFolder(copy)) if entry.file])
+
+
 def test_every_picture_is_there_with_words(page, asked):
     entries = album.read(RunFolder(asked))
     drawn = [entry for entry in entries if entry.file]
-    assert {entry.kind for entry in drawn} == set(album.KINDS)
+    assert {entry.kind for entry in drawn} == set(album.KINDS) - {"audit"}
     shown = page.of("img")
     assert [each["alt"] for each in shown] == sorted((each.alt for each in drawn), key=[e["alt"] for e in shown].index)
     assert len(shown) == len(drawn)

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from earwitness import figures
+from earwitness import auditing, figures, figures_doubt
 from earwitness.believing import counted_verdicts, verdict_lines
 from earwitness.errors import EarwitnessError, printable
 from earwitness.findings import Finding, Inquiry, shown_score
 from earwitness.progress import Progress, Silent
 from earwitness.runs import RunFolder, read_csv, read_json, write_json
+from earwitness.trust.audit import Audit
 
 INDEX = "index.json"
 # The order of a report.
@@ -32,6 +33,7 @@ KINDS = (
     "segments",
     "class",
     "confusion",
+    "audit",
 )
 DRAW = {"recordings": figures.recordings, "samples": figures.samples}
 EVIDENCE = (
@@ -59,6 +61,10 @@ READING = {
     "samples": (
         "Each panel is what the classifier judged at once; a cross, bold words and a dashed frame mark wrong answers, "
         "and the score is the probability that it gave to its answer."
+    ),
+    "audit": (
+        "Each row takes one thing out of all recordings: a dot left of the line means that more segments were misheard "
+        "without it, orange that this is beyond chance; the table says for which classes, in points."
     ),
     "segments": f"{EVIDENCE}.",
     "class": f"{EVIDENCE}; what is red in every row is what the class sounds like to the classifier.",
@@ -178,7 +184,21 @@ def add_measures(run: RunFolder) -> list[Path]:
         alt = "F1 of each class by segment and by file; the same numbers stand in the table."
         entries.append(_measure("classes", "chart-classes", "Classes", "Which classes are heard best and worst?", alt))
     _put(run, entries)
+    audit = auditing.read(run)
+    if audit is not None:
+        add_audit(run, audit)
     return [run.figures / str(entry.file) for entry in entries]
+
+
+def add_audit(run: RunFolder, audit: Audit) -> Path:
+    """Draw what an audit found."""
+    found = [each.name for each in audit.effects if each.found]
+    alt = f"What is lost without each of {len(audit.effects)} things, of all recordings and by class; "
+    alt += f"beyond chance for {', '.join(found)}." if found else "nothing beyond chance."
+    figures.save(figures_doubt.audit_chart(audit), run.figures / "chart-audit.png")
+    question = "Does it lean on what is not the sound?"
+    _put(run, [_measure("audit", "chart-audit", "Audit", question, alt)])
+    return run.figures / "chart-audit.png"
 
 
 def read(run: RunFolder) -> list[Entry]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from earwitness import canvas, figures_doubt
+from earwitness import album
 from earwitness.auditing import audit_run, kept_at
 from earwitness.errors import printable
 from earwitness.investigation import open_run
@@ -25,7 +25,7 @@ class AuditOutcome:
     audit
         What was found.
     file, picture
-        ``trust/audit.json`` and its chart in the run folder.
+        ``trust/audit.json`` and ``figures/chart-audit.png`` in the run folder.
     """
 
     audit: Audit
@@ -94,6 +94,4 @@ def audit(
     check_writable(investigation.run.trust)
     found = audit_run(investigation, seed=seed, progress=progress)
     file = kept_at(investigation.run)
-    picture = file.with_suffix(".png")
-    canvas.save(figures_doubt.audit_chart(found), picture)
-    return AuditOutcome(found, file, picture)
+    return AuditOutcome(found, file, album.add_audit(investigation.run, found))

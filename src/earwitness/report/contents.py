@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from earwitness import auditing
 from earwitness.errors import EarwitnessError, printable
 from earwitness.runs import RunFolder, read_csv, read_json
 
@@ -88,12 +89,25 @@ def gather(run: RunFolder) -> dict[str, Any]:
             "confusion": _confusion(metrics),
             "pairs": _pairs(metrics),
             "wrong": _wrong(files),
+            "audit": _audit(run),
             "versions": _pairs_of(asked.get("versions", {})),
         }
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise EarwitnessError(
             f"{printable(run.path)}: its files do not fit this version ({error!r}); run again"
         ) from error
+
+
+def _audit(run: RunFolder) -> dict[str, Any] | None:
+    """Return what an audit asked and found, or None where there was none."""
+    found = auditing.read(run)
+    if found is None:
+        return None
+    return {
+        "files": found.files,
+        "answers": [(each.question, each.sentence()) for each in found.effects],
+        "formats": list(found.formats),
+    }
 
 
 def percent(share: float | None) -> str:

@@ -60,6 +60,7 @@ STYLE: dict[str, Any] = {
 }
 OCTAVES_HZ = (31.25, 62.5, 125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, 16000.0, 32000.0)
 LEAST_TICK_GAP_POINTS = 9.0
+SMALL = 0.01  # peaks below this are written with a power of ten
 
 
 @contextmanager
@@ -166,7 +167,9 @@ def evidence(axes: Axes, attribution: Attribution, clock: Clock, start_frame: in
     _finish(axes, clock, start_frame, frames, attribution.real_frames)
     # With shared colours a weak map looks empty; the number tells it from one that found nothing.
     strongest = attribution.native.ravel()[np.argmax(np.abs(attribution.native))]
-    words = f"peak {strongest:+.2g}".replace("-", "\N{MINUS SIGN}")
+    # Short, for a verdict stands beside it: +0.044, +7e-5.
+    number = f"{strongest:+.2g}" if abs(strongest) >= SMALL else f"{strongest:+.0e}".replace("e-0", "e-")
+    words = f"peak {number}".replace("-", "\N{MINUS SIGN}")
     axes.text(1.0, 1.015, words, transform=axes.transAxes, ha="right", va="bottom", fontsize=6, color=QUIET)
 
 

@@ -302,19 +302,29 @@ def test_lasso_in_the_method_keeps_few_parts():
     assert found.standard_error is None
 
 
-@pytest.mark.parametrize(
-    "options", [{"samples": 200}, {"samples": 257, "design": "hadamard"}, {"samples": 65, "design": "hadamard"}]
-)
-def test_standard_error_is_the_spread_over_seeds(options):
+def said_and_spread(**options) -> tuple[float, float]:
+    """Return the standard error that LIME says, and how far its maps really spread over seeds (both in the mean)."""
     classifier, excerpt = convolutional(), segments(1)
     found = [
         Lime(grid=(4, 5), **options, seed=seed).attribute(classifier, excerpt, [[Target(0)]])[0] for seed in range(60)
     ]
     spread = np.std([one.native for one in found], axis=0)
-    said = np.sqrt(np.mean([one.standard_error.astype(float) ** 2 for one in found], axis=0))
-    # The residuals of a Hadamard design hold more than falls on the parts (see designs.py), so its error is on the safe
-    # side.
-    assert 0.7 < np.sqrt((said**2).mean() / (spread**2).mean()) < 1.7
+    said = np.mean([one.standard_error.astype(float) ** 2 for one in found])
+    return float(np.sqrt(said)), float(np.sqrt((spread**2).mean()))
+
+
+@pytest.mark.parametrize("options", [{"samples": 200}, {"samples": 65, "design": "hadamard"}])
+def test_standard_error_is_the_spread_over_seeds(options):
+    said, spread = said_and_spread(**options)
+    assert 0.7 < said / spread < 1.7
+
+
+def test_standard_error_is_no_promise_too_many_where_columns_are_free():
+    # 20 parts have 128 columns to choose from, and what three parts do together falls on the free ones: it is in the
+    # residuals, which the error is taken from, but not in the map. So the error is an upper bound.
+    said, spread = said_and_spread(samples=257, design="hadamard")
+    assert said > spread
+    assert spread < 0.5 * said_and_spread(samples=257)[1]
 
 
 @pytest.mark.parametrize("design", ["bernoulli", "hadamard"])

@@ -51,7 +51,8 @@ def fit_linear(kept: BoolArray, scores: FloatArray, weights: FloatArray, ridge: 
     """Fit a linear model with intercept to each target's scores by weighted least squares.
 
     The standard error is the sandwich estimate, which holds for scores that are not linear in the parts too; samples
-    that were drawn together count as one draw, and draws are counted less the coefficients.
+    that were drawn together count as one draw, and draws are counted less the coefficients. A Hadamard design whose
+    parts leave columns free makes it an upper bound: what falls on the free columns is in the residuals alone.
 
     Parameters
     ----------

@@ -53,7 +53,7 @@ class Size:
     epochs: int
 
 
-QUICK = Size(train=40, held_out=10, epochs=5)
+QUICK = Size(train=40, held_out=20, epochs=5)
 FULL = Size(train=80, held_out=40, epochs=10)
 
 
@@ -185,15 +185,11 @@ def _planted(artefact: Artefact, clips: _Clips, stage: Stage, size: Size, seed: 
 
 
 def _audited(artefact: Artefact, classifier: Classifier, clips: _Clips, sample_rate: int) -> tuple[str, ...]:
-    """Return what an audit says that the carrier leans on, in held-out clips as they were learned from."""
+    """Return what an audit says that the carrier leans on, by its held-out clips with the artefact in them."""
     carrier = CLASSES.index(CARRIER)
     soundings = [
-        Sounding(
-            f"{CLASSES[clips.labels[row]]} {row}",
-            int(clips.labels[row]),
-            artefact.put_in(clips.samples[row], sample_rate) if clips.labels[row] == carrier else clips.samples[row],
-        )
-        for row in np.flatnonzero(clips.held_out)
+        Sounding(f"{CARRIER} {row}", carrier, artefact.put_in(clips.samples[row], sample_rate))
+        for row in np.flatnonzero(clips.held_out & (clips.labels == carrier))
     ]
     found = audit(classifier, soundings, len(soundings), seconds=SECONDS)
     return tuple(each.name for each in found.effects if CARRIER in each.leaning)

@@ -16,7 +16,7 @@ from earwitness.explain import parse, precision
 from earwitness.explain.attribution import Target
 from earwitness.explain.occlusion import Occlusion
 from earwitness.explain.perturb import Listening
-from earwitness.explain.swift import LARGEST_MAP, rows_of, swift
+from earwitness.explain.swift import LARGEST_MAP, fingerprint, rows_of, swift
 from earwitness.progress import Silent
 from earwitness.segments import Segments
 from explain_toys import ToyClassifier, classes_of, convolutional, linear, real, real_segments, segments
@@ -87,7 +87,7 @@ def test_hooked_double_and_plain_networks_are_left_alone():
     assert found.precision == "float64"
 
 
-@pytest.mark.parametrize("change", ["in place", "through data", "another tensor", "another module"])
+@pytest.mark.parametrize("change", ["in place", "through data", "in another order", "another tensor", "another module"])
 def test_changed_weights_are_noticed(change):
     classifier, excerpt = convolutional(), segments(1)
     before = Occlusion(score="logit").attribute(classifier, excerpt, [[Target(0)]])[0]
@@ -97,6 +97,8 @@ def test_changed_weights_are_noticed(change):
             conv.weight.mul_(1.5)
         elif change == "through data":
             conv.weight.data.mul_(1.5)
+        elif change == "in another order":
+            conv.weight.data.copy_(conv.weight.data.flip(0))
         elif change == "another tensor":
             conv.weight = nn.Parameter(conv.weight * 1.5)
         else:
@@ -107,6 +109,19 @@ def test_changed_weights_are_noticed(change):
     )
     assert after.values.tobytes() == expected.values.tobytes()
     assert after.score != pytest.approx(before.score, abs=1e-4)
+
+
+def test_a_fingerprint_takes_weights_of_every_kind():
+    network = nn.Linear(300, 300)
+    network.register_buffer("one_for_all", torch.ones(1).expand(70, 70))
+    network.register_buffer("none", torch.zeros(0))
+    network.register_buffer("count", torch.tensor(3))
+    with torch.inference_mode():
+        network.register_buffer("still", torch.ones(5))
+    assert fingerprint(network) == fingerprint(network)
+    before = fingerprint(network)
+    network.weight.data[:, 7] += 1.0  # a column is looked at somewhere
+    assert fingerprint(network) != before
 
 
 @given(st.integers(1, 10**9), st.integers(0, 10**9))

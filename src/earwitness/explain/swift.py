@@ -18,6 +18,7 @@ left alone.
 from __future__ import annotations
 
 import copy
+import math
 import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -41,6 +42,7 @@ AGREEMENT = 1e-4
 ROUGH_AGREEMENT = 0.2  # in bfloat16, whose ranks are checked besides
 # Dense layers of fewer weights are neither packed nor rounded.
 LARGE = 2**20
+SAMPLED = 4096  # numbers of a weight that a fingerprint looks at
 # Bytes of a batch's largest map: at most half the last cache, and in any case what memory allocators hand out again
 # without asking the system for it.
 LARGEST_MAP = 16 * 2**20
@@ -140,14 +142,34 @@ def rows_of(widest: int, weights: int) -> int:
 
 
 def fingerprint(network: nn.Module) -> tuple[Any, ...]:
-    """Return what tells whether a network has changed since: its modules, where its weights lie, and their sums."""
+    """Return what tells whether a network has changed since: its modules, and of each weight where and what it is.
+
+    Large weights are looked at in thousands of places, in their order: reading all of VGGish's would cost a tenth of an
+    explanation. Whatever is changed through PyTorch itself also counts up the weight's version.
+    """
     modules = [id(module) for module in network.modules()]
     with torch.inference_mode():
         weights = [
-            (weight.data_ptr(), tuple(weight.shape), weight.dtype, float(weight.sum()))
+            (weight.data_ptr(), tuple(weight.shape), weight.dtype, _version(weight), *_samples(weight))
             for weight in chain(network.parameters(), network.buffers())
         ]
     return (*modules, *weights)
+
+
+def _version(weight: Tensor) -> int:
+    return 0 if weight.is_inference() else weight._version
+
+
+def _samples(weight: Tensor) -> tuple[float, float]:
+    """Return two sums over some of a weight's numbers, the second of which a new order changes."""
+    step = max(1, weight.numel() // SAMPLED)
+    while math.gcd(step, weight.numel()) > 1 and step > 1:
+        step += 1  # else whole rows or columns would never be looked at
+    if weight.untyped_storage().nbytes() < weight.numel() * weight.element_size():
+        weight = weight.contiguous()  # one number that stands for many
+    # In the order of memory, whatever the layout: nothing is copied.
+    some = weight.as_strided((weight.numel() // step,), (step,), weight.storage_offset()).double()
+    return float(some.sum()), float(some @ torch.arange(len(some), dtype=torch.float64, device=some.device))
 
 
 def _copyable(network: nn.Module) -> bool:

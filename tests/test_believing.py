@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from earwitness.believing import believed, check_least, counted_verdicts, verdict_lines
+from earwitness.believing import believed, check_least, counted_verdicts, verdict_block, verdict_lines
 from earwitness.errors import UsageError
 from earwitness.explain import Attribution, Target, parse
 from earwitness.findings import Finding, Inquiry
@@ -127,12 +127,17 @@ def test_lines_name_segment_method_target_and_reason():
     assert verdict_lines(inquiry([["weak"]])) == ["Method 0 for class1: weak (50%); for it: a reason (deletion 0.20)"]
 
 
+def test_a_terminal_gets_a_line_a_reason():
+    assert verdict_block(inquiry([["weak"]])) == ["Method 0 for class1: weak (50%)", "  + a reason (deletion 0.20)"]
+
+
 def test_a_filter_keeps_segments_with_a_map_that_is_good_enough_and_counts_the_others():
     asked = inquiry([["reliable", "weak"], ["not reliable", "weak"], ["not reliable", "not reliable"]])
     assert [each.row for each in believed(asked, "reliable").findings] == [0]
     weak = believed(asked, "weak")
     assert [each.row for each in weak.findings] == [0, 1]
-    assert weak.notes == ("Left out: 1 segment of which no map is weak or better.",)
+    assert weak.notes == ("Left out: 1 segment of which no map by Method 0, Method 1 is weak or better.",)
+    assert (weak.name, weak.title) == ("x-weak", "t, weak or better")
     assert believed(weak, "weak") == weak
     without_maps = replace(asked, methods=())
     assert believed(without_maps, "reliable") == without_maps

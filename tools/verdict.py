@@ -52,15 +52,25 @@ frame, under noise 40 dB below it, with other random draws and another fill; do 
 same; and does it change when the network's weights are made random. A logistic regression turns the signs into the
 chance that the map is right. It was fitted on {fitted_on}.
 
-What each sign adds to the log-odds, per spread of the sign:
-
-| sign | weight |
-|---|---|
+| sign | what it is | range | weight |
+|---|---|---|---|
 {weights}
+
+The weight is what a sign adds to the log-odds when it is one spread above its mean; 0: the other signs tell as much.
 
 A map is *reliable* from a chance of {reliable:.0%} on, and *weak* from {weak:.0%} on. A map of silence, one without
 positive cells, and one of a method whose maps ignore the network's weights are *not reliable* whatever else was
 measured.
+
+## What to do with it
+
+- The percentage is the chance that the *red* cells are the evidence. Blue cells are not judged.
+- *Not reliable* does not mean wrong: it means that nobody should rest a conclusion on this map. Ask a method of another
+  family (`earwitness explain --list` shows them), explain a longer segment, or ask for the logit
+  (`--method occlusion:score=logit`) where the score is saturated.
+- Maps that look alike may be judged alike for one reason: a method of another family, named in the reason, shows
+  something else. Look at that map, too. Coarse maps such as Grad-CAM's on mn04 (3 x 4 cells in 0.96 s) agree less with
+  fine ones.
 
 ## How well that works
 
@@ -79,6 +89,21 @@ METHODS = "gradcam,layercam,ablationcam,saliency,inputxgradient,smoothgrad,guide
 RIGHT = 0.7  # area under ROC of the map's cells, which does not depend on how much of the segment is evidence
 PARTS = {"fit": 0, "test": 1}
 RANDOMISED_SEGMENTS = 4
+SIGNS = {
+    "probability": "the class's probability for the whole segment | 0 to 1",
+    "depends": "how much of it is gone when all cells are hidden | -1 to 1",
+    "deletion": "how much sooner it falls when the map's cells are hidden first than in random order | about -1 to 1",
+    "insertion": "how much sooner it rises when they are shown first | about -1 to 1",
+    "energy": "the same two against the order of loudness | about -1 to 1",
+    "correlation": "between the map's sum over hidden cells and the fall of the probability | -1 to 1",
+    "shift": "rank correlation with the map of the segment one frame earlier and later | -1 to 1",
+    "noise": "the same with noise 40 dB below the segment | -1 to 1",
+    "seeds": "the same with other random draws, where the method draws | -1 to 1",
+    "fills": "the same with another fill, where the method hides cells | -1 to 1",
+    "kept": "what stays of the method's maps when the network's weights are made random; small is good | -1 to 1",
+    "agrees": "rank correlation, on 8 x 8 cells, with the maps of methods of other families | -1 to 1",
+    "sparse": "Gini index of the map: 0 spread evenly, 1 all in one cell | 0 to 1",
+}
 COLUMNS = ("part", "backbone", "family", "kind", "case", "target", "method", "level_db", "share")
 SCORES = ("pointing", "mass", "rank", "auroc", "auprc")
 
@@ -184,7 +209,9 @@ def fit_and_test(arguments: argparse.Namespace) -> None:
     bins = calibration(chances, right)
     runs.write_json(RESOURCE, {"judge": asdict(judge), "tested": table, "calibration": [asdict(each) for each in bins]})
     save(figures_doubt.calibration_chart(bins, area_under_roc(chances, right)), FIGURE)
-    weights = [f"| {name} | {weight:+.2f} |" for name, weight in zip(judge.names, judge.weights, strict=True)]
+    weights = [
+        f"| `{name}` | {SIGNS[name]} | {weight:+.2f} |" for name, weight in zip(judge.names, judge.weights, strict=True)
+    ]
     runs.write_text(
         PAGE,
         TEXT.format(
@@ -200,10 +227,10 @@ def fit_and_test(arguments: argparse.Namespace) -> None:
 def _known(row: dict[str, str]) -> Known:
     values: dict[str, Any] = {}
     for item in fields(Signs):
-        text = row[item.name]
+        text = row.get(item.name, "")
         if item.name == "explains":
             values[item.name] = text == "True"
-        elif item.name == "empty":
+        elif item.name in ("empty", "others"):
             values[item.name] = text
         else:
             values[item.name] = float(text) if text else None

@@ -45,8 +45,13 @@ def believed(inquiry: Inquiry, least: str) -> Inquiry:
         return inquiry
     better = "" if least == LEVELS[0] else " or better"
     word = "segment" if left_out == 1 else "segments"
-    note = f"Left out: {left_out} {word} of which no map is {least}{better}."
-    return replace(inquiry, findings=kept, notes=(*inquiry.notes, note))
+    methods = ", ".join(inquiry.methods)
+    note = f"Left out: {left_out} {word} of which no map by {methods} is {least}{better}."
+    # A name of its own: the picture of all segments stays.
+    name = f"{inquiry.name}-{least}"
+    return replace(
+        inquiry, name=name, title=f"{inquiry.title}, {least}{better}", findings=kept, notes=(*inquiry.notes, note)
+    )
 
 
 def counted_verdicts(inquiry: Inquiry) -> list[str]:
@@ -73,6 +78,19 @@ def verdict_lines(inquiry: Inquiry) -> list[str]:
                 found = verdict_of(attribution)
                 if found is not None:
                     lines.append(f"{where}{title} for {attribution.target_label}: {found.text()}")
+    return lines
+
+
+def verdict_block(inquiry: Inquiry) -> list[str]:
+    """Return what a terminal shows of each map with a verdict: method and target, then a line a reason."""
+    lines = []
+    for finding in inquiry.findings:
+        for per_target in finding.attributions:
+            for title, attribution in zip(inquiry.methods, per_target, strict=True):
+                found = verdict_of(attribution)
+                if found is not None:
+                    first, *reasons = found.lines()
+                    lines += [f"{title} for {attribution.target_label}: {first}", *reasons]
     return lines
 
 

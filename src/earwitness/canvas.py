@@ -184,7 +184,7 @@ def verdict_text(attribution: Attribution) -> str:
 def verdict_key() -> str:
     """Return what the marks of verdicts mean, in one line."""
     marks = "  ".join(f"{mark} {level}" for level, (mark, _colour) in VERDICT_MARKS.items())
-    return f"Verdicts:  {marks};  in per cent, the chance that the map is right"
+    return f"Verdicts:  {marks};  in per cent, the chance that the red cells are the evidence"
 
 
 def verdict_mark(axes: Axes, attribution: Attribution) -> None:

@@ -10,7 +10,7 @@ from earwitness import album, figures, inquiry
 from earwitness.backbones import backbone_named
 from earwitness.backbones.pretrained import tagger
 from earwitness.backbones.weights import resolve
-from earwitness.believing import believed, check_least, counted_verdicts, verdict_lines
+from earwitness.believing import believed, check_least, counted_verdicts, verdict_block
 from earwitness.classifier import Classifier, load, ready
 from earwitness.dataset import Unusable
 from earwitness.errors import BadRecordingError, UsageError, printable
@@ -38,7 +38,8 @@ class Answer:
         """Return the answer's lines for a terminal."""
         where = "nothing to show" if self.picture is None else printable(self.picture)
         lines = [f"{self.inquiry.title}: {where}", *(f"  {note}" for note in self.inquiry.notes)]
-        return "\n".join(lines + [f"  {line}" for line in counted_verdicts(self.inquiry)])
+        verdicts = [f"  {line}" for line in counted_verdicts(self.inquiry)]
+        return "\n".join(lines + verdicts + ["  (the report tells why)"] * bool(verdicts))
 
 
 def check_methods(methods: Sequence[str], backbone: str) -> None:
@@ -176,7 +177,7 @@ class FileAnswer:
         flags = sorted({flag for maps in finding.attributions for each in maps for flag in each.flags})
         about = f"  explained: {finding.start_seconds:.2f} to {finding.end_seconds:.2f} s"
         lines.append(about + (f" ({', '.join(flags)})" if flags else ""))
-        lines += [f"  {line}" for line in verdict_lines(self.heard.inquiry)]
+        lines += [f"  {line}" for line in verdict_block(self.heard.inquiry)]
         lines.append(f"  picture:   {printable(self.picture)}")
         return "\n".join(lines)
 

@@ -16,6 +16,7 @@ import copy
 import hashlib
 import itertools
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -334,7 +335,7 @@ def kept_randomisation(
     alone: bool = True,
     progress: Progress | None = None,
 ) -> Randomisation:
-    """Return a method's test from the run folder; the first time, measure it and keep it there.
+    """Return a method's test from the run folder; the first time, measure it and keep it there if that can be.
 
     Costly methods are tested in their :func:`~earwitness.trust.quick.quick` setting, which the result names. The
     file's name holds the weights, the method and its parameters; which segments were used first is not asked again.
@@ -349,5 +350,7 @@ def kept_randomisation(
     found = randomisation(
         classifier, cheap, segments, targets, seed=seed, blocks=blocks, alone=alone, progress=progress
     )
-    found.save(path)
+    # What is kept saves time and nothing else: a run that cannot be written to can be asked all the same.
+    with suppress(EarwitnessError):
+        found.save(path)
     return found

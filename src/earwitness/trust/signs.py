@@ -62,6 +62,8 @@ class Signs:
         Whether the method's maps change with the network's weights at all.
     empty
         Why the map tells nothing, or an empty text.
+    others
+        The methods of ``agrees``, in words.
     """
 
     probability: float
@@ -79,6 +81,7 @@ class Signs:
     sparse: float
     explains: bool
     empty: str
+    others: str = ""
 
     def numbers(self) -> dict[str, float]:
         """Return the measured figures that there are, by name."""
@@ -126,7 +129,14 @@ def signs(
         classifier, explainer, segments, attributions, seeds=1, noises=NOISES, cheap=True, progress=progress
     )
     agreed = agreements(classifier, explainer, segments, attributions, progress)
-    return [_signs(*each, tested) for each in zip(attributions, faithful, stable, agreed, strict=True)]
+    others = " and ".join(each.title for each in references(explainer))
+    return [_signs(*each, tested, others) for each in zip(attributions, faithful, stable, agreed, strict=True)]
+
+
+def references(explainer: Explainer) -> list[Explainer]:
+    """Return the methods of other families that a method's maps are held against."""
+    family = getattr(explainer, "family", "")
+    return [each for each in (parse(text) for text in REFERENCES) if each.family != family]
 
 
 def agreements(
@@ -140,12 +150,9 @@ def agreements(
 
     Segments are explained once for all of their targets. A method that the network has no place for is left out.
     """
-    family = getattr(explainer, "family", "")
     again = Again(classifier, segments, attributions, progress)
     found: list[list[float]] = [[] for _ in attributions]
-    for reference in (parse(text) for text in REFERENCES):
-        if reference.family == family:
-            continue
+    for reference in references(explainer):
         try:
             (others,) = again.explain(reference, [again.segments])
         except UsageError:
@@ -174,6 +181,7 @@ def _signs(
     stable: Stability,
     agrees: float | None,
     tested: Randomisation | None,
+    others: str,
 ) -> Signs:
     span = max(LEAST_SPAN, abs(faithful.score - faithful.hidden_score))
     deletion, insertion = faithful.deletion, faithful.insertion
@@ -193,6 +201,7 @@ def _signs(
         sparse=faithful.gini,
         explains=tested is None or tested.explains,
         empty=_empty(attribution),
+        others=others,
     )
 
 

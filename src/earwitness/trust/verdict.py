@@ -77,6 +77,11 @@ class Verdict:
         except (KeyError, TypeError) as error:
             raise EarwitnessError(f"a verdict is damaged ({error}); explain the segment again") from error
 
+    def lines(self) -> list[str]:
+        """Return the verdict, then a line a reason: ``+`` speaks for the map, ``-`` against it."""
+        marks = [f"  {'+' if reason.good else '-'} {reason.text}" for reason in self.reasons]
+        return [f"{self.level} ({self.chance:.0%})", *marks]
+
     def text(self) -> str:
         """Return the verdict and its reasons, for and against, in one line."""
         sides = [
@@ -206,7 +211,7 @@ WORDS = {
     "seeds": ("it stays with other random draws", "it changes with other random draws"),
     "fills": ("it stays with another fill", "it changes with another fill"),
     "kept": ("it changes when the network is made random", "much of it stays when the network is made random"),
-    "agrees": ("methods of other kinds show the same", "methods of other kinds show something else"),
+    "agrees": ("{others} shows the same", "{others} shows something else"),
     "sparse": ("it is concentrated", "it is spread out"),
 }
 
@@ -216,8 +221,12 @@ def _reasons(judge: Judge, signs: Signs) -> list[Reason]:
     measured = signs.numbers()
     order = np.argsort(-np.abs(moved), kind="stable")
     chosen = [at for at in order if abs(moved[at]) >= LEAST_SHIFT and judge.names[at] in measured]
-    return [_reason(judge.names[at], measured[judge.names[at]], bool(moved[at] > 0)) for at in chosen]
+    others = signs.others or "a method of another kind"
+    return [_reason(judge.names[at], measured[judge.names[at]], bool(moved[at] > 0), others) for at in chosen]
 
 
-def _reason(name: str, value: float, good: bool) -> Reason:
-    return Reason(f"{WORDS[name][0 if good else 1]} ({name} {value:.2f})", good)
+def _reason(name: str, value: float, good: bool, others: str) -> Reason:
+    words = WORDS[name][0 if good else 1].format(others=others)
+    if " and " in others:
+        words = words.replace(f"{others} shows", f"{others} show")
+    return Reason(f"{words} ({name} {value:.2f})", good)

@@ -7,12 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from earwitness.artefacts import ARTEFACTS
+from earwitness.auditing import giveaways
+from earwitness.canvas import QUIET, RIGHT, WRONG
 from earwitness.counterfactuals import COUNTERFACTUALS
 from earwitness.errors import EarwitnessError
+from earwitness.figures_doubt import MOST_CLASSES, audit_chart
 from earwitness.logmel import VGGISH
-from earwitness.trust.audit import Audit, Sounding, audit, giveaways
+from earwitness.trust.audit import Affected, Audit, ClassEffect, Effect, Sounding, audit
 
 CLASSES = ("quiet", "loud", "marked")
 RATE = VGGISH.sample_rate
@@ -70,7 +75,7 @@ def test_a_classifier_that_hears_a_tone_leans_on_steady_tones_and_on_nothing_els
     worst = next(each for each in tones.classes if each.name == "marked")
     assert worst.before >= 0.8
     assert worst.after == 0.0
-    assert [each.label for each in tones.recordings] == ["marked"] * 5
+    assert [each.label for each in tones.recordings] == ["marked"] * 8
     assert f"marked falls from {worst.before:.0%} to 0%" in tones.sentence()
     assert not effect(found, "edges").found
     assert not effect(found, "level").found
@@ -100,15 +105,104 @@ def test_a_classifier_that_answers_by_the_sound_is_not_accused():
     edges = effect(found, "edges")
     assert edges.change == 0.0
     # 24 recordings of which none changed: 1 - 0.05 ** (1 / 24) is 11.7 %.
-    assert edges.sentence() == "No effect found; a loss of more than 11.7% is ruled out."
+    assert edges.sentence() == (
+        "No effect found; for the 24 recordings that had it, together, a loss of more than 11.7 points is ruled out "
+        "(a single class may lose more)."
+    )
+    assert edges.told() == edges.sentence()
+
+
+def made(touched=24, low=0.0, high=0.0, change=0.0, classes=(), recordings=()) -> Effect:
+    """Return an effect on 80 recordings, of which half of the segments were heard right."""
+    counts = "hum", "Does it lean on hum?", "hum is removed", 80, touched
+    return Effect(*counts, 0.5, 0.5 + change, low, high, 0.0, tuple(classes), tuple(recordings))
+
+
+FALLEN = Affected("a/1.wav", "a", 0.9, 0.3, "b"), Affected("b/1.wav", "b", 0.6, 0.2, "a")
+FALLS = ClassEffect("a", 8, 8, 0.84, 0.69, -0.35, -0.03)
+RISES = ClassEffect("c", 8, 6, 0.65, 0.84, 0.03, 0.35)
+
+
+@given(st.integers(10, 79), st.floats(-0.1, 0.0))
+def test_what_is_ruled_out_is_of_the_recordings_that_had_it(touched, low):
+    effect = made(touched, low)
+    assert effect.ruled_out > made(80, low).ruled_out
+    assert 1.0 >= effect.ruled_out >= min(1.0, -low * 80 / touched)
+    # So large a share of hidden losses would show in one of the recordings at least 95 times in 100.
+    assert (1.0 - effect.ruled_out) ** touched <= 0.05 + 1e-9
+    assert f"{100 * effect.ruled_out:.1f} points" in effect.sentence()
+
+
+def test_few_recordings_rule_nothing_out():
+    assert made(3).sentence() == (
+        "Only 3 recordings had it: too few to say more than that none lost 0.1 of its class's score."
+    )
+    assert made(1).sentence().startswith("Only 1 recording had it")
+    assert made(3, recordings=FALLEN).told() == (
+        "Only 3 recordings had it: too few to say more than which lost most. Most affected, by their class's score: "
+        "a/1.wav (0.90 to 0.30), b/1.wav (0.60 to 0.20)."
+    )
+    assert "ruled out" in made(10).sentence()
+
+
+def test_the_most_affected_are_named_of_the_classes_that_lean_or_of_all_where_none_does():
+    slight = Affected("a/2.wav", "a", 0.9, 0.85, "a")
+    assert made(recordings=(*FALLEN, slight)).affected == FALLEN
+    assert "a/1.wav (0.90 to 0.30), b/1.wav" in made(recordings=FALLEN).told()
+    leaning = made(classes=[FALLS, RISES], recordings=FALLEN)
+    assert leaning.affected == FALLEN[:1]
+    assert "b/1.wav" not in leaning.told()
+
+
+def test_gains_beyond_chance_are_told_but_are_no_leaning():
+    both = made(classes=[FALLS, RISES])
+    assert both.sentence() == (
+        "Leans on it: a (a falls from 84% to 69% without it); without it c gains (65% to 84%): it draws answers "
+        "elsewhere."
+    )
+    alone = made(classes=[RISES])
+    assert not alone.found
+    assert alone.gaining == ("c",)
+    assert alone.sentence().startswith("No loss found; without it c gains (65% to 84%)")
+    assert "c gains" in made(3, classes=[RISES]).sentence()
+    assert made(change=0.1, low=0.05, high=0.2).sentence().startswith("No loss found; without it all together gain")
+    assert made(change=-0.01, low=-0.015, high=-0.005).sentence().startswith("No loss of 2 points found;")
+
+
+def test_the_chart_tells_all_recordings_from_a_class_and_from_too_few():
+    effects = (
+        made(change=-0.1, low=-0.2, high=-0.05),
+        made(low=-0.1, high=0.1, classes=[FALLS, RISES]),
+        made(3),
+        made(),
+        made(0),
+    )
+    figure = audit_chart(Audit(effects, ("a", "c"), 80, 60.0))
+    left, right = figure.axes
+    marks = [(each.get_color(), each.get_markerfacecolor()) for each in left.lines if each.get_marker() == "o"]
+    assert marks == [(WRONG, WRONG), (WRONG, "white"), (QUIET, QUIET), (RIGHT, RIGHT)]
+    assert [(each.get_text(), each.get_weight()) for each in right.texts] == [("-15", "bold"), ("+19", "bold")]
+
+
+def test_a_chart_of_nothing_and_of_many_classes_can_be_drawn():
+    audit_chart(Audit((made(0),), ("a",), 80, 60.0))
+    many = tuple(f"class {number}" for number in range(40))
+    classes = [ClassEffect(name, 2, 2, 0.5, 0.5, 0.0, 0.0) for name in many[:-1]]
+    classes.append(ClassEffect(many[-1], 8, 8, 0.84, 0.69, -0.35, -0.03))
+    right = audit_chart(Audit((made(classes=classes),), many, 80, 60.0)).axes[1]
+    names = [each.get_text() for each in right.get_xticklabels()]
+    assert len(names) == MOST_CLASSES
+    assert many[-1] in names
+    assert right.get_xlabel() == "30 of 40 classes: those that changed most"
 
 
 def test_an_audit_comes_back_from_json_and_is_the_same_again():
     recordings = sounds("tone")[:9]
     rule = lambda values: np.where(values.mean(axis=(1, 2)) > 0, 1, 0)  # noqa: E731
-    found = audited(rule, recordings, formats={"rate": [(each.label, "8 Hz") for each in recordings]})
+    found = audited(rule, recordings, formats=["told"])
+    assert found.formats == ("told",)
     assert Audit.from_dict(found.as_dict()) == found
-    assert audited(rule, recordings, formats={"rate": [(each.label, "8 Hz") for each in recordings]}) == found
+    assert audited(rule, recordings, formats=["told"]) == found
     with pytest.raises(EarwitnessError, match="audit the run again"):
         Audit.from_dict({"version": 1})
     with pytest.raises(EarwitnessError, match="audit the run again"):

@@ -63,7 +63,9 @@ def test_the_text_says_what_was_found_and_what_was_not(outcome):
     text = outcome.text()
     for each in outcome.audit.effects:
         assert each.question in text
-        assert each.sentence() in text
+        assert each.told() in text
+        assert f"{each.name}: {each.taken}." in text
+    assert "segments right with" in text
     assert ("It leans on: " in text) == any(each.found for each in outcome.audit.effects)
 
 
@@ -72,6 +74,17 @@ def test_a_run_without_an_audit_has_none(run, tmp_path):
     shutil.copytree(run, copy)
     shutil.rmtree(copy / "trust")
     assert auditing.read(RunFolder(copy)) is None
+
+
+def test_where_nothing_can_be_written_a_copy_is_advised_and_no_option_that_there_is_not(run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    shutil.rmtree(copy / "trust", ignore_errors=True)
+    (copy / "trust").write_text("in the way", encoding="utf-8")
+    with pytest.raises(UsageError, match="copy the run and audit the copy") as caught:
+        audit(copy)
+    assert "--out" not in str(caught.value)
+    assert str(copy / "trust") in str(caught.value)
 
 
 def test_wrong_runs_are_refused(run, tmp_path):

@@ -63,8 +63,10 @@ READING = {
         "and the score is the probability that it gave to its answer."
     ),
     "audit": (
-        "Each row takes one thing out of all recordings: a dot left of the line means that more segments were misheard "
-        "without it, orange that this is beyond chance; the table says for which classes, in points."
+        "Each row takes one thing out of the recordings that have it: a mark left of the line means that more segments "
+        "were misheard without it, filled orange that this is beyond chance over all recordings, a ring that it is for "
+        "a class only, grey that too few recordings had it; the table says by class how many points change, bold where "
+        "a large loss or gain is beyond chance."
     ),
     "segments": f"{EVIDENCE}.",
     "class": f"{EVIDENCE}; what is red in every row is what the class sounds like to the classifier.",
@@ -192,9 +194,12 @@ def add_measures(run: RunFolder) -> list[Path]:
 
 def add_audit(run: RunFolder, audit: Audit) -> Path:
     """Draw what an audit found."""
-    found = [each.name for each in audit.effects if each.found]
-    alt = f"What is lost without each of {len(audit.effects)} things, of all recordings and by class; "
-    alt += f"beyond chance for {', '.join(found)}." if found else "nothing beyond chance."
+    tested = [each for each in audit.effects if each.touched]
+    found = [
+        f"{each.name} (by {', '.join(each.leaning)})" if each.leaning else each.name for each in tested if each.found
+    ]
+    alt = f"What changes without each of {len(tested)} things, over all recordings and by class; "
+    alt += f"it leans on {', '.join(found)}." if found else "it leans on none, as far as can be told."
     figures.save(figures_doubt.audit_chart(audit), run.figures / "chart-audit.png")
     question = "Does it lean on what is not the sound?"
     _put(run, [_measure("audit", "chart-audit", "Audit", question, alt)])

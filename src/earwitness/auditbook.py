@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from earwitness import album
 from earwitness.auditing import audit_run, kept_at
-from earwitness.errors import printable
+from earwitness.errors import UsageError, printable
 from earwitness.investigation import open_run
 from earwitness.progress import Progress
-from earwitness.runs import check_writable
+from earwitness.runs import RunFolder, check_writable
 from earwitness.terminal import table
 from earwitness.training import choose_device
-from earwitness.trust.audit import Audit, Effect
+from earwitness.trust.audit import Audit
 
 
 @dataclass(frozen=True)
@@ -45,23 +46,54 @@ class AuditOutcome:
             ]
             for each in self.audit.effects
         ]
-        head = ["taken out", "recordings that had it", "right with", "without", "95 % interval (points)", "score"]
-        lines = [f"{self.audit.files} recordings heard with and without:", "", table(head, rows), ""]
-        lines += [f"{each.question} {each.sentence()}{_examples(each)}" for each in self.audit.effects]
-        lines += [f"warning: {sentence}" for sentence in self.audit.formats]
-        found = [each.name for each in self.audit.effects if each.found]
-        verdict = (
-            f"It leans on: {', '.join(found)}." if found else "Nothing was found that it leans on, of what was tested."
-        )
-        return "\n".join([*lines, "", verdict, f"kept in {printable(self.file)}"])
+        head = [
+            "taken out",
+            "recordings that had it",
+            "segments right with",
+            "without",
+            "95 % interval of the change (points)",
+            "change of score",
+        ]
+        lines = [
+            f"{self.audit.files} recordings heard with and without; shares and changes are means over all of them:",
+            "",
+            table(head, rows),
+        ]
+        for each in self.audit.effects:
+            lines += ["", f"{each.name}: {each.taken}.", f"  {each.question} {each.told()}"]
+        lines += ["", *(f"warning: {sentence}" for sentence in self.audit.formats)]
+        return "\n".join([*lines, _verdict(self.audit), f"kept in {printable(self.file)}"])
 
 
-def _examples(effect: Effect) -> str:
-    """Name the recordings that lost most, where the classifier leans."""
-    if not effect.found:
-        return ""
-    worst = [f"{each.file} ({each.before:.2f} to {each.after:.2f})" for each in effect.recordings[:3]]
-    return f" Most affected: {', '.join(worst)}." if worst else ""
+def _verdict(audit: Audit) -> str:
+    """Return what all was tested for in a line or two."""
+    leans = [f"{each.name}{_of(each.leaning)}" for each in audit.effects if each.found]
+    gains = [f"{each.name}{_of(each.gaining)}" for each in audit.effects if each.gaining]
+    said = f"It leans on: {'; '.join(leans)}." if leans else "Nothing was found that it leans on, of what was tested."
+    return said + (f" Heard better without: {'; '.join(gains)}." if gains else "")
+
+
+def _of(classes: Sequence[str]) -> str:
+    return f" ({', '.join(classes)})" if classes else ""
+
+
+def check_place(run: RunFolder) -> None:
+    """Find out before the work that the audit and its chart can be kept in the run.
+
+    Raises
+    ------
+    UsageError
+        They cannot.
+    """
+    for folder in (run.trust, run.figures):
+        try:
+            check_writable(folder)
+        except UsageError as error:
+            # An audit belongs to its run: another place cannot be named, as elsewhere.
+            raise UsageError(
+                f"{printable(folder)}: cannot be written to, and an audit is kept in its run; make it a folder that "
+                "can be written to, or copy the run and audit the copy"
+            ) from error
 
 
 def audit(
@@ -86,12 +118,12 @@ def audit(
     Raises
     ------
     UsageError
-        It is no finished run.
+        It is no finished run, or nothing can be written to it.
     EarwitnessError
         The run or one of its recordings cannot be used.
     """
     investigation = open_run(run, choose_device(device), data)
-    check_writable(investigation.run.trust)
+    check_place(investigation.run)
     found = audit_run(investigation, seed=seed, progress=progress)
     file = kept_at(investigation.run)
     return AuditOutcome(found, file, album.add_audit(investigation.run, found))

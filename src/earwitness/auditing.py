@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import soundfile
@@ -12,7 +12,7 @@ from earwitness.errors import printable
 from earwitness.investigation import Investigation
 from earwitness.progress import Progress
 from earwitness.runs import RunFolder
-from earwitness.trust.audit import Audit, Sounding, audit
+from earwitness.trust.audit import LEAST_FILES, Audit, Sounding, audit
 
 SECONDS = 60.0  # of each recording; hours would be held in memory eight times
 NAME = "audit.json"
@@ -36,12 +36,13 @@ def audit_run(investigation: Investigation, *, seed: int = 0, progress: Progress
             samples = investigation.samples(name, SECONDS)
             yield Sounding(name, int(label_of[name]), samples)
 
+    classes = investigation.classifier.classes
     found = audit(
         investigation.classifier,
         soundings,
         len(predictions.files),
         seconds=SECONDS,
-        formats=_formats(investigation),
+        formats=[each for name, values in _formats(investigation).items() for each in giveaways(name, values, classes)],
         seed=seed,
         progress=progress,
     )
@@ -79,3 +80,24 @@ def _formats(investigation: Investigation) -> dict[str, list[tuple[int, str]]]:
         for listed, value in zip(found.values(), values, strict=True):
             listed.append((int(label), printable(value)))
     return found
+
+
+def giveaways(name: str, values: Sequence[tuple[int, str]], classes: Sequence[str]) -> Iterator[str]:
+    """Yield a sentence for each class that a property of its files gives away.
+
+    Parameters
+    ----------
+    name
+        The property, such as ``"sample rate"``.
+    values
+        A (class, value) a recording.
+    classes
+        Names.
+    """
+    for value in sorted({value for _, value in values}):
+        having = [label for label, each in values if each == value]
+        for label in sorted(set(having)):
+            total = sum(each == label for each, _ in values)
+            share, others = having.count(label) / total, len(having) - having.count(label)
+            if len(having) < len(values) and share >= 0.5 and others == 0 and total >= LEAST_FILES:
+                yield f"{share:.0%} of {classes[label]} and no other class have the {name} {value}: it gives them away."

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from earwitness.canvas import QUIET, RIGHT, WRONG, label, styled
-from earwitness.trust.audit import Audit, Effect
+from earwitness.trust.audit import FEW_TOUCHED, LEAST_CLASS_LOSS, Audit, Effect
 from earwitness.trust.fitting import Bin
 
 MOST_CLASSES = 30
@@ -24,39 +25,64 @@ def audit_chart(audit: Audit) -> Figure:
         Its answer.
     """
     tested = [each for each in audit.effects if each.touched]
-    named = [name for name in audit.classes if any(name == one.name for each in tested for one in each.classes)]
-    named = named[:MOST_CLASSES]
-    height = 0.34 * max(1, len(tested)) + 1.3
-    figure = Figure(figsize=(4.4 + 0.34 * max(4, len(named)), height), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=[3.2, 0.34 * max(4, len(named)) + 0.6], sharey=True)
-    rows = np.arange(len(tested))
+    named = _shown_classes(audit, tested)
+    height = 0.34 * max(1, len(tested)) + 1.5
+    figure = Figure(figsize=(4.6 + 0.34 * max(8, len(named)), height), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[3.4, 0.34 * max(8, len(named)) + 0.6], sharey=True)
+    _draw_altogether(left, tested)
+    _draw_by_class(right, tested, named)
+    if len(named) < len(audit.classes):
+        right.set_xlabel(f"{len(named)} of {len(audit.classes)} classes: those that changed most")
+    return figure
+
+
+def _shown_classes(audit: Audit, tested: Sequence[Effect]) -> list[str]:
+    """Return the classes that were heard, in order; where they are too many, those that changed most."""
+    most: dict[str, float] = {}
+    for each in tested:
+        for one in each.classes:
+            # What is found comes before what may be chance.
+            most[one.name] = max(most.get(one.name, 0.0), abs(one.change) + (one.leans or one.gains))
+    shown = set(sorted(most, key=lambda name: -most[name])[:MOST_CLASSES])
+    return [name for name in audit.classes if name in shown]
+
+
+def _draw_altogether(axes: Axes, tested: Sequence[Effect]) -> None:
     for row, each in enumerate(tested):
-        colour = WRONG if each.found else RIGHT
-        left.plot([100 * each.low, 100 * each.high], [row, row], color=colour, linewidth=2.0, solid_capstyle="butt")
-        left.plot(100 * each.change, row, "o", color=colour, markersize=4.5)
-    left.axvline(0.0, color=QUIET, linewidth=0.8)
-    left.set_yticks(rows, [f"{each.name}\n({each.touched} of {each.files} recordings)" for each in tested])
-    left.set_ylim(len(tested) - 0.5, -0.5)
-    left.set_xlim(
-        min(-10.0, *(105 * each.low for each in tested), -10.0), max(2.0, *(105 * each.high for each in tested), 2.0)
+        line = WRONG if each.altogether else QUIET if each.few else RIGHT
+        edge = WRONG if each.found else line
+        # A ring: the interval may well reach 0, it is a class that leans.
+        face = "white" if each.found and not each.altogether else edge
+        axes.plot([100 * each.low, 100 * each.high], [row, row], color=line, linewidth=2.0, solid_capstyle="butt")
+        axes.plot(100 * each.change, row, "o", color=edge, markerfacecolor=face, markersize=5.0, markeredgewidth=1.4)
+    axes.axvline(0.0, color=QUIET, linewidth=0.8, zorder=0)
+    axes.set_yticks(
+        range(len(tested)), [f"{each.name}\n({each.touched} of {each.files} recordings)" for each in tested]
     )
-    left.set_xlabel("change of segments heard right\n(points; 95 % interval)")
-    left.spines[["top", "right"]].set_visible(False)
-    changes = np.array([[_of_class(each, name) for name in named] for each in tested]).reshape(len(tested), -1)
-    right.imshow(changes, cmap="RdBu", vmin=-50, vmax=50, aspect="auto")
-    right.set_xticks(range(len(named)), [label(name, 14) for name in named], rotation=45, ha="right")
-    right.tick_params(axis="y", length=0)
+    axes.set_ylim(max(1, len(tested)) - 0.5, -0.5)
+    axes.set_xlim(min([-10.0, *(105 * each.low for each in tested)]), max([2.0, *(105 * each.high for each in tested)]))
+    axes.set_xlabel("change of segments heard right\n(points; 95 % interval)")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(
+        f"all recordings (orange: leans on it; ring: only\na class does; grey: fewer than {FEW_TOUCHED} had it)"
+    )
+
+
+def _draw_by_class(axes: Axes, tested: Sequence[Effect], named: Sequence[str]) -> None:
+    changes = np.array([[_of_class(each, name) for name in named] for each in tested])
+    if changes.size:
+        axes.imshow(changes, cmap="RdBu", vmin=-50, vmax=50, aspect="auto")
+    axes.set_xticks(range(len(named)), [label(name, 14) for name in named], rotation=45, ha="right")
+    axes.tick_params(axis="y", length=0)
     for row, each in enumerate(tested):
         for column, name in enumerate(named):
             change = changes[row, column]
             if np.isfinite(change) and round(change):
-                weight = "bold" if name in each.leaning else "normal"
+                weight = "bold" if name in each.leaning or name in each.gaining else "normal"
                 colour = "white" if abs(change) > 30 else "black"
                 text = f"{change:+.0f}"
-                right.text(column, row, text, ha="center", va="center", fontsize=6.5, weight=weight, color=colour)
-    right.set_title("by class (points; bold: beyond chance)")
-    left.set_title("all recordings (orange: leans on it)")
-    return figure
+                axes.text(column, row, text, ha="center", va="center", fontsize=6.5, weight=weight, color=colour)
+    axes.set_title(f"by class (points; bold: {100 * LEAST_CLASS_LOSS:g} and more,\nand beyond chance)")
 
 
 def _of_class(effect: Effect, name: str) -> float:

@@ -105,7 +105,12 @@ def _audit(run: RunFolder) -> dict[str, Any] | None:
         return None
     return {
         "files": found.files,
-        "answers": [(each.question, each.sentence()) for each in found.effects],
+        "answers": _cut(
+            ("asked", "what was done", "what was found"),
+            [(each.question, each.taken, each.told()) for each in found.effects],
+            "trust/audit.json",
+            3,
+        ),
         "formats": list(found.formats),
     }
 

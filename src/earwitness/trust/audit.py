@@ -18,7 +18,7 @@ import torch
 
 from earwitness.classifier import Classifier
 from earwitness.counterfactuals import COUNTERFACTUALS, Counterfactual, Samples, repeated
-from earwitness.errors import EarwitnessError
+from earwitness.errors import EarwitnessError, printable
 from earwitness.logmel import log_mel
 from earwitness.progress import Progress, Silent
 from earwitness.segments import cut
@@ -30,7 +30,9 @@ DRAWS = 2000  # of the bootstrap
 LEAST_LOSS, CONFIDENCE = 0.02, 0.95
 LEAST_CLASS_LOSS, CLASS_CONFIDENCE = 0.10, 0.99
 LEAST_FILES = 3
-MOST_NAMED = 5
+FEW_TOUCHED = 10  # recordings: fewer rule nothing out that is worth saying
+LEAST_FALL = 0.1  # of the true class's score: such a recording is named
+MOST_KEPT, MOST_NAMED = 10, 3  # recordings: of a class, in a sentence
 FORMAT_VERSION = 1
 
 
@@ -94,6 +96,11 @@ class ClassEffect:
         """Whether the class is heard so much less often that chance does not explain it."""
         return self.files >= LEAST_FILES and self.change <= -LEAST_CLASS_LOSS and self.high < 0
 
+    @property
+    def gains(self) -> bool:
+        """Whether the class is heard so much more often without it that chance does not explain it."""
+        return self.files >= LEAST_FILES and self.change >= LEAST_CLASS_LOSS and self.low > 0
+
 
 @dataclass(frozen=True)
 class Affected:
@@ -125,7 +132,7 @@ class Effect:
     classes
         The same by class.
     recordings
-        Those that lost most.
+        Those of each class whose true class's score fell most.
     """
 
     name: str
@@ -152,23 +159,79 @@ class Effect:
         return tuple(each.name for each in self.classes if each.leans)
 
     @property
+    def gaining(self) -> tuple[str, ...]:
+        """Classes that are heard better without it."""
+        return tuple(each.name for each in self.classes if each.gains)
+
+    @property
+    def altogether(self) -> bool:
+        """Whether all recordings together show that the classifier leans on it."""
+        return self.change <= -LEAST_LOSS and self.high < 0
+
+    @property
     def found(self) -> bool:
         """Whether the classifier leans on it, altogether or in a class."""
-        return bool(self.leaning) or (self.change <= -LEAST_LOSS and self.high < 0)
+        return bool(self.leaning) or self.altogether
+
+    @property
+    def few(self) -> bool:
+        """Whether so few recordings had it that finding nothing says little."""
+        return self.touched < FEW_TOUCHED
+
+    @property
+    def affected(self) -> tuple[Affected, ...]:
+        """Recordings whose true class's score fell by 0.1 and more; where classes lean, those of these classes."""
+        return tuple(
+            each
+            for each in self.recordings
+            if each.before - each.after >= LEAST_FALL and (not self.leaning or each.label in self.leaning)
+        )
+
+    @property
+    def ruled_out(self) -> float:
+        """Least loss (share of segments right) that can be ruled out over the recordings that had it together."""
+        # The others are the same with and without, and would hide a loss among those that had it. Where none of these
+        # changed, the bootstrap knows no spread; so many would hardly have been missed.
+        unseen = 1.0 - (1.0 - CONFIDENCE) ** (1.0 / self.touched)
+        return min(1.0, max(unseen, -self.low * self.files / self.touched))
 
     def sentence(self) -> str:
-        """Say what was found, or how large an effect can be ruled out."""
+        """Say what was found, or how large a loss can be ruled out."""
         if not self.touched:
             return "No recording has any: nothing to test."
         if self.leaning:
             worst = min((each for each in self.classes if each.leans), key=lambda each: each.change)
             names = ", ".join(self.leaning)
-            return f"Leans on it: {names} ({worst.name} falls from {worst.before:.0%} to {worst.after:.0%} without it)."
+            falls = f"{worst.name} falls from {worst.before:.0%} to {worst.after:.0%} without it"
+            return f"Leans on it: {names} ({falls}){self._gained()}."
         if self.found:
-            return f"Leans on it: {self.before:.1%} of segments right with it, {self.after:.1%} without."
-        # Where no recording changed, the bootstrap knows no spread; so many would hardly have been missed.
-        unseen = 1.0 - (1.0 - CONFIDENCE) ** (1.0 / self.files)
-        return f"No effect found; a loss of more than {max(unseen, -self.low):.1%} is ruled out."
+            shares = f"{self.before:.1%} of segments right with it, {self.after:.1%} without"
+            return f"Leans on it: {shares}{self._gained()}."
+        if self.few:
+            had = f"{self.touched} recording{'s' * (self.touched > 1)} had it: too few to say more than"
+            what = "which lost most" if self.affected else f"that none lost {LEAST_FALL} of its class's score"
+            return f"Only {had} {what}{self._gained()}."
+        nothing = "No loss found" if self._gained() else "No effect found"
+        if self.high < 0:
+            nothing = f"No loss of {100 * LEAST_LOSS:g} points found"
+        return (
+            f"{nothing}{self._gained()}; for the {self.touched} recordings that had it, together, a loss of more than "
+            f"{100 * self.ruled_out:.1f} points is ruled out (a single class may lose more)."
+        )
+
+    def told(self) -> str:
+        """Say what was found and name the recordings that lost most."""
+        worst = [
+            f"{printable(each.file)} ({each.before:.2f} to {each.after:.2f})" for each in self.affected[:MOST_NAMED]
+        ]
+        return self.sentence() + (f" Most affected, by their class's score: {', '.join(worst)}." if worst else "")
+
+    def _gained(self) -> str:
+        """Say what is heard better without it, beyond chance: what is taken out draws answers elsewhere."""
+        better = [f"{each.name} gains ({each.before:.0%} to {each.after:.0%})" for each in self.classes if each.gains]
+        if not better and self.change >= LEAST_LOSS and self.low > 0:
+            better = [f"all together gain ({self.before:.1%} to {self.after:.1%})"]
+        return f"; without it {', '.join(better)}: it draws answers elsewhere" if better else ""
 
 
 @dataclass(frozen=True)
@@ -235,7 +298,7 @@ def audit(
     count: int,
     *,
     seconds: float,
-    formats: Mapping[str, Sequence[tuple[int, str]]] | None = None,
+    formats: Sequence[str] = (),
     counterfactuals: Sequence[Counterfactual] = tuple(COUNTERFACTUALS.values()),
     seed: int = 0,
     progress: Progress | None = None,
@@ -253,8 +316,7 @@ def audit(
     seconds
         How much of each recording there is at most; written down.
     formats
-        Per property of the files, such as ``"sample rate"``, a (class, value) a recording; looked at for values that
-        give a class away.
+        Sentences on file formats that give a class away.
     counterfactuals
         What is taken out.
     seed
@@ -290,8 +352,7 @@ def audit(
         _effect(each, classifier.classes, files, truth, heard[0], heard[place + 1], np.array(touched[place]), seed)
         for place, each in enumerate(counterfactuals)
     )
-    told = [each for name, values in (formats or {}).items() for each in giveaways(name, values, classifier.classes)]
-    return Audit(effects, classifier.classes, len(files), seconds, tuple(told), seed)
+    return Audit(effects, classifier.classes, len(files), seconds, tuple(formats), seed)
 
 
 def _without(counterfactual: Counterfactual, samples: Samples, classifier: Classifier) -> Samples:
@@ -337,7 +398,10 @@ def _effect(
                     name, int(mine.sum()), int(touched[mine].sum()), float(means[0]), float(means[1]), *interval
                 )
             )
-    lost = np.argsort(score[:, 1] - score[:, 0], kind="stable")[:MOST_NAMED]
+    lost = np.argsort(score[:, 1] - score[:, 0], kind="stable")
+    kept = sorted(
+        row for index in range(len(classes)) for row in np.flatnonzero(truth[lost] == index)[:MOST_KEPT].tolist()
+    )
     return Effect(
         counterfactual.name,
         counterfactual.question,
@@ -357,7 +421,7 @@ def _effect(
                 float(score[row, 1]),
                 classes[after[row].predicted],
             )
-            for row in lost
+            for row in lost[kept]
             if score[row, 1] < score[row, 0]
         ),
     )
@@ -369,24 +433,3 @@ def _interval(change: FloatArray, confidence: float, seed: Sequence[int]) -> tup
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(change[draws].mean(axis=1), [tail, 1.0 - tail])
     return float(low), float(high)
-
-
-def giveaways(name: str, values: Sequence[tuple[int, str]], classes: Sequence[str]) -> Iterator[str]:
-    """Yield a sentence for each class that a property of its files gives away.
-
-    Parameters
-    ----------
-    name
-        The property, such as ``"sample rate"``.
-    values
-        A (class, value) a recording.
-    classes
-        Names.
-    """
-    for value in sorted({value for _, value in values}):
-        having = [label for label, each in values if each == value]
-        for label in sorted(set(having)):
-            total = sum(each == label for each, _ in values)
-            share, others = having.count(label) / total, len(having) - having.count(label)
-            if len(having) < len(values) and share >= 0.5 and others == 0 and total >= LEAST_FILES:
-                yield f"{share:.0%} of {classes[label]} and no other class have the {name} {value}: it gives them away."

@@ -64,9 +64,9 @@ READING = {
     ),
     "audit": (
         "Each row takes one thing out of the recordings that have it: a mark left of the line means that more segments "
-        "were misheard without it, filled orange that this is beyond chance over all recordings, a ring that it is for "
-        "a class only, grey that too few recordings had it; the table says by class how many points change, bold where "
-        "a large loss or gain is beyond chance."
+        "were misheard without it, filled orange that the loss is large and beyond chance over all recordings; a ring, "
+        "wherever it stands, means that a class alone loses so, grey that too few recordings had it. The table says by "
+        "class how many points change, bold where a loss or gain is large and beyond chance."
     ),
     "segments": f"{EVIDENCE}.",
     "class": f"{EVIDENCE}; what is red in every row is what the class sounds like to the classifier.",

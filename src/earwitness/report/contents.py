@@ -106,8 +106,8 @@ def _audit(run: RunFolder) -> dict[str, Any] | None:
     return {
         "files": found.files,
         "answers": _cut(
-            ("asked", "what was done", "what was found"),
-            [(each.question, each.taken, each.told()) for each in found.effects],
+            ("taken out", "what was done", "what was found"),
+            [(each.name, each.taken, f"{each.question} {each.told()}") for each in found.effects],
             "trust/audit.json",
             3,
         ),

@@ -195,7 +195,12 @@ def test_an_interrupted_training_says_so_and_goes_on_later(sounds, tmp_path):
     out = tmp_path / "run"
     words = ["train", sounds, "--out", out, "--backbone", "compact", "--epochs", "100000", "--checkpoint-every", "0"]
     with subprocess.Popen(
-        [*PROCESS, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+        [*PROCESS, *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+        # Jobs in the background inherit that interrupts are ignored; people's commands do not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as running:
         begun = time.monotonic()
         while not (out / "checkpoints" / "newest.safetensors").exists() and time.monotonic() - begun < 120:

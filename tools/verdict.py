@@ -82,6 +82,7 @@ On other mixtures, and on recordings, that nothing was fitted on:
 
 ![Share of maps that are right against the chance that verdicts gave them](images/calibration.png)
 
+mn04's mixtures of recordings are ESC-10's own clips, those of the held-out fold; compact's are clips of the demo.
 The area under ROC over maps of many methods is high partly because methods differ: cell-by-cell gradients never find
 the evidence here, and are called *not reliable*. Within one method it is lower, as the rows by method show.
 """
@@ -243,6 +244,8 @@ def _table(rows: Sequence[dict[str, str]], judge: Judge) -> dict[str, dict[str, 
     for column in ("family", "backbone", "method"):
         for row in rows:
             groups.setdefault(f"{column}: {row[column].split(':')[0]}", []).append(row)
+    for row in rows:
+        groups.setdefault(f"{row['backbone']}, {row['family']}", []).append(row)
     found: dict[str, dict[str, Any]] = {}
     for name, listed in groups.items():
         known = [_known(row) for row in listed]

@@ -53,6 +53,7 @@ COMMANDS = {
     "misheard.png": "earwitness inquire RUN --true TRUE --predicted PREDICTED --count 3",
     "methods.png": "python tools/pictures.py RUN DATA methods.png",
     "calibration.png": "python tools/verdict.py fit SIGNS",
+    "audit.png": "earwitness audit RUN",
 }
 CREDIT = """
 The clips are from ESC-10 (K. J. Piczak, *ESC: Dataset for Environmental Sound Classification*, ACM Multimedia 2015,

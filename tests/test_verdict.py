@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from earwitness.errors import EarwitnessError
 from earwitness.trust.fitting import NAMES, Known, area_under_roc, calibration, fit
 from earwitness.trust.signs import Signs
-from earwitness.trust.verdict import LEVELS, NOT_RELIABLE, RELIABLE, WORDS, Judge, Verdict, fitted, verdict
+from earwitness.trust.verdict import LEVELS, NOT_RELIABLE, RELIABLE, WEAK, WORDS, Judge, Verdict, fitted, verdict
 
 GOOD = Signs(0.95, 0.9, 0.5, 0.4, 0.2, 0.6, 0.95, 0.98, 0.9, 0.8, 0.05, 0.7, 0.6, True, "")
 BAD = Signs(0.4, 0.1, 0.0, -0.05, -0.3, 0.0, 0.2, 0.5, 0.1, 0.0, 0.6, -0.1, 0.3, True, "")
@@ -135,6 +135,7 @@ def test_good_signs_are_believed_and_bad_ones_are_not():
 @given(quality=st.floats(0, 1), seed=st.integers(0, 1000))
 def test_levels_follow_the_chance(quality, seed):
     signs = drawn(np.random.default_rng(seed), quality)
+    signs = replace(signs, probability=max(0.2, signs.probability))
     found = verdict(signs, JUDGE)
     assert found.level in LEVELS
     assert (found.level == RELIABLE) == (found.chance >= JUDGE.reliable)
@@ -159,6 +160,13 @@ def test_a_method_that_ignores_the_network_is_not_reliable():
     assert found.level == NOT_RELIABLE
     assert found.chance < JUDGE.weak
     assert found.reasons[0].text == "the method's maps hardly change when the network is made random (0.97 of 1 stays)"
+
+
+def test_a_map_of_a_class_that_is_hardly_heard_is_weak_at_best():
+    heard, unheard = (verdict(replace(GOOD, probability=p), JUDGE) for p in (0.21, 0.19))
+    assert (heard.level, unheard.level) == (RELIABLE, WEAK)
+    assert unheard.reasons[0].text.endswith("verdicts were fitted on heard ones (probability 0.19)")
+    assert verdict(replace(BAD, probability=0.01), JUDGE).level == NOT_RELIABLE
 
 
 def test_what_was_not_measured_neither_helps_nor_harms():

@@ -60,7 +60,7 @@ The weight is what a sign adds to the log-odds when it is one spread above its m
 
 A map is *reliable* from a chance of {reliable:.0%} on, and *weak* from {weak:.0%} on. A map of silence, one without
 positive cells, and one of a method whose maps ignore the network's weights are *not reliable* whatever else was
-measured.
+measured; a map for a class with a probability under 0.2 is *weak* at best, for none such was fitted on.
 
 ## What to do with it
 

@@ -4,7 +4,7 @@ From the signs (:mod:`earwitness.trust.signs`) follows the chance that the map i
 was fitted on maps whose truth is known (mixtures of the scoreboard, never those that a figure in the documentation was
 measured on). Two limits on that chance part *reliable* from *weak* from *not reliable*; they are fitted as well.
 A map of silence, a map without positive cells and a method that ignores the network's weights are *not reliable*
-whatever else was measured.
+whatever else was measured; a map for a class that is hardly heard is *weak* at best.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ FloatArray = npt.NDArray[np.float64]
 RELIABLE, WEAK, NOT_RELIABLE = "reliable", "weak", "not reliable"
 LEVELS = (RELIABLE, WEAK, NOT_RELIABLE)
 MOST_REASONS = 4
+# Maps of a class that the classifier hardly hears were not among those that the judge was fitted on.
+LEAST_PROBABILITY = 0.2
 LEAST_SHIFT = 0.1  # log-odds by which a sign must move the chance to be named
 
 
@@ -181,6 +183,12 @@ def verdict(signs: Signs, judge: Judge | None = None) -> Verdict:
     if not signs.explains:
         level, chance = NOT_RELIABLE, min(chance, judge.weak / 2)
         text = f"the method's maps hardly change when the network is made random ({signs.kept:.2f} of 1 stays)"
+        reasons = [Reason(text, good=False), *reasons]
+    if signs.probability < LEAST_PROBABILITY and level == RELIABLE:
+        level = WEAK
+        text = (
+            f"the class is hardly heard, and verdicts were fitted on heard ones (probability {signs.probability:.2f})"
+        )
         reasons = [Reason(text, good=False), *reasons]
     return Verdict(level, chance, tuple(reasons[:MOST_REASONS]), signs.numbers())
 

@@ -45,7 +45,7 @@ Made by `make pictures RUN=RUN DATA=DATA` from a run on ESC-10 (`earwitness run 
 |---|---|
 """
 COMMANDS = {
-    "explain.png": f"earwitness explain DATA/{TAGGED} --backbone mn04",
+    "explain.png": f"earwitness explain DATA/{TAGGED} --backbone mn04 --no-verdicts",
     "recordings.png": "earwitness inquire RUN",
     "training.png": "earwitness report RUN",
     "confusion.png": "earwitness report RUN",
@@ -179,7 +179,12 @@ def main(run: Path, data: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         copy = copy_of(run, Path(folder, "run"))
         told = explain_files(
-            [str(data / TAGGED)], backbone="mn04", methods=METHODS, out=Path(folder, "explained"), progress=progress
+            [str(data / TAGGED)],
+            backbone="mn04",
+            methods=METHODS,
+            out=Path(folder, "explained"),
+            verdicts=False,
+            progress=progress,
         )
         shrink(told.heard[0].picture, IMAGES / "explain.png")
         album.add_measures(copy)

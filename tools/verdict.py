@@ -71,6 +71,8 @@ measured; a map for a class with a probability under 0.2 is *weak* at best, for 
 - Maps that look alike may be judged alike for one reason: a method of another family, named in the reason, shows
   something else. Look at that map, too. Coarse maps such as Grad-CAM's on mn04 (3 x 4 cells in 0.96 s) agree less with
   fine ones.
+- Where most of a segment is digital silence, verdicts are too strict: none such was fitted on, and the ranks of cells
+  in which nothing happens weigh as much as those of the sound.
 
 ## How well that works
 

@@ -16,7 +16,6 @@ from earwitness.investigation import Investigation
 from earwitness.progress import Progress
 from earwitness.segments import Segments
 from earwitness.trust.judging import TESTED_ON, judged, randomised_once
-from earwitness.trust.randomisation import Randomisation
 
 
 def answer(
@@ -57,7 +56,14 @@ def answer(
     segments = investigation.listen(rows, progress)
     of_role = {"predicted": predictions.predicted, "true": predictions.segment_labels}
     targets = [[Target(int(of_role[role][row])) for role in roles] for row in rows]
-    found = [_explained(investigation, method, segments, targets, progress) for method in methods]
+    found = [method.attribute(investigation.classifier, segments, targets, progress) for method in methods]
+    if investigation.judging and methods:
+        each = segments.take([row for row, listed in enumerate(targets) for _ in listed])
+        to_test = _to_test(investigation)
+        found = [
+            _judged(investigation, method, each, listed, to_test, progress)
+            for method, listed in zip(methods, found, strict=True)
+        ]
     answers = []
     for position, row in enumerate(rows):
         first = position * len(roles)
@@ -70,27 +76,8 @@ def answer(
     return replace(asked, methods=titles, targets=roles if methods else (), findings=tuple(answers))
 
 
-def _explained(
-    investigation: Investigation,
-    method: Explainer,
-    segments: Segments,
-    targets: Sequence[Sequence[Target]],
-    progress: Progress | None,
-) -> list[Attribution]:
-    """Return a method's attributions, judged where the investigation asks for it."""
-    found = method.attribute(investigation.classifier, segments, targets, progress)
-    if not investigation.judging:
-        return found
-    each = segments.take([row for row, listed in enumerate(targets) for _ in listed])
-    tested = _tested(investigation, method, progress)
-    return judged(investigation.classifier, method, each, found, tested, progress=progress)
-
-
-def _tested(investigation: Investigation, method: Explainer, progress: Progress | None) -> Randomisation | None:
-    """Return what random weights do to a method, from the run folder or measured now on a few right segments.
-
-    A run without a right segment that sounds has nothing to test on.
-    """
+def _to_test(investigation: Investigation) -> tuple[Segments, list[Target]] | None:
+    """Return a few right segments that sound, on which methods are tested with random weights; None without any."""
     predictions = investigation.predictions
     right = np.flatnonzero(predictions.predicted == predictions.segment_labels)
     rows: list[int] = []
@@ -100,10 +87,20 @@ def _tested(investigation: Investigation, method: Explainer, progress: Progress 
         rows += [int(row) for row in ranked[:1] if not investigation.silent(int(row))]
     if not rows:
         return None
-    segments = investigation.listen(rows)
-    targets = [Target(int(predictions.predicted[row])) for row in rows]
+    return investigation.listen(rows), [Target(int(predictions.predicted[row])) for row in rows]
+
+
+def _judged(
+    investigation: Investigation,
+    method: Explainer,
+    segments: Segments,
+    attributions: Sequence[Attribution],
+    to_test: tuple[Segments, list[Target]] | None,
+    progress: Progress | None,
+) -> list[Attribution]:
     classifier = investigation.classifier
-    return randomised_once(investigation.run, classifier, method, segments, targets, progress)
+    tested = None if to_test is None else randomised_once(investigation.run, classifier, method, *to_test, progress)
+    return judged(classifier, method, segments, attributions, tested, progress=progress)
 
 
 def _finding(

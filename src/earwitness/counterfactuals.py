@@ -58,12 +58,15 @@ class Counterfactual:
         What is done to a recording, in a few words.
     change
         Function of samples (n,), float32, and the sample rate; returns samples, perhaps more or fewer.
+    fills_up
+        Whether a recording shorter than a segment is repeated, too, so that the classifier pads nothing.
     """
 
     name: str
     question: str
     taken: str
     change: Callable[[Samples, int], Samples]
+    fills_up: bool = False
 
 
 # ---- edges and silence --------------------------------------------------------------------------------------------
@@ -277,6 +280,7 @@ COUNTERFACTUALS: dict[str, Counterfactual] = {
             "Does it lean on digital silence and padding?",
             "silence is cut out and the sound repeated in its place",
             without_silence,
+            fills_up=True,
         ),
         Counterfactual(
             "steady tones",

@@ -105,8 +105,9 @@ def hear(
     wanted = [[Target(index) for index in indices]]
     found = [method.attribute(classifier, segment, wanted, progress) for method in methods]
     if judging is not None:
+        to_test = _to_test(classifier, data, scores)
         found = [
-            _judged(classifier, method, segment, maps, _to_test(classifier, data, scores), judging, progress)
+            _judged(classifier, method, segment, maps, to_test, judging, progress)
             for method, maps in zip(methods, found, strict=True)
         ]
     clock = classifier.front_end.clock

@@ -358,10 +358,7 @@ def audit(
 def _without(counterfactual: Counterfactual, samples: Samples, classifier: Classifier) -> Samples:
     rate = classifier.front_end.sample_rate
     changed = counterfactual.change(samples, rate)
-    if counterfactual.name == "silence":
-        # Padding is silence, too.
-        changed = repeated(changed, rate, classifier.segment_seconds)
-    return changed
+    return repeated(changed, rate, classifier.segment_seconds) if counterfactual.fills_up else changed
 
 
 def _hear(classifier: Classifier, samples: Samples, label: int) -> Heard:

@@ -10,7 +10,6 @@ whatever else was measured; a map for a class that is hardly heard is *weak* at 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
@@ -191,11 +190,6 @@ def verdict(signs: Signs, judge: Judge | None = None) -> Verdict:
         )
         reasons = [Reason(text, good=False), *reasons]
     return Verdict(level, chance, tuple(reasons[:MOST_REASONS]), signs.numbers())
-
-
-def verdicts(measured: Sequence[Signs], judge: Judge | None = None) -> list[Verdict]:
-    """Return the verdicts on several attributions."""
-    return [verdict(each, judge) for each in measured]
 
 
 # ---- reasons in words ---------------------------------------------------------------------------------------------

@@ -194,3 +194,6 @@ def test_disagreement_in_numbers():
     flat = np.zeros((12, 8))
     assert disagreement(made(flat), made(flat))["fill2_rank_correlation"] == 1
     assert disagreement(made(values), made(flat))["fill2_rank_correlation"] == 0
+    rounded = 1 + 1e-7 * rng.integers(-1, 2, (12, 8))  # the last bit of float32 tells no cell from another
+    assert np.ptp(rounded.astype(np.float32)) > 0
+    assert disagreement(made(values), made(rounded))["fill2_rank_correlation"] == 0

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import stats
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from earwitness.explain.attribution import Attribution
 from earwitness.explain.parameters import Reader, UnreadableError, integer, parameter
+from earwitness.explain.ranks import rank_correlation, tells
 
 LogMel = npt.NDArray[np.float32]
 NONE = "none"
@@ -188,17 +188,8 @@ def disagreement(first: Attribution, second: Attribution) -> dict[str, float]:
     scaled = [one / (float(np.abs(one).max()) or 1.0) for one in maps]
     frame, band = np.unravel_index(int(np.abs(scaled[0] - scaled[1]).argmax()), scaled[0].shape)
     return {
-        "fill2_rank_correlation": rank_correlation(*maps),
+        "fill2_rank_correlation": rank_correlation(*maps) if any(map(tells, maps)) else 1.0,
         "fill2_opposite": opposite,
         "fill2_frame": float(frame),
         "fill2_band": float(band),
     }
-
-
-def rank_correlation(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> float:
-    """Return Spearman's correlation of two arrays of one shape (1 where neither varies, 0 where one does not)."""
-    flat = [float(np.ptp(one)) == 0 for one in (first, second)]
-    if any(flat):
-        return 1.0 if all(flat) else 0.0
-    ranks = [stats.rankdata(one.ravel()) for one in (first, second)]
-    return float(np.corrcoef(ranks)[0, 1])

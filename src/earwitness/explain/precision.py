@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from earwitness.explain.attribution import CONSTANT_TOLERANCE, Target
-from earwitness.explain.fills import rank_correlation
 from earwitness.explain.listening import Hiding, Listening
 from earwitness.explain.model import Explainable, Found
 from earwitness.explain.parameters import choice, parameter
+from earwitness.explain.ranks import rank_correlation
 from earwitness.explain.swift import BFLOAT16, FLOAT32, Swift, swift
 from earwitness.processor import fast_bfloat16
 from earwitness.progress import Progress

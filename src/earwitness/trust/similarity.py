@@ -6,50 +6,17 @@ apart) or holds a cell that is no number is like nothing, not even itself: every
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
-from scipy import ndimage, stats
+from scipy import ndimage
 
-from earwitness.errors import EarwitnessError
-from earwitness.explain.attribution import is_constant
+from earwitness.explain.ranks import FloatArray, Map, pair, rank_correlation, standard_ranks, tells
 
-FloatArray = npt.NDArray[np.float64]
-Map = npt.NDArray[np.floating[Any]]
+__all__ = ["rank_correlation", "ssim", "standard_ranks", "top_overlap"]
 
 # Wang et al. 2004, section III-C: a Gaussian window of 11 x 11 cells, standard deviation 1.5, and the two constants.
 WINDOW = 11
 SIGMA = 1.5
 K1, K2 = 0.01, 0.03
-
-
-def rank_correlation(a: Map, b: Map) -> float:
-    """Return Spearman's rank correlation, -1 to 1, of two maps; cells that tie get the mean of their ranks.
-
-    Maps of coarse methods are spread over the cells of the segment by nearest neighbour, so ties are common.
-
-    Raises
-    ------
-    EarwitnessError
-        If the shapes differ.
-    """
-    first, second = _pair(a, b)
-    if not (_tells(first) and _tells(second)):
-        return 0.0
-    return float(np.clip(standard_ranks(first) @ standard_ranks(second), -1.0, 1.0))
-
-
-def standard_ranks(a: Map) -> FloatArray:
-    """Return a map's ranks, shape (cells,), shifted and scaled to mean 0 and length 1; all 0 where it tells nothing.
-
-    The rank correlation of two maps is the scalar product of theirs, so many pairs of maps need each map's ranks once.
-    """
-    values = np.asarray(a, dtype=np.float64)
-    if not _tells(values):
-        return np.zeros(values.size)
-    centred = stats.rankdata(values.ravel()) - (values.size + 1) / 2
-    return np.asarray(centred / np.linalg.norm(centred), dtype=np.float64)
 
 
 def ssim(a: Map, b: Map) -> float:
@@ -67,8 +34,8 @@ def ssim(a: Map, b: Map) -> float:
     EarwitnessError
         If the shapes differ.
     """
-    first, second = _pair(a, b)
-    if not (_tells(first) and _tells(second)):
+    first, second = pair(a, b)
+    if not (tells(first) and tells(second)):
         return 0.0
     low, high = min(first.min(), second.min()), max(first.max(), second.max())
     first, second = (first - low) / (high - low), (second - low) / (high - low)
@@ -93,22 +60,11 @@ def top_overlap(a: Map, b: Map, share: float = 0.1) -> float:
     EarwitnessError
         If the shapes differ.
     """
-    first, second = _pair(a, b)
-    if not (_tells(first) and _tells(second)):
+    first, second = pair(a, b)
+    if not (tells(first) and tells(second)):
         return 0.0
     places = max(1, round(share * first.size))
     return float(np.minimum(_places(first, places), _places(second, places)).sum() / places)
-
-
-def _pair(a: Map, b: Map) -> tuple[FloatArray, FloatArray]:
-    if a.shape != b.shape:
-        raise EarwitnessError(f"maps of {a.shape} and {b.shape} cells cannot be compared; make them of one segment")
-    return np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-
-
-def _tells(values: FloatArray) -> bool:
-    # The measures are taken in float64, but a map's cells were worked out in float32: rounding is told by that.
-    return bool(np.isfinite(values).all()) and not is_constant(values, len(values), 0.0)  # type: ignore[arg-type]
 
 
 def _local(values: FloatArray) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Convolutions that do their batch norm's work as well, for as long as a context is open."""
+"""Convolutions that do their batch norm's work as well: in a copy for good, in a network while a context is open."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 # For fewer segments, folding costs more than the norms.
 FEWEST_SEGMENTS = 4
@@ -30,12 +30,8 @@ def norms_folded(network: nn.Module, segments: int) -> Iterator[None]:
     segments
         How many are going to be put through it while the context is open.
     """
-    chains = [
-        module
-        for module in network.modules()
-        if segments >= FEWEST_SEGMENTS and type(module) is nn.Sequential and "forward" not in vars(module)
-    ]
-    held = [chain for chain in chains if any(_pair(*pair) for pair in pairwise(chain))]
+    found = chains(network) if segments >= FEWEST_SEGMENTS else []
+    held = [chain for chain in found if any(_pair(*pair) for pair in pairwise(chain))]
     for chain in held:
         chain.__dict__["forward"] = _folding(chain)
     try:
@@ -45,7 +41,26 @@ def norms_folded(network: nn.Module, segments: int) -> Iterator[None]:
             del chain.__dict__["forward"]
 
 
-def _pair(first: nn.Module, second: nn.Module) -> bool:
+def fold(chain: nn.Sequential) -> None:
+    """Fold a chain's batch norms, all in evaluation mode, into its convolutions for good."""
+    for (name, first), (following, second) in pairwise(list(chain._modules.items())):
+        if _pair(first, second):
+            setattr(chain, name, _merged(first, second))
+            setattr(chain, following, nn.Identity())
+
+
+def chains(network: nn.Module) -> list[nn.Sequential]:
+    """Return the modules of a network that run their children in order and do nothing else."""
+    return [
+        module
+        for module in network.modules()
+        if isinstance(module, nn.Sequential)
+        and type(module).forward is nn.Sequential.forward
+        and "forward" not in vars(module)
+    ]
+
+
+def _pair(first: nn.Module | None, second: nn.Module | None) -> bool:
     return (
         type(first) is nn.Conv2d
         and type(second) is nn.BatchNorm2d
@@ -54,13 +69,18 @@ def _pair(first: nn.Module, second: nn.Module) -> bool:
     )
 
 
+def _merged(conv: Any, norm: Any) -> nn.Module:
+    merged: nn.Module = fuse_conv_bn_eval(conv, norm)
+    return merged
+
+
 def _free(module: nn.Module) -> bool:
     """Tell whether nobody watches a module, or answers for it."""
     return not (module.training or module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
 
 
 def _folding(chain: nn.Sequential) -> Callable[[Tensor], Tensor]:
-    folded: dict[int, tuple[Tensor, Tensor]] = {}
+    folded: dict[int, nn.Module] = {}
 
     def forward(x: Tensor) -> Tensor:
         modules = list(chain)
@@ -69,8 +89,8 @@ def _folding(chain: nn.Sequential) -> Callable[[Tensor], Tensor]:
             pair = modules[position : position + 2]
             if len(pair) == 2 and not torch.is_grad_enabled() and _pair(*pair) and all(_free(each) for each in pair):
                 if position not in folded:
-                    folded[position] = _weights(*pair)
-                x = pair[0]._conv_forward(x, *folded[position])  # type: ignore[operator]
+                    folded[position] = _merged(*pair)
+                x = folded[position](x)
                 position += 2
             else:
                 x = modules[position](x)
@@ -78,12 +98,3 @@ def _folding(chain: nn.Sequential) -> Callable[[Tensor], Tensor]:
         return x
 
     return forward
-
-
-def _weights(conv: Any, norm: Any) -> tuple[Tensor, Tensor]:
-    """Return the weights and the bias of a convolution and its norm in one."""
-    with torch.no_grad():
-        weight, bias = fuse_conv_bn_weights(
-            conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
-        )
-    return weight.detach(), bias.detach()

@@ -23,14 +23,14 @@ import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from earwitness.explain.folding import chains, fold
 from earwitness.explain.model import Explainable, arithmetic, as_input, batch_size, evaluation_mode, logits_of
 from earwitness.explain.winograd import FEWEST_TILES, fewer_products
 from earwitness.processor import last_cache
@@ -211,30 +211,23 @@ def _copied(network: nn.Module) -> nn.Module:
     # Weights are shared with the network: those that change are replaced, never written to.
     memory: dict[int, Any] = {id(weight): weight for weight in chain(network.parameters(), network.buffers())}
     twin = copy.deepcopy(network, memory).eval()
-    for module in list(twin.modules()):
-        if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
-            _join(module)
+    for sequence in chains(twin):
+        fold(sequence)
+        _overwrite(sequence)
     for module in twin.modules():
         if type(module) is nn.Conv2d:
             module.weight = _frozen(module.weight.detach().contiguous(memory_format=torch.channels_last))
     return twin
 
 
-def _join(sequence: nn.Sequential) -> None:
-    """Fold batch norms of a chain into convolutions, and let activations write over what they are given."""
-    names = list(sequence._modules)
-    for name, following in pairwise(names):
-        first, second = getattr(sequence, name), getattr(sequence, following)
-        if type(first) is nn.Conv2d and type(second) is nn.BatchNorm2d and second.running_var is not None:
-            setattr(sequence, name, fuse_conv_bn_eval(first, second))
-            setattr(sequence, following, nn.Identity())
+def _overwrite(sequence: nn.Sequential) -> None:
+    """Let activations of a chain write over what they are given."""
     heard = False  # whether the layer before made a new map that nobody else listens to
-    for name in names:
-        module = getattr(sequence, name)
+    for name, module in list(sequence._modules.items()):
         if type(module) in ACTIVATIONS and heard:
-            module = copy.copy(module)
-            module.inplace = True
-            setattr(sequence, name, module)
+            writing: Any = copy.copy(module)
+            writing.inplace = True
+            setattr(sequence, name, writing)
         heard = type(module) in LAYERS or (heard and type(module) is nn.Identity)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earwitness.errors import EarwitnessError, UsageError
+from earwitness.explain import fills, wholerecording
 from earwitness.explain.attribution import Target
+from earwitness.explain.listening import Piece, Sheet
 from earwitness.explain.occlusion import Occlusion
 from earwitness.explain.wholerecording import explain_recording
 from earwitness.segments import Segments
@@ -60,6 +64,58 @@ def test_equals_hearing_every_segment_again(frames, mask, edges, score, seed):
         assert one.values.shape == log_mel.shape
 
 
+@pytest.mark.parametrize("soft", [0, 1, 3])
+@pytest.mark.parametrize("fill", [*sorted(fills.FILLS), -1.0])
+@pytest.mark.parametrize("along", ["both", "time", "bands"])
+def test_hiding_in_a_stretch_equals_hiding_in_the_whole_recording(fill, soft, along, monkeypatch):
+    monkeypatch.setattr(wholerecording, "TOGETHER", 3)
+    classifier, log_mel = convolutional(), recording(77)  # the last two frames are heard by no segment
+    explainer = Occlusion(mask=(5, 4), stride=(4, 3), along=along, fill=fill, soft=soft, seed=4, score="logit")
+    (found,) = explain_recording(classifier, log_mel, [Target(1)], explainer, **CUT)
+    whole = Segments(log_mel[None], np.zeros(1, int), np.array([77]), ("long.wav",))
+    masks = explainer.masks(77, 8)
+    # What one sheet of the whole recording hides, each copy cut and heard from end to end.
+    copies, _ = Sheet(classifier, whole, fill, 4, soft).perturbed(Piece(0, 0, masks.count), masks)
+    assert len(copies) == masks.count
+    scores = np.array([mean_score(classifier, copy.numpy(), Target(1), "logit") for copy in copies])
+    np.testing.assert_allclose(found.native.ravel(), scores[0] - scores[1:], atol=2e-6)
+    assert np.abs(found.native).max() > 2e-4
+
+
+def test_a_second_fill_is_compared():
+    classifier, log_mel = convolutional(), recording(40)
+    first, second = (Occlusion(mask=(4, 4), stride=(4, 4), fill=fill) for fill in ("mean", "noise"))
+    alone, other = (explain_recording(classifier, log_mel, [Target(1)], each, **CUT)[0] for each in (first, second))
+    both = dataclasses.replace(first, fill2="noise")
+    (found,) = explain_recording(classifier, log_mel, [Target(1)], both, **CUT)
+    np.testing.assert_array_equal(found.values, alone.values)
+    assert found.diagnostics == alone.diagnostics | fills.disagreement(alone, other)
+    assert found.forwards == alone.forwards + other.forwards
+    assert found.parameters["fill2"] == "noise"
+
+
+def test_no_more_is_copied_at_once_than_a_long_recording_allows(monkeypatch):
+    log_mel = recording(2000)
+    seen = []
+    plain = Sheet.perturbed
+
+    def watched(self, piece, hiding):
+        copies, taken = plain(self, piece, hiding)
+        seen.append(copies.shape)
+        return copies, taken
+
+    monkeypatch.setattr(Sheet, "perturbed", watched)
+    for along, cells in (("both", 2**25), ("bands", 3 * log_mel.size)):
+        monkeypatch.setattr(wholerecording, "CELLS_TOGETHER", cells)
+        seen.clear()
+        explain_recording(
+            convolutional(), log_mel, [Target(1)], Occlusion(mask=(4, 2), stride=(4, 1), along=along), **CUT
+        )
+        assert max(np.prod(shape) for shape in seen) <= cells
+        if along == "both":  # a mask is seen by few segments, and only these are copied
+            assert max(shape[1] for shape in seen) < 60
+
+
 def test_fewer_segments_are_heard_than_by_brute_force():
     classifier = linear()
     explainer = Occlusion(mask=(4, 8), stride=(4, 8), edges="whole")
@@ -108,7 +164,6 @@ def test_short_and_silent_recordings_are_flagged():
         ({"overlap": 100.0}, "overlap=100 do not do"),
         ({"targets": [Target(9)]}, "target 9 is out of range"),
         ({"log_mel": np.zeros((0, 8), np.float32)}, "not empty"),
-        ({"explainer": Occlusion(fill2="noise")}, "fill2 is for segments"),
         ({"explainer": Occlusion(mask=(13, 2), stride=(1, 1))}, "mask=13x2 is larger than the segment of 12x8"),
     ],
 )

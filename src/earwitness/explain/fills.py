@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ NONE = "none"
 
 @dataclass(frozen=True)
 class Ground:
-    """What a fill may know of a segment.
+    """What a fill may know of a segment, or of a stretch of a recording.
 
     Parameters
     ----------
@@ -37,6 +38,8 @@ class Ground:
         The front end's value of a silent cell.
     seed
         Of random draws.
+    whole, first
+        Of a stretch: the recording that it is cut from, and its first frame there.
     """
 
     values: LogMel
@@ -44,12 +47,37 @@ class Ground:
     real_frames: int
     silence: float
     seed: int = 0
+    whole: Ground | None = None
+    first: int = 0
 
-    @property
+    def stretch(self, first: int, last: int) -> Ground:
+        """Return frames ``first`` to ``last``, whose mean and noise remain those of the whole."""
+        real = min(max(self.real_frames - first, 0), last - first)
+        frames = slice(first, last)
+        return replace(
+            self, values=self.values[frames], segment=self.segment[frames], real_frames=real, whole=self, first=first
+        )
+
+    @cached_property
     def mean(self) -> float:
         """Mean of the real cells (silence where there are none)."""
+        if self.whole is not None:
+            return self.whole.mean
         real = self.values[: self.real_frames]
         return float(real.mean(dtype=np.float64)) if real.size else self.silence
+
+    @cached_property
+    def noise(self) -> npt.NDArray[np.float64]:
+        """Normal noise with each band's mean and spread over the real frames, shape (frames, bands)."""
+        if self.whole is not None:
+            return self.whole.noise[self.first : self.first + len(self.values)]
+        real = self.values[: self.real_frames].astype(np.float64)
+        if not real.size:
+            return np.full(self.values.shape, self.silence)
+        drawn = np.random.default_rng(self.seed).standard_normal(self.values.shape)
+        noise = real.mean(axis=0) + real.std(axis=0) * drawn
+        # A segment may lie below the nominal silence (resampled digital silence does); its own floor is then the limit.
+        return np.asarray(np.maximum(noise, min(self.silence, real.min())))
 
 
 def mean_fill(ground: Ground, hidden: Tensor) -> Tensor:
@@ -70,13 +98,7 @@ def noise_fill(ground: Ground, hidden: Tensor) -> Tensor:
     The same noise hides whatever is hidden, so that perturbations of a segment differ in their masks alone.
     """
     del hidden
-    real = ground.values[: ground.real_frames].astype(np.float64)
-    if not real.size:
-        return ground.segment.new_tensor(ground.silence)
-    drawn = np.random.default_rng(ground.seed).standard_normal(ground.values.shape)
-    noise = real.mean(axis=0) + real.std(axis=0) * drawn
-    # A segment may lie below the nominal silence (resampled digital silence does); its own floor is then the limit.
-    return torch.as_tensor(np.maximum(noise, min(ground.silence, real.min()))).to(ground.segment)
+    return torch.as_tensor(ground.noise).to(ground.segment)
 
 
 def neighbours_fill(ground: Ground, hidden: Tensor) -> Tensor:
@@ -193,3 +215,13 @@ def disagreement(first: Attribution, second: Attribution) -> dict[str, float]:
         "fill2_frame": float(frame),
         "fill2_band": float(band),
     }
+
+
+def compared(first: Attribution, second: Attribution) -> Attribution:
+    """Return a map that says how far another one, made with a second fill, disagrees, and that costs what both did."""
+    return replace(
+        first,
+        diagnostics=first.diagnostics | disagreement(first, second),
+        forwards=first.forwards + second.forwards,
+        seconds=first.seconds + second.seconds,
+    )

@@ -107,7 +107,7 @@ class Perturbing(ABC):
             return found
         another: Perturbing = dataclasses.replace(self, fill=self.fill2, fill2=fills.NONE)  # type: ignore[type-var]
         second = another._heard(classifier, segments, targets, progress or Silent())
-        return [_compared(*pair) for pair in zip(found, second, strict=True)]
+        return [fills.compared(*pair) for pair in zip(found, second, strict=True)]
 
     def _heard(
         self, classifier: Explainable, segments: Segments, targets: Sequence[Sequence[Target]], progress: Progress
@@ -206,12 +206,3 @@ def stops(count: int, first: int, block: int, tolerance: float) -> list[int]:
         found.append(1 + blocks * block)
         blocks *= 2
     return [*found, count]
-
-
-def _compared(first: Attribution, second: Attribution) -> Attribution:
-    return dataclasses.replace(
-        first,
-        diagnostics=first.diagnostics | fills.disagreement(first, second),
-        forwards=first.forwards + second.forwards,
-        seconds=first.seconds + second.seconds,
-    )

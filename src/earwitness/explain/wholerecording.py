@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from earwitness.errors import UsageError
+from earwitness.explain import fills
 from earwitness.explain.attribution import Attribution, Target
 from earwitness.explain.listening import Piece, Sheet
 from earwitness.explain.model import (
@@ -43,14 +44,15 @@ from earwitness.explain.model import (
     target_scores,
 )
 from earwitness.explain.occlusion import Masks, Occlusion
-from earwitness.explain.precision import settle
+from earwitness.explain.precision import SEGMENTS_CHECKED, settle
 from earwitness.explain.swift import Swift, swift
-from earwitness.progress import Progress, Silent
-from earwitness.segments import Segments, cut
+from earwitness.progress import Advance, Progress, Silent
+from earwitness.segments import SegmentedLogMels, Segments, cut
 
 FloatArray = npt.NDArray[np.float64]
-# Perturbed recordings at a time; each is as large as the recording's log-mel.
+# Perturbed stretches of the recording at a time, and their cells together (128 MB in float32) where these are fewer.
 TOGETHER = 32
+CELLS_TOGETHER = 2**25
 
 
 def explain_recording(
@@ -76,7 +78,9 @@ def explain_recording(
         What to explain; all come from the same passes.
     explainer
         Mask, stride, fill and the rest. Shares of a side are shares of a segment's, so that a mask hides the same
-        length of sound in recordings of any length; ``fill`` looks at the whole recording.
+        length of sound in recordings of any length; ``fill`` looks at the whole recording. With ``fill2``,
+        ``diagnostics`` tells how far a second run with that fill disagrees
+        (:func:`earwitness.explain.fills.disagreement`), and the cost is that of both.
     segment_frames, overlap
         How the recording is cut: frames, and percent; the classifier's own where it has such.
     file
@@ -93,29 +97,42 @@ def explain_recording(
     Raises
     ------
     UsageError
-        If it is not known how to cut the recording, a mask does not fit, a target is out of range, or ``fill2`` is
-        asked for.
+        If it is not known how to cut the recording, a mask does not fit, or a target is out of range.
     EarwitnessError
         If the network's score is not a number.
     """
     explainer = explainer or Occlusion()
-    if explainer.fill2 != "none":
-        raise UsageError("occlusion: fill2 is for segments; explain the recording once with each fill")
-    seconds = stopwatch()
-    whole, parts = _cut(classifier, log_mel, file, segment_frames, overlap)
+    whole, data = _cut(classifier, log_mel, file, segment_frames, overlap)
     check_request(classifier, whole, [targets])
-    bands = whole.values.shape[2]
-    inside = explainer.masks(parts.values.shape[1], bands, classifier.device)
+    found = _explained(classifier, whole, data, targets, explainer, progress or Silent())
+    if explainer.fill2 == fills.NONE:
+        return found
+    another = replace(explainer, fill=explainer.fill2, fill2=fills.NONE)
+    second = _explained(classifier, whole, data, targets, another, progress or Silent())
+    return [fills.compared(*pair) for pair in zip(found, second, strict=True)]
+
+
+def _explained(
+    classifier: Explainable,
+    whole: Segments,
+    data: SegmentedLogMels,
+    targets: Sequence[Target],
+    explainer: Occlusion,
+    progress: Progress,
+) -> list[Attribution]:
+    seconds = stopwatch()
+    frames, bands = whole.values.shape[1:]
+    inside = explainer.masks(data.segment_frames, bands, classifier.device)
     over = replace(explainer, mask=inside.mask, stride=inside.stride)
-    masks = over.masks(whole.values.shape[1], bands, classifier.device)
+    masks = over.masks(frames, bands, classifier.device)
     options = {"fill": explainer.fill, "kind": explainer.score, "seed": explainer.seed, "soft": explainer.soft}
-    settled = settle(explainer, classifier, parts, [targets] * len(parts), inside, options, progress or Silent())
-    hearer = _Recording(classifier, swift(classifier, parts, settled.precision), whole, parts, targets, explainer.score)
-    sheet = Sheet(classifier, whole, explainer.fill, explainer.seed, explainer.soft)
+    few = data.take(np.arange(min(SEGMENTS_CHECKED, len(data))))
+    settled = settle(explainer, classifier, few, [targets] * len(few), inside, options, progress)
+    hearer = _Recording(classifier, swift(classifier, few, settled.precision), whole, data, targets, explainer)
     with evaluation_mode(classifier.network), torch.inference_mode():
-        scores, forwards = hearer.scores(sheet, masks, progress or Silent())
+        scores, forwards = hearer.scores(masks, progress)
     cost = Cost(forwards, 0, seconds(1), hearer.swift.precision)
-    told = {"segments": float(len(parts)), "brute_forwards": float(len(parts) * masks.count)}
+    told = {"segments": float(len(data)), "brute_forwards": float(len(data) * masks.count)}
     found = [settled.told(replace(each, diagnostics=told)) for each in explainer.read(masks, scores)]
     return [
         attribution_of(explainer, classifier, whole, 0, target, each, cost)
@@ -125,7 +142,7 @@ def explain_recording(
 
 def _cut(
     classifier: Explainable, log_mel: npt.NDArray[np.float32], file: str, frames: int | None, overlap: float | None
-) -> tuple[Segments, Segments]:
+) -> tuple[Segments, SegmentedLogMels]:
     """Return the recording as one long segment (padded if it is short), and the segments that it is cut into."""
     values: Any = np.asarray(log_mel, dtype=np.float32)
     frames = getattr(classifier, "segment_frames", None) if frames is None else frames
@@ -140,7 +157,7 @@ def _cut(
         )
     data = cut([values], [file], classifier.front_end.silence, frames, overlap)
     whole = Segments(data.log_mels[0][np.newaxis], np.zeros(1, np.int64), np.array([len(values)]), (file,))
-    return whole, data.take(np.arange(len(data)))
+    return whole, data
 
 
 @dataclass(frozen=True)
@@ -151,68 +168,119 @@ class _Recording:
     ----------
     classifier, swift
         What hears.
-    whole, parts
+    whole, data
         The recording, and its segments.
-    targets, kind
-        Which scores are wanted.
+    targets, explainer
+        Which scores are wanted; what masks hide their cells with.
     """
 
     classifier: Explainable
     swift: Swift
     whole: Segments
-    parts: Segments
+    data: SegmentedLogMels
     targets: Sequence[Target]
-    kind: str
+    explainer: Occlusion
 
-    def scores(self, sheet: Sheet, masks: Masks, progress: Progress) -> tuple[FloatArray, int]:
+    def scores(self, masks: Masks, progress: Progress) -> tuple[FloatArray, int]:
         """Return the recording's score under each mask (the first hides nothing), and how many segments were heard.
 
         Returns
         -------
         Shape (masks, targets); and the number.
         """
-        base = self._heard(as_input(self.classifier, self.parts.values), np.arange(len(self.parts)))
-        recording = as_input(self.classifier, self.whole.values[0])
+        base = self._base()
         found, forwards = np.empty((masks.count, len(self.targets))), len(base)
         found[0] = base.mean(axis=0)
+        values, real = self.whole.values[0], int(self.whole.real_frames[0])
+        silence = float(self.classifier.front_end.silence)
+        ground = fills.Ground(values, as_input(self.classifier, values), real, silence, self.explainer.seed)
+        steps, across = masks.shape
+        together = max(1, TOGETHER // across)
         with progress.task("Occlusion of the whole recording", masks.count - 1) as advance:
-            for start in range(0, masks.count, TOGETHER):
-                stop = min(start + TOGETHER, masks.count)
-                copies, taken = sheet.perturbed(Piece(0, start, stop), masks)
-                fresh = np.flatnonzero(taken == np.arange(start, stop)) + start
-                change, heard = self._change(copies, recording, base)
-                found[fresh] = found[0] + change
-                found[start:stop] = found[taken]
+            for first in range(0, steps, together):
+                last = min(first + together, steps)
+                change, heard = self._hidden(
+                    replace(masks, frame_starts=masks.frame_starts[first:last]), ground, base, advance
+                )
+                found[1 + first * across : 1 + last * across] = found[0] + change
                 forwards += heard
-                advance(stop - max(start, 1))
         return found, forwards
 
-    def _change(self, copies: Tensor, recording: Tensor, base: FloatArray) -> tuple[FloatArray, int]:
-        """Return how far the mean over segments moves in perturbed recordings, and how many segments were heard."""
+    def _hidden(self, masks: Masks, ground: fills.Ground, base: FloatArray, advance: Advance) -> tuple[FloatArray, int]:
+        """Return how far each of a few masks moves the mean over segments, and how many segments were heard.
+
+        Only a stretch of the recording is copied for each mask, so that time and memory do not grow with its square.
+        """
+        first, last = self._stretch(masks)
+        starts, length = self.data.start_frames, self.data.segment_frames
+        inside = np.flatnonzero((starts >= first) & (starts + length <= last))
+        change, forwards = np.zeros((masks.count, len(self.targets))), 0
+        excerpt = Segments(
+            self.whole.values[:, first:last],
+            np.array([first]),
+            np.clip(self.whole.real_frames - first, 0, last - first),
+            self.whole.files,
+        )
+        sheet = Sheet(self.classifier, excerpt, self.explainer.fill, self.explainer.seed, self.explainer.soft)
+        sheet.held = (0, ground.stretch(first, last))  # its own fills would know the stretch alone
+        moved = replace(
+            masks,
+            frame_starts=tuple(start - first for start in masks.frame_starts),
+            lengths=(last - first, masks.lengths[1]),
+        )
+        size = min(TOGETHER, max(1, CELLS_TOGETHER // excerpt.values.size))
+        for start in range(1, masks.count, size):
+            stop = min(start + size, masks.count)
+            if len(inside):
+                copies, taken = sheet.perturbed(Piece(0, start, stop), moved)
+                fresh = np.flatnonzero(taken == np.arange(start, stop)) + start
+                change[fresh], heard = self._change(copies, sheet.ground(0).segment, first, inside, base)
+                change[start:stop] = change[taken]
+                forwards += heard
+            advance(stop - start)
+        return change[1:], forwards
+
+    def _stretch(self, masks: Masks) -> tuple[int, int]:
+        """Return the first frame and the end of what masks change: segments that they touch, and what fills look at."""
+        soft = self.explainer.soft
+        first, end = masks.frame_starts[0], masks.frame_starts[-1] + masks.mask[0]
+        starts, length = self.data.start_frames, self.data.segment_frames
+        touched = starts[(starts < end + soft) & (starts + length > first - soft)]
+        margin = 2 * soft + 1  # the fading at the stretch's own ends must not reach a mask; a neighbour beside each
+        low = min([first - margin, *touched[:1].tolist()])
+        high = max([end + margin, *(touched[-1:] + length).tolist()])
+        return max(0, low), min(self.whole.values.shape[1], high)
+
+    def _change(
+        self, copies: Tensor, stretch: Tensor, first: int, inside: npt.NDArray[np.int64], base: FloatArray
+    ) -> tuple[FloatArray, int]:
+        """Return how far the mean over segments moves in perturbed stretches, and how many segments were heard."""
         change = np.zeros((len(copies), len(self.targets)))
         if not len(copies):
             return change, 0
-        starts = torch.as_tensor(self.parts.start_frames, device=copies.device)
-        length = self.parts.values.shape[1]
-        touched = (copies != recording).any(dim=2).unfold(1, length, 1)[:, starts].any(dim=2)
+        starts = torch.as_tensor(self.data.start_frames[inside] - first, device=copies.device)
+        length = self.data.segment_frames
+        touched = (copies != stretch).any(dim=2).unfold(1, length, 1)[:, starts].any(dim=2)
         which, segment = (each.cpu().numpy() for each in touched.nonzero(as_tuple=True))
         cells = starts[:, None] + torch.arange(length, device=copies.device)
-        for first in range(0, len(which), self.swift.rows):
-            pairs = slice(first, first + self.swift.rows)
+        for begin in range(0, len(which), self.swift.rows):
+            pairs = slice(begin, begin + self.swift.rows)
             rows = copies[torch.as_tensor(which[pairs], device=copies.device)[:, None], cells[segment[pairs]]]
-            np.add.at(change, which[pairs], self._scored(rows, segment[pairs]) - base[segment[pairs]])
-        return change / len(self.parts), len(which)
+            numbers = inside[segment[pairs]]
+            np.add.at(change, which[pairs], self._scored(rows, numbers) - base[numbers])
+        return change / len(self.data), len(which)
 
-    def _heard(self, segments: Tensor, numbers: npt.NDArray[np.int64]) -> FloatArray:
-        step = self.swift.rows
-        batches = [slice(first, first + step) for first in range(0, len(numbers), step)]
-        return np.concatenate([self._scored(segments[batch], numbers[batch]) for batch in batches])
+    def _base(self) -> FloatArray:
+        """Return every segment's scores, shape (segments, targets)."""
+        rows, step = np.arange(len(self.data)), self.swift.rows
+        batches = [rows[first : first + step] for first in range(0, len(rows), step)]
+        return np.concatenate([self._scored(as_input(self.classifier, self.data.values(one)), one) for one in batches])
 
     def _scored(self, rows: Tensor, numbers: npt.NDArray[np.int64]) -> FloatArray:
         """Return the scores, shape (rows, targets), of perturbed segments, whose numbers are for messages."""
         logits = self.swift.logits(rows).cpu().double()
-        scores = activated(logits, self.kind, self.classifier.activation).numpy()
+        scores = activated(logits, self.explainer.score, self.classifier.activation).numpy()
         broken = ~np.isfinite(scores).all(axis=1)
         if broken.any():
-            check_scores(scores[broken], self.classifier, self.parts, int(numbers[broken][0]))
+            check_scores(scores[broken], self.classifier, self.data.take(numbers[broken][:1]), 0)
         return target_scores(scores, self.targets)

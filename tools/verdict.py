@@ -30,6 +30,7 @@ from earwitness.recordings import Recording
 from earwitness.trust import gathering, mixtures
 from earwitness.trust.cases import segments_of
 from earwitness.trust.fitting import Known, area_under_roc, calibration, fit
+from earwitness.trust.panel import Panel
 from earwitness.trust.quick import quick
 from earwitness.trust.randomisation import randomisation
 from earwitness.trust.signs import Signs, signs
@@ -162,13 +163,15 @@ def _rows(
             continue
         segments, targets = segments_of(cases), [case.target for case in cases]
         first = np.linspace(0, len(cases) - 1, min(RANDOMISED_SEGMENTS, len(cases))).astype(int)
+        panel: Panel | None = None
         for method in methods:
             begun = time.perf_counter()
             tested = randomisation(
                 classifier, method, segments.take(first), [targets[row] for row in first], blocks=6, alone=False
             )
             maps = method.attribute(classifier, segments, [[target] for target in targets], progress)
-            found = signs(classifier, method, segments, maps, tested, progress=progress)
+            panel = panel or Panel(classifier, segments, maps, progress)
+            found = signs(classifier, method, segments, maps, tested, panel=panel, progress=progress)
             each = (time.perf_counter() - begun) / len(cases)
             for case, one, sign in zip(cases, maps, found, strict=True):
                 truth = scores(one.values, case.truth, case.real_frames)

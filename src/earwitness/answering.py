@@ -15,7 +15,7 @@ from earwitness.findings import Finding, Inquiry
 from earwitness.investigation import Investigation
 from earwitness.progress import Progress
 from earwitness.segments import Segments
-from earwitness.trust.judging import TESTED_ON, judged, randomised_once
+from earwitness.trust.judging import TESTED_ON, all_judged
 
 
 def answer(
@@ -59,11 +59,8 @@ def answer(
     found = [method.attribute(investigation.classifier, segments, targets, progress) for method in methods]
     if investigation.judging and methods:
         each = segments.take([row for row, listed in enumerate(targets) for _ in listed])
-        to_test = _to_test(investigation)
-        found = [
-            _judged(investigation, method, each, listed, to_test, progress)
-            for method, listed in zip(methods, found, strict=True)
-        ]
+        run, classifier = investigation.run, investigation.classifier
+        found = all_judged(run, classifier, methods, each, found, _to_test(investigation), progress)
     answers = []
     for position, row in enumerate(rows):
         first = position * len(roles)
@@ -88,19 +85,6 @@ def _to_test(investigation: Investigation) -> tuple[Segments, list[Target]] | No
     if not rows:
         return None
     return investigation.listen(rows), [Target(int(predictions.predicted[row])) for row in rows]
-
-
-def _judged(
-    investigation: Investigation,
-    method: Explainer,
-    segments: Segments,
-    attributions: Sequence[Attribution],
-    to_test: tuple[Segments, list[Target]] | None,
-    progress: Progress | None,
-) -> list[Attribution]:
-    classifier = investigation.classifier
-    tested = None if to_test is None else randomised_once(investigation.run, classifier, method, *to_test, progress)
-    return judged(classifier, method, segments, attributions, tested, progress=progress)
 
 
 def _finding(

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from earwitness.classifier import Classifier
 from earwitness.errors import UsageError, printable
-from earwitness.explain import Attribution, Explainer, Target
+from earwitness.explain import Explainer, Target
 from earwitness.explain.attribution import is_silent
 from earwitness.features import log_mel_of
 from earwitness.findings import Finding, Inquiry
@@ -20,7 +20,7 @@ from earwitness.investigation import safe_name
 from earwitness.progress import Progress
 from earwitness.runs import RunFolder
 from earwitness.segments import SegmentedLogMels, Segments, cut
-from earwitness.trust.judging import judged, randomised_once, rows_to_test
+from earwitness.trust.judging import all_judged, rows_to_test
 
 # Names that every file system keeps as they are.
 PLAIN_NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
@@ -94,7 +94,7 @@ def hear(
     indices = [classifier.class_index(name) for name in targets]
     log_mel = log_mel_of(path, classifier.front_end)
     name = printable(path)
-    frames = _segment_frames(classifier, log_mel.shape[0])
+    frames = segment_frames(classifier, log_mel.shape[0])
     data = cut([log_mel], [name], classifier.front_end.silence, frames, classifier.overlap)
     scores = classifier.probabilities(data.values(np.arange(len(data)))).numpy().astype(np.float64)
     mean = scores.mean(axis=0)
@@ -105,11 +105,8 @@ def hear(
     wanted = [[Target(index) for index in indices]]
     found = [method.attribute(classifier, segment, wanted, progress) for method in methods]
     if judging is not None:
-        to_test = _to_test(classifier, data, scores)
-        found = [
-            _judged(classifier, method, segment, maps, to_test, judging, progress)
-            for method, maps in zip(methods, found, strict=True)
-        ]
+        each, to_test = segment.take([0] * len(indices)), _to_test(classifier, data, scores)
+        found = all_judged(judging, classifier, methods, each, found, to_test, progress)
     clock = classifier.front_end.clock
     start = float(clock.frame_start_seconds(data.start_frames[row]))
     predicted = int(scores[row].argmax())
@@ -130,7 +127,7 @@ def hear(
     )
     inquiry = Inquiry(
         "segments",
-        path.stem if PLAIN_NAME.fullmatch(path.stem) else safe_name(path.stem),
+        file_name(path),
         name,
         "Which moments and which frequencies made this decision?",
         clock,
@@ -153,24 +150,16 @@ def _to_test(
     return data.take(rows), [Target(int(scores[row].argmax())) for row in rows]
 
 
-def _judged(
-    classifier: Classifier,
-    method: Explainer,
-    segment: Segments,
-    maps: list[Attribution],
-    to_test: tuple[Segments, list[Target]],
-    folder: RunFolder,
-    progress: Progress | None,
-) -> list[Attribution]:
-    tested = randomised_once(folder, classifier, method, *to_test, progress)
-    return judged(classifier, method, segment.take([0] * len(maps)), maps, tested, progress=progress)
-
-
-def _segment_frames(classifier: Classifier, frames: int) -> int:
+def segment_frames(classifier: Classifier, frames: int) -> int:
     """Return the length of a segment: a tagger hears a short file as it is, not filled up with silence."""
     if classifier.activation != "sigmoid":
         return classifier.segment_frames
     return min(classifier.segment_frames, max(frames, classifier.front_end.segment_frames))
+
+
+def file_name(path: Path) -> str:
+    """Return what a file's pictures are called: safe in any file system."""
+    return path.stem if PLAIN_NAME.fullmatch(path.stem) else safe_name(path.stem)
 
 
 def _segment_at(classifier: Classifier, data: SegmentedLogMels, at: float, name: str) -> int:

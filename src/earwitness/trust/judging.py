@@ -10,6 +10,7 @@ from earwitness.explain.attribution import is_silent
 from earwitness.progress import Progress
 from earwitness.runs import RunFolder
 from earwitness.segments import Segments
+from earwitness.trust.panel import Panel
 from earwitness.trust.randomisation import Randomisation, kept_randomisation
 from earwitness.trust.signs import signs
 from earwitness.trust.verdict import Judge, Verdict, verdict
@@ -26,6 +27,7 @@ def judged(
     attributions: Sequence[Attribution],
     tested: Randomisation | None,
     *,
+    panel: Panel | None = None,
     judge: Judge | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -42,6 +44,8 @@ def judged(
         The maps.
     tested
         What random weights do to the method's maps of this classifier; None leaves that sign out.
+    panel
+        Of these segments and targets, where several methods are held against the same maps; None makes one.
     judge
         None takes the one that comes with earwitness.
     seed
@@ -49,10 +53,46 @@ def judged(
     progress
         Told how far the work has come.
     """
-    measured = signs(classifier, explainer, segments, attributions, tested, seed=seed, progress=progress)
+    measured = signs(classifier, explainer, segments, attributions, tested, panel=panel, seed=seed, progress=progress)
     return [
         replace(one, verdict=verdict(found, judge).as_dict()) for one, found in zip(attributions, measured, strict=True)
     ]
+
+
+def all_judged(
+    folder: RunFolder,
+    classifier: Explainable,
+    methods: Sequence[Explainer],
+    segments: Segments,
+    found: Sequence[Sequence[Attribution]],
+    to_test: tuple[Segments, list[Target]] | None,
+    progress: Progress | None = None,
+) -> list[list[Attribution]]:
+    """Return several methods' attributions of the same segments and targets with their verdicts.
+
+    Parameters
+    ----------
+    folder
+        Where tests with random weights are kept.
+    classifier, methods
+        What made the maps.
+    segments
+        One segment per attribution of a method.
+    found
+        A method's maps each.
+    to_test
+        The segments and targets that methods are tested on with random weights; None leaves that sign out.
+    progress
+        Told how far the work has come.
+    """
+    if not found:
+        return []
+    panel = Panel(classifier, segments, found[0], progress)
+    all_of_them = []
+    for method, maps in zip(methods, found, strict=True):
+        tested = None if to_test is None else randomised_once(folder, classifier, method, *to_test, progress)
+        all_of_them.append(judged(classifier, method, segments, maps, tested, panel=panel, progress=progress))
+    return all_of_them
 
 
 def randomised_once(

@@ -8,24 +8,19 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
-from earwitness.errors import UsageError
-from earwitness.explain import Attribution, Explainable, Explainer, parse
+from earwitness.explain import Attribution, Explainable, Explainer
 from earwitness.explain.attribution import CONSTANT, SILENT
 from earwitness.progress import Progress
 from earwitness.segments import Segments
 from earwitness.trust.faithfulness import Faithfulness, faithfulness
+from earwitness.trust.panel import Panel, references
 from earwitness.trust.randomisation import Randomisation
-from earwitness.trust.similarity import rank_correlation
-from earwitness.trust.stability import Again, Stability, stability
+from earwitness.trust.stability import Stability, stability
 
 FloatArray = npt.NDArray[np.float64]
 
 # Cheaper than the defaults, for many maps are judged.
 STEPS, ORDERS, NOISES = 12, 8, 1
-# What a map is held against: one method of each kind that shows whole regions. Methods of a map's own family are left
-# out, for they err alike.
-REFERENCES = ("gradcam", "occlusion", "lime:samples=129,design=hadamard")
-COARSE = 8  # rows and columns on which maps of any grain can agree
 LEAST_SPAN = 0.02  # of a probability: a curve between two nearly equal ends has no shape to speak of
 
 
@@ -96,6 +91,7 @@ def signs(
     attributions: Sequence[Attribution],
     tested: Randomisation | None,
     *,
+    panel: Panel | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> list[Signs]:
@@ -111,6 +107,8 @@ def signs(
         The maps.
     tested
         What random weights do to the method's maps of this classifier; None leaves it out.
+    panel
+        Of these segments and targets, where several methods are held against the same maps; None makes one.
     seed
         Of random orders and noises.
     progress
@@ -128,51 +126,10 @@ def signs(
     stable = stability(
         classifier, explainer, segments, attributions, seeds=1, noises=NOISES, cheap=True, progress=progress
     )
-    agreed = agreements(classifier, explainer, segments, attributions, progress)
+    panel = panel or Panel(classifier, segments, attributions, progress)
+    agreed = panel.agreements(explainer, attributions)
     others = " and ".join(each.title for each in references(explainer))
     return [_signs(*each, tested, others) for each in zip(attributions, faithful, stable, agreed, strict=True)]
-
-
-def references(explainer: Explainer) -> list[Explainer]:
-    """Return the methods of other families that a method's maps are held against."""
-    family = getattr(explainer, "family", "")
-    return [each for each in (parse(text) for text in REFERENCES) if each.family != family]
-
-
-def agreements(
-    classifier: Explainable,
-    explainer: Explainer,
-    segments: Segments,
-    attributions: Sequence[Attribution],
-    progress: Progress | None = None,
-) -> list[float | None]:
-    """Return how far each map agrees with those of methods of other families; parameters are those of :func:`signs`.
-
-    Segments are explained once for all of their targets. A method that the network has no place for is left out.
-    """
-    again = Again(classifier, segments, attributions, progress)
-    found: list[list[float]] = [[] for _ in attributions]
-    for reference in references(explainer):
-        try:
-            (others,) = again.explain(reference, [again.segments])
-        except UsageError:
-            continue
-        for listed, attribution, other in zip(found, attributions, others, strict=True):
-            own = attribution.values[: attribution.real_frames]
-            listed.append(rank_correlation(coarse(own), coarse(other)))
-    return [float(np.mean(listed)) if listed else None for listed in found]
-
-
-def coarse(values: npt.NDArray[np.float32], cells: int = COARSE) -> npt.NDArray[np.float32]:
-    """Return a map (frames, bands) as means over at most so many rows and columns of equal cells."""
-    for axis in (0, 1):
-        length = values.shape[axis]
-        count = min(cells, length)
-        starts = np.arange(count) * length // max(1, count)
-        sizes = np.diff(np.append(starts, length))
-        sums = np.add.reduceat(values, starts, axis=axis) if count else values
-        values = sums / np.expand_dims(sizes, 1 - axis) if count else sums
-    return values.astype(np.float32)
 
 
 def _signs(

@@ -272,8 +272,8 @@ def test_spec_and_parse_are_inverse(explainer):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", f"unknown method ''; use one of {', '.join(sorted(METHODS))}"),
-        ("shap", f"unknown method 'shap'; use one of {', '.join(sorted(METHODS))}"),
+        ("", f"'': no such method; choose one of {', '.join(sorted(METHODS))}"),
+        ("shap", f"'shap': no such method (did you mean shapley?); choose one of {', '.join(sorted(METHODS))}"),
         ("lime:sample=5", "lime: unknown parameter 'sample=5'; write name=value with one of parts, grid"),
         ("lime:samples", "lime: unknown parameter 'samples'"),
         ("lime:seed=1,seed=2", "lime: seed is given twice"),

@@ -330,7 +330,7 @@ def device_not_here(at: Place):
     return at.train("--device", "cuda:99")
 
 
-@ends(2, r"unknown method 'gradcamm'; use one of .*gradcam, .*")
+@ends(2, r"'gradcamm': no such method \(did you mean gradcam\?\); choose one of .*gradcam, .*")
 def method_unknown_before_the_training(at: Place):
     return ["run", *at.train("--method", "gradcamm")[1:]]
 
@@ -465,7 +465,7 @@ def audit_without_the_recordings(at: Place):
     return ["audit", at.run, "--data", at.tmp / "elsewhere"]
 
 
-@ends(2, r"unknown method 'guess'; use one of .*gradcam, .*")
+@ends(2, r"'guess': no such method.*; choose one of .*gradcam, .*")
 def inquire_unknown_method(at: Place):
     return ["inquire", at.run, "--method", "guess"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from earwitness import album, figures, inquiry
 from earwitness.backbones import backbone_named
-from earwitness.backbones.pretrained import tagger
-from earwitness.backbones.weights import resolve
+from earwitness.backbones.pretrained import tagger_named
 from earwitness.believing import believed, check_least, counted_verdicts, verdict_block
 from earwitness.classifier import Classifier, load, ready
 from earwitness.dataset import Unusable
@@ -23,6 +23,8 @@ from earwitness.progress import Progress, Silent
 from earwitness.remarks import remarked
 from earwitness.runs import RunFolder, check_writable, open_finished
 from earwitness.training import choose_device
+
+A = TypeVar("A")
 
 METHODS = ("gradcam", "lime", "occlusion")  # the example's
 
@@ -234,19 +236,40 @@ def explain_files(
     classifier = load_classifier(run, backbone=backbone, weights=weights, device=device)
     # What random weights do to a method is measured once, and kept with the run or beside the published weights.
     folder = RunFolder(Path(run) if run is not None else home_folder() / str(backbone)) if verdicts else None
-    answers: list[FileAnswer] = []
-    unusable: list[Unusable] = []
     names: set[str] = set()
-    for file in files:
+
+    def answer(path: Path) -> FileAnswer:
+        heard = hear(classifier, path, explainers, targets=targets, at=at, top=top, judging=folder, progress=progress)
+        return _write(heard, explainers, Path(out), unused_name(heard.inquiry.name, names), progress)
+
+    return FilesOutcome(*each_file(files, answer, progress))
+
+
+def each_file(
+    files: Sequence[str], answer: Callable[[Path], A], progress: Progress | None = None
+) -> tuple[tuple[A, ...], tuple[Unusable, ...]]:
+    """Return the answer for each file that can be used, and the files that cannot.
+
+    Parameters
+    ----------
+    files
+        Paths.
+    answer
+        Called with each.
+    progress
+        Told which of several files it is.
+    """
+    told = progress or Silent()
+    answers: list[A] = []
+    unusable: list[Unusable] = []
+    for number, file in enumerate(files, 1):
+        if len(files) > 1:
+            told.say(f"Explaining: {number} of {len(files)}, {printable(file)}")
         try:
-            heard = hear(
-                classifier, Path(file), explainers, targets=targets, at=at, top=top, judging=folder, progress=progress
-            )
+            answers.append(answer(Path(file)))
         except BadRecordingError as error:
             unusable.append(Unusable(str(error).removesuffix(f": {error.reason}"), error.reason))
-            continue
-        answers.append(_write(heard, explainers, Path(out), _unused(heard.inquiry.name, names)))
-    return FilesOutcome(tuple(answers), tuple(unusable))
+    return tuple(answers), tuple(unusable)
 
 
 def load_classifier(
@@ -278,10 +301,10 @@ def load_classifier(
             raise UsageError(f"--weights {weights}: a run has its own weights; leave out --weights or --run")
         return load(open_finished(run).model, choose_device(device))
     assert backbone is not None
-    return ready(tagger(backbone, resolve(backbone, weights)), choose_device(device))
+    return ready(tagger_named(backbone, weights), choose_device(device))
 
 
-def _unused(name: str, names: set[str]) -> str:
+def unused_name(name: str, names: set[str]) -> str:
     """Return a name that no other file of this call has: two folders may hold the same one."""
     number, unused = 1, name
     while unused.casefold() in names:
@@ -291,9 +314,11 @@ def _unused(name: str, names: set[str]) -> str:
     return unused
 
 
-def _write(heard: Heard, methods: Sequence[Explainer], out: Path, name: str) -> FileAnswer:
+def _write(heard: Heard, methods: Sequence[Explainer], out: Path, name: str, progress: Progress | None) -> FileAnswer:
     picture = out / f"{name}.png"
-    figures.save(figures.maps(heard.inquiry), picture)
+    with (progress or Silent()).task("Drawing", 1) as advance:
+        figures.save(figures.maps(heard.inquiry), picture)
+        advance(1)
     for attributions in heard.inquiry.findings[0].attributions:
         for method, each in zip(methods, attributions, strict=True):
             each.save(out / f"{name}-{safe_name(each.target_label)}-{safe_name(spec(method))}.npz")

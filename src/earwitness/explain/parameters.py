@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, field, fields
 from typing import Any, TypeVar
 
-from earwitness.errors import UsageError
+from earwitness.errors import UsageError, no_such
 
 Reader = Callable[[Any], Any]
 T = TypeVar("T")
@@ -69,7 +69,7 @@ def parse(spec: str, methods: Mapping[str, type[T]]) -> T:
     """
     name, _, rest = spec.strip().partition(":")
     if name not in methods:
-        raise UsageError(f"unknown method '{name}'; use one of {', '.join(sorted(methods))}")
+        raise UsageError(no_such(name, "method", sorted(methods)))
     method = methods[name]
     known = [item.name for item in fields(method)]  # type: ignore[arg-type]
     known += [PRESET] if getattr(method, "presets", None) else []

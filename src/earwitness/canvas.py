@@ -111,7 +111,13 @@ def label(text: str, most: int = 26) -> str:
 
 
 def spectrogram(
-    axes: Axes, log_mel: npt.NDArray[np.float32], clock: Clock, start_frame: int, real_frames: int, norm: Normalize
+    axes: Axes,
+    log_mel: npt.NDArray[np.float32],
+    clock: Clock,
+    start_frame: int,
+    real_frames: int,
+    norm: Normalize,
+    step: int = 1,
 ) -> QuadMesh:
     """Draw a log-mel (frames, bands): seconds of the recording to the right, hertz upwards, padding hatched.
 
@@ -129,9 +135,14 @@ def spectrogram(
         Frames before the padding.
     norm
         Limits of the colours.
+    step
+        Frames that are drawn as one, the loudest of them: a picture has fewer dots than a long recording frames.
     """
     frames, bands = log_mel.shape
-    mesh = _cells(axes, log_mel, clock, start_frame, np.arange(frames + 1), np.arange(bands + 1), SOUND_COLOURS, norm)
+    starts = np.arange(0, frames, step)
+    loudest = log_mel if step == 1 else np.maximum.reduceat(log_mel, starts, axis=0)
+    edges = np.append(starts, frames)
+    mesh = _cells(axes, loudest, clock, start_frame, edges, np.arange(bands + 1), SOUND_COLOURS, norm)
     _finish(axes, clock, start_frame, frames, real_frames)
     return mesh
 
@@ -153,7 +164,7 @@ def evidence(axes: Axes, attribution: Attribution, clock: Clock, start_frame: in
         The colours reach from minus this to plus this.
     """
     frames, bands = attribution.values.shape
-    words = _nothing(attribution)
+    words = nothing(attribution)
     if words:
         _finish(axes, clock, start_frame, frames, attribution.real_frames)
         axes.set_facecolor("#eeeeee")
@@ -195,7 +206,8 @@ def verdict_mark(axes: Axes, attribution: Attribution) -> None:
         axes.text(0.0, 1.015, words, transform=axes.transAxes, ha="left", va="bottom", fontsize=7, color=colour)
 
 
-def _nothing(attribution: Attribution) -> str:
+def nothing(attribution: Attribution) -> str:
+    """Return why a map is not drawn, in words; empty where it shows something."""
     if SILENT in attribution.flags:
         return "silent:\nnothing sounds here"
     if CONSTANT in attribution.flags:
@@ -219,12 +231,18 @@ def _cells(
 
 def _finish(axes: Axes, clock: Clock, start_frame: int, frames: int, real_frames: int) -> None:
     """Scale and tick the axes, and hatch the padding."""
-    first, real_end, end = clock.frame_edge_seconds(start_frame + np.array([0, real_frames, frames])).tolist()
-    if real_frames < frames:
-        axes.axvspan(real_end, end, facecolor="#dddddd", edgecolor="#888888", hatch="////", linewidth=0.0, zorder=3)
+    first, end = clock.frame_edge_seconds(start_frame + np.array([0, frames])).tolist()
+    hatch_padding(axes, clock, start_frame, frames, real_frames)
     axes.set_xlim(first, end)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
     mel_axis(axes, clock)
+
+
+def hatch_padding(axes: Axes, clock: Clock, start_frame: int, frames: int, real_frames: int) -> None:
+    """Hatch the frames after the real ones, if there are such."""
+    if real_frames < frames:
+        first, end = clock.frame_edge_seconds(start_frame + np.array([real_frames, frames])).tolist()
+        axes.axvspan(first, end, facecolor="#dddddd", edgecolor="#888888", hatch="////", linewidth=0.0, zorder=3)
 
 
 def mel_axis(axes: Axes, clock: Clock) -> None:
@@ -279,5 +297,5 @@ def sound_limits(log_mels: Sequence[npt.NDArray[np.float32]], silence: float) ->
 
 def evidence_limit(attributions: Sequence[Attribution]) -> float:
     """Return the shared colour limit of maps: the largest size of any that shows something."""
-    sizes = [float(np.abs(each.native).max(initial=0.0)) for each in attributions if not _nothing(each)]
+    sizes = [float(np.abs(each.native).max(initial=0.0)) for each in attributions if not nothing(each)]
     return max([*sizes, 0.0]) or 1.0

@@ -196,6 +196,9 @@ def explain(
         list[str] | None, typer.Option("--class", metavar="NAME", help="Class to explain; repeatable.")
     ] = None,
     at: Annotated[float | None, typer.Option(help="Moment of the segment to explain, in seconds.")] = None,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Explain whole recordings, over time, and not the best segment alone.")
+    ] = False,
     top: Annotated[int, typer.Option(min=1, help="Classes to list.")] = 5,
     out: Annotated[Path, typer.Option("--out", help="Folder for pictures and attributions.")] = Path("explained"),
     device: Device = "auto",
@@ -212,22 +215,9 @@ def explain(
         raise UsageError("name a sound file, or --list for the methods")
     if len(files) == 1 and not os.path.lexists(files[0]):  # of several, those that are there are explained
         raise UsageError(f"{printable(files[0])}: does not exist; name a sound file")
-    from earwitness.investigate import METHODS, explain_files
-
-    outcome = explain_files(
-        files,
-        run=run,
-        backbone=backbone,
-        weights=weights,
-        methods=tuple(method or METHODS),
-        targets=tuple(target or ()),
-        at=at,
-        top=top,
-        out=out,
-        verdicts=verdicts,
-        device=device,
-        progress=for_terminal(),
-    )
+    options: dict[str, Any] = {"run": run, "backbone": backbone, "weights": weights, "targets": tuple(target or ())}
+    options |= {"top": top, "out": out, "verdicts": verdicts, "device": device, "progress": for_terminal()}
+    outcome = _explain_whole(files, method, at, options) if whole else _explain_segments(files, method, at, options)
     for heard in outcome.heard:
         show(heard.text())
     if outcome.heard:
@@ -350,6 +340,20 @@ def demo(
 
 
 doubts.register(app)
+
+
+def _explain_segments(files: list[str], methods: list[str] | None, at: float | None, options: dict[str, Any]) -> Any:
+    from earwitness.investigate import METHODS, explain_files
+
+    return explain_files(files, methods=tuple(methods or METHODS), at=at, **options)
+
+
+def _explain_whole(files: list[str], methods: list[str] | None, at: float | None, options: dict[str, Any]) -> Any:
+    if at is not None:
+        raise UsageError(f"--at {at:g}: names one segment, and --whole explains all of a recording; leave out one")
+    from earwitness.wholefiles import METHODS, explain_whole
+
+    return explain_whole(files, methods=tuple(methods or METHODS), **options)
 
 
 def _request(options: dict[str, Any]) -> Any:

@@ -62,6 +62,21 @@ def test_made_mixtures_hold_the_truth(front_end, frames):
         assert 0.0 < case.share < 0.5
 
 
+def test_an_event_in_silence_has_nothing_beside_it_and_its_evidence_is_where_it_sounds():
+    silence = VGGISH.silence
+    groups = list(islice(mixtures.made(STAGE, silence=True), 4))
+    assert len({group[0].target for group in groups}) == 4
+    for (case,) in groups:
+        assert case.kind == mixtures.ALONE
+        np.testing.assert_allclose(case.without, silence, atol=1e-4)
+        sounds = case.log_mel > silence + 1e-3
+        assert 0.05 < sounds.mean() < 0.95
+        # Only what sounds is evidence, and what is evidence is louder than what is not.
+        assert case.truth[~sounds].max() < 1e-3
+        assert np.median(case.log_mel[case.truth > 0.9]) > np.median(case.log_mel[sounds & (case.truth < 0.1)])
+        assert 0.0 < case.share < 0.5
+
+
 def test_two_events_are_each_others_rest_and_apart_in_time():
     groups = [group for group in islice(mixtures.made(STAGE), 4) if len(group) == 2]
     for first, second in groups:

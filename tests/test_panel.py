@@ -11,7 +11,7 @@ from earwitness.explain import Target, parse
 from earwitness.runs import RunFolder
 from earwitness.trust.judging import all_judged, judged
 from earwitness.trust.panel import Panel, coarse
-from earwitness.trust.similarity import rank_correlation
+from earwitness.trust.similarity import correlation
 from explain_toys import convolutional, linear, segments
 
 CLASSIFIER = convolutional()
@@ -45,13 +45,13 @@ def test_a_map_agrees_with_methods_of_other_families_only():
     own = maps("saliency")
     others = [maps(text) for text in ("gradcam", "occlusion", "lime:samples=129,design=hadamard")]
     by_hand = [
-        np.mean([rank_correlation(coarse(one.values), coarse(other[row].values)) for other in others])
+        np.mean([correlation(coarse(one.values), coarse(other[row].values)) for other in others])
         for row, one in enumerate(own)
     ]
     assert agreements(CLASSIFIER, parse("saliency"), SEGMENTS, own) == pytest.approx(by_hand, abs=1e-6)
     cam = maps("hirescam")
     by_hand = [
-        np.mean([rank_correlation(coarse(one.values), coarse(other[row].values)) for other in others[1:]])
+        np.mean([correlation(coarse(one.values), coarse(other[row].values)) for other in others[1:]])
         for row, one in enumerate(cam)
     ]
     assert agreements(CLASSIFIER, parse("hirescam"), SEGMENTS, cam) == pytest.approx(by_hand, abs=1e-6)

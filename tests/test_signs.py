@@ -29,8 +29,8 @@ def test_signs_are_what_the_measures_say():
         assert one.depends == by_curve.score - by_curve.hidden_score
         span = max(0.02, abs(one.depends))
         assert one.deletion == pytest.approx((by_curve.deletion.random_mean - by_curve.deletion.area) / span)
-        assert one.shift == by_change.shift.rank
-        assert one.fills == by_change.fills.rank
+        assert one.shift == by_change.shift.value
+        assert one.fills == by_change.fills.value
         assert one.seeds is None
         assert one.kept is None
         assert one.explains

@@ -12,11 +12,11 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from earwitness.errors import EarwitnessError
-from earwitness.trust.similarity import rank_correlation, ssim, standard_ranks, top_overlap
+from earwitness.trust.similarity import correlation, rank_correlation, ssim, standard_ranks, top_overlap
 
 SHAPES = st.tuples(st.integers(1, 13), st.integers(1, 6))
 FEW = settings(max_examples=25)
-MEASURES = (rank_correlation, ssim, top_overlap)
+MEASURES = (correlation, rank_correlation, ssim, top_overlap)
 
 
 def pairs(levels=5):
@@ -36,6 +36,20 @@ def noise(seed, shape=(12, 8)):
 def test_rank_correlation_is_scipys(pair):
     expected = stats.spearmanr(pair[0].ravel(), pair[1].ravel()).statistic
     assert rank_correlation(*pair) == pytest.approx(expected, abs=1e-12)
+
+
+@FEW
+@given(pairs())
+def test_correlation_is_scipys(pair):
+    expected = stats.pearsonr(pair[0].ravel(), pair[1].ravel()).statistic
+    assert correlation(*pair) == pytest.approx(expected, abs=1e-12)
+
+
+def test_cells_in_which_nothing_happens_hardly_count_by_value_but_do_by_rank():
+    one, other = noise(1) * 1e-3, noise(2) * 1e-3
+    one[2:4, 1:3] = other[2:4, 1:3] = 1.0
+    assert correlation(one, other) > 0.99
+    assert rank_correlation(one, other) < 0.5
 
 
 @FEW

@@ -14,7 +14,7 @@ from earwitness.errors import EarwitnessError, UsageError
 from earwitness.explain import Target, parse
 from earwitness.logmel import EFFICIENTAT, VGGISH, energy_of
 from earwitness.segments import Segments
-from earwitness.trust.similarity import rank_correlation, top_overlap
+from earwitness.trust.similarity import correlation, rank_correlation, top_overlap
 from earwitness.trust.stability import Agreement, agreement, noisy, shifted, stability
 
 TARGETS = [[Target(0), Target(1, against=2)], [Target(2)], [Target(1)]]
@@ -109,8 +109,14 @@ def test_noise_does_not_depend_on_what_stands_beside_a_segment(front_end):
 # ---- the figures --------------------------------------------------------------------------------------------------
 
 
+def likeness(a, b):
+    """What agreement must be, measured one by one."""
+    return Agreement(*(pytest.approx(of(a, b), abs=1e-6) for of in (correlation, rank_correlation, top_overlap)))
+
+
 def test_maps_that_move_with_the_sound_are_stable_to_shifts():
     for found in measured(moving(), "inputxgradient"):
+        assert found.shift.value == pytest.approx(1, abs=1e-9)
         assert found.shift.rank == pytest.approx(1, abs=1e-9)
         assert found.shift.overlap == pytest.approx(1)
         assert 0.99 < found.noise.rank < 1
@@ -121,11 +127,9 @@ def test_a_linear_models_gradient_stays_where_it_is():
     classifier = toys.linear()
     (found,) = measured(classifier, "saliency", toys.segments(1), [[Target(1)]])
     weights = classifier.network.weights.detach().numpy()[1]
-    assert found.noise == Agreement(pytest.approx(1), pytest.approx(1))
-    assert found.shift == Agreement(
-        pytest.approx(rank_correlation(weights[1:], weights[:-1])),
-        pytest.approx(top_overlap(weights[1:], weights[:-1])),
-    )
+    assert found.noise == Agreement(pytest.approx(1), pytest.approx(1), pytest.approx(1))
+    moved = weights[1:], weights[:-1]
+    assert found.shift == likeness(*moved)
     assert (found.seeds, found.fills) == (None, None)
 
 
@@ -136,7 +140,7 @@ def test_occlusion_of_a_linear_model_under_two_fills():
     (found,) = measured(classifier, method, segments, [[Target(1)]])
     weights, values = classifier.network.weights.detach().numpy()[1], segments.values[0]
     maps = [weights * (values - fill) for fill in (toys.SILENCE, values.mean())]
-    assert found.fills == Agreement(pytest.approx(rank_correlation(*maps), abs=1e-6), pytest.approx(top_overlap(*maps)))
+    assert found.fills == likeness(*maps)
     assert found.seeds is None
 
 
@@ -163,6 +167,7 @@ def test_figures_are_those_of_maps_made_one_by_one():
         }
         for kind, listed in pairs.items():
             agreed = getattr(one, kind)
+            assert agreed.value == pytest.approx(np.mean([correlation(*pair) for pair in listed]), abs=1e-4)
             assert agreed.rank == pytest.approx(np.mean([rank_correlation(*pair) for pair in listed]), abs=1e-4)
             assert agreed.overlap == pytest.approx(np.mean([top_overlap(*pair) for pair in listed]), abs=1e-4)
 
@@ -207,9 +212,9 @@ def test_silent_constant_and_empty_segments_have_figures(method):
     for found in measured(toys.linear(), method, segments, targets):
         for agreed in (found.shift, found.noise, found.fills):
             if agreed is not None:
-                assert np.isfinite([agreed.rank, agreed.overlap]).all()
+                assert np.isfinite([agreed.value, agreed.rank, agreed.overlap]).all()
     found = measured(toys.linear(), method, segments, targets)
-    assert found[3].noise == found[3].shift == Agreement(0.0, 0.0)
+    assert found[3].noise == found[3].shift == Agreement(0.0, 0.0, 0.0)
 
 
 def test_nothing_asked_gives_nothing():
@@ -236,16 +241,19 @@ def test_agreement_is_that_of_every_pair():
     assert found.methods == ("saliency", "inputxgradient", "occlusion")
     for row, first in enumerate(made):
         for column, second in enumerate(made):
+            assert found.value[row, column] == pytest.approx(correlation(first.values, second.values), abs=1e-12)
             assert found.rank[row, column] == pytest.approx(rank_correlation(first.values, second.values), abs=1e-12)
             assert found.overlap[row, column] == pytest.approx(top_overlap(first.values, second.values))
+    assert found.means[1].value == pytest.approx((found.value[1, 0] + found.value[1, 2]) / 2)
     assert found.means[0].rank == pytest.approx((found.rank[0, 1] + found.rank[0, 2]) / 2)
     assert found.means[2].overlap == pytest.approx((found.overlap[2, 0] + found.overlap[2, 1]) / 2)
 
 
 def test_one_method_agrees_with_nobody_and_a_constant_map_with_nothing():
     (made,) = explained("saliency")
-    assert agreement([made]).means == (Agreement(0.0, 0.0),)
+    assert agreement([made]).means == (Agreement(0.0, 0.0, 0.0),)
     found = agreement([made, replace(made, values=np.zeros_like(made.values))])
+    np.testing.assert_allclose(found.value, [[1, 0], [0, 0]], atol=1e-12)
     np.testing.assert_allclose(found.rank, [[1, 0], [0, 0]], atol=1e-12)
     np.testing.assert_allclose(found.overlap, [[1, 0], [0, 0]])
 

@@ -108,7 +108,7 @@ SIGNS = {
     "agrees": "rank correlation, on 8 x 8 cells, with the maps of methods of other families | -1 to 1",
     "sparse": "Gini index of the map: 0 spread evenly, 1 all in one cell | 0 to 1",
 }
-COLUMNS = ("part", "backbone", "family", "kind", "case", "target", "method", "level_db", "share")
+COLUMNS = ("part", "backbone", "frames", "family", "kind", "case", "target", "method", "level_db", "share")
 SCORES = ("pointing", "mass", "rank", "auroc", "auprc")
 
 
@@ -126,7 +126,8 @@ def measure(arguments: argparse.Namespace) -> None:
         if not arguments.append:
             writer.writeheader()
         for part, seed in PARTS.items():
-            for row in _rows(part, seed, classifier, _held_out(investigation, seed), methods, arguments.cases):
+            sources = _sources(classifier, _held_out(investigation, seed), 40 + seed, arguments.cases)
+            for row in _rows(part, classifier, sources, methods):
                 writer.writerow(row)
                 stream.flush()
 
@@ -141,22 +142,28 @@ def _held_out(investigation: Any, seed: int) -> list[Recording]:
     return listed[seed::2]
 
 
+def _sources(
+    classifier: Classifier, recordings: Sequence[Recording], seed: int, wanted: int
+) -> Iterator[tuple[str, gathering.Bench]]:
+    """Yield mixtures and, half as many, events alone in silence: of made sounds, of recordings."""
+    stage = mixtures.Stage(classifier.front_end, classifier.classes, classifier.segment_frames)
+    for silence, count in ((False, wanted), (True, wanted // 2)):
+        for family, source in (
+            (gathering.MADE, mixtures.made(stage, seed=seed, silence=silence)),
+            (gathering.RECORDED, mixtures.recorded(stage, recordings, seed=seed, silence=silence)),
+        ):
+            bench, _ = gathering.choose(classifier, source, family, count)
+            yield family, bench
+
+
 def _rows(
     part: str,
-    seed: int,
     classifier: Classifier,
-    recordings: Sequence[Recording],
+    sources: Iterator[tuple[str, gathering.Bench]],
     methods: Sequence[Explainer],
-    wanted: int,
 ) -> Iterator[dict[str, Any]]:
-    stage = mixtures.Stage(classifier.front_end, classifier.classes, classifier.segment_frames)
-    sources = (
-        (gathering.MADE, mixtures.made(stage, seed=40 + seed)),
-        (gathering.RECORDED, mixtures.recorded(stage, recordings, seed=40 + seed)),
-    )
     progress = for_terminal()
-    for family, source in sources:
-        bench, _ = gathering.choose(classifier, source, family, wanted)
+    for family, bench in sources:
         cases = [case for case, _, _ in bench.cases]
         if not cases:
             print(f"{classifier.backbone}, {family}, {part}: no case is heard", file=sys.stderr)
@@ -175,7 +182,8 @@ def _rows(
             each = (time.perf_counter() - begun) / len(cases)
             for case, one, sign in zip(cases, maps, found, strict=True):
                 truth = scores(one.values, case.truth, case.real_frames)
-                place = (part, classifier.backbone, family, case.kind, case.name, one.target_label, spec(method))
+                of = (part, classifier.backbone, classifier.segment_frames, family)
+                place = (*of, case.kind, case.name, one.target_label, spec(method))
                 yield {
                     **dict(zip(COLUMNS, (*place, case.level_db, case.share), strict=True)),
                     **{name: getattr(truth, name) for name in SCORES},

@@ -3,7 +3,7 @@
 Because the stems are known before they are mixed, so is the truth: the share of each cell's energy that is the
 event's (the ideal ratio mask of Srinivasan, Roman & Wang 2006; see :mod:`earwitness.soundscapes`). Events come from
 the made sounds, or from real recordings, where the event is the loudest stretch. A recording's own background comes
-with its event, and belongs to it.
+with its event, and belongs to it. Events may also stand alone in digital silence, as in clips that were filled up.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from earwitness.trust.cases import Case, Map
 OVER_BACKGROUND = "event over background"
 OVER_SOUND = "event over another sound"
 TWO_EVENTS = "two events"
+ALONE = "event in silence"
 LEVELS_DB = {OVER_BACKGROUND: (6.0, 12.0, 20.0), OVER_SOUND: (0.0, 6.0, 12.0), TWO_EVENTS: (-6.0, 0.0, 6.0)}
 
 # An event takes up at most this share of a segment, and so many seconds; so that there is a part without it.
@@ -33,7 +34,7 @@ LEAST_SECONDS = 0.1
 TAIL_DB = 25.0  # what is fainter than the loudest moment by so much at the ends of a stretch is cut off
 FADE_SECONDS = 0.01
 HOP_SECONDS = 0.01
-FLOOR_DB = -25.0  # noise under two events, below the fainter one
+FLOOR_DB = -25.0  # noise under two events, below the fainter one; what is fainter in an event alone is no evidence
 PEAK = 0.5
 SCENE_SECONDS = 2.5
 SCENE_SEEDS = 900_000_000  # far from those of any made data set that a classifier may have learned from
@@ -231,6 +232,28 @@ def two_events(first: Stem, second: Stem, level_db: float, stage: Stage, rng: np
     ]
 
 
+def alone(stem: Stem, stage: Stage, rng: np.random.Generator) -> Case:
+    """Return a case: an event somewhere in a segment that is digital silence otherwise.
+
+    Any trace of the event would be all of a cell's energy, so its share is taken against faint noise that is not heard.
+
+    Parameters
+    ----------
+    stem
+        Whose event; its label is the target.
+    stage
+        For what classifier.
+    rng
+        Draws the place, and the noise that evidence must be louder than.
+    """
+    gain = np.float32(PEAK / max(float(np.abs(stem.event).max()), 1e-6))
+    event = _placed(stem.event, 0.0, 1.0, stage, rng) * gain
+    faint = _pink(stage.samples, rng) * np.float32(gain * rms(stem.event) * 10 ** (FLOOR_DB / 20))
+    heard, bare = stage.log_mel(event), stage.log_mel(np.zeros_like(event))
+    target = Target(stage.classes.index(stem.label))
+    return Case(f"{stem.name} alone", ALONE, heard, stage.frames, target, stage.mask(event, faint), bare)
+
+
 def _case(
     stem: Stem, event: Samples, rest: Samples, whole: Samples, level_db: float, kind: str, name: str, stage: Stage
 ) -> Case:
@@ -263,7 +286,7 @@ def _pink(size: int, rng: np.random.Generator) -> Samples:
 # ---- many of them -------------------------------------------------------------------------------------------------
 
 
-def made(stage: Stage, *, seed: int = 0) -> Iterator[list[Case]]:
+def made(stage: Stage, *, seed: int = 0, silence: bool = False) -> Iterator[list[Case]]:
     """Yield mixtures of made sounds without end, one segment at a time: both kinds, every class and level in turn.
 
     Parameters
@@ -272,6 +295,8 @@ def made(stage: Stage, *, seed: int = 0) -> Iterator[list[Case]]:
         For what classifier. Classes that no made sound has are passed over; without two there is nothing.
     seed
         The same seed gives the same mixtures.
+    silence
+        Whether events stand alone in silence instead.
     """
     labels = [name for name in stage.classes if name in soundscapes.CLASSES]
 
@@ -279,10 +304,12 @@ def made(stage: Stage, *, seed: int = 0) -> Iterator[list[Case]]:
         found = made_stem(label, stage, seed * 100_000 + number)
         return found if found.event.size else None
 
-    return _mixtures(labels, stem, OVER_BACKGROUND, stage, seed)
+    return _mixtures(labels, stem, ALONE if silence else OVER_BACKGROUND, stage, seed)
 
 
-def recorded(stage: Stage, recordings: Sequence[Recording], *, seed: int = 0) -> Iterator[list[Case]]:
+def recorded(
+    stage: Stage, recordings: Sequence[Recording], *, seed: int = 0, silence: bool = False
+) -> Iterator[list[Case]]:
     """Yield mixtures of recordings, one segment at a time: an event over another class's sound, or two events.
 
     Parameters
@@ -293,6 +320,8 @@ def recorded(stage: Stage, recordings: Sequence[Recording], *, seed: int = 0) ->
         Labelled, and not learned from. Those of other classes than the classifier's are passed over.
     seed
         The same seed gives the same mixtures.
+    silence
+        Whether events stand alone in silence instead.
 
     Raises
     ------
@@ -311,23 +340,30 @@ def recorded(stage: Stage, recordings: Sequence[Recording], *, seed: int = 0) ->
             known[chosen.name] = recorded_stem(chosen, stage)
         return known[chosen.name]
 
-    return _mixtures(labels, stem, OVER_SOUND, stage, seed)
+    return _mixtures(labels, stem, ALONE if silence else OVER_SOUND, stage, seed)
 
 
 def _mixtures(
     labels: list[str], stem: Callable[[str, int], Stem | None], kind: str, stage: Stage, seed: int
 ) -> Iterator[list[Case]]:
-    """Yield cases of one segment at a time: kinds in turn, and within each the classes in turn, in a drawn order."""
+    """Yield cases of one segment at a time: kinds in turn, and within each the classes in turn, in a drawn order.
+
+    Events alone take no turns with other kinds.
+    """
     if len(labels) < 2:
         return
     order = np.random.default_rng([seed, 11]).permutation(len(labels))
+    in_turn = 1 if kind == ALONE else 2
     for number in range(1_000_000):
         rng = np.random.default_rng([seed, number])
-        turn, which = divmod(number // 2, len(labels))
+        turn, which = divmod(number // in_turn, len(labels))
         label = labels[order[which]]
         other = labels[order[(which + 1 + int(rng.integers(len(labels) - 1))) % len(labels)]]
         first, second = stem(label, turn), stem(other, turn)
         if first is None or second is None:
+            continue
+        if kind == ALONE:
+            yield [alone(first, stage, rng)]
             continue
         levels = LEVELS_DB[TWO_EVENTS if number % 2 else kind]
         level = levels[int(rng.integers(len(levels)))]

@@ -11,7 +11,7 @@ from earwitness.errors import UsageError
 from earwitness.explain import Attribution, Explainable, Explainer, parse, spec
 from earwitness.progress import Progress
 from earwitness.segments import Segments
-from earwitness.trust.similarity import rank_correlation
+from earwitness.trust.similarity import correlation
 from earwitness.trust.stability import Again
 
 LogMel = npt.NDArray[np.float32]
@@ -62,7 +62,7 @@ class Panel:
         found: list[float | None] = []
         for row, attribution in enumerate(attributions):
             own = coarse(attribution.values[: attribution.real_frames])
-            likeness = [rank_correlation(own, coarse(maps[row])) for maps in others if maps is not None]
+            likeness = [correlation(own, coarse(maps[row])) for maps in others if maps is not None]
             found.append(float(np.mean(likeness)) if likeness else None)
         return found
 

@@ -42,14 +42,15 @@ class Signs:
     correlation
         Between the map's sum over hidden cells and the fall of the score.
     shift, noise
-        Rank correlation with the map of the segment one frame earlier or later, and with noise 40 dB below it.
+        Correlation with the map of the segment one frame earlier or later, and with noise 40 dB below it. By value,
+        not by rank: where most of a segment is silence, ranks are those of cells in which nothing happens.
     seeds, fills
         The same with other random draws and with another fill; None for methods without.
     kept
         What stays of the method's maps with random weights, mean over the layers; small is good. None where it was
         not measured.
     agrees
-        Rank correlation with maps of methods of other families, on 8 x 8 cells, mean over those methods; None where
+        Correlation with maps of methods of other families, on 8 x 8 cells, mean over those methods; None where
         there is no other method to ask.
     sparse
         Gini index of the map's absolute values.
@@ -149,10 +150,10 @@ def _signs(
         insertion=(insertion.area - insertion.random_mean) / span,
         energy=(deletion.beats_energy + insertion.beats_energy) / 2 / span,
         correlation=faithful.correlation,
-        shift=stable.shift.rank,
-        noise=stable.noise.rank,
-        seeds=None if stable.seeds is None else stable.seeds.rank,
-        fills=None if stable.fills is None else stable.fills.rank,
+        shift=stable.shift.value,
+        noise=stable.noise.value,
+        seeds=None if stable.seeds is None else stable.seeds.value,
+        fills=None if stable.fills is None else stable.fills.value,
         kept=None if tested is None else tested.kept,
         agrees=agrees,
         sparse=faithful.gini,

@@ -1,4 +1,4 @@
-"""How alike two maps are: by rank, by structure, by where their strongest evidence lies.
+"""How alike two maps are: by value, by rank, by structure, by where their strongest evidence lies.
 
 Maps have the shape (frames, bands) and hold real frames only. A map that tells no cell from another (constant, rounding
 apart) or holds a cell that is no number is like nothing, not even itself: every function gives 0 then, never NaN.
@@ -11,12 +11,38 @@ from scipy import ndimage
 
 from earwitness.explain.ranks import FloatArray, Map, pair, rank_correlation, standard_ranks, tells
 
-__all__ = ["rank_correlation", "ssim", "standard_ranks", "top_overlap"]
+__all__ = ["correlation", "rank_correlation", "ssim", "standard_ranks", "top_overlap"]
 
 # Wang et al. 2004, section III-C: a Gaussian window of 11 x 11 cells, standard deviation 1.5, and the two constants.
 WINDOW = 11
 SIGMA = 1.5
 K1, K2 = 0.01, 0.03
+
+
+def correlation(a: Map, b: Map) -> float:
+    """Return Pearson's correlation, -1 to 1, of two maps' values.
+
+    Cells in which nothing happens are next to zero in both and hardly count; by rank, they count as much as any.
+
+    Raises
+    ------
+    EarwitnessError
+        If the shapes differ.
+    """
+    first, second = pair(a, b)
+    return float(np.clip(standard_values(first) @ standard_values(second), -1.0, 1.0))
+
+
+def standard_values(a: Map) -> FloatArray:
+    """Return a map's values, shape (cells,), shifted and scaled to mean 0 and length 1; all 0 where it tells nothing.
+
+    The correlation of two maps is the scalar product of theirs.
+    """
+    values = np.asarray(a, dtype=np.float64)
+    if not tells(values):
+        return np.zeros(values.size)
+    centred = values.ravel() - values.mean()
+    return np.asarray(centred / np.linalg.norm(centred), dtype=np.float64)
 
 
 def ssim(a: Map, b: Map) -> float:

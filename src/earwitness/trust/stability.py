@@ -1,8 +1,9 @@
 """Stability: whether a map stays what it is when what should not matter is changed; whether methods agree.
 
 Four changes: other random draws, another fill, the segment taken one frame later or earlier, and noise 40 dB below the
-segment. Each is told by two figures, the map's rank correlation with the original and the overlap of the strongest
-tenth of their cells (:mod:`earwitness.trust.similarity`); a map that tells no cell from another has 0 in all.
+segment. Each is told by three figures, the map's correlation and rank correlation with the original and the overlap of
+the strongest tenth of their cells (:mod:`earwitness.trust.similarity`); a map that tells no cell from another has 0 in
+all.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from earwitness.logmel import FrontEnd, energy_of, log_of
 from earwitness.progress import Progress
 from earwitness.segments import Segments
 from earwitness.trust.quick import quick
-from earwitness.trust.similarity import rank_correlation, standard_ranks, top_overlap
+from earwitness.trust.similarity import correlation, rank_correlation, standard_ranks, standard_values, top_overlap
 
 FloatArray = npt.NDArray[np.float64]
 LogMel = npt.NDArray[np.float32]
@@ -37,12 +38,15 @@ class Agreement:
 
     Parameters
     ----------
+    value
+        Correlation of their cells' values, -1 to 1: cells in which nothing happens hardly count.
     rank
-        Rank correlation of their cells, -1 to 1.
+        Rank correlation of their cells, -1 to 1: all cells count alike.
     overlap
         Part, 0 to 1, of the strongest tenth of cells that they share; chance gives 0.1.
     """
 
+    value: float
     rank: float
     overlap: float
 
@@ -211,9 +215,8 @@ def _joined(versions: Sequence[Segments]) -> Segments:
 
 
 def _mean(pairs: Sequence[tuple[LogMel, LogMel]]) -> Agreement:
-    figures = [(rank_correlation(*pair), top_overlap(*pair)) for pair in pairs]
-    rank, overlap = np.mean(figures, axis=0)
-    return Agreement(float(rank), float(overlap))
+    figures = [(correlation(*pair), rank_correlation(*pair), top_overlap(*pair)) for pair in pairs]
+    return Agreement(*(float(figure) for figure in np.mean(figures, axis=0)))
 
 
 def _other_seeds(explainer: Any, count: int) -> list[Explainer]:
@@ -284,21 +287,22 @@ class Agreements:
     ----------
     methods
         Their names, in the order of the rows.
-    rank, overlap
+    value, rank, overlap
         Shape (methods, methods): as in :class:`Agreement`, for every pair. On the diagonal stands 1, or 0 for a map
         that tells no cell from another.
     """
 
     methods: tuple[str, ...]
+    value: FloatArray
     rank: FloatArray
     overlap: FloatArray
 
     @property
     def means(self) -> tuple[Agreement, ...]:
         """Each method's mean agreement with the others (0 where there is no other)."""
-        count = len(self.methods)
-        sums = [(one.sum(axis=1) - np.diag(one)) / max(1, count - 1) for one in (self.rank, self.overlap)]
-        return tuple(Agreement(float(rank), float(overlap)) for rank, overlap in zip(*sums, strict=True))
+        others = max(1, len(self.methods) - 1)
+        sums = [(one.sum(axis=1) - np.diag(one)) / others for one in (self.value, self.rank, self.overlap)]
+        return tuple(Agreement(*(float(figure) for figure in figures)) for figures in zip(*sums, strict=True))
 
 
 def agreement(attributions: Sequence[Attribution]) -> Agreements:
@@ -320,9 +324,10 @@ def agreement(attributions: Sequence[Attribution]) -> Agreements:
             "no maps, or maps of different segments or targets, cannot agree; compare those of one at a time"
         )
     maps = [_real(one) for one in attributions]
-    ranks = np.array([standard_ranks(one) for one in maps])
+    values, ranks = (np.array([of(one) for one in maps]) for of in (standard_values, standard_ranks))
     overlap = np.zeros((len(maps), len(maps)))
     for row, first in enumerate(maps):
         for column, second in enumerate(maps[: row + 1]):
             overlap[row, column] = overlap[column, row] = top_overlap(first, second)
-    return Agreements(tuple(one.method for one in attributions), np.clip(ranks @ ranks.T, -1, 1), overlap)
+    by_value, by_rank = (np.clip(each @ each.T, -1, 1) for each in (values, ranks))
+    return Agreements(tuple(one.method for one in attributions), by_value, by_rank, overlap)

@@ -1,4 +1,4 @@
-"""The panel: methods of other families that a map is held against, asked once for all maps of a question."""
+"""The panel: a few methods that err in different ways, whose mean map every other map is held against."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from earwitness.errors import UsageError
 from earwitness.explain import Attribution, Explainable, Explainer, parse, spec
 from earwitness.progress import Progress
 from earwitness.segments import Segments
-from earwitness.trust.similarity import correlation
+from earwitness.trust.similarity import correlation, standard_values
 from earwitness.trust.stability import Again
 
 LogMel = npt.NDArray[np.float32]
 
-# One method of each kind that shows whole regions. Methods of a map's own family are left out, for they err alike.
-REFERENCES = ("gradcam", "occlusion", "lime:samples=129,design=hadamard")
+# Two of each family that shows whole regions; cell-by-cell gradients find the evidence of no known case.
+REFERENCES = ("gradcam", "layercam", "occlusion", "lime:samples=129,design=hadamard")
 COARSE = 8  # rows and columns on which maps of any grain can agree
 
 
@@ -47,9 +47,10 @@ class Panel:
         self._maps: dict[str, list[LogMel] | None] = {}
 
     def agreements(self, explainer: Explainer, attributions: Sequence[Attribution]) -> list[float | None]:
-        """Return how far each map agrees with those of methods of other families: -1 to 1, the mean over these.
+        """Return how far each map agrees with the mean of the references' maps: their correlation, -1 to 1.
 
-        None where there is no such method. A method that the network has no place for is left out.
+        All are compared on 8 x 8 cells, each reference's map scaled to the same spread. The method itself is no
+        reference, nor is one that the network has no place for; None where none is left.
 
         Parameters
         ----------
@@ -58,12 +59,14 @@ class Panel:
         attributions
             The maps, of the panel's segments and targets in their order.
         """
-        others = [self._maps_of(reference) for reference in references(explainer)]
+        others = [maps for maps in map(self._maps_of, references(explainer)) if maps is not None]
+        if not others:
+            return [None] * len(attributions)
         found: list[float | None] = []
         for row, attribution in enumerate(attributions):
             own = coarse(attribution.values[: attribution.real_frames])
-            likeness = [correlation(own, coarse(maps[row])) for maps in others if maps is not None]
-            found.append(float(np.mean(likeness)) if likeness else None)
+            mean = np.mean([standard_values(coarse(maps[row])) for maps in others], axis=0)
+            found.append(correlation(own.ravel(), mean))
         return found
 
     def _maps_of(self, reference: Explainer) -> list[LogMel] | None:
@@ -77,9 +80,8 @@ class Panel:
 
 
 def references(explainer: Explainer) -> list[Explainer]:
-    """Return the methods of other families that a method's maps are held against."""
-    family = getattr(explainer, "family", "")
-    return [each for each in (parse(text) for text in REFERENCES) if each.family != family]
+    """Return the methods whose mean map a method's maps are held against."""
+    return [each for each in (parse(text) for text in REFERENCES) if each.name != explainer.name]
 
 
 def coarse(values: LogMel, cells: int = COARSE) -> LogMel:

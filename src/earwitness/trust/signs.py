@@ -50,8 +50,8 @@ class Signs:
         What stays of the method's maps with random weights, mean over the layers; small is good. None where it was
         not measured.
     agrees
-        Correlation with maps of methods of other families, on 8 x 8 cells, mean over those methods; None where
-        there is no other method to ask.
+        Correlation with the mean map of the panel (:mod:`earwitness.trust.panel`), on 8 x 8 cells; None where there is
+        no other method to ask.
     sparse
         Gini index of the map's absolute values.
     explains
@@ -59,7 +59,7 @@ class Signs:
     empty
         Why the map tells nothing, or an empty text.
     others
-        The methods of ``agrees``, in words.
+        The methods of ``agrees``, in words: ``"Grad-CAM, LayerCAM and LIME"``.
     """
 
     probability: float
@@ -129,7 +129,8 @@ def signs(
     )
     panel = panel or Panel(classifier, segments, attributions, progress)
     agreed = panel.agreements(explainer, attributions)
-    others = " and ".join(each.title for each in references(explainer))
+    *most, last = (each.title for each in references(explainer))
+    others = f"{', '.join(most)} and {last}"
     return [_signs(*each, tested, others) for each in zip(attributions, faithful, stable, agreed, strict=True)]
 
 

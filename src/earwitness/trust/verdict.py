@@ -213,7 +213,7 @@ WORDS = {
     "seeds": ("it stays with other random draws", "it changes with other random draws"),
     "fills": ("it stays with another fill", "it changes with another fill"),
     "kept": ("it changes when the network is made random", "much of it stays when the network is made random"),
-    "agrees": ("{others} shows the same", "{others} shows something else"),
+    "agrees": ("the mean of {others} shows the same", "the mean of {others} shows something else"),
     "sparse": ("it is concentrated", "it is spread out"),
 }
 
@@ -223,12 +223,10 @@ def _reasons(judge: Judge, signs: Signs) -> list[Reason]:
     measured = signs.numbers()
     order = np.argsort(-np.abs(moved), kind="stable")
     chosen = [at for at in order if abs(moved[at]) >= LEAST_SHIFT and judge.names[at] in measured]
-    others = signs.others or "a method of another kind"
+    others = signs.others or "other methods"
     return [_reason(judge.names[at], measured[judge.names[at]], bool(moved[at] > 0), others) for at in chosen]
 
 
 def _reason(name: str, value: float, good: bool, others: str) -> Reason:
     words = WORDS[name][0 if good else 1].format(others=others)
-    if " and " in others:
-        words = words.replace(f"{others} shows", f"{others} show")
     return Reason(f"{words} ({name} {value:.2f})", good)

@@ -21,7 +21,8 @@ from test_ablationcam import Changing, Shortcuts
 
 @pytest.fixture
 def small(monkeypatch):
-    """Two segments make a batch of the first stage."""
+    """Two segments are many, and make a batch of the first stage."""
+    monkeypatch.setattr("earwitness.explain.before.MANY", 2)
     monkeypatch.setattr("earwitness.explain.model.PROCESSOR_CELLS", 2 * 12 * 8)
     monkeypatch.setattr("earwitness.explain.stages.FIRST_NUMBERS", 2 * 6 * 12 * 8)
 
@@ -70,17 +71,21 @@ def test_what_comes_before_the_layer_runs_without_a_graph_and_what_follows_once(
     assert not any(graph for name, _, graph in calls if name == "features.0")
 
 
+@pytest.mark.parametrize("many", [2, 10**9])
 @pytest.mark.parametrize("backbone", ["vggish", "mn04", "compact"])
-def test_many_segments_are_explained_as_each_alone(backbone, monkeypatch):
+def test_many_segments_are_explained_as_each_alone(backbone, many, monkeypatch):
+    monkeypatch.setattr("earwitness.explain.before.MANY", many)
+    monkeypatch.setattr("earwitness.explain.before.LARGE", 1)
     monkeypatch.setattr("earwitness.explain.winograd.FEWEST_TILES", 1)
     monkeypatch.setattr("earwitness.explain.stages.FIRST_NUMBERS", 1_000_000)
     classifier, excerpt = real(backbone), real_segments(backbone, 5)
     targets = [[Target(3), Target(1, against=2)]] * 5
-    many = parse("gradcam").attribute(classifier, excerpt, targets)
-    monkeypatch.setattr("earwitness.explain.winograd.FEWEST_CHANNELS", 10**9)
+    found = parse("gradcam").attribute(classifier, excerpt, targets)
+    monkeypatch.setattr("earwitness.explain.before.MANY", 10**9)
+    monkeypatch.setattr("earwitness.explain.before.LARGE", 10**9)
     for row in range(0, 5, 4):
         alone = parse("gradcam").attribute(classifier, excerpt.take([row]), targets[:1])
-        for one, single in zip(many[2 * row : 2 * row + 2], alone, strict=True):
+        for one, single in zip(found[2 * row : 2 * row + 2], alone, strict=True):
             np.testing.assert_allclose(one.native, single.native, atol=2e-5 * np.abs(single.native).max())
             assert one.score == pytest.approx(single.score, rel=1e-4, abs=1e-4)
 

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from earwitness.explain.attribution import Attribution, Grid, Target
 from earwitness.explain.featuremaps import Layer, refuse_layer
-from earwitness.explain.folding import norms_folded
 from earwitness.explain.model import (
     SCORE_KINDS,
     Cost,
@@ -36,7 +35,6 @@ from earwitness.explain.model import (
 )
 from earwitness.explain.parameters import check, choice, parameter, text, truth
 from earwitness.explain.stages import GATHERED, runs
-from earwitness.explain.winograd import fewer_products
 from earwitness.progress import Progress
 from earwitness.segments import Segments
 
@@ -183,9 +181,7 @@ class Cam(ABC):
         """
         check_request(classifier, segments, targets)
         size = self.together(classifier, *segments.values.shape[1:])
-        network = classifier.network
-        with fewer_products(network, len(segments)), norms_folded(network, len(segments)):
-            return in_batches(self._batch, size, classifier, segments, targets, self.title, progress)
+        return in_batches(self._batch, size, classifier, segments, targets, self.title, progress)
 
     def _batch(
         self, classifier: Explainable, segments: Segments, targets: Sequence[Sequence[Target]]

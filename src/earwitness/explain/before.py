@@ -1,0 +1,227 @@
+"""The part of a network before a layer: what runs in it, and a copy of it made ready for many segments."""
+
+from __future__ import annotations
+
+import copy
+import weakref
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from earwitness.errors import UsageError
+from earwitness.explain.featuremaps import Layer, is_map
+from earwitness.explain.folding import chains, fold
+from earwitness.explain.model import as_input, parts
+from earwitness.explain.swift import ACTIVATIONS, LAYERS
+from earwitness.explain.unchanged import Seal
+from earwitness.explain.winograd import FEWEST_TILES, fewer_products
+from earwitness.segments import Segments
+
+# The copy is used where its maps are the network's to this share of the largest cell: float32 rounding, which is a few
+# millionths for each of both.
+AGREEMENT = 1e-5
+TRIED = 2  # segments
+# For fewer segments a copy that saves work is no use, unless the network's convolutions have more weights than LARGE:
+# before each pass of the network these are laid anew as oneDNN wants them, a fifth of VGGish's time up to its layer.
+MANY = 16
+LARGE = 2**20
+
+
+@dataclass(frozen=True)
+class Before:
+    """What is known of a network up to a layer, for segments of one size.
+
+    Parameters
+    ----------
+    shapes
+        By dotted name, the outermost modules that finish before the layer: the shape of a row of what each answers.
+    largest
+        Numbers in the largest answer of any module up to the layer, for one segment.
+    ready
+        A copy that computes the same maps sooner, or None.
+    held
+        What the copy was changed by for good; closing it would undo that.
+    """
+
+    shapes: dict[str, tuple[int, ...]]
+    largest: int
+    ready: nn.Module | None = None
+    held: ExitStack | None = None
+
+    def maps(self, layer: Layer, piece: Segments) -> Tensor:
+        """Return the layer's output, shape (n, channels, H, W), without a graph; what follows it does not run."""
+        return _up_to(self.ready or layer.classifier.network, layer, piece)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What was found out about a network, by its seal at that time, for a layer and a size of segments."""
+
+    seal: Seal
+    about: tuple[Any, ...]
+    found: Before | None
+
+
+# For many segments and for few, that of the layer and the size of segments that were asked for last.
+_KEPT: weakref.WeakKeyDictionary[nn.Module, dict[bool, _Kept]] = weakref.WeakKeyDictionary()
+
+
+class _ReachedError(Exception):
+    """The layer has run, and the rest is not wanted."""
+
+
+def before(layer: Layer, segments: Segments) -> Before | None:
+    """Return what is known of a network up to a layer, found out anew where the network has changed since.
+
+    Parameters
+    ----------
+    layer
+        Of a network in evaluation mode.
+    segments
+        At least one; the first are put through the network where nothing is known of it.
+
+    Returns
+    -------
+    None where that is not worth while, where the layer does not make one map, or where what runs before it answers
+    anything else than one tensor with a row a segment.
+    """
+    network, many = layer.classifier.network, len(segments) >= MANY
+    if not many and (_weights(network) < LARGE or torch.device(layer.classifier.device).type != "cpu"):
+        return None
+    about = (layer.name, segments.values.shape[1:])
+    known = _KEPT.setdefault(network, {})
+    kept = known.get(many)
+    if kept is None or kept.about != about or not kept.seal.holds(network):
+        seal, found = Seal(network), _finished(layer, segments)
+        if found is not None and seal.free:
+            found = _with_copy(layer, segments, found, many)
+        kept = known[many] = _Kept(seal, about, found)
+    return kept.found
+
+
+def _weights(network: nn.Module) -> int:
+    """Return how many weights a network's convolutions have."""
+    return sum(module.weight.numel() for module in parts(network) if type(module) is nn.Conv2d)
+
+
+def _up_to(network: nn.Module, layer: Layer, piece: Segments) -> Tensor:
+    """Return what a layer of a network, or of its copy, answers."""
+    seen: list[Tensor] = []
+
+    def stop(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        seen.append(output)
+        raise _ReachedError
+
+    handle = network.get_submodule(layer.name).register_forward_hook(stop)
+    try:
+        with torch.inference_mode(False), torch.no_grad():
+            network(as_input(layer.classifier, piece.values))
+    except _ReachedError:
+        pass
+    finally:
+        handle.remove()
+    return layer.maps_of(seen, piece)
+
+
+def _finished(layer: Layer, piece: Segments) -> Before | None:
+    network, chosen = layer.classifier.network, layer.module(piece)
+    found: dict[nn.Module, tuple[int, ...] | None] = {}
+    maps: list[Any] = []
+    largest = 1
+
+    def after(module: nn.Module, _inputs: Any, output: Any) -> None:
+        nonlocal largest
+        largest = max(largest, output.numel() if isinstance(output, Tensor) else 1)
+        if module is chosen:
+            maps.append(output)
+            raise _ReachedError
+        for part in module.modules():  # what is inside a finished module is not asked again
+            found.pop(part, None)
+        fits = isinstance(output, Tensor) and output.ndim > 0
+        found[module] = tuple(output.shape[1:]) if fits else None
+
+    handles = [module.register_forward_hook(after) for module in network.modules()]
+    try:
+        with torch.no_grad():
+            network(as_input(layer.classifier, piece.values[:1]))
+    except _ReachedError:
+        pass
+    finally:
+        for handle in handles:
+            handle.remove()
+    shapes = {name: shape for name, each in network.named_modules() if (shape := found.get(each)) is not None}
+    return Before(shapes, largest) if maps and is_map(maps[0]) and len(shapes) == len(found) else None
+
+
+# ---- the copy -----------------------------------------------------------------------------------------------------
+
+
+def _with_copy(layer: Layer, segments: Segments, found: Before, many: bool) -> Before:
+    """Return the same with a copy, where that makes the network's maps of the first segments."""
+    network, held = layer.classifier.network, ExitStack()
+    some = segments.take(range(min(TRIED, len(segments))))
+    try:
+        twin = _copied(network, {})
+        for sequence in chains(twin):
+            fold(sequence)
+            _write_over(sequence)
+        convolutions = [module for module in twin.modules() if type(module) is nn.Conv2d]
+        for module in convolutions:
+            (_lay_channels_last if many else _pack)(module)
+        if many:
+            held.enter_context(fewer_products(twin, FEWEST_TILES))
+        own, others = _up_to(network, layer, some), _up_to(twin, layer, some)
+        agrees = own.shape == others.shape and bool((own - others).abs().max() <= AGREEMENT * own.abs().max())
+    except (RuntimeError, TypeError, ValueError, AttributeError, UsageError):
+        return found  # what cannot be copied is used as it is
+    return Before(found.shapes, found.largest, twin, held) if convolutions and agrees else found
+
+
+def _copied(module: nn.Module, copies: dict[nn.Module, nn.Module]) -> nn.Module:
+    """Return a copy of a module and its parts, which has the very same weights."""
+    if module not in copies:
+        twin = copies[module] = copy.copy(module)
+        parts = {name: None if part is None else _copied(part, copies) for name, part in module._modules.items()}
+        twin.__dict__ |= {"_parameters": dict(module._parameters), "_buffers": dict(module._buffers), "_modules": parts}
+        for hooks in ("_forward_hooks", "_forward_pre_hooks"):
+            twin.__dict__[hooks] = type(vars(module)[hooks])()
+    return copies[module]
+
+
+def _write_over(sequence: nn.Sequential) -> None:
+    """Let activations of a chain of copies write over a new map that nobody else listens to."""
+    heard = False
+    for module in sequence:
+        if type(module) in ACTIVATIONS and heard:
+            module.inplace = True  # type: ignore[assignment]
+        heard = type(module) in LAYERS or (heard and type(module) is nn.Identity)
+
+
+def _lay_channels_last(module: nn.Conv2d) -> None:
+    module.weight = _frozen(module.weight.detach().contiguous(memory_format=torch.channels_last))
+
+
+def _pack(module: nn.Conv2d) -> None:
+    """Lay weights as oneDNN wants them, where it has them."""
+    plain = (module.padding_mode, module.weight.dtype, module.weight.device.type) == ("zeros", torch.float32, "cpu")
+    if plain and not isinstance(module.padding, str) and hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
+        module.__class__ = _Packed
+        reorder: Any = torch._C._nn.mkldnn_reorder_conv2d_weight
+        options = (module.padding, module.stride, module.dilation, module.groups)
+        module.weight = _frozen(reorder(module.weight.detach().to_mkldnn(), *options))
+        module.bias = None if module.bias is None else _frozen(module.bias.detach())
+
+
+class _Packed(nn.Conv2d):
+    """A convolution whose weights lie as oneDNN wants them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        options = (self.padding, self.stride, self.dilation, self.groups)
+        return torch.ops.mkldnn._convolution_pointwise(x, self.weight, self.bias, *options, "none", [], "")
+
+
+def _frozen(values: Tensor) -> nn.Parameter:
+    return nn.Parameter(values, requires_grad=False)

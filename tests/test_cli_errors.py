@@ -682,6 +682,30 @@ def explain_into_a_file(at: Place):
     return at.explain(at.sound)
 
 
+@ends(2, r"--whole: gradcam explains single segments; of the methods, occlusion can explain a whole recording .*")
+def explain_whole_by_a_method_that_cannot(at: Place):
+    return at.explain(at.sound, "--whole", "--method", "occlusion")
+
+
+@ends(2, r"--at 0\.5: names one segment, and --whole explains all of a recording; leave out one")
+def explain_whole_at_a_moment(at: Place):
+    return at.explain(at.sound, "--whole", "--at", 0.5)
+
+
+def explain_whole(at: Place, *options: str) -> list[str | Path | float]:
+    return ["explain", at.sound, "--whole", "--run", at.run, "--out", at.tmp / "out", *options]
+
+
+@ends(2, r".*/click/0\.wav: occlusion: mask=200x20 is larger than the segment of 96x64 cells; choose less")
+def explain_whole_with_a_mask_longer_than_a_segment(at: Place):
+    return explain_whole(at, "--method", "occlusion:mask=200x20")
+
+
+@ends(2, r"'moo': the classifier has no such class; it knows click .*")
+def explain_whole_for_an_unknown_class(at: Place):
+    return explain_whole(at, "--class", "moo")
+
+
 # ---- words that are no words --------------------------------------------------------------------------------------
 
 

@@ -15,6 +15,8 @@ import pytest
 from safetensors import safe_open
 
 from command import LABELS, Left, earwitness, write_sounds
+from earwitness import audio
+from earwitness.explain import Attribution
 
 FAST = ("--method", "gradcam", "--method", "lime:samples=64", "--method", "occlusion:mask=30%,stride=30%")
 TRAINED = {
@@ -450,6 +452,27 @@ def test_explain_asks_a_run_about_any_file(run, sounds, tmp_path):
             metadata = json.loads(str(stored["metadata"]))
         assert metadata["start_seconds"] <= 1.0 <= metadata["start_seconds"] + 0.96
         assert metadata["target_label"] in ("low", "hiss")
+
+
+def test_explain_shows_whole_recordings(run, sounds, tmp_path):
+    good, bad, silent = sounds / "low" / "take0.wav", tmp_path / "bad.wav", tmp_path / "silent.wav"
+    bad.write_bytes(b"no sound")
+    audio.write_wav(silent, np.zeros(32_000, np.float32), 16_000)
+    words = ["explain", good, bad, silent, "--run", run, "--out", tmp_path / "out", "--whole", "--class", "low"]
+    left = earwitness(*words, "--method", "occlusion:mask=50%,stride=50%")
+    assert left.code == 3
+    picture = tmp_path / "out" / "take0-whole.png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert left.out.count("verdict:   none") == 1
+    assert left.out.endswith(f"Next: open {picture}\n")
+    assert [line.partition(": ")[2].partition(":")[0] for line in left.lines[:2]] == [str(bad), str(silent)]
+    assert "2 file(s) could not be used" in left.lines[2]
+    found = Attribution.load(next((tmp_path / "out").glob("take0-whole-low-occlusion-mask*.npz")))
+    assert found.target_label == "low"
+    assert len(found.values) > 96
+    quiet = done(*words[:2], *words[4:], "--no-verdicts", "--method", "occlusion:mask=50%,stride=50%")
+    assert "verdict:" not in quiet.out
+    assert done(*words[:2], *words[4:]).out  # without a method, occlusion is asked
 
 
 @pytest.mark.slow

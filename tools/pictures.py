@@ -28,6 +28,7 @@ from earwitness.investigate import ask, explain_files
 from earwitness.investigation import open_run
 from earwitness.progress import for_terminal
 from earwitness.training import choose_device
+from earwitness.wholefiles import explain_whole
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 MOST_BYTES = 150_000
@@ -46,6 +47,7 @@ Made by `make pictures RUN=RUN DATA=DATA` from a run on ESC-10 (`earwitness run 
 """
 COMMANDS = {
     "explain.png": f"earwitness explain DATA/{TAGGED} --backbone mn04 --no-verdicts",
+    "whole.png": f"earwitness explain DATA/{TAGGED} --run RUN --whole",
     "recordings.png": "earwitness inquire RUN",
     "training.png": "earwitness report RUN",
     "confusion.png": "earwitness report RUN",
@@ -187,6 +189,8 @@ def main(run: Path, data: Path) -> None:
             progress=progress,
         )
         shrink(told.heard[0].picture, IMAGES / "explain.png")
+        whole = explain_whole([str(data / TAGGED)], run=copy.path, out=Path(folder, "explained"), progress=progress)
+        shrink(whole.heard[0].picture, IMAGES / "whole.png")
         album.add_measures(copy)
         shrink(copy.figures / "chart-training.png", IMAGES / "training.png")
         shrink(copy.figures / "chart-confusion-segments.png", IMAGES / "confusion.png")

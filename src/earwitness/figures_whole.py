@@ -89,7 +89,7 @@ def whole_recording(heard: HeardWhole) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=12, steps=[1, 2, 5, 10]))
         axes.tick_params(labelbottom=axes is panels[-1])
     panels[-1].set_xlabel("seconds in the recording")
-    figure.align_ylabels(panels)
+    figure.align_ylabels(panels[:-1])
     figure.suptitle(_headline(heard), x=0.01, ha="left", fontsize=10, fontweight="bold")
     return figure
 

@@ -20,7 +20,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from earwitness import canvas, figures
+from earwitness import canvas, figures, figures_measures
 from earwitness.explain.attribution import CONSTANT, PADDED, SILENT, Attribution, Grid, Target
 from earwitness.findings import Finding, Inquiry, Recording, shown_score
 from earwitness.logmel import EFFICIENTAT, VGGISH
@@ -382,7 +382,7 @@ def test_a_recording_of_few_samples_can_be_drawn():
 
 def test_the_confusion_chart_writes_counts_recall_and_precision():
     counts = np.array([[8, 2, 0], [1, 3, 0], [0, 0, 0]])
-    figure = figures.confusion_chart(counts, ("a", "b", "never"))
+    figure = figures_measures.confusion_chart(counts, ("a", "b", "never"))
     main, right, below, _ = figure.axes
     at = {(text.get_position()[1], text.get_position()[0]): text.get_text() for text in main.texts}
     assert at == {(0, 0): "8", (0, 1): "2", (1, 0): "1", (1, 1): "3"}
@@ -392,7 +392,7 @@ def test_the_confusion_chart_writes_counts_recall_and_precision():
 
 def test_hundreds_of_classes_are_drawn_without_numbers():
     counts = np.random.default_rng(0).integers(0, 5, (300, 300))
-    figure = figures.confusion_chart(counts, [f"class {number}" for number in range(300)])
+    figure = figures_measures.confusion_chart(counts, [f"class {number}" for number in range(300)])
     assert not any(axes.texts for axes in figure.axes)
     assert max(figure.get_size_inches()) < 30
 
@@ -413,7 +413,7 @@ def history(steps: int, every: int) -> list[dict[str, str]]:
 
 def test_the_last_loss_does_not_lie_on_the_axis():
     rows = [{**row, "validation_loss": "0.01" if row["validation_loss"] else ""} for row in history(40, 10)]
-    figure = figures.training_curves(rows)
+    figure = figures_measures.training_curves(rows)
     figure.draw_without_rendering()
     bottom = figure.axes[1]
     (label,) = bottom.texts
@@ -422,7 +422,7 @@ def test_the_last_loss_does_not_lie_on_the_axis():
 
 
 def test_training_curves_show_the_numbers_of_the_history():
-    figure = figures.training_curves(history(40, 20))
+    figure = figures_measures.training_curves(history(40, 20))
     top, bottom = figure.axes
     lines = {line.get_label(): line for line in top.lines}
     np.testing.assert_allclose(lines["training, each mini-batch"].get_ydata(), np.arange(1, 41))
@@ -434,14 +434,14 @@ def test_training_curves_show_the_numbers_of_the_history():
 
 @pytest.mark.parametrize("steps", [1, 2])
 def test_a_short_training_without_validation_can_be_drawn(steps):
-    assert len(figures.training_curves(history(steps, 99)).axes) == 2
+    assert len(figures_measures.training_curves(history(steps, 99)).axes) == 2
 
 
 def test_class_scores_stand_from_best_to_worst():
     def measured(f1):
         return {"segments": {"f1": f1, "support": 7}, "files": {"f1": None, "support": 0}}
 
-    figure = figures.class_scores({"low": measured(0.2), "never": measured(None), "high": measured(0.9)})
+    figure = figures_measures.class_scores({"low": measured(0.2), "never": measured(None), "high": measured(0.9)})
     (axes,) = figure.axes
     assert [text.get_text() for text in axes.get_yticklabels()] == ["high", "low", "never"]
     assert [bar.get_width() for bar in axes.patches[:3]] == pytest.approx([90, 20, 0])

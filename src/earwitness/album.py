@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from earwitness import auditing, figures, figures_doubt
+from earwitness import auditing, figures, figures_doubt, figures_measures
 from earwitness.believing import counted_verdicts, verdict_lines
 from earwitness.errors import EarwitnessError, printable
 from earwitness.findings import Finding, Inquiry, shown_score
@@ -167,14 +167,14 @@ def add_measures(run: RunFolder) -> list[Path]:
     entries: list[Entry] = []
     history = read_csv(run.history) if run.history.exists() else []
     if history:
-        figures.save(figures.training_curves(history), run.figures / "chart-training.png")
+        figures.save(figures_measures.training_curves(history), run.figures / "chart-training.png")
         alt = f"Accuracy and loss over {history[-1]['iteration']} iterations, training and validation."
         entries.append(_measure("training", "chart-training", "Training", "How did the training go?", alt))
     metrics = read_json(run.metrics) if run.metrics.exists() else None
     if metrics:
         confusion = metrics["confusion"]
         for unit in ("segments", "files"):
-            chart = figures.confusion_chart(np.array(confusion[unit]), confusion["classes"], unit)
+            chart = figures_measures.confusion_chart(np.array(confusion[unit]), confusion["classes"], unit)
             figures.save(chart, run.figures / f"chart-confusion-{unit}.png")
             alt = f"Table of true against predicted classes, counted in {unit}; the same numbers follow as text."
             word = unit.removesuffix("s")
@@ -182,7 +182,7 @@ def add_measures(run: RunFolder) -> list[Path]:
             entries.append(
                 _measure(f"{word}_confusions", f"chart-confusion-{unit}", title, "What is taken for what?", alt)
             )
-        figures.save(figures.class_scores(metrics["per_class"]), run.figures / "chart-classes.png")
+        figures.save(figures_measures.class_scores(metrics["per_class"]), run.figures / "chart-classes.png")
         alt = "F1 of each class by segment and by file; the same numbers stand in the table."
         entries.append(_measure("classes", "chart-classes", "Classes", "Which classes are heard best and worst?", alt))
     _put(run, entries)

@@ -13,6 +13,7 @@ import matplotlib.style
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -299,3 +300,26 @@ def evidence_limit(attributions: Sequence[Attribution]) -> float:
     """Return the shared colour limit of maps: the largest size of any that shows something."""
     sizes = [float(np.abs(each.native).max(initial=0.0)) for each in attributions if not nothing(each)]
     return max([*sizes, 0.0]) or 1.0
+
+
+def colour_bar(axes: Axes, colours: ScalarMappable, text: str, orientation: str = "vertical") -> None:
+    """Draw what colours mean, with few numbers; 0 stays in the middle where they tell for from against.
+
+    Parameters
+    ----------
+    axes
+        Where; nothing else is in them.
+    colours
+        The colours and their limits.
+    text
+        In a few words.
+    orientation
+        ``"vertical"`` or ``"horizontal"``.
+    """
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    bar = figure.colorbar(colours, cax=axes, orientation=orientation)
+    bar.locator = MaxNLocator(nbins=4, symmetric=colours.get_cmap().name == EVIDENCE_COLOURS)
+    bar.update_ticks()
+    bar.set_label(text, fontsize=7.5)
+    bar.outline.set_linewidth(0.5)

@@ -20,6 +20,7 @@ from earwitness.canvas import (
     QUIET,
     RIGHT,
     SOUND_COLOURS,
+    colour_bar,
     evidence,
     evidence_limit,
     hatch_padding,
@@ -70,7 +71,7 @@ def whole_recording(heard: HeardWhole) -> Figure:
     spectrogram(panels[0], heard.log_mel, heard.clock, 0, heard.real_frames, norm, step)
     panels[0].set_ylabel("Hz")
     _title(panels[0], "log-mel")
-    _bar(figure, figure.add_subplot(grid[0, 1]), ScalarMappable(norm, SOUND_COLOURS), "louder \N{RIGHTWARDS ARROW}")
+    colour_bar(figure.add_subplot(grid[0, 1]), ScalarMappable(norm, SOUND_COLOURS), "louder \N{RIGHTWARDS ARROW}")
     _outline(panels[0], heard.clock, found[0].map)
     row = 1
     for each in found:
@@ -79,7 +80,7 @@ def whole_recording(heard: HeardWhole) -> Figure:
             limit = evidence_limit([one.map for one in found if one.map.score_kind == each.map.score_kind])
             _draw_map(panels[row], heard, each, limit)
             colours = ScalarMappable(Normalize(-limit, limit), EVIDENCE_COLOURS)
-            _bar(figure, figure.add_subplot(grid[row, 1]), colours, "against \N{LEFT RIGHT ARROW} for")
+            colour_bar(figure.add_subplot(grid[row, 1]), colours, "against \N{LEFT RIGHT ARROW} for")
             row += 1
         _draw_profile(panels[row], heard, each)
         row += 1
@@ -108,14 +109,6 @@ def _title(axes: Axes, left: str, right: str = "") -> None:
     axes.set_title(left, loc="left", pad=4.0)
     if right:
         axes.set_title(right, loc="right", pad=4.0, fontsize=7, color=QUIET)
-
-
-def _bar(figure: Figure, axes: Axes, colours: ScalarMappable, text: str) -> None:
-    bar = figure.colorbar(colours, cax=axes)
-    bar.locator = MaxNLocator(nbins=4, symmetric=colours.get_cmap().name == EVIDENCE_COLOURS)
-    bar.update_ticks()
-    bar.set_label(text, fontsize=7.5)
-    bar.outline.set_linewidth(0.5)
 
 
 # ---- evidence -----------------------------------------------------------------------------------------------------

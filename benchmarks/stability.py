@@ -3,7 +3,9 @@
 ``python benchmarks/stability.py RUN DATA SPEC...`` explains segments of a run's validation recordings, one of every
 class and none of them silent, twice with each method, with seeds 0 and 1, and prints the Pearson correlation of the
 two maps (``split-half``), and of one of them with the mean of the two maps of the first method (``with first``), which
-shows whether cheaper methods aim at the same map. Medians are over segments.
+shows whether cheaper methods aim at the same map. ``r2`` is the share of the scores' variance that a linear model of
+the parts explains, where a method fits one: what it leaves is what all designs have to average out. Medians are over
+segments.
 """
 
 from __future__ import annotations
@@ -47,11 +49,13 @@ def chosen(run: Investigation, count: int, seed: int = 0) -> list[int]:
     return rows
 
 
-def maps(run: Investigation, method: Explainer, segments: Segments) -> tuple[FloatArray, int]:
-    """Return each segment's map of the class that is heard, shape (segments, cells), and the passes of one."""
+def maps(run: Investigation, method: Explainer, segments: Segments) -> tuple[FloatArray, int, float]:
+    """Return each segment's map of the class that is heard, (segments, cells), the passes of one, the median r2."""
     heard = run.classifier.logits(segments.values).argmax(dim=1)
     found = method.attribute(run.classifier, segments, [[Target(int(index))] for index in heard])
-    return np.array([one.native.ravel() for one in found], dtype=np.float64), max(one.forwards for one in found)
+    cells = np.array([one.native.ravel() for one in found], dtype=np.float64)
+    r2 = float(np.median([one.diagnostics.get("r2", np.nan) for one in found]))
+    return cells, max(one.forwards for one in found), r2
 
 
 def correlations(one: FloatArray, other: FloatArray) -> FloatArray:
@@ -72,16 +76,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run = investigation.open_run(asked.run, data=asked.data)
     segments = run.listen(chosen(run, asked.segments))
     print(f"{run.classifier.backbone}, {len(segments)} segments of {segments.values.shape[1]} frames")
-    print(f"{'method':58} passes  split-half: median  lowest  with first: median  lowest", flush=True)
+    print(f"{'method':58} passes  split-half: median  lowest  with first: median  lowest    r2", flush=True)
     first: FloatArray | None = None
     for spec in asked.specs:
         draws = [maps(run, replace(parse(spec), seed=seed), segments) for seed in (0, 1)]  # type: ignore[type-var]
-        one, two = (found for found, _ in draws)
+        one, two = (found for found, *_ in draws)
         first = (one + two) / 2 if first is None else first
         half, same = correlations(one, two), correlations(one, first)
         print(
             f"{spec:58} {draws[0][1]:6} {np.median(half):19.3f} {half.min():7.3f} {np.median(same):19.3f} "
-            f"{same.min():7.3f}",
+            f"{same.min():7.3f} {draws[0][2]:5.2f}",
             flush=True,
         )
 

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from earwitness import __version__, doubts, endings
-from earwitness.errors import EXIT_FAILED, EXIT_SOME_UNUSABLE, UsageError, printable
+from earwitness import __version__, doubts, endings, questions
+from earwitness.endings import leave
+from earwitness.errors import UsageError, printable
 from earwitness.options import (
     Backbone,
     BatchSize,
@@ -36,16 +37,13 @@ from earwitness.options import (
     SplitKind,
     Strict,
     Threads,
-    Verdicts,
     Weights,
-    known_backbone,
 )
 from earwitness.progress import for_terminal
 from earwitness.terminal import (
     data_lines,
     download_progress,
     folds_lines,
-    methods_lines,
     metrics_lines,
     next_step,
     show,
@@ -97,7 +95,7 @@ def data(
     checked = dataset.check(dataset.load(path), strict=strict, progress=for_terminal())
     show(data_lines(checked, dataset.split(checked, split, fold=fold, fraction=fraction, seed=seed)))
     next_step(f"earwitness run {typed(path)} --backbone mn04 --out runs/first")
-    _leave(checked.unusable)
+    leave(checked.unusable)
 
 
 @app.command(cls=PlainCommand)
@@ -180,108 +178,10 @@ def evaluate(
     )
     show(metrics_lines(outcome.metrics))
     next_step(f"earwitness inquire {typed(run)}")
-    _leave(outcome.unusable)
+    leave(outcome.unusable)
 
 
-@app.command(cls=PlainCommand)
-def explain(
-    files: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Sound files.")] = None,
-    run: Annotated[Path | None, typer.Option("--run", help="Run folder whose classifier is asked.")] = None,
-    backbone: Annotated[
-        str | None, typer.Option(callback=known_backbone, help="Without training: mn04 with AudioSet's 527 classes.")
-    ] = None,
-    weights: Weights = None,
-    method: Methods = None,
-    target: Annotated[
-        list[str] | None, typer.Option("--class", metavar="NAME", help="Class to explain; repeatable.")
-    ] = None,
-    at: Annotated[float | None, typer.Option(help="Moment of the segment to explain, in seconds.")] = None,
-    whole: Annotated[
-        bool, typer.Option("--whole", help="Explain whole recordings, over time, and not the best segment alone.")
-    ] = False,
-    top: Annotated[int, typer.Option(min=1, help="Classes to list.")] = 5,
-    out: Annotated[Path, typer.Option("--out", help="Folder for pictures and attributions.")] = Path("explained"),
-    device: Device = "auto",
-    verdicts: Verdicts = True,
-    listed: Annotated[
-        bool, typer.Option("--list", help="List the methods, or all about those that are named: --list lime.")
-    ] = False,
-) -> None:
-    """Say what is heard in sound files, and on what that is based."""
-    if listed:
-        show(methods_lines(files or ()))
-        return
-    if not files:
-        raise UsageError("name a sound file, or --list for the methods")
-    if len(files) == 1 and not os.path.lexists(files[0]):  # of several, those that are there are explained
-        raise UsageError(f"{printable(files[0])}: does not exist; name a sound file")
-    options: dict[str, Any] = {"run": run, "backbone": backbone, "weights": weights, "targets": tuple(target or ())}
-    options |= {"top": top, "out": out, "verdicts": verdicts, "device": device, "progress": for_terminal()}
-    outcome = _explain_whole(files, method, at, options) if whole else _explain_segments(files, method, at, options)
-    for heard in outcome.heard:
-        show(heard.text())
-    if outcome.heard:
-        next_step(f"open {typed(outcome.heard[0].picture)}")
-    _leave(outcome.unusable, every=not outcome.heard)
-
-
-@app.command(cls=PlainCommand)
-def inquire(
-    run: Run,
-    method: Methods = None,
-    of_class: Annotated[str | None, typer.Option("--class", help="What is this class recognised by?")] = None,
-    true: Annotated[
-        str | None, typer.Option(help="Why was this class misheard: as --predicted, else as what it mostly is.")
-    ] = None,
-    predicted: Annotated[
-        str | None, typer.Option(help="Why was --true, or what mostly is, misheard as this class?")
-    ] = None,
-    segment: Annotated[
-        list[str] | None,
-        typer.Option("--segment", metavar="PLACE", help="FILE@SECONDS, or a row of predictions.csv; repeatable."),
-    ] = None,
-    count: Annotated[int | None, typer.Option(min=1, help="Segments to show.")] = None,
-    recordings: Annotated[
-        Path | None, typer.Option("--data", help="Where the recordings are now, if they were moved since the run.")
-    ] = None,
-    verdicts: Verdicts = True,
-    least: Annotated[
-        str | None, typer.Option(help="Show segments of which a map is at least: weak, reliable. [default: all]")
-    ] = None,
-    device: Device = "auto",
-    seed: Seed = 0,
-) -> None:
-    """Investigate a run's decisions. Without a question, everything that the report shows is asked."""
-    from earwitness.investigate import METHODS, ask
-
-    pictures = ask(
-        run,
-        methods=tuple(method or METHODS),
-        of_class=of_class,
-        true=true,
-        predicted=predicted,
-        segments=tuple(segment or ()),
-        count=count,
-        data=recordings,
-        verdicts=verdicts,
-        least=least,
-        device=device,
-        seed=seed,
-        progress=for_terminal(),
-    )
-    for picture in pictures:
-        show(picture.text())
-    next_step(f"earwitness report {typed(run)}")
-
-
-@app.command(cls=PlainCommand)
-def report(run: Run) -> None:
-    """Write RUN/report.html. One page holds everything, and it needs no network."""
-    from earwitness.report import build
-
-    path = build(run)
-    show(f"{printable(path)}: {path.stat().st_size / 1e6:.1f} MB")
-    next_step(f"open {typed(path)}")
+questions.register(app)
 
 
 @app.command(cls=PlainCommand)
@@ -318,7 +218,7 @@ def run(
     check_methods(methods, backbone)
     unusable = _train(_request(options), options, last=False)
     _investigate_and_report(out, methods, device, seed)
-    _leave(unusable)
+    leave(unusable)
 
 
 @app.command(cls=PlainCommand)
@@ -340,20 +240,6 @@ def demo(
 
 
 doubts.register(app)
-
-
-def _explain_segments(files: list[str], methods: list[str] | None, at: float | None, options: dict[str, Any]) -> Any:
-    from earwitness.investigate import METHODS, explain_files
-
-    return explain_files(files, methods=tuple(methods or METHODS), at=at, **options)
-
-
-def _explain_whole(files: list[str], methods: list[str] | None, at: float | None, options: dict[str, Any]) -> Any:
-    if at is not None:
-        raise UsageError(f"--at {at:g}: names one segment, and --whole explains all of a recording; leave out one")
-    from earwitness.wholefiles import METHODS, explain_whole
-
-    return explain_whole(files, methods=tuple(methods or METHODS), **options)
 
 
 def _request(options: dict[str, Any]) -> Any:
@@ -394,7 +280,7 @@ def _train(request: Any, options: dict[str, Any], *, last: bool = True) -> Any:
     show(metrics_lines(outcome.metrics))
     if last:
         next_step(f"earwitness inquire {typed(request.out)}")
-        _leave(outcome.unusable)
+        leave(outcome.unusable)
     return outcome.unusable
 
 
@@ -406,7 +292,7 @@ def _cross_validate(request: Any, folds: int | None, overwrite: bool) -> None:
     result = cross_validate(request, folds, overwrite=overwrite, progress=progress, on_row=training_rows(progress))
     show(folds_lines(result))
     next_step(f"earwitness inquire {typed(request.out / 'fold-1')}")
-    _leave(tuple(Unusable(*entry) for entry in result["unusable"]))
+    leave(tuple(Unusable(*entry) for entry in result["unusable"]))
 
 
 def _investigate_and_report(run: Path, methods: tuple[str, ...], device: str, seed: int) -> None:
@@ -417,16 +303,6 @@ def _investigate_and_report(run: Path, methods: tuple[str, ...], device: str, se
     path = build(run)
     show(f"\nReport: {printable(path)} ({path.stat().st_size / 1e6:.1f} MB)")
     next_step(f"open {typed(path)}, or ask more: earwitness inquire {typed(run)} --class NAME")
-
-
-def _leave(unusable: tuple[Any, ...], *, every: bool = False) -> None:
-    """Name the files that could not be used, and end with the code that says so."""
-    for entry in unusable:
-        warn(f"{entry.file}: {entry.reason}")
-    if unusable:
-        if not every:
-            warn(f"finished, but {len(unusable)} file(s) could not be used")
-        raise typer.Exit(EXIT_FAILED if every else EXIT_SOME_UNUSABLE)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import typer
 
-from earwitness.errors import EXIT_FAILED, EXIT_USAGE, EarwitnessError, printable
+from earwitness.errors import EXIT_FAILED, EXIT_SOME_UNUSABLE, EXIT_USAGE, EarwitnessError, printable
+from earwitness.terminal import warn
 
 INTERRUPTED = 130
 DEBUG_VARIABLE = "EARWITNESS_DEBUG"
@@ -46,6 +47,29 @@ def run(app: Callable[..., Any], arguments: Sequence[str] | None = None) -> int:
     if code == INTERRUPTED:  # Typer may turn the keyboard's interruption into this
         return _fail("interrupted" + ("; --resume goes on with it" if given[0] in RESUMABLE else ""), INTERRUPTED)
     return int(code or 0)
+
+
+def leave(unusable: Sequence[Any], *, every: bool = False) -> None:
+    """Name the files that could not be used, and end with the code that says so.
+
+    Parameters
+    ----------
+    unusable
+        Each has ``file`` and ``reason``.
+    every
+        Whether there was no other file.
+
+    Raises
+    ------
+    typer.Exit
+        Unless there are none.
+    """
+    for entry in unusable:
+        warn(f"{entry.file}: {entry.reason}")
+    if unusable:
+        if not every:
+            warn(f"finished, but {len(unusable)} file(s) could not be used")
+        raise typer.Exit(EXIT_FAILED if every else EXIT_SOME_UNUSABLE)
 
 
 def _unforeseen(error: Exception, given: list[str]) -> int:

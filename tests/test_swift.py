@@ -182,6 +182,30 @@ def test_every_perturbation_method_listens_in_bfloat16(method):
     assert [one.diagnostics for one in again] == [one.diagnostics for one in found]
 
 
+def test_where_fewer_products_are_too_rough_plain_ones_are_tried(monkeypatch):
+    classifier, excerpt = real("vggish"), real_segments("vggish", 1)
+    asked = []
+
+    def judged(*_arguments):
+        ready = _arguments[-1]
+        asked.append(ready.sparing)
+        return 0.98 if ready.sparing else 0.995
+
+    monkeypatch.setattr(precision, "agreement", judged)
+    monkeypatch.setattr(precision, "_MEASURED", {})
+    rough = swift(classifier, excerpt, "bfloat16")
+    plain = swift(classifier, excerpt, "bfloat16", sparing=False)
+    explainer = Occlusion(mask=0.5, stride=0.5, precision="bfloat16", score="logit")
+    (found,) = explainer.attribute(classifier, excerpt, [[Target(0)]])
+    assert asked == [True, False]
+    assert (found.precision, found.diagnostics["precision_agreement"]) == ("bfloat16", 0.995)
+    x = torch.tensor(excerpt.values)
+    with torch.inference_mode():
+        logits = [ready.logits(x)[0, 0].item() for ready in (plain, rough)]
+    assert found.score == pytest.approx(logits[0], abs=1e-5)
+    assert found.score != pytest.approx(logits[1], abs=1e-4)
+
+
 class Told(Silent):
     def __init__(self):
         self.lines = []

@@ -5,8 +5,8 @@ What is done to a copy, whose unchanged weights are the network's own:
 - a convolution and the batch norm after it become one convolution;
 - activations that follow a layer which nobody else listens to write over its output, so that no new memory is touched;
 - weights of convolutions lie channels last;
-- on a processor, in float32, 3 x 3 convolutions of many channels take fewer products
-  (:mod:`earwitness.explain.winograd`), and large dense layers are packed for oneDNN;
+- on a processor, 3 x 3 convolutions of many channels take fewer products (:mod:`earwitness.explain.winograd`), and
+  large dense layers in float32 are packed for oneDNN;
 - in bfloat16, weights of convolutions and large dense layers are rounded once, and small dense layers stay in float32:
   they cost little, and the last of them makes the scores.
 
@@ -69,6 +69,8 @@ class Swift:
         machine always makes the same batches and the same bytes.
     made_of
         Tells a copy of the same network with other weights.
+    sparing
+        Whether convolutions take fewer products, which in bfloat16 makes them rougher.
     """
 
     classifier: Explainable
@@ -76,6 +78,7 @@ class Swift:
     precision: str
     rows: int
     made_of: tuple[Any, ...] = ()
+    sparing: bool = False
 
     def logits(self, x: Tensor) -> Tensor:
         """Return logits, shape (n, classes), of log-mel segments (n, frames, bands) in the network's own format."""
@@ -90,13 +93,14 @@ class _Kept:
     made_of: tuple[Any, ...]
     network: nn.Module | None = None
     widest: int = 0
+    sparing: bool = False
     held: ExitStack | None = None  # what the copy was changed by for good; closing it would undo that
 
 
-_KEPT: weakref.WeakKeyDictionary[nn.Module, dict[str, _Kept]] = weakref.WeakKeyDictionary()
+_KEPT: weakref.WeakKeyDictionary[nn.Module, dict[tuple[str, bool], _Kept]] = weakref.WeakKeyDictionary()
 
 
-def swift(classifier: Explainable, segments: Segments, precision: str = FLOAT32) -> Swift:
+def swift(classifier: Explainable, segments: Segments, precision: str = FLOAT32, *, sparing: bool = True) -> Swift:
     """Return a classifier's network ready for many passes over segments of one size.
 
     Parameters
@@ -107,6 +111,8 @@ def swift(classifier: Explainable, segments: Segments, precision: str = FLOAT32)
         At least one; the first is the trial's.
     precision
         ``"float32"`` or ``"bfloat16"``; a network in another format than float32 keeps its own.
+    sparing
+        Whether convolutions may take fewer products.
     """
     network, shape = classifier.network, (segments.values.shape[1], segments.values.shape[2])
     own = str(arithmetic(network)).removeprefix("torch.")
@@ -116,16 +122,17 @@ def swift(classifier: Explainable, segments: Segments, precision: str = FLOAT32)
         return plain
     remembered = _KEPT.setdefault(network, {})
     made_of = (shape, *fingerprint(network))
-    if precision not in remembered or remembered[precision].made_of != made_of:
+    way = (precision, sparing)
+    if way not in remembered or remembered[way].made_of != made_of:
         with evaluation_mode(network):
-            remembered[precision] = _tried(classifier, segments, precision, made_of)
-    kept = remembered[precision]
+            remembered[way] = _tried(classifier, segments, *way, made_of)
+    kept = remembered[way]
     if kept.network is None:
         return plain
     if device != "cpu":
-        return Swift(classifier, kept.network, precision, plain.rows, made_of)
+        return Swift(classifier, kept.network, precision, plain.rows, made_of, kept.sparing)
     weights = sum(weight.nbytes for weight in kept.network.parameters())
-    return Swift(classifier, kept.network, precision, rows_of(kept.widest, weights), made_of)
+    return Swift(classifier, kept.network, precision, rows_of(kept.widest, weights), made_of, kept.sparing)
 
 
 def rows_of(widest: int, weights: int) -> int:
@@ -185,18 +192,21 @@ def _autocast(device: str, precision: str) -> AbstractContextManager[Any]:
 # ---- the copy -----------------------------------------------------------------------------------------------------
 
 
-def _tried(classifier: Explainable, segments: Segments, precision: str, made_of: tuple[Any, ...]) -> _Kept:
+def _tried(
+    classifier: Explainable, segments: Segments, precision: str, sparing: bool, made_of: tuple[Any, ...]
+) -> _Kept:
     """Return the copy, or nothing where its answers are not the network's."""
     x = as_input(classifier, segments.values[:1])
     x = torch.cat([x, x.flip(1)])
     held = ExitStack()
     try:
         twin = _copied(classifier.network)
+        fewer = fewer_products(twin, FEWEST_TILES, getattr(torch, precision))
+        changed = held.enter_context(fewer) if sparing else 0
         if precision == BFLOAT16:
             _round(twin)
         elif x.device.type == "cpu":
             _pack(twin)
-            held.enter_context(fewer_products(twin, FEWEST_TILES))
         with torch.inference_mode():
             expected = logits_of(classifier, x)
             found, widest = _measured(Swift(classifier, twin, precision, 1), x)
@@ -204,7 +214,7 @@ def _tried(classifier: Explainable, segments: Segments, precision: str, made_of:
         return _Kept(made_of)  # what cannot be copied or rounded is used as it is
     gap = (found - expected).abs().max()
     agrees = bool(gap <= (ROUGH_AGREEMENT if precision == BFLOAT16 else AGREEMENT) * expected.abs().max())
-    return _Kept(made_of, twin, widest, held) if agrees else _Kept(made_of)
+    return _Kept(made_of, twin, widest, changed > 0, held) if agrees else _Kept(made_of)
 
 
 def _copied(network: nn.Module) -> nn.Module:

@@ -128,7 +128,8 @@ def _explained(
     options = {"fill": explainer.fill, "kind": explainer.score, "seed": explainer.seed, "soft": explainer.soft}
     few = data.take(np.arange(min(SEGMENTS_CHECKED, len(data))))
     settled = settle(explainer, classifier, few, [targets] * len(few), inside, options, progress)
-    hearer = _Recording(classifier, swift(classifier, few, settled.precision), whole, data, targets, explainer)
+    ready = settled.ready or swift(classifier, few, settled.precision)
+    hearer = _Recording(classifier, ready, whole, data, targets, explainer)
     with evaluation_mode(classifier.network), torch.inference_mode():
         scores, forwards = hearer.scores(masks, progress)
     cost = Cost(forwards, 0, seconds(1), hearer.swift.precision)

@@ -1,6 +1,6 @@
 """Fewer multiplications for 3 x 3 convolutions, for as long as a context is open.
 
-Lavin & Gray, *Fast Algorithms for Convolutional Neural Networks*, CVPR 2016, section 4.2: F(4 x 4, 3 x 3). A tile of
+Lavin & Gray, *Fast Algorithms for Convolutional Neural Networks*, CVPR 2016, section 4: F(4 x 4, 3 x 3). A tile of
 4 x 4 results takes 36 products a pair of channels instead of 144, in one matrix product for each of the 36.
 """
 
@@ -16,41 +16,50 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+Rows = tuple[tuple[float, ...], ...]
+
 TILE, PATCH = 4, 6  # cells of a result tile's side, and of the patch of the input that it depends on
 # With fewer channels the transforms cost more than the products that they save.
 FEWEST_CHANNELS = 64
 # Below so many tiles, transforming the weights costs more than is saved.
 FEWEST_TILES = 192
-# Numbers in the transformed tiles of one stretch; about what a processor's last cache holds.
-STRETCH = 2_000_000
+# Bytes of the transformed tiles of one stretch; about what a processor's last cache holds for us.
+STRETCH = 8_000_000
 
-# B, G and A of the paper, section 4.2: of a patch, of the weights, of the products.
-OF_PATCH = (
-    (4, 0, -5, 0, 1, 0),
-    (0, -4, -4, 1, 1, 0),
-    (0, 4, -4, -1, 1, 0),
-    (0, -2, -1, 2, 1, 0),
-    (0, 2, -1, -2, 1, 0),
-    (0, 4, 0, -5, 0, 1),
-)
-OF_WEIGHTS = (
-    (1 / 4, 0, 0),
-    (-1 / 6, -1 / 6, -1 / 6),
-    (-1 / 6, 1 / 6, -1 / 6),
-    (1 / 24, 1 / 12, 1 / 6),
-    (1 / 24, -1 / 12, 1 / 6),
-    (0, 0, 1),
-)
-OF_PRODUCTS = ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1))
+
+def _transforms(a: float, b: float) -> tuple[Rows, Rows, Rows]:
+    """Return B, G and A of the paper, section 4: of a patch, of the weights, of the products.
+
+    They multiply polynomials of degrees 3 and 2 by their values at 0, a, -a, b, -b and infinity (Cook and Toom).
+    """
+    a2, b2 = a * a, b * b
+    patch = (
+        (a2 * b2, 0, -a2 - b2, 0, 1, 0),
+        (0, -a * b2, -b2, a, 1, 0),
+        (0, a * b2, -b2, -a, 1, 0),
+        (0, -b * a2, -a2, b, 1, 0),
+        (0, b * a2, -a2, -b, 1, 0),
+        (0, a2 * b2, 0, -a2 - b2, 0, 1),
+    )
+    shares = (1 / (a2 * b2), 1 / (2 * a2 * (a2 - b2)), 1 / (2 * b2 * (b2 - a2)))
+    values = ((0, shares[0]), (a, shares[1]), (-a, shares[1]), (b, shares[2]), (-b, shares[2]))
+    weights = (*((share, share * at, share * at * at) for at, share in values), (0, 0, 1))
+    products = tuple((*(at**power for at, _ in values), float(power == TILE - 1)) for power in range(TILE))
+    return patch, weights, products
+
+
+# The paper takes 1 and 2. With these, whose products are as exact, a convolution in bfloat16 differs from the exact
+# one by 1.2 % instead of 2.7 %.
+OF_PATCH, OF_WEIGHTS, OF_PRODUCTS = _transforms(3 / 4, 3 / 2)
 
 
 @contextmanager
-def fewer_products(network: nn.Module, segments: int) -> Iterator[None]:
+def fewer_products(network: nn.Module, segments: int, dtype: torch.dtype = torch.float32) -> Iterator[int]:
     """Let a network's 3 x 3 convolutions of many channels work with fewer multiplications.
 
-    Only float32 on a processor is changed, only where no gradient is asked for, and only where enough is to be done.
-    Results differ from the plain ones by float32 rounding, about as far as these differ from float64. The network is
-    given back as it was.
+    Only weights in float32 on a processor are taken, only where no gradient is asked for, and only where enough is to
+    be done. Results differ from the plain ones by rounding: in float32 about as far as these differ from float64, in
+    bfloat16 by about five times that. The network is given back as it was.
 
     Parameters
     ----------
@@ -58,12 +67,18 @@ def fewer_products(network: nn.Module, segments: int) -> Iterator[None]:
         In evaluation mode.
     segments
         How many are going to be put through it while the context is open.
+    dtype
+        In which these convolutions multiply and what they answer in: float32 or bfloat16.
+
+    Yields
+    ------
+    How many convolutions these are.
     """
     with ExitStack() as stack:
-        for module in network.modules():
-            if _fits(module):
-                stack.enter_context(_replaced(module, segments))
-        yield
+        fitting = [module for module in network.modules() if _fits(module)]
+        for module in fitting:
+            stack.enter_context(_replaced(module, segments, dtype))
+        yield len(fitting)
 
 
 def _fits(module: nn.Module) -> bool:
@@ -80,17 +95,18 @@ def _fits(module: nn.Module) -> bool:
 
 
 @contextmanager
-def _replaced(module: nn.Module, segments: int) -> Iterator[None]:
+def _replaced(module: nn.Module, segments: int, dtype: torch.dtype) -> Iterator[None]:
     plain: Callable[[Tensor], Tensor] = module.forward
     weight, bias = module.weight.detach(), module.bias  # type: ignore[operator]
+    bias = None if bias is None else bias.detach().to(dtype)  # type: ignore[operator]
     held: list[Tensor] = []
 
     def forward(x: Tensor) -> Any:
         if (torch.is_grad_enabled() and x.requires_grad) or x.ndim != 4 or segments * _tiles(x) < FEWEST_TILES:
             return plain(x)
         if not held:
-            held.append(_transformed(weight))
-        return convolved(x, held[0], bias)  # type: ignore[arg-type]
+            held.append(_transformed(weight).to(dtype))
+        return convolved(x.to(dtype), held[0], bias)
 
     module.__dict__["forward"] = forward
     try:
@@ -104,17 +120,17 @@ def _tiles(x: Tensor) -> int:
 
 
 @cache
-def _both_ways(rows: tuple[tuple[float, ...], ...]) -> Tensor:
+def _both_ways(rows: Rows, dtype: torch.dtype) -> Tensor:
     """Return a transform of both axes at once, of flattened squares."""
     matrix = torch.tensor(rows, dtype=torch.float64)
-    return torch.kron(matrix, matrix).float()
+    return torch.kron(matrix, matrix).to(dtype)
 
 
 def _transformed(weight: Tensor) -> Tensor:
     """Return weights (outputs, inputs, 3, 3) transformed, shape (36, inputs, outputs)."""
     outputs, inputs = weight.shape[:2]
     flat = weight.permute(2, 3, 1, 0).reshape(9, -1)
-    return (_both_ways(OF_WEIGHTS) @ flat).view(PATCH * PATCH, inputs, outputs)
+    return (_both_ways(OF_WEIGHTS, weight.dtype) @ flat).view(PATCH * PATCH, inputs, outputs)
 
 
 def convolved(x: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
@@ -125,24 +141,22 @@ def convolved(x: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
     x
         Shape (n, inputs, H, W).
     weights
-        Transformed, shape (36, inputs, outputs).
+        Transformed, shape (36, inputs, outputs); float32 or bfloat16 as x is.
     bias
-        Shape (outputs,), or None.
+        Shape (outputs,), or None; as x is.
     """
     count, _, height, width = x.shape
     outputs = weights.shape[2]
     found = torch.empty((count, height, width, outputs), dtype=x.dtype)
-    each = _tiles(x) * PATCH * PATCH * max(weights.shape[1:])
+    each = _tiles(x) * PATCH * PATCH * max(weights.shape[1:]) * x.element_size()
     step = max(1, STRETCH // each)
     for start in range(0, count, step):
-        found[start : start + step] = _stretch(x[start : start + step], weights)
-    if bias is not None:
-        found += bias.detach()
+        _stretch(x[start : start + step], weights, bias, found[start : start + step])
     return found.permute(0, 3, 1, 2)
 
 
-def _stretch(x: Tensor, weights: Tensor) -> Tensor:
-    """Return the convolution of some maps, shape (n, H, W, outputs)."""
+def _stretch(x: Tensor, weights: Tensor, bias: Tensor | None, found: Tensor) -> None:
+    """Write the convolution of some maps, shape (n, H, W, outputs), where it is to be found."""
     count, inputs, height, width = x.shape
     rows, columns = math.ceil(height / TILE), math.ceil(width / TILE)
     beyond = (1, TILE * columns - width + 1, 1, TILE * rows - height + 1)
@@ -150,8 +164,13 @@ def _stretch(x: Tensor, weights: Tensor) -> Tensor:
     row, column = padded.stride(1), padded.stride(2)
     shape = (PATCH, PATCH, count, rows, columns, inputs)
     patches = padded.as_strided(shape, (row, column, padded.stride(0), TILE * row, TILE * column, 1))
-    turned = (_both_ways(OF_PATCH) @ patches.reshape(PATCH * PATCH, -1)).view(PATCH * PATCH, -1, inputs)
-    products = torch.bmm(turned, weights).view(PATCH * PATCH, -1)
-    tiles = (_both_ways(OF_PRODUCTS) @ products).view(TILE, TILE, count, rows, columns, -1)
-    whole = tiles.permute(2, 3, 0, 4, 1, 5).reshape(count, TILE * rows, TILE * columns, -1)
-    return whole[:, :height, :width]
+    turned = _both_ways(OF_PATCH, x.dtype) @ patches.reshape(PATCH * PATCH, -1)
+    products = torch.bmm(turned.view(PATCH * PATCH, -1, inputs), weights).view(PATCH * PATCH, -1)
+    tiles = (_both_ways(OF_PRODUCTS, x.dtype) @ products).view(TILE, TILE, count, rows, columns, -1)
+    if bias is not None:
+        tiles += bias
+    whole = tiles.permute(2, 3, 0, 4, 1, 5)
+    if (TILE * rows, TILE * columns) == (height, width):
+        found.view(whole.shape).copy_(whole)
+    else:
+        found.copy_(whole.reshape(count, TILE * rows, TILE * columns, -1)[:, :height, :width])

@@ -2,10 +2,10 @@
 
 ``python benchmarks/stability.py RUN DATA SPEC...`` explains segments of a run's validation recordings, one of every
 class and none of them silent, twice with each method, with seeds 0 and 1, and prints the Pearson correlation of the
-two maps (``split-half``), and of one of them with the mean of the two maps of the first method (``with first``), which
-shows whether cheaper methods aim at the same map. ``r2`` is the share of the scores' variance that a linear model of
-the parts explains, where a method fits one: what it leaves is what all designs have to average out. Medians are over
-segments.
+two maps (``split-half``), and of one of them with the mean of the two maps of the first line by the same method
+(``with first``), which shows whether cheaper settings aim at the same map. ``r2`` is the share of the scores' variance
+that a linear model of the parts explains, where a method fits one: what it leaves is what all designs have to average
+out. Medians are over segments.
 """
 
 from __future__ import annotations
@@ -77,11 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     segments = run.listen(chosen(run, asked.segments))
     print(f"{run.classifier.backbone}, {len(segments)} segments of {segments.values.shape[1]} frames")
     print(f"{'method':58} passes  split-half: median  lowest  with first: median  lowest    r2", flush=True)
-    first: FloatArray | None = None
+    firsts: dict[str, FloatArray] = {}
     for spec in asked.specs:
         draws = [maps(run, replace(parse(spec), seed=seed), segments) for seed in (0, 1)]  # type: ignore[type-var]
         one, two = (found for found, *_ in draws)
-        first = (one + two) / 2 if first is None else first
+        first = firsts.setdefault(parse(spec).name, (one + two) / 2)
         half, same = correlations(one, two), correlations(one, first)
         print(
             f"{spec:58} {draws[0][1]:6} {np.median(half):19.3f} {half.min():7.3f} {np.median(same):19.3f} "

@@ -442,6 +442,11 @@ def test_explain_asks_a_run_about_any_file(run, sounds, tmp_path):
     methods = ("--method", "lime:samples=64", "--method", "lime:samples=49,ridge=1", "--method", "gradcam")
     left = done(*words, *methods, "--class", "low", "--class", "hiss")
     assert left.out.count(" s)\n") == 2
+    assert re.findall(r"^Explaining: (\d of 2), (.*)$", left.err, re.MULTILINE) == [
+        ("1 of 2", str(first)),
+        ("2 of 2", str(second)),
+    ]
+    assert left.err.count("Drawing: 1 done in") == 2
     assert len(re.findall(r"^ +\d+\.\d% +(hiss|low|high)$", left.out, re.MULTILINE)) == 4
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"take0.png", "take0-2.png"} <= names

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -124,6 +126,46 @@ def test_equals_the_whole_network_on_mn04_with_its_shortcuts():
     np.testing.assert_allclose(found.native, expected, atol=2e-4 * np.abs(expected).max())
 
 
+class ChangesItsInput(Shortcuts):
+    """Changes what it is given, before any module runs."""
+
+    def forward(self, x):
+        x -= 1.0
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_network_that_changes_its_input(count):
+    network, excerpt = ChangesItsInput(), segments(count)
+    kept = excerpt.values.copy()
+    changing, plain = (ToyClassifier(one.eval(), classes_of(3)) for one in (network, Shortcuts()))
+    found = AblationCam().attribute(changing, excerpt, [[Target(1)]] * count)
+    excerpt.values[:] = kept
+    moved = dataclasses.replace(excerpt, values=kept - 1)
+    for one, expected in zip(found, AblationCam().attribute(plain, moved, [[Target(1)]] * count), strict=True):
+        np.testing.assert_allclose(one.native, expected.native, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", [AblationCam, ScoreCam])
+def test_channels_of_several_segments_share_passes(method):
+    """Of four segments as of each alone, in fewer passes."""
+    classifier, excerpt = real("compact"), real_segments("compact", 4)
+    targets = [[Target(1)], [Target(2), Target(0, against=3)], [], [Target(4)]]
+    calls = []
+    handle = classifier.network.register_forward_pre_hook(lambda *_: calls.append(1))
+    try:
+        whole = method().attribute(classifier, excerpt, targets)
+        together = len(calls)
+        calls.clear()
+        alone = [one for row in range(4) for one in method().attribute(classifier, excerpt.take([row]), [targets[row]])]
+    finally:
+        handle.remove()
+    assert together < len(calls)
+    for one, single in zip(whole, alone, strict=True):
+        np.testing.assert_allclose(one.native, single.native, atol=1e-4 * np.abs(single.native).max())
+        assert (one.forwards, one.diagnostics) == (single.forwards, single.diagnostics)
+
+
 @pytest.mark.parametrize("backbone", ["vggish", "mn04", "compact"])
 def test_rest_of_a_backbone_answers_what_the_whole_answers(backbone):
     classifier, excerpt = real(backbone), real_segments(backbone, 1)
@@ -131,10 +173,10 @@ def test_rest_of_a_backbone_answers_what_the_whole_answers(backbone):
     with torch.inference_mode():
         rest = Rest(Layer("ablationcam", classifier, layer), excerpt)
         assert rest.alone
-        maps = rest.maps.repeat(3, 1, 1, 1)
+        maps = rest.maps[[0, 0, 0]]
         for k in range(3):
             maps[k, k * 7] = 0
-        found = rest.logits(maps)
+        found = rest.logits(maps, torch.zeros(3, dtype=torch.long))
     expected = torch.stack([rerun(classifier, excerpt, layer, without(k * 7)) for k in range(3)])
     torch.testing.assert_close(found.clone(), expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
 

@@ -103,6 +103,25 @@ def test_a_changed_network_is_noticed(change, copying):
         assert not np.allclose(one.values, other.values, rtol=1e-3)
 
 
+def test_a_network_that_changes_its_input(copying):
+    class Changes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = convolutional().network.features
+
+        def forward(self, x):
+            x -= 1.0
+            return self.body(x[:, None]).mean(dim=(2, 3))
+
+    layer, excerpt = Layer("gradcam", ToyClassifier(Changes().eval(), classes_of(8)), "body.4"), segments(3)
+    kept = excerpt.values.copy()
+    known = before(layer, excerpt)
+    np.testing.assert_array_equal(excerpt.values, kept)
+    assert known.ready is not None
+    found = known.maps(layer, excerpt.take([0, 1, 2]))
+    torch.testing.assert_close(found, by_hooks(layer, excerpt.take([0, 1, 2])))
+
+
 def test_layers_and_sizes_are_told_apart(copying):
     classifier = convolutional()
     for name, frames in (("features.4", 12), ("features.2", 12), ("features.2", 16), ("features.4", 12)):

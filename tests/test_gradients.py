@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 import warnings
@@ -375,6 +376,25 @@ class Reused(nn.Module):
 def test_deeplift_refuses_an_activation_used_twice():
     with pytest.raises(UsageError, match=r"deeplift: the network uses its activation 'act' 2 times in one pass"):
         explain("deeplift", ToyClassifier(Reused(), classes_of(2)), segments(1), [[Target(0)]])
+
+
+def test_deeplift_takes_several_segments_at_once_where_rules_do_not_mix_them():
+    deeplift, (frames, bands) = METHODS["deeplift"](), real_segments("mn04", 1).values.shape[1:]
+    exact = copy.deepcopy(real("mn04").network).double()  # the rules divide by small differences, which round
+    classifier, excerpt = ToyClassifier(exact, classes_of(10)), real_segments("mn04", 3)
+    assert deeplift.together(classifier, frames, bands) > 3
+    assert deeplift.together(real("vggish"), frames, bands) == 1
+    assert METHODS["deeplift"](score="probability").together(classifier, frames, bands) == 1
+    targets = [[Target(1), Target(2, against=0)], [], [Target(3)]]
+    calls = []
+    handle = classifier.network.register_forward_pre_hook(lambda *_: calls.append(1))
+    found = deeplift.attribute(classifier, excerpt, targets)
+    handle.remove()
+    assert len(calls) == 2 + 2  # the segments, their references, and both for the first targets and for the second
+    alone = [one for row in (0, 2) for one in deeplift.attribute(classifier, excerpt.take([row]), [targets[row]])]
+    for one, single in zip(found, alone, strict=True):
+        np.testing.assert_allclose(one.values, single.values, atol=1e-6 * np.abs(single.values).max())
+        assert (one.forwards, one.backwards) == (single.forwards, single.backwards)
 
 
 def test_guided_backpropagation_refuses_relus_that_it_cannot_find():

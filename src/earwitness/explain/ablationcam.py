@@ -16,6 +16,9 @@ from earwitness.explain.cam import Cam, Cams, Request, weighed
 from earwitness.explain.model import Explainable, target_scores
 from earwitness.explain.rest import Rest
 
+# How many segments at most are tried together; more save next to nothing, and what is remembered of them takes memory.
+SEGMENTS = 16
+
 
 @dataclass(frozen=True)
 class AblationCam(Cam):
@@ -36,31 +39,36 @@ class AblationCam(Cam):
     assumes: ClassVar[str] = "a channel is worth what the score drops by when that channel alone is zero"
     misses: ClassVar[str] = "channels that stand in for each other, and differences between the cells of one channel"
 
-    def together(self, classifier: Explainable, frames: int, bands: int) -> int:  # noqa: ARG002
-        """Return 1: the channels of one segment fill batches."""
-        return 1
+    def together(self, classifier: Explainable, frames: int, bands: int) -> int:
+        """Return how many segments' channels fill batches together."""
+        return min(SEGMENTS, super().together(classifier, frames, bands))
 
     def cams(self, request: Request) -> Cams:
-        """Return the maps of one segment."""
+        """Return the maps of a batch."""
         with torch.inference_mode():
             rest = Rest(request.layer, request.segments)
             scores = request.scores(rest.scores)
             request.check(scores)
-            channels = rest.maps.flatten(1).any(dim=1).nonzero()[:, 0]
+            rows, channels = rest.maps.flatten(2).any(dim=2).nonzero(as_tuple=True)
             parts = [
-                request.scores(rest.logits(_without(rest.maps, some))) for some in torch.split(channels, rest.rows)
+                request.scores(rest.logits(_without(rest.maps, *some), some[0]))
+                for some in zip(torch.split(rows, rest.rows), torch.split(channels, rest.rows), strict=True)
             ]
-        measured = np.concatenate([scores, *parts])
-        request.check(measured.min(axis=0, keepdims=True))
-        own = target_scores(measured, request.targets[0])
-        weights = torch.as_tensor(own[0] - own[1:]).T
-        found = weighed(rest.maps[channels], weights)
-        diagnostics = {"channels": float(len(channels)), "rest_alone": float(rest.alone)}
-        return Cams([found], scores, [1 + len(channels)], [0], diagnostics)
+        measured = np.concatenate([scores[:0], *parts])
+        found, diagnostics = [], []
+        for row, listed in enumerate(request.targets):
+            own = (rows == row).cpu()
+            dropped = np.concatenate([scores[row : row + 1], measured[own.numpy()]])
+            request.check(dropped.min(axis=0, keepdims=True), row)
+            reached = target_scores(dropped, listed)
+            found.append(weighed(rest.maps[row, channels[own]], torch.as_tensor(reached[0] - reached[1:]).T))
+            diagnostics.append({"channels": float(own.sum()), "rest_alone": float(rest.alone)})
+        tried = [1 + int(each["channels"]) for each in diagnostics]
+        return Cams(found, scores, tried, [0] * len(tried), diagnostics)
 
 
-def _without(maps: Tensor, channels: Tensor) -> Tensor:
-    """Return a copy of maps (channels, H, W) for each of some channels, with that channel at zero."""
-    copies = maps.repeat(len(channels), 1, 1, 1)
-    copies[torch.arange(len(channels), device=maps.device), channels] = 0
+def _without(maps: Tensor, rows: Tensor, channels: Tensor) -> Tensor:
+    """Return copies of some rows of maps (n, channels, H, W), each with a channel at zero."""
+    copies = maps[rows]
+    copies[torch.arange(len(rows), device=maps.device), channels] = 0
     return copies

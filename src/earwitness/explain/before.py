@@ -95,7 +95,7 @@ def before(layer: Layer, segments: Segments) -> Before | None:
     known = _KEPT.setdefault(network, {})
     kept = known.get(many)
     if kept is None or kept.about != about or not kept.seal.holds(network):
-        seal, found = Seal(network), _finished(layer, segments)
+        seal, found = Seal(network), _finished(layer, segments.take([0]))
         if found is not None and seal.free:
             found = _with_copy(layer, segments, found, many)
         kept = known[many] = _Kept(seal, about, found)
@@ -146,7 +146,7 @@ def _finished(layer: Layer, piece: Segments) -> Before | None:
     handles = [module.register_forward_hook(after) for module in network.modules()]
     try:
         with torch.no_grad():
-            network(as_input(layer.classifier, piece.values[:1]))
+            network(as_input(layer.classifier, piece.values))
     except _ReachedError:
         pass
     finally:
@@ -162,7 +162,7 @@ def _finished(layer: Layer, piece: Segments) -> Before | None:
 def _with_copy(layer: Layer, segments: Segments, found: Before, many: bool) -> Before:
     """Return the same with a copy, where that makes the network's maps of the first segments."""
     network, held = layer.classifier.network, ExitStack()
-    some = segments.take(range(min(TRIED, len(segments))))
+    rows = range(min(TRIED, len(segments)))
     try:
         twin = _copied(network, {})
         for sequence in chains(twin):
@@ -173,7 +173,8 @@ def _with_copy(layer: Layer, segments: Segments, found: Before, many: bool) -> B
             (_lay_channels_last if many else _pack)(module)
         if many:
             held.enter_context(fewer_products(twin, FEWEST_TILES))
-        own, others = _up_to(network, layer, some), _up_to(twin, layer, some)
+        # Each gets its own, which it may change in place.
+        own, others = (_up_to(each, layer, segments.take(rows)) for each in (network, twin))
         agrees = own.shape == others.shape and bool((own - others).abs().max() <= AGREEMENT * own.abs().max())
     except (RuntimeError, TypeError, ValueError, AttributeError, UsageError):
         return found  # what cannot be copied is used as it is

@@ -89,14 +89,14 @@ class Cams:
     forwards, backwards
         Per segment.
     diagnostics
-        The same for all segments of the batch.
+        Per segment, or empty.
     """
 
     maps: list[Tensor]
     scores: FloatArray
     forwards: list[int]
     backwards: list[int]
-    diagnostics: dict[str, float] = field(default_factory=dict)
+    diagnostics: list[dict[str, float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -201,8 +201,8 @@ class Cam(ABC):
             own = target_scores(cams.scores[index : index + 1], listed)[0]
             cost = Cost(cams.forwards[index], cams.backwards[index], each)
             for native, score, target in zip(natives[index], own, listed, strict=True):
-                settled = {"layer": layer.name}
-                result = Found(native, grid.spread(native), grid, float(score), dict(cams.diagnostics), settled)
+                settled, told = {"layer": layer.name}, dict(cams.diagnostics[index]) if cams.diagnostics else {}
+                result = Found(native, grid.spread(native), grid, float(score), told, settled)
                 found.append(attribution_of(self, classifier, segments, index, target, result, cost))
         return found
 

@@ -7,17 +7,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from earwitness.errors import UsageError
 from earwitness.explain.gradients import Batch, GradientMethod, Measured, quiet
-from earwitness.explain.model import Explainable, logits_of
+from earwitness.explain.model import Explainable, logits_of, parts
 from earwitness.explain.passes import calls_of
 from earwitness.explain.reference import reference_parameter
 
 # Activations that work number by number, to which the rescale rule applies, beyond those that Captum knows.
 FURTHER = (nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.ReLU6, nn.SiLU, nn.GELU, nn.Mish, nn.SELU, nn.CELU)
+
+# Captum's rules for these take something from all rows of a batch, or from the first.
+MIXING = (nn.Softmax, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 
 
 @dataclass(frozen=True)
@@ -47,26 +49,33 @@ class DeepLift(GradientMethod):
 
     fill: str | float = reference_parameter()
 
-    def together(self, classifier: Explainable, frames: int, bands: int) -> int:  # noqa: ARG002
-        """Return 1: Captum's rules for softmax and maximum pooling mix the segments of a batch."""
-        return 1
+    def together(self, classifier: Explainable, frames: int, bands: int) -> int:
+        """Return how many segments make a batch, half as many as for others: each comes with its reference.
+
+        One where a softmax or a maximum pooling is met, because Captum's rules for them mix the segments of a batch.
+        """
+        softmax = self.score == "probability" and classifier.activation == "softmax"
+        mixed = softmax or any(isinstance(module, MIXING) for module in parts(classifier.network))
+        return 1 if mixed else max(1, super().together(classifier, frames, bands) // 2)
 
     def measure(self, batch: Batch) -> Measured:
-        """Return the maps of one segment, one target after another."""
+        """Return the maps of a batch, the n-th targets of all segments together."""
         base = batch.references(self.fill)
         scores, reference_scores = self._checked(batch), batch.evaluate(base)
-        weights, maps = batch.weights, []
-        for position in range(weights.shape[1]):
-            with quiet(), _further_activations() as attr:
-                method = attr.DeepLift(_Scored(batch))
-                maps.append(
-                    method.attribute(
-                        batch.x.requires_grad_(), baselines=base, additional_forward_args=weights[:, position]
-                    )
-                )
-        values = torch.cat(maps, dim=1) if maps else batch.x[:, :0]
-        most = max(1, weights.shape[1])
-        return Measured(values.detach(), scores, 2 + 2 * most, 1, reference_scores, exact=True)
+        values = batch.x.repeat(1, batch.weights.shape[1], 1, 1).zero_()
+        for position in range(batch.weights.shape[1]):
+            rows = [row for row, listed in enumerate(batch.targets) if len(listed) > position]
+            values[rows, position] = self._maps(batch.take(rows), base[rows], position)
+        forwards = [2 + 2 * len(listed) for listed in batch.targets]
+        return Measured(values, scores, forwards, 1, reference_scores, exact=True)
+
+    def _maps(self, batch: Batch, base: Tensor, position: int) -> Tensor:
+        """Return the maps of one target a segment, shape (n, frames, bands)."""
+        with quiet(), _further_activations() as attr:
+            method = attr.DeepLift(_Scored(batch))
+            weights = batch.weights[:, position]
+            found: Tensor = method.attribute(batch.x.requires_grad_(), baselines=base, additional_forward_args=weights)
+        return found.detach()[:, 0]
 
     def _checked(self, batch: Batch) -> Any:
         """Return the segments' class scores, after a look at how often activations run."""

@@ -15,11 +15,16 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from earwitness.explain.cam import Cam, Cams, Request, weighed
-from earwitness.explain.model import Explainable, as_input, batch_size, logits_of, target_scores
+from earwitness.explain.model import Explainable, as_input, target_scores
 from earwitness.explain.parameters import choice, parameter
 from earwitness.explain.reference import reference, reference_parameter
+from earwitness.explain.stages import runs
+from earwitness.explain.swift import swift
 
 FloatArray = npt.NDArray[np.float64]
+
+# How many segments at most are seen through their channels together; more save next to nothing.
+SEGMENTS = 16
 
 
 @dataclass(frozen=True)
@@ -58,46 +63,60 @@ class ScoreCam(Cam):
         "softmax", choice("softmax", "increase"), "weights: softmax of the scores, or their increase"
     )
 
-    def together(self, classifier: Explainable, frames: int, bands: int) -> int:  # noqa: ARG002
-        """Return 1: the channels of one segment fill batches."""
-        return 1
+    def together(self, classifier: Explainable, frames: int, bands: int) -> int:
+        """Return how many segments' channels fill batches together."""
+        return min(SEGMENTS, super().together(classifier, frames, bands))
 
     def cams(self, request: Request) -> Cams:
-        """Return the maps of one segment."""
-        leaf, logits = request.layer.run(request.segments)
-        maps, scores = leaf.detach()[0], request.scores(logits)
+        """Return the maps of a batch."""
+        maps, logits = (torch.cat(each) for each in zip(*_heard(request), strict=True))
+        scores = request.scores(logits)
         request.check(scores)
-        low, high = maps.flatten(1).min(dim=1).values, maps.flatten(1).max(dim=1).values
-        varied = (high > low).nonzero()[:, 0]
+        low, high = maps.flatten(2).amin(dim=2), maps.flatten(2).amax(dim=2)
+        rows, channels = (high > low).nonzero(as_tuple=True)
         with torch.inference_mode():
-            masks = self._masks(request, (maps[varied] - low[varied, None, None]) / (high - low)[varied, None, None])
-            seen = self._seen(request, masks)
-        every = np.repeat(seen[:1], len(maps), axis=0)
-        every[varied.cpu().numpy()] = seen[1:]
-        request.check(every.min(axis=0, keepdims=True))
-        own = target_scores(every, request.targets[0])
-        base = target_scores(seen[:1], request.targets[0])
-        weights = torch.as_tensor(own - base).T
-        if self.weights == "softmax":
-            weights = weights.softmax(dim=1)
-        diagnostics = {"channels": float(len(varied))}
-        return Cams([weighed(maps, weights)], scores, [2 + len(varied)], [0], diagnostics)
+            filled, through = self._through(request, maps, rows, channels)
+        found, diagnostics = [], []
+        for row, listed in enumerate(request.targets):
+            own = (rows == row).cpu()
+            every = np.repeat(filled[row : row + 1], maps.shape[1], axis=0)
+            every[channels.cpu()[own].numpy()] = through[own.numpy()]
+            request.check(every.min(axis=0, keepdims=True), row)
+            weights = torch.as_tensor(target_scores(every, listed) - target_scores(filled[row : row + 1], listed)).T
+            if self.weights == "softmax":
+                weights = weights.softmax(dim=1)
+            found.append(weighed(maps[row], weights))
+            diagnostics.append({"channels": float(own.sum())})
+        tried = [2 + int(each["channels"]) for each in diagnostics]
+        return Cams(found, scores, tried, [0] * len(tried), diagnostics)
 
-    def _masks(self, request: Request, scaled: Tensor) -> Tensor:
-        """Return how much of each cell channels keep, shape (channels, frames, bands)."""
+    def _through(self, request: Request, maps: Tensor, rows: Tensor, channels: Tensor) -> tuple[FloatArray, FloatArray]:
+        """Return class scores of each segment's fill alone, and of segments seen through some channels of their own."""
+        classifier, segments = request.classifier, request.segments
+        ready = swift(classifier, segments)
+        x = as_input(classifier, segments.values)
+        filled = torch.stack([reference(self.fill, classifier, segments, row) for row in range(len(segments))])
+        padding = torch.arange(x.shape[1])[None] >= torch.as_tensor(segments.real_frames)[:, None]
+        padding = padding[:, :, None].to(x.device)
+        scores = [request.scores(ready.logits(part)) for part in torch.split(filled, ready.rows)]
+        parts = zip(torch.split(rows, ready.rows), torch.split(channels, ready.rows), strict=True)
+        for some, through in parts if len(rows) else ():
+            kept = self._masks(request, maps[some, through])
+            kept = torch.where(padding[some], 1, kept)  # padding is not evidence, and stays
+            scores.append(request.scores(ready.logits(torch.lerp(filled[some], x[some], kept))))
+        every = np.concatenate(scores)
+        return every[: len(x)], every[len(x) :]
+
+    def _masks(self, request: Request, maps: Tensor) -> Tensor:
+        """Return how much of each cell channels keep, shape (n, frames, bands), of their maps, shape (n, H, W)."""
         frames, bands = request.segments.values.shape[1:]
-        upright = request.layer.upright(scaled)
+        low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
+        upright = request.layer.upright((maps - low) / (high - low))
         # The segment's copies are seen through one mask, the mean of what the map shows of each.
         folded = request.layer.folded(upright, frames) / request.layer.copies(frames)
         return interpolate(folded[:, None], size=(frames, bands), mode="bilinear", align_corners=False)[:, 0]
 
-    def _seen(self, request: Request, masks: Tensor) -> FloatArray:
-        """Return class scores, shape (1 + channels, classes), of the fill alone and of the segment through masks."""
-        classifier, (frames, bands) = request.classifier, request.segments.values.shape[1:]
-        x = as_input(classifier, request.segments.values)[0]
-        real = int(request.segments.real_frames[0])
-        filled = reference(self.fill, classifier, request.segments, 0)
-        masks = torch.cat([masks.new_zeros(1, frames, bands), masks])
-        masks[:, real:] = 1  # padding is not evidence, and stays
-        parts = torch.split(masks, batch_size(classifier, frames, bands))
-        return np.concatenate([request.scores(logits_of(classifier, torch.lerp(filled, x, part))) for part in parts])
+
+def _heard(request: Request) -> list[tuple[Tensor, Tensor]]:
+    """Return the layer's maps and the logits, one stretch of the segments after another."""
+    return [(leaf.detach(), logits.detach()) for leaf, logits in runs(request.layer, request.segments)]

@@ -24,7 +24,7 @@ from earwitness.whole import METHODS, HeardWhole, WholeMap, along_time, explaine
 
 __all__ = ["METHODS", "WholeAnswer", "WholeOutcome", "explain_whole"]
 
-SMALL = 0.1  # fall of the score, as share of it, under which nothing much hangs on any one moment
+SMALL = 0.02  # fall of the score, as share of it, under which hardly anything hangs on any one moment
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,31 @@ class Explainer(Protocol):
         targets: Sequence[Sequence[Target]],
         progress: Progress | None = None,
     ) -> list[Attribution]:
-        """Return one attribution per segment and target, the first segment's first."""
+        """Explain segments.
+
+        Parameters
+        ----------
+        classifier
+            What made the decision.
+        segments
+            The excerpts to explain.
+        targets
+            Per segment, what to explain; all come from the same forward passes where the method's can be shared.
+        progress
+            Told how far the work has come.
+
+        Returns
+        -------
+        One attribution per segment and target, the first segment's first.
+
+        Raises
+        ------
+        UsageError
+            If a target is out of range, a parameter does not fit the segments, or the network is not made of what the
+            method needs (a layer with a map, say).
+        EarwitnessError
+            If the network's score is not a number.
+        """
         ...
 
 

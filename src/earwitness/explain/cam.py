@@ -155,30 +155,7 @@ class Cam(ABC):
         targets: Sequence[Sequence[Target]],
         progress: Progress | None = None,
     ) -> list[Attribution]:
-        """Explain segments.
-
-        Parameters
-        ----------
-        classifier
-            What made the decision.
-        segments
-            The excerpts to explain.
-        targets
-            Per segment, what to explain; all come from the same forward passes.
-        progress
-            Told how far the work has come.
-
-        Returns
-        -------
-        One attribution per segment and target, the first segment's first.
-
-        Raises
-        ------
-        UsageError
-            If the layer is unknown or its output is not a map, or a target is out of range.
-        EarwitnessError
-            If the network's score is not a number.
-        """
+        """Explain segments, as :meth:`earwitness.explain.Explainer.attribute` says."""
         check_request(classifier, segments, targets)
         size = self.together(classifier, *segments.values.shape[1:])
         return in_batches(self._batch, size, classifier, segments, targets, self.title, progress)

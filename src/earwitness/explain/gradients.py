@@ -221,31 +221,10 @@ class GradientMethod(ABC):
         targets: Sequence[Sequence[Target]],
         progress: Progress | None = None,
     ) -> list[Attribution]:
-        """Explain segments.
+        """Explain segments, as :meth:`earwitness.explain.Explainer.attribute` says.
 
-        Parameters
-        ----------
-        classifier
-            What made the decision.
-        segments
-            The excerpts to explain.
-        targets
-            Per segment, what to explain.
-        progress
-            Told how far the work has come.
-
-        Returns
-        -------
-        One attribution per segment and target, the first segment's first. Where the map has to add up to a difference
-        of scores, ``diagnostics["gap"]`` is what it misses; the flag ``"not converged"`` says that this is more than
-        a thousandth of the map's absolute sum.
-
-        Raises
-        ------
-        UsageError
-            If a target is out of range, or the network is not made of what the method needs.
-        EarwitnessError
-            If the network's score is not a number.
+        Where the map has to add up to a difference of scores, ``diagnostics["gap"]`` is what it misses; the flag
+        ``"not converged"`` says that this is more than a thousandth of the map's absolute sum.
         """
         check_request(classifier, segments, targets)
         size = self.together(classifier, *segments.values.shape[1:])

@@ -73,31 +73,10 @@ class Perturbing(ABC):
         targets: Sequence[Sequence[Target]],
         progress: Progress | None = None,
     ) -> list[Attribution]:
-        """Explain segments.
+        """Explain segments, as :meth:`earwitness.explain.Explainer.attribute` says.
 
-        Parameters
-        ----------
-        classifier
-            What made the decision.
-        segments
-            The excerpts to explain.
-        targets
-            Per segment, what to explain; all come from the same passes.
-        progress
-            Told how far the work has come.
-
-        Returns
-        -------
-        One attribution per segment and target, the first segment's first. With ``fill2``, ``diagnostics`` tells how
-        far a second run with that fill disagrees (:func:`earwitness.explain.fills.disagreement`), and the cost is
-        that of both.
-
-        Raises
-        ------
-        UsageError
-            If a parameter does not fit the segments, or a target is out of range.
-        EarwitnessError
-            If the network's score is not a number.
+        With ``fill2``, ``diagnostics`` tells how far a second run with that fill disagrees
+        (:func:`earwitness.explain.fills.disagreement`), and the cost is that of both.
         """
         check_request(classifier, segments, targets)
         if not len(segments):

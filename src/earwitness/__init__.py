@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from earwitness.study import cross_validate
     from earwitness.study import evaluate_run as evaluate
     from earwitness.study import train_run as train
+    from earwitness.wholefiles import explain_whole
 
 __version__ = "0.1.0"
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "cross_validate",
     "evaluate",
     "explain_files",
+    "explain_whole",
     "load_classifier",
     "score_methods",
     "train",
@@ -58,6 +60,7 @@ _DEFINED = {
     "cross_validate": "study.cross_validate",
     "evaluate": "study.evaluate_run",
     "explain_files": "investigate.explain_files",
+    "explain_whole": "wholefiles.explain_whole",
     "load_classifier": "investigate.load_classifier",
     "score_methods": "scorebook.score",
     "train": "study.train_run",

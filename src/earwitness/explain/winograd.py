@@ -58,8 +58,8 @@ def fewer_products(network: nn.Module, segments: int, dtype: torch.dtype = torch
     """Let a network's 3 x 3 convolutions of many channels work with fewer multiplications.
 
     Only weights in float32 on a processor are taken, only where no gradient is asked for, and only where enough is to
-    be done. Results differ from the plain ones by rounding: in float32 about as far as these differ from float64, in
-    bfloat16 by about five times that. The network is given back as it was.
+    be done. Results differ by rounding: in float32 as far from the exact ones as plain ones are, in bfloat16 five to
+    seven times as far. The network is given back as it was.
 
     Parameters
     ----------

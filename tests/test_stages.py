@@ -1,4 +1,4 @@
-"""Networks in two stages, with fewer products and folded norms, against the same network as it is."""
+"""Networks in two stages, with fewer products, against the same network as it is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from torch import nn
 from earwitness.explain import parse
 from earwitness.explain.attribution import Target
 from earwitness.explain.featuremaps import Layer
-from earwitness.explain.folding import norms_folded
 from earwitness.explain.stages import runs
 from earwitness.explain.winograd import fewer_products
 from explain_toys import ToyClassifier, classes_of, convolutional, real, real_segments, segments
@@ -151,34 +150,3 @@ def test_few_segments_and_gradients_take_the_plain_way():
     with fewer_products(conv, 1000):
         assert torch.equal(conv(x.requires_grad_()), nn.Conv2d.forward(conv, x))
     assert "forward" not in vars(conv)
-
-
-# ---- folded norms -------------------------------------------------------------------------------------------------
-
-
-def test_folded_norms_change_nothing_but_rounding():
-    classifier, x = real("mn04"), torch.tensor(real_segments("mn04", 4).values)
-    network = classifier.network
-    calls = []
-    with torch.no_grad(), norms_folded(network, 4):
-        found = network(x)
-        norm = network.features[0][1]
-        handle = norm.register_forward_hook(lambda *_: calls.append(1))
-        watched = network(x)
-        handle.remove()
-    with torch.no_grad():
-        expected = network(x)
-    scale = float(expected.abs().max())
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * scale)
-    torch.testing.assert_close(watched, expected, rtol=0, atol=1e-4 * scale)
-    assert not torch.equal(found, expected)
-    assert calls == [1]  # a norm that is watched runs
-    assert not any("forward" in vars(module) for module in network.modules())
-
-
-def test_norms_that_learn_are_not_folded():
-    chain = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).train()
-    before = chain[1].running_mean.clone()
-    with torch.no_grad(), norms_folded(chain, 4):
-        chain(torch.randn(2, 1, 5, 5))
-    assert not torch.equal(chain[1].running_mean, before)

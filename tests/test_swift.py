@@ -16,7 +16,7 @@ from earwitness.explain import parse, precision
 from earwitness.explain.attribution import Target
 from earwitness.explain.occlusion import Occlusion
 from earwitness.explain.perturb import Listening
-from earwitness.explain.swift import LARGEST_MAP, fingerprint, rows_of, swift
+from earwitness.explain.swift import LARGEST_MAP, rows_of, swift
 from earwitness.progress import Silent
 from earwitness.segments import Segments
 from explain_toys import ToyClassifier, classes_of, convolutional, linear, real, real_segments, segments
@@ -111,19 +111,6 @@ def test_changed_weights_are_noticed(change):
     assert after.score != pytest.approx(before.score, abs=1e-4)
 
 
-def test_a_fingerprint_takes_weights_of_every_kind():
-    network = nn.Linear(300, 300)
-    network.register_buffer("one_for_all", torch.ones(1).expand(70, 70))
-    network.register_buffer("none", torch.zeros(0))
-    network.register_buffer("count", torch.tensor(3))
-    with torch.inference_mode():
-        network.register_buffer("still", torch.ones(5))
-    assert fingerprint(network) == fingerprint(network)
-    before = fingerprint(network)
-    network.weight.data[:, 7] += 1.0  # a column is looked at somewhere
-    assert fingerprint(network) != before
-
-
 @given(st.integers(1, 10**9), st.integers(0, 10**9))
 def test_batches_hold_a_map_that_fits(widest, weights):
     rows = rows_of(widest, weights)
@@ -204,6 +191,17 @@ def test_where_fewer_products_are_too_rough_plain_ones_are_tried(monkeypatch):
         logits = [ready.logits(x)[0, 0].item() for ready in (plain, rough)]
     assert found.score == pytest.approx(logits[0], abs=1e-5)
     assert found.score != pytest.approx(logits[1], abs=1e-4)
+
+
+def test_bfloat16_is_checked_once_for_weights_as_they_are(monkeypatch):
+    classifier, checked = convolutional(), []
+    monkeypatch.setattr(precision, "agreement", lambda *_: checked.append(1) or 1.0)
+    explainer = Occlusion(mask=0.5, stride=0.5, precision="bfloat16")
+    for times in (1, 1, 2, 2):
+        if times > len(checked):
+            classifier.network.features[0].weight.data[0] += 0.1
+        explainer.attribute(classifier, segments(1), [[Target(0)]])
+        assert len(checked) == times
 
 
 class Told(Silent):

@@ -1,10 +1,14 @@
-"""The part of a network before a layer: what runs in it, and a copy of it made ready for many segments."""
+"""The part of a network before a layer: what runs in it, and a copy that makes the layer's maps sooner.
+
+A copy of :mod:`earwitness.explain.swift` is held to the network's logits, perhaps in another number format, and is
+worth its trial only in very many passes. Activation maps want one pass, the maps of a layer that may lie anywhere, and
+these to float32's rounding, so this copy is held to the maps, and has its own bounds for when it pays.
+"""
 
 from __future__ import annotations
 
-import copy
 import weakref
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +17,8 @@ from torch import Tensor, nn
 
 from earwitness.errors import UsageError
 from earwitness.explain.featuremaps import Layer, is_map
-from earwitness.explain.folding import chains, fold
-from earwitness.explain.model import as_input, parts
-from earwitness.explain.swift import ACTIVATIONS, LAYERS
+from earwitness.explain.model import as_input
+from earwitness.explain.twin import convolutions, lay_channels_last, pack_convolutions, twin_of
 from earwitness.explain.unchanged import Seal
 from earwitness.explain.winograd import FEWEST_TILES, fewer_products
 from earwitness.segments import Segments
@@ -96,7 +99,7 @@ def before(layer: Layer, segments: Segments) -> Before | None:
     kept = known.get(many)
     if kept is None or kept.about != about or not kept.seal.holds(network):
         seal, found = Seal(network), _finished(layer, segments.take([0]))
-        if found is not None and seal.free:
+        if found is not None and seal.free and convolutions(network):
             found = _with_copy(layer, segments, found, many)
         kept = known[many] = _Kept(seal, about, found)
     return kept.found
@@ -104,7 +107,7 @@ def before(layer: Layer, segments: Segments) -> Before | None:
 
 def _weights(network: nn.Module) -> int:
     """Return how many weights a network's convolutions have."""
-    return sum(module.weight.numel() for module in parts(network) if type(module) is nn.Conv2d)
+    return sum(module.weight.numel() for module in convolutions(network))
 
 
 def _up_to(network: nn.Module, layer: Layer, piece: Segments) -> Tensor:
@@ -117,10 +120,8 @@ def _up_to(network: nn.Module, layer: Layer, piece: Segments) -> Tensor:
 
     handle = network.get_submodule(layer.name).register_forward_hook(stop)
     try:
-        with torch.inference_mode(False), torch.no_grad():
+        with suppress(_ReachedError), torch.inference_mode(False), torch.no_grad():
             network(as_input(layer.classifier, piece.values))
-    except _ReachedError:
-        pass
     finally:
         handle.remove()
     return layer.maps_of(seen, piece)
@@ -143,15 +144,14 @@ def _finished(layer: Layer, piece: Segments) -> Before | None:
         fits = isinstance(output, Tensor) and output.ndim > 0
         found[module] = tuple(output.shape[1:]) if fits else None
 
-    handles = [module.register_forward_hook(after) for module in network.modules()]
-    try:
-        with torch.no_grad():
+    with ExitStack() as hooks:
+        try:
+            for module in network.modules():
+                hooks.callback(module.register_forward_hook(after).remove)
+        except RuntimeError:  # scripted modules take no hooks
+            return None
+        with suppress(_ReachedError), torch.no_grad():
             network(as_input(layer.classifier, piece.values))
-    except _ReachedError:
-        pass
-    finally:
-        for handle in handles:
-            handle.remove()
     shapes = {name: shape for name, each in network.named_modules() if (shape := found.get(each)) is not None}
     return Before(shapes, largest) if maps and is_map(maps[0]) and len(shapes) == len(found) else None
 
@@ -164,65 +164,15 @@ def _with_copy(layer: Layer, segments: Segments, found: Before, many: bool) -> B
     network, held = layer.classifier.network, ExitStack()
     rows = range(min(TRIED, len(segments)))
     try:
-        twin = _copied(network, {})
-        for sequence in chains(twin):
-            fold(sequence)
-            _write_over(sequence)
-        convolutions = [module for module in twin.modules() if type(module) is nn.Conv2d]
-        for module in convolutions:
-            (_lay_channels_last if many else _pack)(module)
-        if many:
+        twin = twin_of(network)
+        if not many:
+            pack_convolutions(twin)
+        else:
+            lay_channels_last(twin)
             held.enter_context(fewer_products(twin, FEWEST_TILES))
         # Each gets its own, which it may change in place.
         own, others = (_up_to(each, layer, segments.take(rows)) for each in (network, twin))
         agrees = own.shape == others.shape and bool((own - others).abs().max() <= AGREEMENT * own.abs().max())
     except (RuntimeError, TypeError, ValueError, AttributeError, UsageError):
         return found  # what cannot be copied is used as it is
-    return Before(found.shapes, found.largest, twin, held) if convolutions and agrees else found
-
-
-def _copied(module: nn.Module, copies: dict[nn.Module, nn.Module]) -> nn.Module:
-    """Return a copy of a module and its parts, which has the very same weights."""
-    if module not in copies:
-        twin = copies[module] = copy.copy(module)
-        parts = {name: None if part is None else _copied(part, copies) for name, part in module._modules.items()}
-        twin.__dict__ |= {"_parameters": dict(module._parameters), "_buffers": dict(module._buffers), "_modules": parts}
-        for hooks in ("_forward_hooks", "_forward_pre_hooks"):
-            twin.__dict__[hooks] = type(vars(module)[hooks])()
-    return copies[module]
-
-
-def _write_over(sequence: nn.Sequential) -> None:
-    """Let activations of a chain of copies write over a new map that nobody else listens to."""
-    heard = False
-    for module in sequence:
-        if type(module) in ACTIVATIONS and heard:
-            module.inplace = True  # type: ignore[assignment]
-        heard = type(module) in LAYERS or (heard and type(module) is nn.Identity)
-
-
-def _lay_channels_last(module: nn.Conv2d) -> None:
-    module.weight = _frozen(module.weight.detach().contiguous(memory_format=torch.channels_last))
-
-
-def _pack(module: nn.Conv2d) -> None:
-    """Lay weights as oneDNN wants them, where it has them."""
-    plain = (module.padding_mode, module.weight.dtype, module.weight.device.type) == ("zeros", torch.float32, "cpu")
-    if plain and not isinstance(module.padding, str) and hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
-        module.__class__ = _Packed
-        reorder: Any = torch._C._nn.mkldnn_reorder_conv2d_weight
-        options = (module.padding, module.stride, module.dilation, module.groups)
-        module.weight = _frozen(reorder(module.weight.detach().to_mkldnn(), *options))
-        module.bias = None if module.bias is None else _frozen(module.bias.detach())
-
-
-class _Packed(nn.Conv2d):
-    """A convolution whose weights lie as oneDNN wants them."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        options = (self.padding, self.stride, self.dilation, self.groups)
-        return torch.ops.mkldnn._convolution_pointwise(x, self.weight, self.bias, *options, "none", [], "")
-
-
-def _frozen(values: Tensor) -> nn.Parameter:
-    return nn.Parameter(values, requires_grad=False)
+    return Before(found.shapes, found.largest, twin, held) if agrees else found

@@ -68,6 +68,7 @@ class Settled:
         return dataclasses.replace(found, diagnostics=found.diagnostics | {"precision_agreement": self.agreement})
 
 
+# By the copy that was heard, which is made anew where the network has changed, and by the explainer.
 _MEASURED: weakref.WeakKeyDictionary[torch.nn.Module, dict[Any, float]] = weakref.WeakKeyDictionary()
 
 
@@ -101,15 +102,14 @@ def settle(
         wish = BFLOAT16 if fast_bfloat16(torch.device(classifier.device)) else FLOAT32
     if wish == FLOAT32:
         return Settled(FLOAT32)
-    remembered = _MEASURED.setdefault(classifier.network, {})
     for sparing in (True, False):
         ready = swift(classifier, segments, BFLOAT16, sparing=sparing)
         if ready.precision != BFLOAT16:
             return Settled(FLOAT32)
-        key = (explainer, sparing, ready.made_of)
-        if key not in remembered:
-            remembered[key] = agreement(classifier, segments, targets, hiding, options, ready)
-        measured = remembered[key]
+        remembered = _MEASURED.setdefault(ready.network, {})
+        if explainer not in remembered:
+            remembered[explainer] = agreement(classifier, segments, targets, hiding, options, ready)
+        measured = remembered[explainer]
         if measured >= AGREEMENT:
             return Settled(BFLOAT16, measured, ready)
         if not ready.sparing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from typing import Any
 
 import torch
@@ -10,14 +11,15 @@ from torch import Tensor, nn
 
 from earwitness.explain.model import parts
 
-SAMPLED = 1024  # numbers of a weight that are looked at
+SAMPLED = 4096  # numbers of a weight that are looked at
 
 
 class Seal:
     """What tells whether a network has changed: its modules, who watches them, and of each weight where and what it is.
 
-    Large weights are looked at in a thousand places, all weights together. Whatever is changed through PyTorch itself
-    also counts up the weight's version. The network itself is not held, only its weights.
+    Large weights are looked at in thousands of places each, all weights in one sum. Whatever is changed through
+    PyTorch itself also counts up the weight's version. The network itself is not held, only its weights, so that no
+    other weights can take their place in memory.
 
     Parameters
     ----------
@@ -30,8 +32,9 @@ class Seal:
         self.free = untouched(modules)
         self._places = _places(modules)
         self._some: dict[torch.device, list[Tensor]] = {}
+        self._held = _weights(modules)
         with torch.inference_mode():
-            for weight in _weights(modules):
+            for weight in self._held:
                 self._some.setdefault(weight.device, []).append(_some(weight))
         self._sums = self._summed()
 
@@ -65,22 +68,23 @@ def _weights(modules: list[nn.Module]) -> list[Tensor]:
 
 
 def _places(modules: list[nn.Module]) -> list[Any]:
-    """Return which modules there are, where the numbers of their weights begin, and how often they were changed."""
+    """Return which modules there are, how the numbers of their weights lie, and how often they were changed."""
     weights = [
-        (id(weight), weight.data_ptr(), 0 if weight.is_inference() else weight._version) for weight in _weights(modules)
+        (id(each), each.data_ptr(), each.shape, each.stride(), 0 if each.is_inference() else each._version)
+        for each in _weights(modules)
     ]
-    return [*[(id(module), type(module)) for module in modules], *weights]
+    # Weak references, because a new module may get the id of one that is gone.
+    return [*[(weakref.ref(module), type(module)) for module in modules], *weights]
 
 
 def _some(weight: Tensor) -> Tensor:
     """Return some of a weight's numbers, shape (count,), where they lie."""
-    count = weight.numel()
-    if count <= SAMPLED and weight.is_contiguous():
-        return weight.view(-1)
-    if weight.untyped_storage().nbytes() < count * weight.element_size():
-        return weight.as_strided((1,), (1,))  # one number that stands for many
-    step = max(1, count // SAMPLED)
-    while math.gcd(step, count) > 1 and step > 1:
-        step += 1  # else whole rows or columns would never be looked at
+    if weight.is_complex():
+        weight = torch.view_as_real(weight)
     # In the order of memory, whatever the layout: nothing is copied.
-    return weight.as_strided((count // step,), (step,))
+    lengths = ((size - 1) * stride for size, stride in zip(weight.shape, weight.stride(), strict=True))
+    reach = 1 + sum(lengths) if weight.numel() else 0
+    step = max(1, reach // SAMPLED)
+    while math.gcd(step, reach) > 1 and step > 1:
+        step += 1  # else whole rows or columns would never be looked at
+    return weight.as_strided((reach // step,), (step,))

@@ -1,0 +1,155 @@
+"""A network's twin: a copy with the very same weights that makes the same maps with less work, without gradients."""
+
+from __future__ import annotations
+
+import copy
+from itertools import chain, pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from earwitness.explain.model import parts
+
+# Layers whose output is a new map, and activations that can write over one.
+LAYERS = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
+ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.Hardswish, nn.SiLU, nn.LeakyReLU, nn.ELU, nn.Hardtanh, nn.Hardsigmoid)
+
+
+def twin_of(network: nn.Module) -> nn.Module:
+    """Return a network's twin, in which batch norms are folded into convolutions and activations write in place.
+
+    The twin's answers have to be held to the network's: a network may use a layer of an ``nn.Sequential`` elsewhere
+    too, or its output before the activation. Weights are shared: those that change are replaced, never written to.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode; nobody watches its modules, or answers for them.
+    """
+    twin = _copied(network)
+    for sequence in _sequences(twin):
+        _fold(sequence)
+        _write_over(sequence)
+    return twin
+
+
+def convolutions(network: nn.Module) -> list[nn.Conv2d]:
+    """Return a network's plain convolutions."""
+    return [module for module in parts(network) if type(module) is nn.Conv2d]
+
+
+def frozen(values: Tensor) -> nn.Parameter:
+    """Return values as weights that do not learn."""
+    return nn.Parameter(values, requires_grad=False)
+
+
+def _copied(network: nn.Module) -> nn.Module:
+    """Return what ``copy.deepcopy`` would with shared weights, in a third of its time."""
+    modules = parts(network)
+    # Not by copy.copy, which parametrized modules refuse.
+    copies: dict[int, nn.Module] = {id(module): object.__new__(type(module)) for module in modules}
+    known: dict[int, Any] = {id(weight): weight for weight in chain(network.parameters(), network.buffers())} | copies
+    for module in modules:
+        there = vars(copies[id(module)])
+        for name, value in vars(module).items():
+            # A module has a dozen dictionaries for hooks, all empty, which take deepcopy most of its time.
+            there[name] = value.copy() if isinstance(value, dict) and not value else copy.deepcopy(value, known)
+    return copies[id(network)]
+
+
+# ---- chains of layers ---------------------------------------------------------------------------------------------
+
+
+def _sequences(network: nn.Module) -> list[nn.Sequential]:
+    """Return the modules of a network that run their children in order and do nothing else."""
+    return [
+        module
+        for module in parts(network)
+        if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+    ]
+
+
+def _fold(sequence: nn.Sequential) -> None:
+    """Let convolutions do the work of the batch norms that follow them."""
+    for (name, first), (following, second) in pairwise(list(sequence._modules.items())):
+        known = type(second) is nn.BatchNorm2d and second.running_mean is not None and not second.training
+        if type(first) is nn.Conv2d and known:
+            setattr(sequence, name, _merged(first, second))
+            setattr(sequence, following, nn.Identity())
+
+
+def _merged(conv: nn.Conv2d, norm: Any) -> nn.Module:
+    merged: Any = _copied(conv)  # which may be used elsewhere without the norm
+    statistics = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
+    merged.weight, merged.bias = fuse_conv_bn_weights(conv.weight, conv.bias, *statistics)
+    return merged
+
+
+def _write_over(sequence: nn.Sequential) -> None:
+    """Let activations write over a new map that nobody else listens to."""
+    heard = False
+    for name, module in list(sequence._modules.items()):
+        if type(module) in ACTIVATIONS and heard:
+            writing: Any = _copied(module)  # which may be used elsewhere, too
+            writing.inplace = True
+            setattr(sequence, name, writing)
+        heard = type(module) in LAYERS or (heard and type(module) is nn.Identity)
+
+
+# ---- how weights lie ----------------------------------------------------------------------------------------------
+
+
+def lay_channels_last(twin: nn.Module) -> None:
+    """Lay the weights of a twin's convolutions channels last."""
+    for module in convolutions(twin):
+        module.weight = frozen(module.weight.detach().contiguous(memory_format=torch.channels_last))
+
+
+def pack_convolutions(twin: nn.Module) -> None:
+    """Lay the weights of a twin's convolutions as oneDNN wants them, on a processor that has it."""
+    if not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
+        return
+    reorder: Any = torch._C._nn.mkldnn_reorder_conv2d_weight
+    for module in convolutions(twin):
+        plain = (module.padding_mode, module.weight.dtype, module.weight.device.type) == ("zeros", torch.float32, "cpu")
+        if plain and not isinstance(module.padding, str):
+            module.__class__ = _PackedConvolution
+            options = (module.padding, module.stride, module.dilation, module.groups)
+            module.weight = frozen(reorder(module.weight.detach().to_mkldnn(), *options))
+            module.bias = None if module.bias is None else frozen(module.bias.detach())
+
+
+class _PackedConvolution(nn.Conv2d):
+    """A convolution whose weights lie as oneDNN wants them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        options = (self.padding, self.stride, self.dilation, self.groups)
+        return torch.ops.mkldnn._convolution_pointwise(x, self.weight, self.bias, *options, "none", [], "")
+
+
+def pack_dense(twin: nn.Module, fewest: int) -> None:
+    """Lay the weights of a twin's dense layers as oneDNN wants them, on a processor that has it.
+
+    Parameters
+    ----------
+    twin
+        On a processor, in float32.
+    fewest
+        Layers of fewer weights stay as they are.
+    """
+    operations: Any = torch.ops.mkldnn
+    if not hasattr(operations, "_linear_pointwise"):
+        return
+    for module in parts(twin):
+        if type(module) is nn.Linear and module.weight.numel() >= fewest:
+            module.__class__ = _PackedDense
+            module.weight = frozen(operations._reorder_linear_weight(module.weight.detach()))
+
+
+class _PackedDense(nn.Linear):
+    """A dense layer whose weights lie as oneDNN wants them; some processors' own libraries take twice as long."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -239,6 +241,14 @@ def test_layer_used_twice_and_network_without_layers():
         GradCam(layer="relu").attribute(twice, segments(1), [[Target(0)]])
     with pytest.raises(UsageError, match=r"names no feature_layer; no layer .* use lime or occlusion"):
         GradCam().attribute(linear(), segments(1), [[Target(0)]])
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_compiled_networks_layers_are_refused():
+    plain = convolutional()
+    compiled = torch.jit.trace(plain.network.eval(), torch.zeros(1, 24, 16))
+    with pytest.raises(UsageError, match=r"layer 'features.6' was compiled by .* or use lime or occlusion"):
+        GradCam(layer="features.6").attribute(replace(plain, network=compiled), segments(1), [[Target(0)]])
 
 
 def test_map_layers_lists_layers_in_their_order():

@@ -123,11 +123,20 @@ class Layer:
 
 
 def named(network: nn.Module, name: str) -> nn.Module | None:
-    """Return a network's module by its dotted name, or None where there is none."""
-    try:
-        return network.get_submodule(name) if name else None
-    except AttributeError:
-        return None
+    """Return a network's module by its dotted name, or None where there is none.
+
+    Raises
+    ------
+    UsageError
+        It was compiled, so that its output cannot be looked at.
+    """
+    module = dict(network.named_modules()).get(name) if name else None
+    if isinstance(module, torch.jit.ScriptModule):
+        raise UsageError(
+            f"layer '{name}' was compiled by torch.jit, which hides its output; explain the network that it was "
+            "compiled from, or use lime or occlusion"
+        )
+    return module
 
 
 def refuse_layer(method: str, network: nn.Module, name: str) -> None:

@@ -43,13 +43,20 @@ FIGURE = PROJECT / "docs" / "images" / "calibration.png"
 PAGE = PROJECT / "docs" / "verdicts.md"
 TEXT = """# Verdicts: may a map be believed?
 
-This page and its figures are written by `python tools/verdict.py fit mn04.csv compact.csv`, from maps whose truth is
-known: `python tools/verdict.py measure RUN --data DATA --frames 96 --out mn04.csv` for mn04 (`--recipe best`, fold 5 of
-ESC-10 held out) and `python tools/verdict.py measure demo/run --out compact.csv` for the demo's network.
+This page and its figures are written by `python tools/verdict.py fit mn04.csv long.csv compact.csv vggish.csv`, from
+maps whose truth is known. They were made by `python tools/verdict.py measure RUN --data DATA`, for
+
+- mn04 (`--recipe best`, fold 5 of ESC-10 held out): `--frames 96 --out mn04.csv`
+- the same with segments of 5 s: `--frames 500 --cases 6 --methods
+  gradcam,layercam,ablationcam,saliency,guidedbackprop,lime,occlusion --out long.csv`
+- the demo's network, without `--data`: `--cases 12 --methods
+  gradcam,layercam,ablationcam,saliency,inputxgradient,guidedbackprop,lime,occlusion --out compact.csv`
+- VGGish, trained from random weights: `--cases 5 --methods
+  gradcam,layercam,ablationcam,saliency,guidedbackprop,occlusion --out vggish.csv`
 
 A map's verdict follows from measured signs: does the score fall sooner than chance when its cells are hidden, and rise
 sooner when only they are shown; does it beat the order of loudness; does it stay the same when the segment moves by a
-frame, under noise 40 dB below it, with other random draws and another fill; do methods of other families show the
+frame, under noise 40 dB below it, with other random draws and another fill; does the mean map of other methods show the
 same; and does it change when the network's weights are made random. A logistic regression turns the signs into the
 chance that the map is right. It was fitted on {fitted_on}.
 
@@ -69,11 +76,8 @@ measured; a map for a class with a probability under 0.2 is *weak* at best, for 
 - *Not reliable* does not mean wrong: it means that nobody should rest a conclusion on this map. Ask a method of another
   family (`earwitness explain --list` shows them), explain a longer segment, or ask for the logit
   (`--method occlusion:score=logit`) where the score is saturated.
-- Maps that look alike may be judged alike for one reason: a method of another family, named in the reason, shows
-  something else. Look at that map, too. Coarse maps such as Grad-CAM's on mn04 (3 x 4 cells in 0.96 s) agree less with
-  fine ones.
-- Where most of a segment is digital silence, verdicts are too strict: none such was fitted on, and the ranks of cells
-  in which nothing happens weigh as much as those of the sound.
+- Maps are compared by the correlation of their values: cells in which nothing happens count little, so that digital
+  silence around a sound does not make its map look unstable.
 
 ## How well that works
 
@@ -85,7 +89,8 @@ On other mixtures, and on recordings, that nothing was fitted on:
 
 ![Share of maps that are right against the chance that verdicts gave them](images/calibration.png)
 
-mn04's mixtures of recordings are ESC-10's own clips, those of the held-out fold; compact's are clips of the demo.
+mn04's and VGGish's mixtures of recordings are ESC-10's own clips, those of the held-out fold; compact's are clips of
+the demo. An event in silence is one sound alone in a segment that is digital silence otherwise.
 The area under ROC over maps of many methods is high partly because methods differ: cell-by-cell gradients never find
 the evidence here, and are called *not reliable*. Within one method it is lower, as the rows by method show.
 """
@@ -100,12 +105,12 @@ SIGNS = {
     "insertion": "how much sooner it rises when they are shown first | about -1 to 1",
     "energy": "the same two against the order of loudness | about -1 to 1",
     "correlation": "between the map's sum over hidden cells and the fall of the probability | -1 to 1",
-    "shift": "rank correlation with the map of the segment one frame earlier and later | -1 to 1",
+    "shift": "correlation with the map of the segment one frame earlier and later | -1 to 1",
     "noise": "the same with noise 40 dB below the segment | -1 to 1",
     "seeds": "the same with other random draws, where the method draws | -1 to 1",
     "fills": "the same with another fill, where the method hides cells | -1 to 1",
     "kept": "what stays of the method's maps when the network's weights are made random; small is good | -1 to 1",
-    "agrees": "rank correlation, on 8 x 8 cells, with the maps of methods of other families | -1 to 1",
+    "agrees": "correlation, on 8 x 8 cells, with the mean map of Grad-CAM, LayerCAM, occlusion and LIME | -1 to 1",
     "sparse": "Gini index of the map: 0 spread evenly, 1 all in one cell | 0 to 1",
 }
 COLUMNS = ("part", "backbone", "frames", "family", "kind", "case", "target", "method", "level_db", "share")
@@ -254,11 +259,11 @@ def _known(row: dict[str, str]) -> Known:
 def _table(rows: Sequence[dict[str, str]], judge: Judge) -> dict[str, dict[str, Any]]:
     """Return figures on held-out maps: of all, by family, by backbone, by method."""
     groups: dict[str, list[dict[str, str]]] = {"all": list(rows)}
-    for column in ("family", "backbone", "method"):
+    for column in ("family", "kind", "backbone", "method"):
         for row in rows:
             groups.setdefault(f"{column}: {row[column].split(':')[0]}", []).append(row)
     for row in rows:
-        groups.setdefault(f"{row['backbone']}, {row['family']}", []).append(row)
+        groups.setdefault(f"{row['backbone']}, {row['frames']} frames, {row['family']}", []).append(row)
     found: dict[str, dict[str, Any]] = {}
     for name, listed in groups.items():
         known = [_known(row) for row in listed]

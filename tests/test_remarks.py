@@ -25,14 +25,14 @@ SURE = heard(1e-4, 0.9999)
 
 def test_maps_that_are_empty_because_the_score_is_saturated_are_counted_and_a_way_out_is_named():
     (note,) = remarked(of(SURE, SURE, SURE, heard(0.4, 0.7))).notes
-    assert note.startswith("3 of 4 maps by Occlusion sensitivity look nearly empty")
+    assert note.startswith("3 of 4 maps by Occlusion sensitivity say next to nothing")
     assert "--method occlusion:score=logit" in note
 
 
 @pytest.mark.parametrize(
     "maps",
     [
-        [SURE] * 4,  # all alike: the shared colours fit them
+        [heard(0.3, 0.9999)] * 4,
         [SURE, SURE],
         [SURE, heard(0.4, 0.7), heard(0.3, 0.7), heard(0.3, 0.7)],
         [heard(1e-4, 0.5)] * 3 + [heard(0.4, 0.7)],
@@ -40,10 +40,15 @@ def test_maps_that_are_empty_because_the_score_is_saturated_are_counted_and_a_wa
         [replace(SURE, flags=(SILENT,))] * 3 + [heard(0.4, 0.7)],
         [],
     ],
-    ids=["alike", "few", "minority", "unsure", "logit", "silent", "none"],
+    ids=["moved", "few", "minority", "unsure", "logit", "silent", "none"],
 )
 def test_nothing_is_said_where_there_is_no_such_reason(maps):
     assert remarked(of(*maps)).notes == ()
+
+
+def test_maps_that_are_all_alike_say_next_to_nothing_where_no_cell_moves_the_score():
+    (note,) = remarked(of(SURE, SURE, SURE)).notes
+    assert note.startswith("3 of 3 maps by Occlusion sensitivity say next to nothing")
 
 
 def test_notes_that_were_there_stay():

@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 from earwitness.errors import EarwitnessError
 from earwitness.trust.fitting import NAMES, Known, area_under_roc, calibration, fit
 from earwitness.trust.signs import Signs
-from earwitness.trust.verdict import LEVELS, NOT_RELIABLE, RELIABLE, WEAK, WORDS, Judge, Verdict, fitted, verdict
+from earwitness.trust.verdict import (
+    LEVELS,
+    NOT_RELIABLE,
+    RELIABLE,
+    WEAK,
+    WORDS,
+    Judge,
+    Verdict,
+    fitted,
+    percent,
+    verdict,
+)
 
 GOOD = Signs(0.95, 0.9, 0.5, 0.4, 0.2, 0.6, 0.95, 0.98, 0.9, 0.8, 0.05, 0.7, 0.6, True, "")
 BAD = Signs(0.4, 0.1, 0.0, -0.05, -0.3, 0.0, 0.2, 0.5, 0.1, 0.0, 0.6, -0.1, 0.3, True, "")
@@ -127,8 +138,10 @@ def test_good_signs_are_believed_and_bad_ones_are_not():
     assert all(reason.good for reason in good.reasons)
     assert not any(reason.good for reason in bad.reasons)
     assert 1 <= len(good.reasons) <= 4
-    assert good.text().startswith(f"reliable ({good.chance:.0%}); for it: ")
-    assert "; against it: " in bad.text() or bad.text().startswith(f"not reliable ({bad.chance:.0%}); against it: ")
+    assert good.text().startswith(f"reliable ({percent(good.chance)}%); for it: ")
+    assert "; against it: " in bad.text() or bad.text().startswith(
+        f"not reliable ({percent(bad.chance)}%); against it: "
+    )
     assert all(any(character.isdigit() for character in reason.text) for reason in good.reasons)
 
 
@@ -167,6 +180,36 @@ def test_a_map_of_a_class_that_is_hardly_heard_is_weak_at_best():
     assert (heard.level, unheard.level) == (RELIABLE, WEAK)
     assert unheard.reasons[0].text.endswith("verdicts were fitted on heard ones (probability 0.19)")
     assert verdict(replace(BAD, probability=0.01), JUDGE).level == NOT_RELIABLE
+
+
+@given(quality=st.floats(0, 1), seed=st.integers(0, 1000))
+def test_what_is_not_reliable_has_a_reason_against_it(quality, seed):
+    found = verdict(drawn(np.random.default_rng(seed), quality), JUDGE)
+    assert len(found.reasons) <= 4
+    assert found.level == RELIABLE or any(not reason.good for reason in found.reasons)
+
+
+def test_where_all_signs_are_a_little_good_and_the_map_is_weak_the_verdict_says_so():
+    # All signs at their means or just above them: the chance is what the intercept says.
+    faint = replace(JUDGE, intercept=-1.0)
+    signs = replace(GOOD, **dict(zip(faint.names, faint.means, strict=True)))
+    found = verdict(signs, faint)
+    assert found.level == NOT_RELIABLE
+    assert found.reasons[-1].text == "nothing speaks against it, but what speaks for it is faint"
+
+
+def test_no_printed_chance_reaches_a_limit_that_the_map_missed():
+    assert [percent(chance) for chance in (0.0, 0.499, 0.5, 0.7399999, 0.74, 0.29, 1.0)] == [0, 49, 50, 73, 74, 29, 100]
+
+
+def test_methods_that_agree_a_little_agree_partly_and_large_shares_are_not_counted_out():
+    judge = Judge(("agrees",), (0.6,), (0.2,), (2.0,), 0.0, 0.8, 0.5, "one sign")
+    for value, words in ((0.3, "agrees only partly (agrees 0.30)"), (-0.3, "shows something else (agrees -0.30)")):
+        reasons = verdict(replace(BAD, agrees=value, others="Grad-CAM and LIME"), judge).reasons
+        assert f"the mean of Grad-CAM and LIME {words}" in [reason.text for reason in reasons]
+    loud = Judge(("energy",), (0.0,), (0.2,), (2.0,), 0.0, 0.8, 0.5, "one sign")
+    (reason,) = verdict(replace(GOOD, energy=15.6), loud).reasons
+    assert reason.text == "it beats simply taking the loudest cells (energy over 1)"
 
 
 def test_what_was_not_measured_neither_helps_nor_harms():

@@ -46,7 +46,7 @@ Made by `make pictures RUN=RUN DATA=DATA` from a run on ESC-10 (`earwitness run 
 |---|---|
 """
 COMMANDS = {
-    "explain.png": f"earwitness explain DATA/{TAGGED} --backbone mn04 --no-verdicts",
+    "explain.png": f"earwitness explain DATA/{TAGGED} --backbone mn04",
     "whole.png": f"earwitness explain DATA/{TAGGED} --run RUN --whole",
     "recordings.png": "earwitness inquire RUN",
     "training.png": "earwitness report RUN",
@@ -185,7 +185,6 @@ def main(run: Path, data: Path) -> None:
             backbone="mn04",
             methods=METHODS,
             out=Path(folder, "explained"),
-            verdicts=False,
             progress=progress,
         )
         shrink(told.heard[0].picture, IMAGES / "explain.png")

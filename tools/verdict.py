@@ -43,16 +43,26 @@ FIGURE = PROJECT / "docs" / "images" / "calibration.png"
 PAGE = PROJECT / "docs" / "verdicts.md"
 TEXT = """# Verdicts: may a map be believed?
 
-This page and its figures are written by `python tools/verdict.py fit mn04.csv long.csv compact.csv vggish.csv`, from
-maps whose truth is known. They were made by `python tools/verdict.py measure RUN --data DATA`, for
+Over each map stands *reliable*, *weak* or *not reliable*, and a percentage: the chance that the map's reddest cells
+are the evidence. The evidence is the sound without which the classifier does not hear the class; where that is known,
+a map counts as right if in {right_share} of all pairs and more a cell of the evidence ranks above another cell. Blue
+cells are not judged.
 
-- mn04 (`--recipe best`, fold 5 of ESC-10 held out): `--frames 96 --out mn04.csv`
-- the same with segments of 5 s: `--frames 500 --cases 6 --methods
-  gradcam,layercam,ablationcam,saliency,guidedbackprop,lime,occlusion --out long.csv`
-- the demo's network, without `--data`: `--cases 12 --methods
-  gradcam,layercam,ablationcam,saliency,inputxgradient,guidedbackprop,lime,occlusion --out compact.csv`
-- VGGish, trained from random weights: `--cases 5 --methods
-  gradcam,layercam,ablationcam,saliency,guidedbackprop,occlusion --out vggish.csv`
+## What to do with it
+
+- *Reliable* maps were right in {reliable_right} tests on maps that nothing was fitted on, *weak* ones in
+  {weak_right}, *not reliable* ones in {not_right}. Use a reliable map; take a weak one as a hint, and look for a
+  second method that shows the same; draw no conclusion from one that is not reliable. The other methods may do better
+  on the same segment.
+- Where the score stands above 0.99, ask for the logit: `--method occlusion:score=logit`. A probability that stands
+  still tells perturbation methods little.
+- Ask the methods that were right most often on these tests: {best}.
+- Explain longer segments, or all of the recording (`earwitness explain FILE --run RUN --whole`, which has no
+  verdicts).
+- A sound that fills its segment, such as a helicopter or rain, has no place to point at: in no test did the evidence
+  cover more than half of the cells. For such sounds a verdict says little, mostly whether methods agree.
+
+## What it rests on
 
 A map's verdict follows from measured signs: does the score fall sooner than chance when its cells are hidden, and rise
 sooner when only they are shown; does it beat the order of loudness; does it stay the same when the segment moves by a
@@ -64,26 +74,22 @@ chance that the map is right. It was fitted on {fitted_on}.
 |---|---|---|---|
 {weights}
 
-The weight is what a sign adds to the log-odds when it is one spread above its mean; 0: the other signs tell as much.
+The weight is what a sign adds to the log-odds when it is one standard deviation above its mean; 0: it adds nothing to
+what the other signs tell. Maps are compared by the correlation of their values: cells in which nothing happens count
+little, so that digital silence around a sound does not make its map look unstable. Maps of the panel (Grad-CAM,
+LayerCAM, occlusion, LIME) are held against the mean of the other three.
 
-A map is *reliable* from a chance of {reliable:.0%} on, and *weak* from {weak:.0%} on. A map of silence, one without
-positive cells, and one of a method whose maps ignore the network's weights are *not reliable* whatever else was
-measured; a map for a class with a probability under 0.2 is *weak* at best, for none such was fitted on.
-
-## What to do with it
-
-- The percentage is the chance that the *red* cells are the evidence. Blue cells are not judged.
-- *Not reliable* does not mean wrong: it means that nobody should rest a conclusion on this map. Ask a method of another
-  family (`earwitness explain --list` shows them), explain a longer segment, or ask for the logit
-  (`--method occlusion:score=logit`) where the score is saturated.
-- Maps are compared by the correlation of their values: cells in which nothing happens count little, so that digital
-  silence around a sound does not make its map look unstable.
+A map is *reliable* from a chance of {reliable:.1%} on, and *weak* from {weak:.1%} on; printed percentages are rounded
+down. A map of silence, one without positive cells, and one of a method whose maps ignore the network's weights are
+*not reliable* whatever else was measured; a map for a class with a probability under 0.2 is *weak* at best, for none
+such was fitted on.
 
 ## How well that works
 
-On other mixtures, and on recordings, that nothing was fitted on:
+On other mixtures, and on recordings, that nothing was fitted on. *Loudness alone* is the area under ROC if maps were
+judged only by whether they beat the order of loudness.
 
-| maps | count | right | area under ROC | of beating loudness | reliable: right | weak: right | not reliable: right |
+| maps | count | right | area under ROC | loudness alone | reliable: right | weak: right | not reliable: right |
 |---|---|---|---|---|---|---|---|
 {rows}
 
@@ -93,17 +99,31 @@ mn04's and VGGish's mixtures of recordings are ESC-10's own clips, those of the 
 the demo. An event in silence is one sound alone in a segment that is digital silence otherwise.
 The area under ROC over maps of many methods is high partly because methods differ: cell-by-cell gradients never find
 the evidence here, and are called *not reliable*. Within one method it is lower, as the rows by method show.
+
+## How it was measured
+
+This page and its figures are written by `python tools/verdict.py fit mn04.csv long.csv compact.csv vggish.csv`, from
+maps whose truth is known. They were made by `python tools/verdict.py measure RUN --data DATA`, for
+
+- mn04 (`--recipe best`, fold 5 of ESC-10 held out): `--frames 96 --out mn04.csv`
+- the same with segments of 5 s: `--frames 500 --cases 6 --methods
+  gradcam,layercam,ablationcam,saliency,guidedbackprop,lime,occlusion --out long.csv`
+- the demo's network, without `--data`: `--cases 12 --methods
+  gradcam,layercam,ablationcam,saliency,inputxgradient,guidedbackprop,lime,occlusion --out compact.csv`
+- VGGish, trained from random weights: `--cases 5 --methods
+  gradcam,layercam,ablationcam,saliency,guidedbackprop,occlusion --out vggish.csv`
 """
 METHODS = "gradcam,layercam,ablationcam,saliency,inputxgradient,smoothgrad,guidedbackprop,lime,occlusion,rise"
 RIGHT = 0.7  # area under ROC of the map's cells, which does not depend on how much of the segment is evidence
 PARTS = {"fit": 0, "test": 1}
+BEST = 4  # methods that the page advises
 RANDOMISED_SEGMENTS = 4
 SIGNS = {
     "probability": "the class's probability for the whole segment | 0 to 1",
     "depends": "how much of it is gone when all cells are hidden | -1 to 1",
-    "deletion": "how much sooner it falls when the map's cells are hidden first than in random order | about -1 to 1",
-    "insertion": "how much sooner it rises when they are shown first | about -1 to 1",
-    "energy": "the same two against the order of loudness | about -1 to 1",
+    "deletion": "how much sooner it falls when the map's cells are hidden first than in random order | mostly -1 to 1",
+    "insertion": "how much sooner it rises when they are shown first | mostly -1 to 1",
+    "energy": "deletion and insertion against hiding and showing the loudest cells first | mostly -1 to 1",
     "correlation": "between the map's sum over hidden cells and the fall of the probability | -1 to 1",
     "shift": "correlation with the map of the segment one frame earlier and later | -1 to 1",
     "noise": "the same with noise 40 dB below the segment | -1 to 1",
@@ -234,6 +254,7 @@ def fit_and_test(arguments: argparse.Namespace) -> None:
     runs.write_text(
         PAGE,
         TEXT.format(
+            **_in_words(table),
             fitted_on=judge.fitted_on,
             weights="\n".join(weights),
             reliable=judge.reliable,
@@ -241,6 +262,16 @@ def fit_and_test(arguments: argparse.Namespace) -> None:
             rows="\n".join(rows_in_words),
         ),
     )
+
+
+def _in_words(table: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Return how often levels and methods were right, in words."""
+    levels = [f"{right} of {count}" for right, count in table["all"]["levels"].values()]
+    of_method = {name.partition(": ")[2]: each["right"] for name, each in table.items() if name.startswith("method: ")}
+    best = sorted(of_method, key=lambda name: -of_method[name])[:BEST]
+    listed = ", ".join(f"`{name}` ({of_method[name]:.0%})" for name in best)
+    names = ("reliable_right", "weak_right", "not_right")
+    return {"right_share": f"{RIGHT:.0%}", "best": listed, **dict(zip(names, levels, strict=True))}
 
 
 def _known(row: dict[str, str]) -> Known:

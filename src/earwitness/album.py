@@ -69,12 +69,19 @@ READING = {
         "class how many points change, bold where a loss or gain is large and beyond chance."
     ),
     "segments": f"{EVIDENCE}.",
-    "class": f"{EVIDENCE}; what is red in every row is what the class sounds like to the classifier.",
-    "confusion": f"{EVIDENCE}; red cells in the group of the class heard are what misled the classifier.",
+    "class": (
+        f"{EVIDENCE}; what is red in every row, in maps that may be believed, is what the class sounds like to the "
+        "classifier."
+    ),
+    "confusion": (
+        f"{EVIDENCE}; red cells in the group of the class heard are what misled the classifier, as far as the maps may "
+        "be believed."
+    ),
 }
 BELIEVE = (
-    " The mark over each map says how far it may be believed (a full circle: reliable, a half one: weak, an empty one: "
-    "not reliable), with the chance that it is right; the reasons fold out below."
+    " The mark over each map says how far it may be believed (a full circle: reliable; a half one: weak, a hint to be "
+    "confirmed; an empty one: not reliable, draw no conclusion), with the chance that its reddest cells are the "
+    "evidence; the reasons fold out below."
 )
 MOST_DESCRIBED = 12
 

@@ -23,7 +23,7 @@ from earwitness.explain import Attribution
 from earwitness.explain.attribution import CONSTANT, SILENT
 from earwitness.runs import atomic_write
 from earwitness.timefreq import Clock, hz_to_mel, mel_to_hz
-from earwitness.trust.verdict import NOT_RELIABLE, RELIABLE, WEAK
+from earwitness.trust.verdict import NOT_RELIABLE, RELIABLE, WEAK, percent
 
 P = ParamSpec("P")
 FloatArray = npt.NDArray[np.float64]
@@ -190,13 +190,13 @@ def verdict_text(attribution: Attribution) -> str:
     if attribution.verdict is None:
         return ""
     level, chance = str(attribution.verdict["level"]), float(attribution.verdict["chance"])
-    return f"{VERDICT_MARKS[level][0]} {level} {100 * chance:.0f} %"
+    return f"{VERDICT_MARKS[level][0]} {level} {percent(chance)} %"
 
 
 def verdict_key() -> str:
     """Return what the marks of verdicts mean, in one line."""
     marks = "  ".join(f"{mark} {level}" for level, (mark, _colour) in VERDICT_MARKS.items())
-    return f"Verdicts:  {marks};  in per cent, the chance that the red cells are the evidence"
+    return f"Verdicts:  {marks};  per cent: chance that the reddest cells are the evidence"
 
 
 def verdict_mark(axes: Axes, attribution: Attribution) -> None:

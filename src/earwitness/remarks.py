@@ -12,14 +12,15 @@ from earwitness.findings import Inquiry
 
 SATURATED = 0.99  # probability above which hiding a cell hardly moves it
 NEARLY_EMPTY = 0.1  # peak, as a share of the largest peak of the method's maps in one figure
+HARDLY = 0.01  # of a probability: what no cell moves by so much says next to nothing
 ENOUGH = 3  # maps: of one or two it can be seen at once
 
 
 def remarked(inquiry: Inquiry) -> Inquiry:
-    """Return an inquiry with a note for each method whose maps look nearly empty because the score is saturated.
+    """Return an inquiry with a note for each method whose maps say next to nothing because the score is saturated.
 
-    Maps of one method share their colours. Where a probability stands at 1, hiding any one cell does not move it, and
-    a single map of a less certain segment makes the others look blank.
+    Where a probability stands at 1, hiding any one cell does not move it. Maps of one method share their colours, so a
+    single map of a less certain segment makes the others look blank.
 
     Parameters
     ----------
@@ -31,11 +32,12 @@ def remarked(inquiry: Inquiry) -> Inquiry:
         maps = [per_target[number] for each in inquiry.findings for per_target in each.attributions]
         shown = [each for each in maps if not {SILENT, CONSTANT} & set(each.flags)]
         limit = max((_peak(each) for each in shown), default=0.0)
-        empty = [each for each in shown if _saturated(each) and _peak(each) < NEARLY_EMPTY * limit]
+        least = max(NEARLY_EMPTY * limit, HARDLY)
+        empty = [each for each in shown if _saturated(each) and _peak(each) < least]
         if len(shown) >= ENOUGH and len(empty) >= len(shown) / 2:
             notes.append(
-                f"{len(empty)} of {len(shown)} maps by {title} look nearly empty: the score stands above {SATURATED:g} "
-                f"and hardly moves; ask with --method {empty[0].method}:score=logit to see more."
+                f"{len(empty)} of {len(shown)} maps by {title} say next to nothing: the score stands above "
+                f"{SATURATED:g} and hardly moves; ask with --method {empty[0].method}:score=logit to see more."
             )
     return replace(inquiry, notes=(*inquiry.notes, *notes)) if notes else inquiry
 

@@ -81,7 +81,7 @@ class Verdict:
     def lines(self) -> list[str]:
         """Return the verdict, then a line a reason: ``+`` speaks for the map, ``-`` against it."""
         marks = [f"  {'+' if reason.good else '-'} {reason.text}" for reason in self.reasons]
-        return [f"{self.level} ({self.chance:.0%})", *marks]
+        return [f"{self.level} ({percent(self.chance)}%)", *marks]
 
     def text(self) -> str:
         """Return the verdict and its reasons, for and against, in one line."""
@@ -90,7 +90,12 @@ class Verdict:
             for side, good in (("for it", True), ("against it", False))
             if any(reason.good == good for reason in self.reasons)
         ]
-        return f"{self.level} ({self.chance:.0%}); " + "; ".join(sides)
+        return f"{self.level} ({percent(self.chance)}%); " + "; ".join(sides)
+
+
+def percent(chance: float) -> int:
+    """Return a chance as whole per cent, rounded down: no map shows a limit that it missed."""
+    return math.floor(100 * chance + 1e-9)
 
 
 @dataclass(frozen=True)
@@ -178,12 +183,12 @@ def verdict(signs: Signs, judge: Judge | None = None) -> Verdict:
     level = judge.level(chance)
     if signs.empty:
         return Verdict(NOT_RELIABLE, 0.0, (Reason(signs.empty, good=False),), signs.numbers())
-    reasons = _reasons(judge, signs)
+    reasons = _reasons(judge, signs, level)
     if not signs.explains:
         level, chance = NOT_RELIABLE, min(chance, judge.weak / 2)
         text = f"the method's maps hardly change when the network is made random ({signs.kept:.2f} of 1 stays)"
         reasons = [Reason(text, good=False), *reasons]
-    if signs.probability < LEAST_PROBABILITY and level == RELIABLE:
+    if signs.probability < LEAST_PROBABILITY and level != NOT_RELIABLE:
         level = WEAK
         text = (
             f"the class is hardly heard, and verdicts were fitted on heard ones (probability {signs.probability:.2f})"
@@ -207,26 +212,38 @@ WORDS = {
         "its cells alone restore the decision hardly sooner than chance",
     ),
     "energy": ("it beats simply taking the loudest cells", "it does not beat simply taking the loudest cells"),
-    "correlation": ("the score follows its cells", "the score does not follow its cells"),
-    "shift": ("it stays when the segment moves by a frame", "it changes when the segment moves by a frame"),
+    "correlation": ("hiding its red cells lowers the score", "hiding its red cells hardly lowers the score"),
+    "shift": ("it is the same one frame earlier or later", "it is another one frame earlier or later"),
     "noise": ("it stays under faint noise", "it changes under faint noise"),
     "seeds": ("it stays with other random draws", "it changes with other random draws"),
-    "fills": ("it stays with another fill", "it changes with another fill"),
-    "kept": ("it changes when the network is made random", "much of it stays when the network is made random"),
+    "fills": ("it stays when hidden parts are filled otherwise", "it changes when hidden parts are filled otherwise"),
+    "kept": ("it depends on what the network learned", "much of it stays when the network is made random"),
     "agrees": ("the mean of {others} shows the same", "the mean of {others} shows something else"),
     "sparse": ("it is concentrated", "it is spread out"),
 }
+# A correlation above this is neither the same nor something else.
+PARTLY = ("agrees", 0.2, "the mean of {others} agrees only partly")
+FAINT = Reason("nothing speaks against it, but what speaks for it is faint", good=False)
 
 
-def _reasons(judge: Judge, signs: Signs) -> list[Reason]:
+def _reasons(judge: Judge, signs: Signs, level: str) -> list[Reason]:
+    """Return the reasons that moved the chance most; where the map is not reliable, one of them is against it."""
     moved = judge.log_odds(signs)
     measured = signs.numbers()
-    order = np.argsort(-np.abs(moved), kind="stable")
-    chosen = [at for at in order if abs(moved[at]) >= LEAST_SHIFT and judge.names[at] in measured]
+    order = [int(at) for at in np.argsort(-np.abs(moved), kind="stable") if judge.names[at] in measured]
+    chosen = [at for at in order if abs(moved[at]) >= LEAST_SHIFT][:MOST_REASONS]
     others = signs.others or "other methods"
-    return [_reason(judge.names[at], measured[judge.names[at]], bool(moved[at] > 0), others) for at in chosen]
+    against = [at for at in order if moved[at] < 0]
+    if level != RELIABLE and not set(chosen) & set(against):
+        chosen = [*chosen[: MOST_REASONS - 1], *against[:1]]
+    found = [_reason(judge.names[at], measured[judge.names[at]], bool(moved[at] > 0), others) for at in chosen]
+    return found if level == RELIABLE or against else [*found[: MOST_REASONS - 1], FAINT]
 
 
 def _reason(name: str, value: float, good: bool, others: str) -> Reason:
-    words = WORDS[name][0 if good else 1].format(others=others)
-    return Reason(f"{words} ({name} {value:.2f})", good)
+    words = WORDS[name][0 if good else 1]
+    if name == PARTLY[0] and not good and value > PARTLY[1]:
+        words = PARTLY[2]
+    # Where hiding everything changes little, shares of that change know no bounds and mean no more than "much".
+    shown = f"{round(value, 2) + 0.0:.2f}" if abs(value) <= 1 else "over 1" if value > 0 else "under -1"
+    return Reason(f"{words.format(others=others)} ({name} {shown})", good)

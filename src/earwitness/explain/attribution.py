@@ -213,7 +213,8 @@ class Grid:
 
     def spread(self, native: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return a native map (rows, columns) on the segment's grid (frames, bands), each cell drawn as it is."""
-        return native[self.frame_cells[:, np.newaxis], self.band_cells]
+        # Rows last: each is then copied in one piece, which is many times as fast as asking for every cell.
+        return native.take(self.band_cells, axis=1).take(self.frame_cells, axis=0)
 
     def beyond(self, real_frames: int) -> BoolArray:
         """Return which rows lie wholly in the padding, shape (rows,)."""

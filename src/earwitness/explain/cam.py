@@ -30,6 +30,7 @@ from earwitness.explain.model import (
     check_scores,
     evaluation_mode,
     in_batches,
+    precision_of,
     stopwatch,
     target_scores,
 )
@@ -172,11 +173,11 @@ class Cam(ABC):
             maps = [layer.folded(layer.upright(each), frames) for each in cams.maps]
         natives = [(each.clamp(min=0) if self.relu else each).float().cpu().numpy() for each in maps]
         grid = Grid.even(frames, bands, *natives[0].shape[1:])
-        each = seconds(len(segments))
+        each, precision = seconds(len(segments)), precision_of(classifier.network)
         found = []
         for index, listed in enumerate(targets):
             own = target_scores(cams.scores[index : index + 1], listed)[0]
-            cost = Cost(cams.forwards[index], cams.backwards[index], each)
+            cost = Cost(cams.forwards[index], cams.backwards[index], each, precision)
             for native, score, target in zip(natives[index], own, listed, strict=True):
                 settled, told = {"layer": layer.name}, dict(cams.diagnostics[index]) if cams.diagnostics else {}
                 result = Found(native, grid.spread(native), grid, float(score), told, settled)

@@ -122,6 +122,11 @@ def arithmetic(network: nn.Module) -> torch.dtype:
     return next(formats, torch.float32)
 
 
+def precision_of(network: nn.Module) -> str:
+    """Return the name of :func:`arithmetic`, such as ``"float32"``."""
+    return str(arithmetic(network)).removeprefix("torch.")
+
+
 def as_input(classifier: Explainable, values: npt.NDArray[np.float32]) -> Tensor:
     """Return log-mel segments (n, frames, bands) as the network takes them: its device, its number format."""
     return torch.as_tensor(values).to(device=classifier.device, dtype=arithmetic(classifier.network))
@@ -324,7 +329,7 @@ def attribution_of(
         parameters=in_force(explainer) | found.settled,
         fill=str(getattr(explainer, "fill", "")),
         seed=getattr(explainer, "seed", None),
-        precision=cost.precision or str(arithmetic(classifier.network)).removeprefix("torch."),
+        precision=cost.precision or precision_of(classifier.network),
         forwards=cost.forwards,
         backwards=cost.backwards,
         seconds=cost.seconds,

@@ -26,7 +26,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from earwitness.explain.model import Explainable, arithmetic, as_input, batch_size, evaluation_mode, logits_of, parts
+from earwitness.explain.model import (
+    Explainable,
+    as_input,
+    batch_size,
+    evaluation_mode,
+    logits_of,
+    parts,
+    precision_of,
+)
 from earwitness.explain.twin import convolutions, frozen, lay_channels_last, pack_dense, twin_of
 from earwitness.explain.unchanged import Seal, untouched
 from earwitness.explain.winograd import FEWEST_TILES, fewer_products
@@ -107,7 +115,7 @@ def swift(classifier: Explainable, segments: Segments, precision: str = FLOAT32,
         Whether convolutions may take fewer products.
     """
     network, shape = classifier.network, segments.values.shape[1:]
-    own = str(arithmetic(network)).removeprefix("torch.")
+    own = precision_of(network)
     device = torch.device(classifier.device).type
     plain = Swift(classifier, network, own, batch_size(classifier, *shape))
     suits = own == FLOAT32 and device in ("cpu", "cuda") and bool(convolutions(network))

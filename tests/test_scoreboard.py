@@ -202,11 +202,27 @@ def test_nothing_heard_is_said():
         scoreboard.measure(Gathered((), ()))
 
 
-@pytest.mark.parametrize("asked", [{"preset": "slow"}, {"methods": ("nonesuch",)}])
+@pytest.mark.parametrize("asked", [{"preset": "slow"}, {"methods": ("nonesuch",)}, {"mixtures": 1}])
 def test_wrong_questions_are_refused_before_any_work(asked, tmp_path):
-    with pytest.raises(UsageError, match=r"slow|nonesuch"):
+    with pytest.raises(UsageError, match=r"slow|nonesuch|--mixtures 1: two kinds take turns"):
         scorebook.score(out=tmp_path / "out", **asked)
     assert not (tmp_path / "out").exists()
+
+
+def test_so_many_mixtures_are_gathered_as_are_asked_for(monkeypatch, tmp_path):
+    class Asked(Exception):  # noqa: N818
+        pass
+
+    def gather(_classifier, _recordings, *, preset, **_others):
+        raise Asked(preset.mixtures, preset.planted)
+
+    monkeypatch.setattr(scorebook, "_asked", lambda *_: (None, []))
+    monkeypatch.setattr(scorebook, "gather", gather)
+    quick = gathering.PRESETS["quick"]
+    for mixtures, expected in ((None, quick.mixtures), (24, 24)):
+        with pytest.raises(Asked) as found:
+            scorebook.score(out=tmp_path / "out", mixtures=mixtures)
+        assert found.value.args == (expected, quick.planted)
 
 
 def test_data_needs_a_run(tmp_path):
@@ -227,11 +243,12 @@ def test_page_keeps_what_stands_around_a_section(board, tmp_path, monkeypatch):
     tool = importlib.import_module("scoreboard")
     monkeypatch.setattr(tool, "PAGE", tmp_path / "page.md")
     (tmp_path / "page.md").write_text("# Title\n\nBefore.\n", encoding="utf-8")
-    scorebook.write(board, tmp_path / "out", {"run": None, "preset": "quick", "seed": 0})
+    scorebook.write(board, tmp_path / "out", {"run": None, "preset": "quick", "mixtures": 24, "seed": 0})
     assert tool.main(["mn04", str(tmp_path / "out")]) == 0
     once = (tmp_path / "page.md").read_text(encoding="utf-8")
     assert once.startswith("# Title\n\nBefore.\n\n<!-- begin mn04;")
     assert "- planted click: a note" in once
+    assert "Preset `quick`, 24 mixtures of each source, seed 0." in once
     (tmp_path / "page.md").write_text(once + "After.\n", encoding="utf-8")
     assert tool.main(["mn04", str(tmp_path / "out")]) == 0
     assert (tmp_path / "page.md").read_text(encoding="utf-8") == once + "After.\n"

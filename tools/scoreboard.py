@@ -28,7 +28,8 @@ def section(title: str, folder: Path) -> str:
     """
     asked = runs.read_json(folder / ASKED)
     text = [f"<!-- begin {title}; made by tools/scoreboard.py -->", f"## {title}\n"]
-    text.append(f"Preset `{asked['preset']}`, seed {asked['seed']}. Bold: beats energy; in brackets: 95 % interval.\n")
+    settings = f"Preset `{asked['preset']}`, {asked['mixtures']} mixtures of each source, seed {asked['seed']}"
+    text.append(f"{settings}. Bold: beats energy; in brackets: 95 % interval.\n")
     for score, words in SCORES.items():
         text += [f"### {words}\n", page_table(folder / SCOREBOARD, score)]
     text += ["### Cases\n", "| cases | kind | tried | judged | not heard | heard without it, too | no place |"]

@@ -30,6 +30,9 @@ def scoreboard(
         Path | None, typer.Option("--data", help="Where the recordings are now, if they were moved since the run.")
     ] = None,
     preset: Annotated[str, typer.Option(help="quick (minutes) or full (hours).")] = "quick",
+    mixtures: Annotated[
+        int | None, typer.Option(min=2, help="Mixtures of each source. [default: the preset's, 6 or 60]")
+    ] = None,
     method: Methods = None,
     device: Device = "auto",
     seed: Seed = 0,
@@ -42,6 +45,7 @@ def scoreboard(
         out=out,
         data=data,
         preset=preset,
+        mixtures=mixtures,
         methods=tuple(method or ()),
         device=device,
         seed=seed,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from earwitness import canvas, figures_trust, runs
@@ -41,6 +41,7 @@ def score(
     out: Path,
     data: Path | None = None,
     preset: str = "quick",
+    mixtures: int | None = None,
     methods: Sequence[str] = (),
     device: str = "auto",
     seed: int = 0,
@@ -58,6 +59,8 @@ def score(
         Where the run's recordings are now. Those that it held out are mixed.
     preset
         ``"quick"`` or ``"full"``.
+    mixtures
+        Of each source, 2 or more; None takes the preset's number. More make intervals narrower.
     methods
         As one types them; none means all, with the preset's settings.
     device
@@ -76,14 +79,18 @@ def score(
         raise UsageError(f"--preset {preset}: choose one of {', '.join(PRESETS)}")
     if run is None and data is not None:
         raise UsageError(f"--data {printable(data)}: is a run's; name the run folder, too")
-    chosen, spent = tuple(methods) or PRESETS[preset].methods(), PRESETS[preset]
+    spent = PRESETS[preset] if mixtures is None else replace(PRESETS[preset], mixtures=mixtures)
+    if spent.mixtures < 2:
+        raise UsageError(f"--mixtures {mixtures}: two kinds take turns; ask for 2 or more")
+    chosen = tuple(methods) or spent.methods()
     explainers(chosen)  # a wrong method must not be found out after the training
     runs.check_writable(out)
     progress = progress or Silent()
     classifier, recordings = _asked(run, data, device, seed, progress)
     gathered = gather(classifier, recordings, preset=spent, seed=seed, progress=progress)
     board = measure(gathered, chosen, seed=seed, progress=progress)
-    write(board, out, {"run": None if run is None else printable(run), "preset": preset, "seed": seed})
+    asked: dict[str, str | int | None] = {"preset": preset, "mixtures": spent.mixtures, "seed": seed}
+    write(board, out, asked | {"run": None if run is None else printable(run)})
     return Outcome(board, out)
 
 

@@ -30,8 +30,6 @@ def rank_correlation(a: Map, b: Map) -> float:
         If the shapes differ.
     """
     first, second = pair(a, b)
-    if not (tells(first) and tells(second)):
-        return 0.0
     return float(np.clip(standard_ranks(first) @ standard_ranks(second), -1.0, 1.0))
 
 
@@ -41,9 +39,18 @@ def standard_ranks(a: Map) -> FloatArray:
     The rank correlation of two maps is the scalar product of theirs, so many pairs of maps need each map's ranks once.
     """
     values = np.asarray(a, dtype=np.float64)
+    return standard_values(stats.rankdata(values).reshape(values.shape)) if tells(values) else np.zeros(values.size)
+
+
+def standard_values(a: Map) -> FloatArray:
+    """Return a map's values, shape (cells,), shifted and scaled to mean 0 and length 1; all 0 where it tells nothing.
+
+    The correlation of two maps is the scalar product of theirs.
+    """
+    values = np.asarray(a, dtype=np.float64)
     if not tells(values):
         return np.zeros(values.size)
-    centred = stats.rankdata(values.ravel()) - (values.size + 1) / 2
+    centred = values.ravel() - values.mean()
     return np.asarray(centred / np.linalg.norm(centred), dtype=np.float64)
 
 

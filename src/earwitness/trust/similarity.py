@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from earwitness.explain.ranks import FloatArray, Map, pair, rank_correlation, standard_ranks, tells
+from earwitness.explain.ranks import FloatArray, Map, pair, rank_correlation, standard_ranks, standard_values, tells
 
-__all__ = ["correlation", "rank_correlation", "ssim", "standard_ranks", "top_overlap"]
+__all__ = ["correlation", "rank_correlation", "ssim", "standard_ranks", "standard_values", "top_overlap"]
 
 # Wang et al. 2004, section III-C: a Gaussian window of 11 x 11 cells, standard deviation 1.5, and the two constants.
 WINDOW = 11
@@ -31,18 +31,6 @@ def correlation(a: Map, b: Map) -> float:
     """
     first, second = pair(a, b)
     return float(np.clip(standard_values(first) @ standard_values(second), -1.0, 1.0))
-
-
-def standard_values(a: Map) -> FloatArray:
-    """Return a map's values, shape (cells,), shifted and scaled to mean 0 and length 1; all 0 where it tells nothing.
-
-    The correlation of two maps is the scalar product of theirs.
-    """
-    values = np.asarray(a, dtype=np.float64)
-    if not tells(values):
-        return np.zeros(values.size)
-    centred = values.ravel() - values.mean()
-    return np.asarray(centred / np.linalg.norm(centred), dtype=np.float64)
 
 
 def ssim(a: Map, b: Map) -> float:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from scipy.stats import norm
 
 from earwitness.classifier import Classifier
+from earwitness.device import to_numpy
 from earwitness.errors import EarwitnessError, printable
 from earwitness.progress import Progress, Silent
 from earwitness.runs import RunFolder, read_csv, write_csv, write_json
@@ -121,7 +122,7 @@ def predict(
         rows = [data.rows_of([recording]) for recording in chosen]
         for row in rows:
             parts = np.array_split(row, -(-len(row) // SEGMENTS_AT_ONCE))
-            scores += [classifier.probabilities(data.values(part)).numpy().astype(np.float64) for part in parts]
+            scores += [to_numpy(classifier.probabilities(data.values(part))).astype(np.float64) for part in parts]
             advance(1)
     every = np.concatenate(rows)
     start = classifier.front_end.clock.frame_start_seconds(data.start_frames[every])

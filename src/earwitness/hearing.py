@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from earwitness.classifier import Classifier
+from earwitness.device import to_numpy
 from earwitness.errors import UsageError, printable
 from earwitness.explain import Explainer, Target
 from earwitness.explain.attribution import is_silent
@@ -96,7 +97,7 @@ def hear(
     name = printable(path)
     frames = segment_frames(classifier, log_mel.shape[0])
     data = cut([log_mel], [name], classifier.front_end.silence, frames, classifier.overlap)
-    scores = classifier.probabilities(data.values(np.arange(len(data)))).numpy().astype(np.float64)
+    scores = to_numpy(classifier.probabilities(data.values(np.arange(len(data))))).astype(np.float64)
     mean = scores.mean(axis=0)
     best = np.argsort(-mean, kind="stable")[:top]
     indices = indices or [int(best[0])]

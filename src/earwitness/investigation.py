@@ -16,6 +16,7 @@ import torch
 
 from earwitness import audio, classifier, evaluation, features, runs
 from earwitness.classifier import Classifier
+from earwitness.device import to_numpy
 from earwitness.errors import BadRecordingError, EarwitnessError, UsageError, on_disk, printable
 from earwitness.evaluation import Predictions
 from earwitness.explain import Attribution
@@ -109,7 +110,7 @@ class Investigation:
             for name in names:
                 with self._same_recording(name):
                     samples, whole = _beginning(self.path_of(name), front_end.sample_rate, SHOWN_SECONDS)
-                values = self._log_mel(name) if whole else log_mel(front_end, torch.from_numpy(samples)).numpy()
+                values = self._log_mel(name) if whole else to_numpy(log_mel(front_end, torch.from_numpy(samples)))
                 label = self.predictions.classes[int(label_of[name])]
                 yield Recording(name, label, samples, front_end.sample_rate, values, whole)
                 advance(1)
@@ -169,7 +170,7 @@ class Investigation:
             raise EarwitnessError(f"{error}; it could be used when the run was measured: put it back") from error
 
     def _check_scores(self, rows: Sequence[int], segments: Segments) -> None:
-        now = self.classifier.probabilities(segments.values).numpy()
+        now = to_numpy(self.classifier.probabilities(segments.values))
         then = self.predictions.scores[np.asarray(rows)]
         apart = np.abs(now - then).max(axis=1)
         worst = int(np.argmax(apart))

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from earwitness.device import to_numpy
 from earwitness.timefreq import Clock, hz_to_mel
 
 Samples = npt.NDArray[np.float32]
@@ -238,12 +239,12 @@ def log_mel_stream(front_end: FrontEnd, blocks: Iterable[Samples]) -> Iterator[L
         ready = torch.cat([ready, piece])
         frames, ready = _whole_frames(front_end, ready)
         if frames.shape[0]:
-            yield frames.numpy()
+            yield to_numpy(frames)
     if started and margin:
         ready = torch.cat([ready, last[:-1].flip(0)])
         frames, _ = _whole_frames(front_end, ready)
         if frames.shape[0]:
-            yield frames.numpy()
+            yield to_numpy(frames)
 
 
 def _emphasise(front_end: FrontEnd, signal: Tensor) -> Tensor:
@@ -311,5 +312,5 @@ def _filter_halves(front_end: FrontEnd, dtype: torch.dtype, device: str) -> tupl
 def _magnitude(spectrum: Tensor) -> Tensor:
     # PyTorch takes the magnitudes of complex numbers one by one on a CPU; NumPy is ten times as fast there.
     if spectrum.device.type == "cpu" and not spectrum.requires_grad:
-        return torch.from_numpy(np.abs(spectrum.numpy()))
+        return torch.from_numpy(np.abs(to_numpy(spectrum)))
     return spectrum.abs()

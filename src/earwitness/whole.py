@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from earwitness.classifier import Classifier
+from earwitness.device import to_numpy
 from earwitness.errors import UsageError, printable
 from earwitness.evaluation import SEGMENTS_AT_ONCE
 from earwitness.explain import Attribution, Target, parse
@@ -205,7 +206,7 @@ def _scores(classifier: Classifier, data: SegmentedLogMels, progress: Progress) 
     found = []
     with progress.task("Listening to segments", len(data)) as advance:
         for rows in parts:
-            found.append(classifier.probabilities(data.values(rows)).numpy().astype(np.float64))
+            found.append(to_numpy(classifier.probabilities(data.values(rows))).astype(np.float64))
             advance(len(rows))
     return np.concatenate(found)
 

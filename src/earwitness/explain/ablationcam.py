@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from earwitness.device import to_numpy
 from earwitness.explain.cam import Cam, Cams, Request, weighed
 from earwitness.explain.model import Explainable, target_scores
 from earwitness.explain.rest import Rest
@@ -57,8 +58,8 @@ class AblationCam(Cam):
         measured = np.concatenate([scores[:0], *parts])
         found, diagnostics = [], []
         for row, listed in enumerate(request.targets):
-            own = (rows == row).cpu()
-            dropped = np.concatenate([scores[row : row + 1], measured[own.numpy()]])
+            own = rows == row
+            dropped = np.concatenate([scores[row : row + 1], measured[to_numpy(own)]])
             request.check(dropped.min(axis=0, keepdims=True), row)
             reached = target_scores(dropped, listed)
             found.append(weighed(rest.maps[row, channels[own]], torch.as_tensor(reached[0] - reached[1:]).T))

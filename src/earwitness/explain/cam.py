@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from earwitness.device import to_numpy
 from earwitness.explain.attribution import Attribution, Grid, Target
 from earwitness.explain.featuremaps import Layer, refuse_layer
 from earwitness.explain.model import (
@@ -68,8 +69,7 @@ class Request:
 
     def scores(self, logits: Tensor) -> FloatArray:
         """Return class scores, shape (n, classes), float64."""
-        found = activated(logits.detach().cpu().double(), self.score, self.classifier.activation)
-        return np.asarray(found.numpy(), dtype=np.float64)
+        return to_numpy(activated(logits.detach().cpu().double(), self.score, self.classifier.activation))
 
     def check(self, scores: FloatArray, start: int = 0) -> None:
         """Refuse scores that are not numbers; the first are those of the segment ``start``."""
@@ -171,7 +171,7 @@ class Cam(ABC):
         with evaluation_mode(classifier.network), torch.inference_mode(False):
             cams = self.cams(Request(layer, segments, targets, self.score))
             maps = [layer.folded(layer.upright(each), frames) for each in cams.maps]
-        natives = [(each.clamp(min=0) if self.relu else each).float().cpu().numpy() for each in maps]
+        natives = [to_numpy((each.clamp(min=0) if self.relu else each).float()) for each in maps]
         grid = Grid.even(frames, bands, *natives[0].shape[1:])
         each, precision = seconds(len(segments)), precision_of(classifier.network)
         found = []

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from earwitness.device import to_numpy
 from earwitness.explain.attribution import Attribution, Grid, Target
 from earwitness.explain.model import (
     SCORE_KINDS,
@@ -99,10 +100,10 @@ class Batch:
         """Return class scores, shape (n, classes), of inputs, shape (n, 1, frames, bands)."""
         with torch.inference_mode():
             logits = logits_of(self.classifier, x[:, 0]).cpu().double()
-            found = self.scored(logits).numpy()
+            found = to_numpy(self.scored(logits))
         for index in range(len(self.segments)):
             check_scores(found[index], self.classifier, self.segments, index)
-        return np.asarray(found, dtype=np.float64)
+        return found
 
 
 @dataclass
@@ -134,7 +135,7 @@ class Gradients:
             # A copy goes in, so that a network may change its input in place.
             scores = self.batch.scored(logits_of(self.batch.classifier, leaf.clone()))
             wanted = list(torch.einsum("nc,ntc->tn", scores, weights).sum(dim=1))
-        self.scores = scores.detach().cpu().double().numpy()
+        self.scores = to_numpy(scores.detach().cpu().double())
         last = len(wanted) - 1
         found = [_gradient(one, leaf, again=position < last) for position, one in enumerate(wanted)]
         gradients = torch.stack(found, dim=1) if found else leaf.detach()[:, None][:, :0]
@@ -251,8 +252,8 @@ class GradientMethod(ABC):
 
 
 def _found(measured: Measured, index: int, position: int, target: Target, grid: Grid) -> Found:
-    values = measured.values[index, position].detach().cpu().numpy()
-    error = None if measured.errors is None else measured.errors[index, position].cpu().numpy()
+    values = to_numpy(measured.values[index, position])
+    error = None if measured.errors is None else to_numpy(measured.errors[index, position])
     score = float(target_scores(measured.scores[index : index + 1], [target])[0, 0])
     diagnostics, converged = dict(measured.diagnostics), True
     if measured.steps is not None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from earwitness.device import to_numpy
 from earwitness.explain.gradients import WIDE_GAP, Batch, GradientMethod, Gradients, Measured, by_captum
 from earwitness.explain.model import Explainable, batch_size, target_scores
 from earwitness.explain.parameters import integer, parameter
@@ -94,5 +95,5 @@ class IntegratedGradients(GradientMethod):
         """Tell whether a map of a segment adds up to something else than the difference of scores."""
         wanted = target_scores(change[row : row + 1], batch.targets[row])[0]
         found = maps[: len(wanted)].double()
-        gap = np.abs(wanted - found.sum(dim=(1, 2)).cpu().numpy())
-        return bool((gap > WIDE_GAP * found.abs().sum(dim=(1, 2)).cpu().numpy()).any())
+        gap = np.abs(wanted - to_numpy(found.sum(dim=(1, 2))))
+        return bool((gap > WIDE_GAP * to_numpy(found.abs().sum(dim=(1, 2)))).any())

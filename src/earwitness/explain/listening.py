@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from earwitness.device import to_numpy
 from earwitness.explain import fills
 from earwitness.explain.attribution import Target
 from earwitness.explain.model import Explainable, activated, as_input, check_scores, evaluation_mode, target_scores
@@ -150,7 +151,7 @@ class Listening:
         if len(together):
             # Scores are taken on the processor in float64: small drops of a score near 1 keep their digits.
             logits = self.swift.logits(together).cpu().double()
-            scores = activated(logits, self.kind, self.classifier.activation).numpy()
+            scores = to_numpy(activated(logits, self.kind, self.classifier.activation))
         ends = np.cumsum([len(rows) for rows, _ in made])
         for piece, (_, taken), rows in zip(batch, made, np.split(scores, ends[:-1]), strict=True):
             check_scores(rows, self.classifier, self.segments, piece.segment)
@@ -203,10 +204,10 @@ class Sheet:
             wanted = wanted[fresh]
         copies = self._copies(ground, wanted, real)
         changed = (copies != ground.segment).flatten(1).any(dim=1)
-        numbers = fresh.cpu().numpy()
+        numbers = to_numpy(fresh)
         if piece.start == 0 and len(numbers):
             changed[0] = True  # the whole segment itself is heard
-        listed = changed.cpu().numpy()
+        listed = to_numpy(changed)
         silent = numbers[~listed] + piece.start
         taken[np.isin(taken, silent)] = 0
         return copies if listed.all() else copies[changed], taken
@@ -222,7 +223,7 @@ class Sheet:
     def _first(self, piece: Piece, hole: Tensor) -> IntArray:
         """Return, for each perturbation, the first one of its segment that hides the same."""
         known = self.known[piece.segment]
-        packed = np.packbits(hole.flatten(1).cpu().numpy(), axis=1)
+        packed = np.packbits(to_numpy(hole.flatten(1)), axis=1)
         digests = (blake2b(row.tobytes(), digest_size=16).digest() for row in packed)
         first = [known.setdefault(digest, number) for number, digest in enumerate(digests, start=piece.start)]
         return np.array(first, dtype=np.int64)

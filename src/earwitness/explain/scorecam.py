@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from earwitness.device import to_numpy
 from earwitness.explain.cam import Cam, Cams, Request, weighed
 from earwitness.explain.model import Explainable, as_input, target_scores
 from earwitness.explain.parameters import choice, parameter
@@ -78,9 +79,9 @@ class ScoreCam(Cam):
             filled, through = self._through(request, maps, rows, channels)
         found, diagnostics = [], []
         for row, listed in enumerate(request.targets):
-            own = (rows == row).cpu()
+            own = to_numpy(rows == row)
             every = np.repeat(filled[row : row + 1], maps.shape[1], axis=0)
-            every[channels.cpu()[own].numpy()] = through[own.numpy()]
+            every[to_numpy(channels)[own]] = through[own]
             request.check(every.min(axis=0, keepdims=True), row)
             weights = torch.as_tensor(target_scores(every, listed) - target_scores(filled[row : row + 1], listed)).T
             if self.weights == "softmax":

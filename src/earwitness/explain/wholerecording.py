@@ -27,6 +27,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from earwitness.device import to_numpy
 from earwitness.errors import UsageError
 from earwitness.explain import fills
 from earwitness.explain.attribution import Attribution, Target
@@ -262,7 +263,7 @@ class _Recording:
         starts = torch.as_tensor(self.data.start_frames[inside] - first, device=copies.device)
         length = self.data.segment_frames
         touched = (copies != stretch).any(dim=2).unfold(1, length, 1)[:, starts].any(dim=2)
-        which, segment = (each.cpu().numpy() for each in touched.nonzero(as_tuple=True))
+        which, segment = (to_numpy(each) for each in touched.nonzero(as_tuple=True))
         cells = starts[:, None] + torch.arange(length, device=copies.device)
         for begin in range(0, len(which), self.swift.rows):
             pairs = slice(begin, begin + self.swift.rows)
@@ -280,7 +281,7 @@ class _Recording:
     def _scored(self, rows: Tensor, numbers: npt.NDArray[np.int64]) -> FloatArray:
         """Return the scores, shape (rows, targets), of perturbed segments, whose numbers are for messages."""
         logits = self.swift.logits(rows).cpu().double()
-        scores = activated(logits, self.explainer.score, self.classifier.activation).numpy()
+        scores = to_numpy(activated(logits, self.explainer.score, self.classifier.activation))
         broken = ~np.isfinite(scores).all(axis=1)
         if broken.any():
             check_scores(scores[broken], self.classifier, self.data.take(numbers[broken][:1]), 0)

@@ -18,6 +18,7 @@ import torch
 
 from earwitness.classifier import Classifier
 from earwitness.counterfactuals import COUNTERFACTUALS, Counterfactual, Samples, repeated
+from earwitness.device import to_numpy
 from earwitness.errors import EarwitnessError, printable
 from earwitness.logmel import log_mel
 from earwitness.progress import Progress, Silent
@@ -364,9 +365,9 @@ def _without(counterfactual: Counterfactual, samples: Samples, classifier: Class
 def _hear(classifier: Classifier, samples: Samples, label: int) -> Heard:
     front_end = classifier.front_end
     missing = max(0, front_end.least_samples - samples.size)
-    values = log_mel(front_end, torch.from_numpy(np.pad(samples, (0, missing)))).numpy()
+    values = to_numpy(log_mel(front_end, torch.from_numpy(np.pad(samples, (0, missing)))))
     data = cut([values], [""], front_end.silence, classifier.segment_frames, classifier.overlap)
-    scores = classifier.probabilities(data.values(np.arange(len(data)))).numpy().astype(np.float64)
+    scores = to_numpy(classifier.probabilities(data.values(np.arange(len(data))))).astype(np.float64)
     mean = scores.mean(axis=0)
     return Heard(float((scores.argmax(axis=1) == label).mean()), float(mean[label]), int(mean.argmax()))
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from scipy import ndimage
 
+from earwitness.device import to_numpy
 from earwitness.explain.attribution import Attribution, Grid, Target
 from earwitness.explain.model import (
     SCORE_KINDS,
@@ -223,7 +224,7 @@ class Baseline(ABC):
         seconds = stopwatch()
         with evaluation_mode(classifier.network), torch.inference_mode():
             logits = logits_of(classifier, as_input(classifier, segments.values)).cpu().double()
-        scores = activated(logits, self.score, classifier.activation).numpy()
+        scores = to_numpy(activated(logits, self.score, classifier.activation))
         silence, shape = float(classifier.front_end.silence), segments.values.shape[1:]
         grid, cost = Grid.whole(*shape, *shape), Cost(1, 0, seconds(len(segments)))
         found = []

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from earwitness.device import to_numpy
 from earwitness.explain.attribution import Target
 from earwitness.explain.model import Explainable, activated, as_input, batch_size, evaluation_mode, logits_of
 from earwitness.segments import Segments
@@ -136,4 +137,4 @@ def probabilities(classifier: Explainable, values: Map) -> npt.NDArray[np.float6
     with evaluation_mode(classifier.network), torch.inference_mode():
         starts = range(0, len(values), size)
         logits = [logits_of(classifier, as_input(classifier, values[start : start + size])) for start in starts]
-    return activated(torch.cat(logits), "probability", classifier.activation).cpu().double().numpy()
+    return to_numpy(activated(torch.cat(logits), "probability", classifier.activation).double())

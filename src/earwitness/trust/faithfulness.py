@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from earwitness.device import to_numpy
 from earwitness.errors import UsageError
 from earwitness.explain import fills
 from earwitness.explain.attribution import Attribution, Target
@@ -289,7 +290,7 @@ def _of_one(
     listening.hear([0], series.count)
     logits = torch.as_tensor(listening.scores[0])
     scores, chances = (
-        activated(logits, kind, classifier.activation).numpy() for kind in (settings.score, SCORE_KINDS[1])
+        to_numpy(activated(logits, kind, classifier.activation)) for kind in (settings.score, SCORE_KINDS[1])
     )
     each, forwards = seconds(len(maps)), listening.forwards[0]
     return [

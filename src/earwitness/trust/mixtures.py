@@ -16,6 +16,7 @@ import torch
 
 from earwitness import audio, soundscapes
 from earwitness.artefacts import rms
+from earwitness.device import to_numpy
 from earwitness.explain.attribution import Target
 from earwitness.logmel import FrontEnd, Samples, log_mel
 from earwitness.recordings import Recording
@@ -89,7 +90,7 @@ class Stage:
 
     def log_mel(self, samples: Samples) -> Map:
         """Return the segment, shape (frames, bands), of samples at the front end's rate."""
-        return log_mel(self.front_end, torch.from_numpy(samples)).numpy()[: self.frames]
+        return to_numpy(log_mel(self.front_end, torch.from_numpy(samples)))[: self.frames]
 
     def mask(self, event: Samples, rest: Samples) -> Map:
         """Return the event's share of each cell, shape (frames, bands)."""

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from earwitness.device import to_numpy
 from earwitness.errors import UsageError
 from earwitness.explain import Explainable
 from earwitness.explain.model import as_input, evaluation_mode, logits_of
@@ -68,9 +69,9 @@ def redraw(network: nn.Module, names: Sequence[str], rng: np.random.Generator) -
             for weight in modules[name].parameters(recurse=False):
                 if weight.dim() > 1:
                     drawn = rng.standard_normal(tuple(weight.shape), dtype=np.float32)
-                    drawn *= np.float32(weight.detach().float().square().mean().sqrt())
+                    drawn *= to_numpy(weight.float().square().mean().sqrt())
                 else:
-                    drawn = rng.permutation(weight.detach().cpu().float().numpy())
+                    drawn = rng.permutation(to_numpy(weight.float()))
                 weight.copy_(torch.from_numpy(drawn).reshape(weight.shape))
 
 
@@ -102,7 +103,7 @@ def weights_sha256(network: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(to_numpy(tensor.detach().contiguous().view(-1).view(torch.uint8)).tobytes())
     return digest.hexdigest()
 
 

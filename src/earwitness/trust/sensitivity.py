@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from earwitness.device import to_numpy
 from earwitness.errors import UsageError
 from earwitness.explain import Explainer
 from earwitness.explain.attribution import Target
@@ -122,7 +123,7 @@ def _sensitivity(
     real = int(one.real_frames[0])
 
     def explained(inputs: tuple[Tensor, ...] | Tensor) -> tuple[Tensor]:
-        values = (inputs[0] if isinstance(inputs, tuple) else inputs).numpy()
+        values = to_numpy(inputs[0] if isinstance(inputs, tuple) else inputs)
         base = one.take([0] * len(values))
         moved = Segments(values, base.start_frames, base.real_frames, base.files)
         maps = explainer.attribute(classifier, moved, [[target]] * len(values))

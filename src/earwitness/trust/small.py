@@ -12,6 +12,7 @@ import torch
 from earwitness import audio, soundscapes
 from earwitness.backbones import backbone_named
 from earwitness.classifier import Classifier
+from earwitness.device import to_numpy
 from earwitness.logmel import log_mel
 from earwitness.progress import Progress, Silent
 from earwitness.recipes import COMPACT, Augmentation
@@ -91,7 +92,7 @@ def of_made_sounds(*, clips: int = 24, epochs: int = 4, seed: int = 0, progress:
             for clip in range(clips):
                 scene = soundscapes.make(label, SCENE_SEEDS + seed * 10_000 + clip)
                 samples = audio.resample(scene.samples, scene.sample_rate, front_end.sample_rate)
-                log_mels.append(log_mel(front_end, torch.from_numpy(samples.astype(np.float32))).numpy())
+                log_mels.append(to_numpy(log_mel(front_end, torch.from_numpy(samples.astype(np.float32)))))
                 advance(1)
     return learned(
         log_mels,

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from earwitness.device import to_numpy
 from earwitness.errors import EarwitnessError, UsageError
 from earwitness.explain import Attribution, Explainable, Explainer, Target, spec
 from earwitness.logmel import FrontEnd, energy_of, log_of
@@ -272,7 +273,7 @@ def noisy(classifier: Explainable, segments: Segments, noise_db: float = NOISE_D
         if real:
             power = energy_of(front_end, torch.from_numpy(one[:real]).double()) ** (2 / front_end.power)
             noise = torch.from_numpy(drawn[:real]) * level * power.mean()
-            one[:real] = log_of(front_end, (power + noise) ** (front_end.power / 2)).float().numpy()
+            one[:real] = to_numpy(log_of(front_end, (power + noise) ** (front_end.power / 2)).float())
     return replace(segments, values=values)
 
 

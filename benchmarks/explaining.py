@@ -157,7 +157,7 @@ def _made(subject: Subject, spec: str, facts: dict[str, Fact], *, seeded: bool) 
 
     def make(turn: int) -> FloatArray:
         explainer = parse(f"{spec},seed={turn}" if seeded else spec)
-        found: list[Attribution] = explainer.attribute(subject.classifier, subject.segments, listed)
+        found: list[Attribution] = explainer.attribute(subject.prepared, subject.segments, listed)
         facts["precision"] = " and ".join(sorted({one.precision for one in found}))
         facts["forwards"] = found[0].forwards
         cam = found[0].method.endswith("cam")

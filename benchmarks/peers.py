@@ -203,7 +203,7 @@ def captum_integrated(subject: Subject, steps: int, together: int | None) -> Flo
 
 
 def _layer(subject: Subject) -> Layer:
-    return Layer.chosen("gradcam", subject.classifier, "")
+    return Layer.chosen("gradcam", subject.prepared, "")
 
 
 def _upright(subject: Subject, maps: Tensor) -> FloatArray:

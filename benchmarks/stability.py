@@ -52,7 +52,7 @@ def chosen(run: Investigation, count: int, seed: int = 0) -> list[int]:
 def maps(run: Investigation, method: Explainer, segments: Segments) -> tuple[FloatArray, int, float]:
     """Return each segment's map of the class that is heard, (segments, cells), the passes of one, the median r2."""
     heard = run.classifier.logits(segments.values).argmax(dim=1)
-    found = method.attribute(run.classifier, segments, [[Target(int(index))] for index in heard])
+    found = method.attribute(run.prepared, segments, [[Target(int(index))] for index in heard])
     cells = np.array([one.native.ravel() for one in found], dtype=np.float64)
     r2 = float(np.median([one.diagnostics.get("r2", np.nan) for one in found]))
     return cells, max(one.forwards for one in found), r2

@@ -16,6 +16,7 @@ from earwitness.backbones import backbone_named
 from earwitness.backbones.vggish import initialise_he
 from earwitness.classifier import Classifier
 from earwitness.explain.attribution import Target, is_silent
+from earwitness.explain.prepared import Prepared
 from earwitness.segments import Segments, cut
 from measuring import Setting
 
@@ -47,6 +48,11 @@ class Subject:
         """The class that each segment is heard as."""
         heard = self.classifier.logits(self.segments.values).argmax(dim=1)
         return [Target(int(index)) for index in heard]
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        """The classifier prepared for explaining."""
+        return Prepared(self.classifier)
 
     def first(self, count: int) -> Subject:
         """Return the same with fewer segments."""

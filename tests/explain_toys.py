@@ -37,18 +37,32 @@ class ToyClassifier:
         return next(self.network.parameters()).device
 
 
+class Count:
+    """A number that copies of a network share."""
+
+    def __init__(self):
+        self.total = 0
+
+    def __deepcopy__(self, memo):
+        return self
+
+
 class Linear(nn.Module):
-    """score = weights . segment + bias, and a count of the segments that were put through."""
+    """score = weights . segment + bias, and a count of the segments that were put through it and its copies."""
 
     def __init__(self, frames, bands, classes, seed=0):
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         self.weights = nn.Parameter(torch.randn(classes, frames, bands, generator=generator))
         self.bias = nn.Parameter(torch.randn(classes, generator=generator))
-        self.seen = 0
+        self.count = Count()
+
+    @property
+    def seen(self):
+        return self.count.total
 
     def forward(self, x):
-        self.seen += len(x)
+        self.count.total += len(x)
         return torch.einsum("nfb,cfb->nc", x, self.weights) + self.bias
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from earwitness.explain.ablationcam import AblationCam
 from earwitness.explain.attribution import Target
 from earwitness.explain.featuremaps import Layer
+from earwitness.explain.prepared import Prepared
 from earwitness.explain.rest import Rest
 from earwitness.explain.scorecam import ScoreCam
 from explain_toys import SILENCE, ToyClassifier, classes_of, convolutional, real, real_segments, segments
@@ -171,7 +172,7 @@ def test_rest_of_a_backbone_answers_what_the_whole_answers(backbone):
     classifier, excerpt = real(backbone), real_segments(backbone, 1)
     layer = classifier.network.feature_layer
     with torch.inference_mode():
-        rest = Rest(Layer("ablationcam", classifier, layer), excerpt)
+        rest = Rest(Layer("ablationcam", Prepared(classifier), layer), excerpt)
         assert rest.alone
         maps = rest.maps[[0, 0, 0]]
         for k in range(3):
@@ -186,9 +187,9 @@ def test_what_comes_before_the_layer_runs_once():
     network, rows = classifier.network, {}
 
     def count(name):
-        def hook(_module, inputs):
+        def hook(module, inputs):
             # A module that answers from memory is asked, but computes nothing.
-            if "forward" not in vars(network.get_submodule(name)):
+            if "forward" not in vars(module):
                 rows[name] = rows.get(name, 0) + len(inputs[0])
 
         return hook

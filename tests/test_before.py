@@ -14,6 +14,7 @@ from earwitness.explain import parse
 from earwitness.explain.attribution import Target
 from earwitness.explain.before import before
 from earwitness.explain.featuremaps import Layer
+from earwitness.explain.prepared import Prepared
 from explain_toys import ToyClassifier, classes_of, convolutional, real, real_segments, segments
 from test_swift import Odd
 
@@ -31,7 +32,7 @@ def by_hooks(layer, excerpt):
 
 @pytest.mark.parametrize("backbone", ["vggish", "mn04", "compact"])
 def test_copies_of_backbones_make_the_same_maps(backbone, copying):
-    classifier, excerpt = real(backbone), real_segments(backbone, 3)
+    classifier, excerpt = Prepared(real(backbone)), real_segments(backbone, 3)
     state = {name: value.clone() for name, value in classifier.network.state_dict().items()}
     layer = Layer("gradcam", classifier, classifier.network.feature_layer)
     known = before(layer, excerpt)
@@ -47,7 +48,7 @@ def test_copies_of_backbones_make_the_same_maps(backbone, copying):
 @pytest.mark.parametrize("kind", ["norm left out", "output used twice"])
 def test_networks_that_a_copy_would_spoil_are_used_as_they_are(kind, copying):
     network = Odd(kind).eval()
-    layer, excerpt = Layer("gradcam", ToyClassifier(network, classes_of(3)), "body.0"), segments(3)
+    layer, excerpt = Layer("gradcam", Prepared(ToyClassifier(network, classes_of(3))), "body.0"), segments(3)
     known = before(layer, excerpt)
     assert known.ready is None  # the convolution's own output is asked for, which the folded one does not make
     torch.testing.assert_close(known.maps(layer, excerpt), by_hooks(layer, excerpt))
@@ -55,10 +56,12 @@ def test_networks_that_a_copy_would_spoil_are_used_as_they_are(kind, copying):
 
 def test_networks_that_somebody_watches_are_used_as_they_are(copying):
     classifier, calls = convolutional(), []
-    layer = Layer("gradcam", classifier, "features.4")
+    prepared = Prepared(classifier)
+    layer = Layer("gradcam", prepared, "features.4")
     assert before(layer, segments(3)).ready is not None
     classifier.network.features[0].register_forward_hook(lambda *_: calls.append(1))
-    known = before(layer, segments(3))
+    with prepared.working():
+        known = before(layer, segments(3))
     assert known.ready is None
     calls.clear()
     known.maps(layer, segments(3))
@@ -89,11 +92,12 @@ def changes():
 def test_a_changed_network_is_noticed(change, copying):
     classifier, excerpt = convolutional(), segments(3)
     gradcam, targets = parse("gradcam"), [[Target(1)]] * 3
-    before_it = gradcam.attribute(classifier, excerpt, targets)
+    prepared = Prepared(classifier)
+    before_it = gradcam.attribute(prepared, excerpt, targets)
     change(classifier.network)
     fresh = convolutional()
     change(fresh.network)
-    found, expected = (gradcam.attribute(one, excerpt, targets) for one in (classifier, fresh))
+    found, expected = (gradcam.attribute(one, excerpt, targets) for one in (prepared, fresh))
     for one, same, other in zip(found, expected, before_it, strict=True):
         np.testing.assert_array_equal(one.values, same.values)
         assert not np.allclose(one.values, other.values, rtol=1e-3)
@@ -109,7 +113,7 @@ def test_a_network_that_changes_its_input(copying):
             x -= 1.0
             return self.body(x[:, None]).mean(dim=(2, 3))
 
-    layer, excerpt = Layer("gradcam", ToyClassifier(Changes().eval(), classes_of(8)), "body.4"), segments(3)
+    layer, excerpt = Layer("gradcam", Prepared(ToyClassifier(Changes().eval(), classes_of(8))), "body.4"), segments(3)
     kept = excerpt.values.copy()
     known = before(layer, excerpt)
     np.testing.assert_array_equal(excerpt.values, kept)
@@ -127,14 +131,14 @@ def test_of_a_network_with_modules_that_take_no_hooks_nothing_is_known(copying):
 
     classifier, plain, excerpt = convolutional(), convolutional(), segments(3)
     classifier.network.head[1] = Closed()
-    assert before(Layer("gradcam", classifier, "features.4"), excerpt) is None
+    assert before(Layer("gradcam", Prepared(classifier), "features.4"), excerpt) is None
     assert not any(module._forward_hooks for module in classifier.network.modules())
     one, other = (parse("gradcam").attribute(each, excerpt, [[Target(1)]] * 3)[2] for each in (classifier, plain))
     np.testing.assert_allclose(one.native, other.native, rtol=0, atol=2e-5 * np.abs(other.native).max())
 
 
 def test_layers_and_sizes_are_told_apart(copying):
-    classifier = convolutional()
+    classifier = Prepared(convolutional())
     for name, frames in (("features.4", 12), ("features.2", 12), ("features.2", 16), ("features.4", 12)):
         layer, excerpt = Layer("gradcam", classifier, name), segments(3, frames=frames)
         torch.testing.assert_close(before(layer, excerpt).maps(layer, excerpt), by_hooks(layer, excerpt))

@@ -12,6 +12,7 @@ from earwitness.errors import EarwitnessError, UsageError
 from earwitness.explain.attribution import Target
 from earwitness.explain.featuremaps import map_layers
 from earwitness.explain.gradcam import GradCam
+from earwitness.explain.prepared import Prepared
 from earwitness.segments import Segments
 from explain_toys import ToyClassifier, classes_of, convolutional, linear, real, real_segments, segments
 
@@ -252,7 +253,7 @@ def test_a_compiled_networks_layers_are_refused():
 
 
 def test_map_layers_lists_layers_in_their_order():
-    layers = map_layers(convolutional(), segments(1))
+    layers = map_layers(Prepared(convolutional()), segments(1))
     assert layers[0] == ("features.0", (12, 8))
     assert layers[-1] == ("features.6", (3, 2))
     assert "pool" not in dict(layers)

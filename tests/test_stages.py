@@ -12,6 +12,7 @@ from torch import nn
 from earwitness.explain import parse
 from earwitness.explain.attribution import Target
 from earwitness.explain.featuremaps import Layer
+from earwitness.explain.prepared import Prepared
 from earwitness.explain.stages import runs
 from earwitness.explain.winograd import fewer_products
 from explain_toys import ToyClassifier, classes_of, convolutional, real, real_segments, segments
@@ -38,7 +39,7 @@ def networks():
 @pytest.mark.parametrize("name", sorted(networks()))
 def test_two_stages_answer_what_one_pass_answers(name, small):
     classifier, name_of_layer, apart = networks()[name]
-    layer, excerpt = Layer("gradcam", classifier, name_of_layer), segments(7)
+    layer, excerpt = Layer("gradcam", Prepared(classifier), name_of_layer), segments(7)
     classifier.network.eval()
     found = list(runs(layer, excerpt))
     start = 0
@@ -56,7 +57,7 @@ def test_two_stages_answer_what_one_pass_answers(name, small):
 def test_the_second_stage_is_gathered_up_to_its_room(small, monkeypatch):
     classifier = convolutional()
     monkeypatch.setattr("earwitness.explain.stages.PROCESSOR_NUMBERS", 4 * 8 * 6 * 4)
-    assert [len(leaf) for leaf, _ in runs(Layer("gradcam", classifier, "features.4"), segments(7))] == [4, 3]
+    assert [len(leaf) for leaf, _ in runs(Layer("gradcam", Prepared(classifier), "features.4"), segments(7))] == [4, 3]
 
 
 def test_what_comes_before_the_layer_runs_without_a_graph_and_what_follows_once(small):

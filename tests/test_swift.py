@@ -16,6 +16,7 @@ from earwitness.explain import parse, precision
 from earwitness.explain.attribution import Target
 from earwitness.explain.occlusion import Occlusion
 from earwitness.explain.perturb import Listening
+from earwitness.explain.prepared import Prepared
 from earwitness.explain.swift import LARGEST_MAP, rows_of, swift
 from earwitness.progress import Silent
 from earwitness.segments import Segments
@@ -48,7 +49,7 @@ class Odd(nn.Module):
 
 @pytest.mark.parametrize("backbone", ["vggish", "mn04"])
 def test_backbones_answer_alike_with_less_work(backbone):
-    classifier, excerpt = real(backbone), real_segments(backbone, 2)
+    classifier, excerpt = Prepared(real(backbone)), real_segments(backbone, 2)
     state = {name: value.clone() for name, value in classifier.network.state_dict().items()}
     ready = swift(classifier, excerpt)
     assert ready.network is not classifier.network
@@ -66,7 +67,8 @@ def test_backbones_answer_alike_with_less_work(backbone):
 @pytest.mark.parametrize("kind", ["norm left out", "used after its activation"])
 def test_a_network_that_a_copy_would_spoil_is_used_itself(kind):
     classifier, excerpt = around(Odd(kind)), segments(2)
-    assert swift(classifier, excerpt).network is classifier.network
+    prepared = Prepared(classifier)
+    assert swift(prepared, excerpt).network is prepared.network
     (found,) = Occlusion(score="logit").attribute(classifier, excerpt.take([0]), [[Target(1)]])
     with torch.inference_mode():
         assert found.score == pytest.approx(classifier.network(torch.tensor(excerpt.values[:1]))[0, 1].item(), abs=1e-6)
@@ -77,12 +79,13 @@ def test_hooked_double_and_plain_networks_are_left_alone():
     hooked.network.features[0].register_forward_hook(lambda *_: None)
     doubled.network.double()
     for classifier, name in ((hooked, "float32"), (linear(), "float32")):
-        ready = swift(classifier, segments(1))
-        assert (ready.network, ready.precision) == (classifier.network, name)
+        prepared = Prepared(classifier)
+        ready = swift(prepared, segments(1))
+        assert (ready.network, ready.precision) == (prepared.network, name)
     twice = ToyClassifier(
         nn.Sequential(nn.Unflatten(1, (1, 12)), nn.Conv2d(1, 3, (12, 8)), nn.Flatten()).double(), ("a", "b", "c")
     )
-    assert swift(twice, segments(1)).precision == "float64"
+    assert swift(Prepared(twice), segments(1)).precision == "float64"
     (found,) = Occlusion(precision="bfloat16").attribute(twice, segments(1), [[Target(0)]])
     assert found.precision == "float64"
 
@@ -90,7 +93,8 @@ def test_hooked_double_and_plain_networks_are_left_alone():
 @pytest.mark.parametrize("change", ["in place", "through data", "in another order", "another tensor", "another module"])
 def test_changed_weights_are_noticed(change):
     classifier, excerpt = convolutional(), segments(1)
-    before = Occlusion(score="logit").attribute(classifier, excerpt, [[Target(0)]])[0]
+    prepared = Prepared(classifier)
+    before = Occlusion(score="logit").attribute(prepared, excerpt, [[Target(0)]])[0]
     conv = classifier.network.features[0]
     with torch.no_grad():
         if change == "in place":
@@ -105,7 +109,7 @@ def test_changed_weights_are_noticed(change):
             classifier.network.features[2] = nn.Tanh()
     fresh = ToyClassifier(copy.deepcopy(classifier.network), classifier.classes)
     after, expected = (
-        Occlusion(score="logit").attribute(each, excerpt, [[Target(0)]])[0] for each in (classifier, fresh)
+        Occlusion(score="logit").attribute(each, excerpt, [[Target(0)]])[0] for each in (prepared, fresh)
     )
     assert after.values.tobytes() == expected.values.tobytes()
     assert after.score != pytest.approx(before.score, abs=1e-4)
@@ -131,7 +135,7 @@ def test_what_hides_the_same_is_heard_once():
             return masks[start:stop]
 
     heard = Listening(
-        classifier, excerpt, [[Target(0)]] * 2, Repeating(), fill=0.5, kind="logit", advance=lambda _: None
+        Prepared(classifier), excerpt, [[Target(0)]] * 2, Repeating(), fill=0.5, kind="logit", advance=lambda _: None
     )
     heard.hear([0, 1], 3)
     heard.hear([0, 1], 6)
@@ -170,7 +174,7 @@ def test_every_perturbation_method_listens_in_bfloat16(method):
 
 
 def test_where_fewer_products_are_too_rough_plain_ones_are_tried(monkeypatch):
-    classifier, excerpt = real("vggish"), real_segments("vggish", 1)
+    classifier, excerpt = Prepared(real("vggish")), real_segments("vggish", 1)
     asked = []
 
     def judged(*_arguments):
@@ -179,7 +183,6 @@ def test_where_fewer_products_are_too_rough_plain_ones_are_tried(monkeypatch):
         return 0.98 if ready.sparing else 0.995
 
     monkeypatch.setattr(precision, "agreement", judged)
-    monkeypatch.setattr(precision, "_MEASURED", {})
     rough = swift(classifier, excerpt, "bfloat16")
     plain = swift(classifier, excerpt, "bfloat16", sparing=False)
     explainer = Occlusion(mask=0.5, stride=0.5, precision="bfloat16", score="logit")
@@ -195,12 +198,13 @@ def test_where_fewer_products_are_too_rough_plain_ones_are_tried(monkeypatch):
 
 def test_bfloat16_is_checked_once_for_weights_as_they_are(monkeypatch):
     classifier, checked = convolutional(), []
+    prepared = Prepared(classifier)
     monkeypatch.setattr(precision, "agreement", lambda *_: checked.append(1) or 1.0)
     explainer = Occlusion(mask=0.5, stride=0.5, precision="bfloat16")
     for times in (1, 1, 2, 2):
         if times > len(checked):
             classifier.network.features[0].weight.data[0] += 0.1
-        explainer.attribute(classifier, segments(1), [[Target(0)]])
+        explainer.attribute(prepared, segments(1), [[Target(0)]])
         assert len(checked) == times
 
 

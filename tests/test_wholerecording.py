@@ -15,6 +15,7 @@ from earwitness.explain import fills, wholerecording
 from earwitness.explain.attribution import Target
 from earwitness.explain.listening import Piece, Sheet
 from earwitness.explain.occlusion import Occlusion
+from earwitness.explain.prepared import Prepared
 from earwitness.explain.wholerecording import explain_recording
 from earwitness.segments import Segments
 from explain_toys import SILENCE, convolutional, linear
@@ -75,7 +76,7 @@ def test_hiding_in_a_stretch_equals_hiding_in_the_whole_recording(fill, soft, al
     whole = Segments(log_mel[None], np.zeros(1, int), np.array([77]), ("long.wav",))
     masks = explainer.masks(77, 8)
     # What one sheet of the whole recording hides, each copy cut and heard from end to end.
-    copies, _ = Sheet(classifier, whole, fill, 4, soft).perturbed(Piece(0, 0, masks.count), masks)
+    copies, _ = Sheet(Prepared(classifier), whole, fill, 4, soft).perturbed(Piece(0, 0, masks.count), masks)
     assert len(copies) == masks.count
     scores = np.array([mean_score(classifier, copy.numpy(), Target(1), "logit") for copy in copies])
     np.testing.assert_allclose(found.native.ravel(), scores[0] - scores[1:], atol=2e-6)

@@ -24,6 +24,7 @@ from earwitness import figures_doubt, runs
 from earwitness.canvas import save
 from earwitness.classifier import Classifier
 from earwitness.explain import Explainer, parse, spec
+from earwitness.explain.prepared import Prepared
 from earwitness.investigation import open_run
 from earwitness.progress import for_terminal
 from earwitness.recordings import Recording
@@ -187,7 +188,7 @@ def _rows(
     sources: Iterator[tuple[str, gathering.Bench]],
     methods: Sequence[Explainer],
 ) -> Iterator[dict[str, Any]]:
-    progress = for_terminal()
+    progress, prepared = for_terminal(), Prepared(classifier)
     for family, bench in sources:
         cases = [case for case, _, _ in bench.cases]
         if not cases:
@@ -199,11 +200,11 @@ def _rows(
         for method in methods:
             begun = time.perf_counter()
             tested = randomisation(
-                classifier, method, segments.take(first), [targets[row] for row in first], blocks=6, alone=False
+                prepared, method, segments.take(first), [targets[row] for row in first], blocks=6, alone=False
             )
-            maps = method.attribute(classifier, segments, [[target] for target in targets], progress)
-            panel = panel or Panel(classifier, segments, maps, progress)
-            found = signs(classifier, method, segments, maps, tested, panel=panel, progress=progress)
+            maps = method.attribute(prepared, segments, [[target] for target in targets], progress)
+            panel = panel or Panel(prepared, segments, maps, progress)
+            found = signs(prepared, method, segments, maps, tested, panel=panel, progress=progress)
             each = (time.perf_counter() - begun) / len(cases)
             for case, one, sign in zip(cases, maps, found, strict=True):
                 truth = scores(one.values, case.truth, case.real_frames)

@@ -56,11 +56,11 @@ def answer(
     segments = investigation.listen(rows, progress)
     of_role = {"predicted": predictions.predicted, "true": predictions.segment_labels}
     targets = [[Target(int(of_role[role][row])) for role in roles] for row in rows]
-    found = [method.attribute(investigation.classifier, segments, targets, progress) for method in methods]
+    found = [method.attribute(investigation.prepared, segments, targets, progress) for method in methods]
     if investigation.judging and methods:
         each = segments.take([row for row, listed in enumerate(targets) for _ in listed])
-        run, classifier = investigation.run, investigation.classifier
-        found = all_judged(run, classifier, methods, each, found, _to_test(investigation), progress)
+        to_test = _to_test(investigation)
+        found = all_judged(investigation.run, investigation.prepared, methods, each, found, to_test, progress)
     answers = []
     for position, row in enumerate(rows):
         first = position * len(roles)

@@ -15,6 +15,7 @@ from earwitness.device import to_numpy
 from earwitness.errors import UsageError, printable
 from earwitness.explain import Explainer, Target
 from earwitness.explain.attribution import is_silent
+from earwitness.explain.prepared import Prepared
 from earwitness.features import log_mel_of
 from earwitness.findings import Finding, Inquiry
 from earwitness.investigation import safe_name
@@ -60,6 +61,7 @@ def hear(
     at: float | None = None,
     top: int = 5,
     judging: RunFolder | None = None,
+    prepared: Prepared | None = None,
     progress: Progress | None = None,
 ) -> Heard:
     """Let a classifier listen to a file and explain what it heard.
@@ -82,6 +84,8 @@ def hear(
         How many classes are ranked.
     judging
         Where what was measured once of a method is kept (its ``trust/``): every map gets a verdict. None: no verdicts.
+    prepared
+        The classifier prepared for explaining, where several files are explained; None prepares it for this one.
     progress
         Told how far it is.
 
@@ -104,10 +108,11 @@ def hear(
     row = int(scores[:, indices[0]].argmax()) if at is None else _segment_at(classifier, data, at, name)
     segment = data.take([row])
     wanted = [[Target(index) for index in indices]]
-    found = [method.attribute(classifier, segment, wanted, progress) for method in methods]
+    prepared = prepared or Prepared(classifier)
+    found = [method.attribute(prepared, segment, wanted, progress) for method in methods]
     if judging is not None:
         each, to_test = segment.take([0] * len(indices)), _to_test(classifier, data, scores)
-        found = all_judged(judging, classifier, methods, each, found, to_test, progress)
+        found = all_judged(judging, prepared, methods, each, found, to_test, progress)
     clock = classifier.front_end.clock
     start = float(clock.frame_start_seconds(data.start_frames[row]))
     predicted = int(scores[row].argmax())

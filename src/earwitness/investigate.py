@@ -15,6 +15,7 @@ from earwitness.classifier import Classifier, load, ready
 from earwitness.dataset import Unusable
 from earwitness.errors import BadRecordingError, UsageError, printable
 from earwitness.explain import Explainer, parse, spec
+from earwitness.explain.prepared import Prepared
 from earwitness.fetch import home_folder
 from earwitness.findings import Inquiry
 from earwitness.hearing import Heard, hear
@@ -237,9 +238,20 @@ def explain_files(
     # What random weights do to a method is measured once, and kept with the run or beside the published weights.
     folder = RunFolder(Path(run) if run is not None else home_folder() / str(backbone)) if verdicts else None
     names: set[str] = set()
+    prepared = Prepared(classifier)
 
     def answer(path: Path) -> FileAnswer:
-        heard = hear(classifier, path, explainers, targets=targets, at=at, top=top, judging=folder, progress=progress)
+        heard = hear(
+            classifier,
+            path,
+            explainers,
+            targets=targets,
+            at=at,
+            top=top,
+            judging=folder,
+            prepared=prepared,
+            progress=progress,
+        )
         return _write(heard, explainers, Path(out), unused_name(heard.inquiry.name, names), progress)
 
     return FilesOutcome(*each_file(files, answer, progress))

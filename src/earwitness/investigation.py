@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from earwitness.errors import BadRecordingError, EarwitnessError, UsageError, on
 from earwitness.evaluation import Predictions
 from earwitness.explain import Attribution
 from earwitness.explain.attribution import is_silent
+from earwitness.explain.prepared import Prepared
 from earwitness.findings import Recording
 from earwitness.logmel import log_mel
 from earwitness.progress import Progress, Silent
@@ -65,6 +67,11 @@ class Investigation:
     root: Path
     judging: bool = False
     _remembered: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        """The classifier prepared for explaining, for all questions together."""
+        return Prepared(self.classifier)
 
     @property
     def clock(self) -> Clock:

@@ -16,6 +16,7 @@ from earwitness.errors import UsageError, printable
 from earwitness.evaluation import SEGMENTS_AT_ONCE
 from earwitness.explain import Attribution, Target, parse
 from earwitness.explain.occlusion import Occlusion
+from earwitness.explain.prepared import Prepared
 from earwitness.explain.wholerecording import explain_recording
 from earwitness.features import log_mel_of
 from earwitness.hearing import file_name, segment_frames
@@ -151,6 +152,7 @@ def hear_whole(
     *,
     targets: Sequence[str] = (),
     top: int = 5,
+    prepared: Prepared | None = None,
     progress: Progress | None = None,
 ) -> HeardWhole:
     """Let a classifier listen to all of a file, and explain the mean of its segments' scores.
@@ -167,6 +169,8 @@ def hear_whole(
         Classes to explain; none takes the one of the highest mean score.
     top
         How many classes are listed.
+    prepared
+        The classifier prepared for explaining, where several files are explained; None prepares it for this one.
     progress
         Told how far it is.
 
@@ -184,7 +188,8 @@ def hear_whole(
     data = cut([log_mel], [name], classifier.front_end.silence, frames, classifier.overlap)
     scores = _scores(classifier, data, progress or Silent())
     indices = indices or [int(scores.mean(axis=0).argmax())]
-    found = [_found(classifier, log_mel, indices, method, name, frames, progress) for method in methods]
+    prepared = prepared or Prepared(classifier)
+    found = [_found(prepared, log_mel, indices, method, name, frames, progress) for method in methods]
     return HeardWhole(
         path.name if path.name.isprintable() else name,
         f"{file_name(path)}-whole",
@@ -212,7 +217,7 @@ def _scores(classifier: Classifier, data: SegmentedLogMels, progress: Progress) 
 
 
 def _found(
-    classifier: Classifier,
+    prepared: Prepared,
     log_mel: npt.NDArray[np.float32],
     indices: Sequence[int],
     method: Occlusion,
@@ -225,7 +230,7 @@ def _found(
     def explained(explainer: Occlusion) -> list[Attribution]:
         try:
             return explain_recording(
-                classifier,
+                prepared,
                 log_mel,
                 [Target(index) for index in indices],
                 explainer,

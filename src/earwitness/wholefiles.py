@@ -13,6 +13,7 @@ from earwitness.dataset import Unusable
 from earwitness.errors import printable
 from earwitness.explain import Attribution, spec
 from earwitness.explain.attribution import CONSTANT, SILENT
+from earwitness.explain.prepared import Prepared
 from earwitness.figures_whole import whole_recording
 from earwitness.findings import shown_score
 from earwitness.investigate import each_file, load_classifier, unused_name
@@ -114,10 +115,10 @@ def explain_whole(
     asked = explainers(methods)
     check_writable(Path(out))
     classifier = load_classifier(run, backbone=backbone, weights=weights, device=device)
-    names: set[str] = set()
+    prepared, names = Prepared(classifier), set[str]()
 
     def answer(path: Path) -> WholeAnswer:
-        heard = hear_whole(classifier, path, asked, targets=targets, top=top, progress=progress)
+        heard = hear_whole(classifier, path, asked, targets=targets, top=top, prepared=prepared, progress=progress)
         return WholeAnswer(heard, _write(heard, Path(out), unused_name(heard.name, names), progress), verdicts)
 
     return WholeOutcome(*each_file(files, answer, progress))

@@ -7,7 +7,6 @@ these to float32's rounding, so this copy is held to the maps, and has its own b
 
 from __future__ import annotations
 
-import weakref
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +16,9 @@ from torch import Tensor, nn
 
 from earwitness.errors import UsageError
 from earwitness.explain.featuremaps import Layer, is_map
-from earwitness.explain.model import as_input
+from earwitness.explain.model import as_input, parts
 from earwitness.explain.twin import convolutions, lay_channels_last, pack_convolutions, twin_of
-from earwitness.explain.unchanged import Seal
+from earwitness.explain.unchanged import untouched
 from earwitness.explain.winograd import FEWEST_TILES, fewer_products
 from earwitness.segments import Segments
 
@@ -59,25 +58,12 @@ class Before:
         return _up_to(self.ready or layer.classifier.network, layer, piece)
 
 
-@dataclass(frozen=True)
-class _Kept:
-    """What was found out about a network, by its seal at that time, for a layer and a size of segments."""
-
-    seal: Seal
-    about: tuple[Any, ...]
-    found: Before | None
-
-
-# For many segments and for few, that of the layer and the size of segments that were asked for last.
-_KEPT: weakref.WeakKeyDictionary[nn.Module, dict[bool, _Kept]] = weakref.WeakKeyDictionary()
-
-
 class _ReachedError(Exception):
     """The layer has run, and the rest is not wanted."""
 
 
 def before(layer: Layer, segments: Segments) -> Before | None:
-    """Return what is known of a network up to a layer, found out anew where the network has changed since.
+    """Return what is known of a network up to a layer; it is kept with the prepared classifier.
 
     Parameters
     ----------
@@ -94,15 +80,16 @@ def before(layer: Layer, segments: Segments) -> Before | None:
     network, many = layer.classifier.network, len(segments) >= MANY
     if not many and (_weights(network) < LARGE or torch.device(layer.classifier.device).type != "cpu"):
         return None
+    # For many segments and for few, that of the layer and the size of segments that were asked for last.
     about = (layer.name, segments.values.shape[1:])
-    known = _KEPT.setdefault(network, {})
-    kept = known.get(many)
-    if kept is None or kept.about != about or not kept.seal.holds(network):
-        seal, found = Seal(network), _finished(layer, segments.take([0]))
-        if found is not None and seal.free and convolutions(network):
-            found = _with_copy(layer, segments, found, many)
-        kept = known[many] = _Kept(seal, about, found)
-    return kept.found
+    return layer.classifier.once(("before", many), about, lambda: _found(layer, segments, many))
+
+
+def _found(layer: Layer, segments: Segments, many: bool) -> Before | None:
+    network, found = layer.classifier.network, _finished(layer, segments.take([0]))
+    if found is None or not untouched(parts(network)) or not convolutions(network):
+        return found
+    return _with_copy(layer, segments, found, many)
 
 
 def _weights(network: nn.Module) -> int:

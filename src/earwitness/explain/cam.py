@@ -6,7 +6,7 @@ come from gradients.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from earwitness.device import to_numpy
 from earwitness.explain.attribution import Attribution, Grid, Target
 from earwitness.explain.featuremaps import Layer, refuse_layer
+from earwitness.explain.method import Method, in_batches
 from earwitness.explain.model import (
     SCORE_KINDS,
     Cost,
@@ -27,15 +28,13 @@ from earwitness.explain.model import (
     activated,
     attribution_of,
     batch_size,
-    check_request,
     check_scores,
-    evaluation_mode,
-    in_batches,
     precision_of,
     stopwatch,
     target_scores,
 )
 from earwitness.explain.parameters import check, choice, parameter, text, truth
+from earwitness.explain.prepared import Prepared
 from earwitness.explain.stages import GATHERED, runs
 from earwitness.progress import Progress
 from earwitness.segments import Segments
@@ -63,7 +62,7 @@ class Request:
     score: str
 
     @property
-    def classifier(self) -> Explainable:
+    def classifier(self) -> Prepared:
         """Whose decision is explained."""
         return self.layer.classifier
 
@@ -101,7 +100,7 @@ class Cams:
 
 
 @dataclass(frozen=True)
-class Cam(ABC):
+class Cam(Method):
     """A class activation map.
 
     Parameters
@@ -114,12 +113,6 @@ class Cam(ABC):
         Whether to keep positive evidence only, as the papers do.
     """
 
-    name: ClassVar[str]
-    title: ClassVar[str]
-    paper: ClassVar[str]
-    cost: ClassVar[str]
-    assumes: ClassVar[str]
-    misses: ClassVar[str]
     family: ClassVar[str] = "activation maps"
 
     layer: str = parameter("", text, "layer whose map is weighted; empty for the network's own choice")
@@ -131,7 +124,7 @@ class Cam(ABC):
 
     @abstractmethod
     def cams(self, request: Request) -> Cams:
-        """Return the maps of a batch; the network is in evaluation mode, outside inference mode."""
+        """Return the maps of a batch; the classifier is held."""
 
     def refuse(self, network: nn.Module) -> None:
         """Refuse a layer that a network does not have, before anything is computed.
@@ -149,31 +142,22 @@ class Cam(ABC):
         """Return how many segments make a batch."""
         return batch_size(classifier, frames, bands)
 
-    def attribute(
-        self,
-        classifier: Explainable,
-        segments: Segments,
-        targets: Sequence[Sequence[Target]],
-        progress: Progress | None = None,
+    def explained(
+        self, prepared: Prepared, segments: Segments, targets: Sequence[Sequence[Target]], progress: Progress
     ) -> list[Attribution]:
-        """Explain segments, as :meth:`earwitness.explain.Explainer.attribute` says."""
-        check_request(classifier, segments, targets)
-        size = self.together(classifier, *segments.values.shape[1:])
-        return in_batches(self._batch, size, classifier, segments, targets, self.title, progress)
+        """Return the attributions, a batch of segments after another."""
+        size = self.together(prepared, *segments.values.shape[1:])
+        return in_batches(self._batch, size, prepared, segments, targets, self.title, progress)
 
-    def _batch(
-        self, classifier: Explainable, segments: Segments, targets: Sequence[Sequence[Target]]
-    ) -> list[Attribution]:
+    def _batch(self, prepared: Prepared, segments: Segments, targets: Sequence[Sequence[Target]]) -> list[Attribution]:
         seconds = stopwatch()
         frames, bands = segments.values.shape[1:]
-        layer = Layer.chosen(self.name, classifier, self.layer)
-        # Leaving inference mode lets a caller stand inside it.
-        with evaluation_mode(classifier.network), torch.inference_mode(False):
-            cams = self.cams(Request(layer, segments, targets, self.score))
-            maps = [layer.folded(layer.upright(each), frames) for each in cams.maps]
+        layer = Layer.chosen(self.name, prepared, self.layer)
+        cams = self.cams(Request(layer, segments, targets, self.score))
+        maps = [layer.folded(layer.upright(each), frames) for each in cams.maps]
         natives = [to_numpy((each.clamp(min=0) if self.relu else each).float()) for each in maps]
         grid = Grid.even(frames, bands, *natives[0].shape[1:])
-        each, precision = seconds(len(segments)), precision_of(classifier.network)
+        each, precision = seconds(len(segments)), precision_of(prepared.network)
         found = []
         for index, listed in enumerate(targets):
             own = target_scores(cams.scores[index : index + 1], listed)[0]
@@ -181,7 +165,7 @@ class Cam(ABC):
             for native, score, target in zip(natives[index], own, listed, strict=True):
                 settled, told = {"layer": layer.name}, dict(cams.diagnostics[index]) if cams.diagnostics else {}
                 result = Found(native, grid.spread(native), grid, float(score), told, settled)
-                found.append(attribution_of(self, classifier, segments, index, target, result, cost))
+                found.append(attribution_of(self, prepared, segments, index, target, result, cost))
         return found
 
 

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from earwitness.errors import UsageError
-from earwitness.explain.model import Explainable, as_input, evaluation_mode, logits_of
+from earwitness.explain.model import as_input, logits_of
+from earwitness.explain.passes import hookable
+from earwitness.explain.prepared import Prepared
 from earwitness.segments import Segments
 
 # How many layers an error message names; the last ones are the likeliest choices.
@@ -32,11 +34,11 @@ class Layer:
     """
 
     method: str
-    classifier: Explainable
+    classifier: Prepared
     name: str
 
     @classmethod
-    def chosen(cls, method: str, classifier: Explainable, name: str) -> Layer:
+    def chosen(cls, method: str, classifier: Prepared, name: str) -> Layer:
         """Return the layer of a name, or the network's own choice where the name is empty."""
         return cls(method, classifier, name or str(getattr(classifier.network, "feature_layer", "")))
 
@@ -177,7 +179,7 @@ def is_map(output: Any) -> bool:
     )
 
 
-def _advice(classifier: Explainable, segments: Segments) -> str:
+def _advice(classifier: Prepared, segments: Segments) -> str:
     layers = map_layers(classifier, segments)
     if not layers:
         return "no layer of this network has such a map, so use lime or occlusion"
@@ -186,7 +188,7 @@ def _advice(classifier: Explainable, segments: Segments) -> str:
     return f"these would do: {named}" + (f" and {earlier} earlier ones" if earlier > 0 else "")
 
 
-def map_layers(classifier: Explainable, segments: Segments) -> list[tuple[str, tuple[int, int]]]:
+def map_layers(classifier: Prepared, segments: Segments) -> list[tuple[str, tuple[int, int]]]:
     """Return the layers that activation methods can look at, in the order they run, with the size of their maps.
 
     Parameters
@@ -200,11 +202,11 @@ def map_layers(classifier: Explainable, segments: Segments) -> list[tuple[str, t
     found: dict[str, list[Any]] = {}
     handles = [
         module.register_forward_hook(lambda _m, _i, output, name=name: found.setdefault(name, []).append(output))
-        for name, module in network.named_modules()
+        for name, module in hookable(network)
         if name and not any(module.children())
     ]
     try:
-        with evaluation_mode(network), torch.inference_mode():
+        with classifier.working(), torch.inference_mode():
             network(as_input(classifier, segments.values[:1]))
     finally:
         for handle in handles:

@@ -7,8 +7,7 @@ through the network once and takes every target's gradient from that pass: input
 
 from __future__ import annotations
 
-import warnings
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 
 from earwitness.device import to_numpy
 from earwitness.explain.attribution import Attribution, Grid, Target
+from earwitness.explain.method import Method, in_batches
 from earwitness.explain.model import (
     SCORE_KINDS,
     Cost,
@@ -30,15 +30,13 @@ from earwitness.explain.model import (
     as_input,
     attribution_of,
     batch_size,
-    check_request,
     check_scores,
-    evaluation_mode,
-    in_batches,
     logits_of,
     stopwatch,
     target_scores,
 )
 from earwitness.explain.parameters import check, choice, parameter
+from earwitness.explain.prepared import Prepared
 from earwitness.explain.reference import reference
 from earwitness.progress import Progress
 from earwitness.segments import Segments
@@ -61,7 +59,7 @@ class Batch:
         ``"logit"`` or ``"probability"``.
     """
 
-    classifier: Explainable
+    classifier: Prepared
     segments: Segments
     targets: Sequence[Sequence[Target]]
     score: str
@@ -99,11 +97,14 @@ class Batch:
     def evaluate(self, x: Tensor) -> FloatArray:
         """Return class scores, shape (n, classes), of inputs, shape (n, 1, frames, bands)."""
         with torch.inference_mode():
-            logits = logits_of(self.classifier, x[:, 0]).cpu().double()
-            found = to_numpy(self.scored(logits))
+            found = self.exact_scores(logits_of(self.classifier, x[:, 0]))
         for index in range(len(self.segments)):
             check_scores(found[index], self.classifier, self.segments, index)
         return found
+
+    def exact_scores(self, logits: Tensor) -> FloatArray:
+        """Return class scores, shape (n, classes), in float64: small differences of scores near 1 keep their digits."""
+        return to_numpy(self.scored(logits.detach().cpu().double()))
 
 
 @dataclass
@@ -136,10 +137,14 @@ class Gradients:
             scores = self.batch.scored(logits_of(self.batch.classifier, leaf.clone()))
             wanted = list(torch.einsum("nc,ntc->tn", scores, weights).sum(dim=1))
         self.scores = to_numpy(scores.detach().cpu().double())
-        last = len(wanted) - 1
-        found = [_gradient(one, leaf, again=position < last) for position, one in enumerate(wanted)]
-        gradients = torch.stack(found, dim=1) if found else leaf.detach()[:, None][:, :0]
-        return (gradients,)
+        return (gradients_of(wanted, leaf),)
+
+
+def gradients_of(wanted: Sequence[Tensor] | Tensor, leaf: Tensor) -> Tensor:
+    """Return the gradients, shape (rows, targets, frames, bands), of each wanted number at a leaf (rows, ...)."""
+    last = len(wanted) - 1
+    found = [_gradient(one, leaf, again=position < last) for position, one in enumerate(wanted)]
+    return torch.stack(found, dim=1) if found else leaf.detach()[:, None][:, :0]
 
 
 def _gradient(wanted: Tensor, leaf: Tensor, *, again: bool) -> Tensor:
@@ -185,7 +190,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class GradientMethod(ABC):
+class GradientMethod(Method):
     """A method that asks for the score's gradient at the segment's own cells.
 
     Parameters
@@ -194,12 +199,6 @@ class GradientMethod(ABC):
         ``"logit"`` (before the activation) or ``"probability"`` (after it).
     """
 
-    name: ClassVar[str]
-    title: ClassVar[str]
-    paper: ClassVar[str]
-    cost: ClassVar[str]
-    assumes: ClassVar[str]
-    misses: ClassVar[str]
     family: ClassVar[str] = "gradients"
 
     score: str = parameter("logit", choice(*SCORE_KINDS), "score that is explained: logit or probability")
@@ -215,39 +214,31 @@ class GradientMethod(ABC):
         """Return how many segments make a batch."""
         return batch_size(classifier, frames, bands)
 
-    def attribute(
-        self,
-        classifier: Explainable,
-        segments: Segments,
-        targets: Sequence[Sequence[Target]],
-        progress: Progress | None = None,
+    def explained(
+        self, prepared: Prepared, segments: Segments, targets: Sequence[Sequence[Target]], progress: Progress
     ) -> list[Attribution]:
-        """Explain segments, as :meth:`earwitness.explain.Explainer.attribute` says.
+        """Return the attributions, a batch of segments after another.
 
         Where the map has to add up to a difference of scores, ``diagnostics["gap"]`` is what it misses; the flag
         ``"not converged"`` says that this is more than a thousandth of the map's absolute sum.
         """
-        check_request(classifier, segments, targets)
-        size = self.together(classifier, *segments.values.shape[1:])
-        return in_batches(self._batch, size, classifier, segments, targets, self.title, progress)
+        size = self.together(prepared, *segments.values.shape[1:])
+        return in_batches(self._batch, size, prepared, segments, targets, self.title, progress)
 
-    def _batch(
-        self, classifier: Explainable, segments: Segments, targets: Sequence[Sequence[Target]]
-    ) -> list[Attribution]:
+    def _batch(self, prepared: Prepared, segments: Segments, targets: Sequence[Sequence[Target]]) -> list[Attribution]:
         seconds = stopwatch()
-        # Leaving inference mode lets a caller stand inside it.
-        with evaluation_mode(classifier.network), torch.inference_mode(False), out_of_place(classifier.network):
-            measured = self.measure(Batch(classifier, segments, targets, self.score))
+        with out_of_place(prepared.network):
+            measured = self.measure(Batch(prepared, segments, targets, self.score))
         frames, bands = segments.values.shape[1:]
         grid = Grid.whole(frames, bands, frames, bands)
         each = seconds(len(segments))
         found = []
         for index, listed in enumerate(targets):
-            check_scores(measured.scores[index], classifier, segments, index)
+            check_scores(measured.scores[index], prepared, segments, index)
             cost = Cost(of(measured.forwards, index), of(measured.backwards, index) * len(listed), each)
             for position, target in enumerate(listed):
                 result = _found(measured, index, position, target, grid)
-                found.append(attribution_of(self, classifier, segments, index, target, result, cost))
+                found.append(attribution_of(self, prepared, segments, index, target, result, cost))
         return found
 
 
@@ -282,14 +273,6 @@ def out_of_place(network: nn.Module) -> Iterator[None]:
     finally:
         for module in held:
             module.inplace = True  # type: ignore[assignment]
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep Captum's notes on the hooks that it sets, and removes again, from the reader."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"\s*Setting (forward, )?backward hooks", category=UserWarning)
-        yield
 
 
 def by_captum(make: Callable[[Any], Any], gradients: Gradients) -> Any:

@@ -5,16 +5,18 @@ ICLR Workshops 2015.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from earwitness.errors import UsageError
-from earwitness.explain.gradients import Batch, GradientMethod, Gradients, Measured, by_captum, quiet
-from earwitness.explain.model import Explainable, as_input, logits_of
-from earwitness.explain.passes import calls_of, operations
+from earwitness.explain.gradients import Batch, GradientMethod, Gradients, Measured
+from earwitness.explain.model import as_input, logits_of, parts
+from earwitness.explain.passes import answering, calls_of, operations
 
 
 @dataclass(frozen=True)
@@ -39,24 +41,26 @@ class GuidedBackprop(GradientMethod):
 
     def measure(self, batch: Batch) -> Measured:
         """Return the maps of a batch."""
-        relus = self._relus(batch.classifier, batch)
+        relus = self._relus(batch)
         gradients = Gradients(batch)
-        method = by_captum(lambda attr: attr.GuidedBackprop(batch.classifier.network), gradients)
-        with quiet():
-            values = method.attribute(batch.x.requires_grad_(), additional_forward_args=batch.weights)
+        with ExitStack() as stubs:
+            for module in parts(batch.classifier.network):
+                if isinstance(module, nn.ReLU):
+                    stubs.enter_context(answering(module, _guided(module.forward)))
+            (values,) = gradients(None, (batch.x,), additional_forward_args=batch.weights)
         return Measured(values, gradients.scores, forwards=1, diagnostics={"relus": float(relus)})
 
-    def _relus(self, classifier: Explainable, batch: Batch) -> int:
+    def _relus(self, batch: Batch) -> int:
         """Return how many ReLUs run in one pass.
 
         Raises
         ------
         UsageError
-            If some of them are functions, which Captum cannot find.
+            If some of them are functions, which cannot be found among the modules.
         """
-        x = as_input(classifier, batch.segments.values[:1]).requires_grad_()
-        with calls_of(classifier.network, lambda module: isinstance(module, nn.ReLU)) as calls, torch.enable_grad():
-            logits = logits_of(classifier, x.clone())
+        network, x = batch.classifier.network, as_input(batch.classifier, batch.segments.values[:1]).requires_grad_()
+        with calls_of(network, lambda module: isinstance(module, nn.ReLU)) as calls, torch.enable_grad():
+            logits = logits_of(batch.classifier, x.clone())
         modules, every = sum(calls.values()), operations(logits)["ReluBackward0"]
         if every > modules:
             raise UsageError(
@@ -64,3 +68,15 @@ class GuidedBackprop(GradientMethod):
                 "cannot change; make them nn.ReLU modules, or use another method"
             )
         return modules
+
+
+def _guided(activate: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Return a ReLU through which only positive gradients pass back."""
+
+    def forward(x: Tensor) -> Tensor:
+        y = activate(x)
+        if y.requires_grad:
+            y.register_hook(lambda gradient: gradient.clamp(min=0))  # type: ignore[no-untyped-call]
+        return y
+
+    return forward

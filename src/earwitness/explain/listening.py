@@ -16,7 +16,8 @@ from torch import Tensor
 from earwitness.device import to_numpy
 from earwitness.explain import fills
 from earwitness.explain.attribution import Target
-from earwitness.explain.model import Explainable, activated, as_input, check_scores, evaluation_mode, target_scores
+from earwitness.explain.model import Explainable, activated, as_input, check_scores, target_scores
+from earwitness.explain.prepared import Prepared
 from earwitness.explain.swift import FLOAT32, Swift, swift
 from earwitness.progress import Advance
 from earwitness.segments import Segments
@@ -80,7 +81,9 @@ class Listening:
 
     Parameters
     ----------
-    classifier, segments, targets
+    prepared
+        Whose scores; it is held (:meth:`Prepared.working`) while perturbations are heard.
+    segments, targets
         As for an explainer.
     hiding
         The perturbations.
@@ -111,7 +114,7 @@ class Listening:
 
     def __init__(
         self,
-        classifier: Explainable,
+        prepared: Prepared,
         segments: Segments,
         targets: Sequence[Sequence[Target]],
         hiding: Hiding,
@@ -124,12 +127,12 @@ class Listening:
         precision: str = FLOAT32,
         ready: Swift | None = None,
     ) -> None:
-        self.classifier, self.segments, self.targets, self.hiding = classifier, segments, targets, hiding
+        self.classifier, self.segments, self.targets, self.hiding = prepared, segments, targets, hiding
         self.kind, self.advance = kind, advance
-        self.sheet = Sheet(classifier, segments, fill, seed, soft)
+        self.sheet = Sheet(prepared, segments, fill, seed, soft)
         self.scores: list[FloatArray] = [np.zeros((0, len(listed))) for listed in targets]
         self.forwards = [0] * len(segments)
-        self.swift = ready or swift(classifier, segments, precision)
+        self.swift = ready or swift(prepared, segments, precision)
 
     def hear(self, chosen: Sequence[int], stop: int) -> None:
         """Put the chosen segments' perturbations up to ``stop`` through the network; all have been heard equally far.
@@ -140,7 +143,7 @@ class Listening:
             If a score is NaN or infinite.
         """
         start = len(self.scores[chosen[0]])
-        with evaluation_mode(self.classifier.network), torch.inference_mode():
+        with self.classifier.working(), torch.inference_mode():
             for batch in batches(len(chosen), stop - start, self.swift.rows):
                 self._hear([Piece(chosen[one.segment], start + one.start, start + one.stop) for one in batch])
 

@@ -30,7 +30,6 @@ from earwitness.explain.attribution import (
     is_silent,
 )
 from earwitness.explain.parameters import in_force
-from earwitness.progress import Progress, Silent
 from earwitness.segments import Segments
 from earwitness.timefreq import Clock
 
@@ -210,25 +209,6 @@ def check_request(classifier: Explainable, segments: Segments, targets: Sequence
         if target.index == target.against:
             name = classifier.classes[target.index]
             raise UsageError(f"target '{name}' is contrasted with itself; name another class")
-
-
-def in_batches(
-    explain: Callable[[Explainable, Segments, Sequence[Sequence[Target]]], list[Attribution]],
-    size: int,
-    classifier: Explainable,
-    segments: Segments,
-    targets: Sequence[Sequence[Target]],
-    title: str,
-    progress: Progress | None,
-) -> list[Attribution]:
-    """Explain segments, ``size`` of them at a time, and return all attributions in their order."""
-    found: list[Attribution] = []
-    with (progress or Silent()).task(title, len(segments)) as advance:
-        for start in range(0, len(segments), size):
-            rows = list(range(start, min(start + size, len(segments))))
-            found += explain(classifier, segments.take(rows), [targets[row] for row in rows])
-            advance(len(rows))
-    return found
 
 
 def place_of(classifier: Explainable, segments: Segments, index: int) -> str:

@@ -7,7 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+
+
+def hookable(network: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Return a network's modules with their dotted names, but those that torch.jit has compiled: they take no hooks."""
+    return [(name, each) for name, each in network.named_modules() if not isinstance(each, torch.jit.ScriptModule)]
 
 
 @contextmanager
@@ -21,7 +27,7 @@ def calls_of(network: nn.Module, wanted: Callable[[nn.Module], bool]) -> Iterato
 
         return count
 
-    named = [(name, module) for name, module in network.named_modules() if wanted(module)]
+    named = [(name, module) for name, module in hookable(network) if wanted(module)]
     handles = [module.register_forward_pre_hook(hook(name)) for name, module in named]
     try:
         yield calls
@@ -43,3 +49,17 @@ def operations(result: Tensor) -> Counter[str]:
         known.update(fresh)
         waiting += fresh
     return found
+
+
+@contextmanager
+def answering(module: nn.Module, answer: Tensor | Callable[..., Tensor]) -> Iterator[None]:
+    """Let a module answer one tensor, or what a function returns, whatever it is asked."""
+    own = module.__dict__.get("forward")
+    module.__dict__["forward"] = (lambda *_inputs, **_named: answer) if isinstance(answer, Tensor) else answer
+    try:
+        yield
+    finally:
+        if own is None:
+            del module.__dict__["forward"]
+        else:
+            module.__dict__["forward"] = own

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 
@@ -14,10 +14,12 @@ import numpy.typing as npt
 from earwitness.explain import fills
 from earwitness.explain.attribution import Attribution, Target
 from earwitness.explain.listening import Hiding, Listening, batches
-from earwitness.explain.model import Cost, Explainable, Found, attribution_of, check_request, stopwatch
+from earwitness.explain.method import Method
+from earwitness.explain.model import Cost, Explainable, Found, attribution_of, stopwatch
 from earwitness.explain.parameters import number_from, parameter
 from earwitness.explain.precision import Settled, settle
-from earwitness.progress import Progress, Silent
+from earwitness.explain.prepared import Prepared
+from earwitness.progress import Progress
 from earwitness.segments import Segments
 
 __all__ = ["Hiding", "Listening", "Perturbing", "Plan", "batches", "relative_error", "stops", "tolerance_parameter"]
@@ -46,15 +48,13 @@ class Plan(Protocol):
         ...
 
 
-class Perturbing(ABC):
+class Perturbing(Method):
     """A method that hides parts of the segment and listens again.
 
     A subclass is a frozen dataclass with the fields named here; methods with chance also have ``seed``, and those that
     know their error ``tolerance``.
     """
 
-    name: ClassVar[str]
-    title: ClassVar[str]
     family: ClassVar[str] = "perturbation"
     fill: str | float
     fill2: str | float
@@ -66,45 +66,38 @@ class Perturbing(ABC):
     def plan(self, classifier: Explainable, segments: Segments) -> Plan:
         """Return what to hide in some segments, and how to read the scores."""
 
-    def attribute(
-        self,
-        classifier: Explainable,
-        segments: Segments,
-        targets: Sequence[Sequence[Target]],
-        progress: Progress | None = None,
+    def explained(
+        self, prepared: Prepared, segments: Segments, targets: Sequence[Sequence[Target]], progress: Progress
     ) -> list[Attribution]:
-        """Explain segments, as :meth:`earwitness.explain.Explainer.attribute` says.
+        """Return the attributions.
 
         With ``fill2``, ``diagnostics`` tells how far a second run with that fill disagrees
         (:func:`earwitness.explain.fills.disagreement`), and the cost is that of both.
         """
-        check_request(classifier, segments, targets)
-        if not len(segments):
-            return []
-        found = self._heard(classifier, segments, targets, progress or Silent())
+        found = self._heard(prepared, segments, targets, progress)
         if self.fill2 == fills.NONE:
             return found
         another: Perturbing = dataclasses.replace(self, fill=self.fill2, fill2=fills.NONE)  # type: ignore[type-var]
-        second = another._heard(classifier, segments, targets, progress or Silent())
+        second = another._heard(prepared, segments, targets, progress)
         return [fills.compared(*pair) for pair in zip(found, second, strict=True)]
 
     def _heard(
-        self, classifier: Explainable, segments: Segments, targets: Sequence[Sequence[Target]], progress: Progress
+        self, prepared: Prepared, segments: Segments, targets: Sequence[Sequence[Target]], progress: Progress
     ) -> list[Attribution]:
         seconds = stopwatch()
-        plan = self.plan(classifier, segments)
+        plan = self.plan(prepared, segments)
         options: dict[str, Any] = {
             "fill": self.fill,
             "kind": self.score,
             "seed": getattr(self, "seed", 0),
             "soft": self.soft,
         }
-        settled = settle(self, classifier, segments, targets, plan.hiding, options, progress)
+        settled = settle(self, prepared, segments, targets, plan.hiding, options, progress)
         found: list[list[Found]] = [[] for _ in range(len(segments))]
         active = list(range(len(segments)))
         with progress.task(self.title, plan.stops[-1] * len(segments)) as advance:
             listening = Listening(
-                classifier,
+                prepared,
                 segments,
                 targets,
                 plan.hiding,
@@ -124,7 +117,7 @@ class Perturbing(ABC):
                     break
         each_seconds = seconds(len(segments))
         costs = [Cost(forwards, 0, each_seconds, listening.swift.precision) for forwards in listening.forwards]
-        return self._attributions(classifier, segments, targets, found, costs, settled)
+        return self._attributions(prepared, segments, targets, found, costs, settled)
 
     def _settled(self, found: Found) -> Found:
         """Return what was found, marked as not converged while its error is above the tolerance."""

@@ -8,7 +8,6 @@ first with convolutions that take fewer products, and where these are too rough,
 from __future__ import annotations
 
 import dataclasses
-import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +19,9 @@ from torch import Tensor
 
 from earwitness.explain.attribution import CONSTANT_TOLERANCE, Target
 from earwitness.explain.listening import Hiding, Listening
-from earwitness.explain.model import Explainable, Found
+from earwitness.explain.model import Found
 from earwitness.explain.parameters import choice, parameter
+from earwitness.explain.prepared import Prepared
 from earwitness.explain.ranks import rank_correlation
 from earwitness.explain.swift import BFLOAT16, FLOAT32, Swift, swift
 from earwitness.processor import fast_bfloat16
@@ -68,13 +68,9 @@ class Settled:
         return dataclasses.replace(found, diagnostics=found.diagnostics | {"precision_agreement": self.agreement})
 
 
-# By the copy that was heard, which is made anew where the network has changed, and by the explainer.
-_MEASURED: weakref.WeakKeyDictionary[torch.nn.Module, dict[Any, float]] = weakref.WeakKeyDictionary()
-
-
 def settle(
     explainer: Any,
-    classifier: Explainable,
+    prepared: Prepared,
     segments: Segments,
     targets: Sequence[Sequence[Target]],
     hiding: Hiding,
@@ -83,14 +79,14 @@ def settle(
 ) -> Settled:
     """Return the number format for an explainer's wish.
 
-    bfloat16 is checked once per network (its weights as they are), explainer and size of segments; within a process
-    the answer is remembered, so that later segments do not pay for it again.
+    bfloat16 is checked once per network (its weights as they are), explainer and size of segments; the answer is kept
+    with the prepared classifier, so that later segments do not pay for it again.
 
     Parameters
     ----------
     explainer
         Has ``precision``.
-    classifier, segments, targets, hiding
+    prepared, segments, targets, hiding
         As for :class:`earwitness.explain.listening.Listening`; the check hears the first few segments.
     options
         Further parameters of ``Listening``.
@@ -99,17 +95,18 @@ def settle(
     """
     wish = explainer.precision
     if wish == AUTO:
-        wish = BFLOAT16 if fast_bfloat16(torch.device(classifier.device)) else FLOAT32
+        wish = BFLOAT16 if fast_bfloat16(torch.device(prepared.device)) else FLOAT32
     if wish == FLOAT32:
         return Settled(FLOAT32)
     for sparing in (True, False):
-        ready = swift(classifier, segments, BFLOAT16, sparing=sparing)
+        ready = swift(prepared, segments, BFLOAT16, sparing=sparing)
         if ready.precision != BFLOAT16:
             return Settled(FLOAT32)
-        remembered = _MEASURED.setdefault(ready.network, {})
-        if explainer not in remembered:
-            remembered[explainer] = agreement(classifier, segments, targets, hiding, options, ready)
-        measured = remembered[explainer]
+        measured = prepared.once(
+            ("agreement", explainer, sparing),
+            segments.values.shape[1:],
+            lambda ready=ready: agreement(prepared, segments, targets, hiding, options, ready),  # type: ignore[misc]
+        )
         if measured >= AGREEMENT:
             return Settled(BFLOAT16, measured, ready)
         if not ready.sparing:
@@ -122,7 +119,7 @@ def settle(
 
 
 def agreement(
-    classifier: Explainable,
+    prepared: Prepared,
     segments: Segments,
     targets: Sequence[Sequence[Target]],
     hiding: Hiding,
@@ -138,9 +135,9 @@ def agreement(
     rows = list(range(min(SEGMENTS_CHECKED, len(segments))))
     few = _Some(hiding, rows, max(FEWEST_CHECKED, PERTURBATIONS_CHECKED // len(rows)))
     heard = []
-    for network in (swift(classifier, segments, FLOAT32), ready):
+    for network in (swift(prepared, segments, FLOAT32), ready):
         listening = Listening(
-            classifier,
+            prepared,
             segments.take(rows),
             [targets[row] for row in rows],
             few,

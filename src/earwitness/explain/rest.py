@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from earwitness.explain.featuremaps import Layer
 from earwitness.explain.model import as_input, logits_of
+from earwitness.explain.passes import answering, hookable
 from earwitness.segments import Segments
 
 # Numbers in the layer's maps of one batch.
@@ -96,8 +96,10 @@ class Rest:
             if module is not self.module and isinstance(output, Tensor) and output.ndim and len(output) == len(self.x):
                 self._memory[module] = output
 
-        handles = [module.register_forward_pre_hook(before) for module in self.layer.classifier.network.modules()]
-        handles += [module.register_forward_hook(after) for module in self.layer.classifier.network.modules()]
+        # What torch.jit has compiled takes no hooks; it runs in every pass.
+        modules = [module for _, module in hookable(self.layer.classifier.network)]
+        handles = [module.register_forward_pre_hook(before) for module in modules]
+        handles += [module.register_forward_hook(after) for module in modules]
         try:
             logits = logits_of(self.layer.classifier, self.x.clone())  # which a network may change in place
         finally:
@@ -136,17 +138,3 @@ def _nothing(values: Tensor) -> Tensor:
 def _of(values: Tensor, rows: Tensor) -> Tensor:
     """Return some rows of values; what stands for all rows takes no memory."""
     return values.expand(len(rows), *values.shape[1:]) if len(values) == 1 else values[rows]
-
-
-@contextmanager
-def answering(module: nn.Module, answer: Tensor | Callable[..., Tensor]) -> Iterator[None]:
-    """Let a module answer one tensor, or what a function returns, whatever it is asked."""
-    own = module.__dict__.get("forward")
-    module.__dict__["forward"] = (lambda *_inputs, **_named: answer) if isinstance(answer, Tensor) else answer
-    try:
-        yield
-    finally:
-        if own is None:
-            del module.__dict__["forward"]
-        else:
-            module.__dict__["forward"] = own

@@ -13,7 +13,8 @@ from torch import Tensor
 from earwitness.explain.before import Before, before
 from earwitness.explain.featuremaps import Layer
 from earwitness.explain.model import batch_size, logits_of
-from earwitness.explain.rest import ACCELERATOR_NUMBERS, PROCESSOR_NUMBERS, answering
+from earwitness.explain.passes import answering
+from earwitness.explain.rest import ACCELERATOR_NUMBERS, PROCESSOR_NUMBERS
 from earwitness.segments import Segments
 
 # How many first-stage batches at most are gathered for one of the second stage.

@@ -16,7 +16,6 @@ in other formats than float32 are left alone.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
@@ -30,13 +29,13 @@ from earwitness.explain.model import (
     Explainable,
     as_input,
     batch_size,
-    evaluation_mode,
     logits_of,
     parts,
     precision_of,
 )
+from earwitness.explain.prepared import Prepared
 from earwitness.explain.twin import convolutions, frozen, lay_channels_last, pack_dense, twin_of
-from earwitness.explain.unchanged import Seal, untouched
+from earwitness.explain.unchanged import untouched
 from earwitness.explain.winograd import FEWEST_TILES, fewer_products
 from earwitness.processor import last_cache
 from earwitness.segments import Segments
@@ -86,27 +85,34 @@ class Swift:
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """A copy that was made before, if any was good enough, of what network and for what shape of segments."""
+class _Copy:
+    """A copy whose answers are the network's, or None.
 
-    seal: Seal
-    shape: tuple[int, ...]
+    Parameters
+    ----------
+    network
+        The copy.
+    widest
+        Bytes of a segment's largest map.
+    sparing
+        Whether convolutions take fewer products.
+    held
+        What the copy was changed by for good; closing it would undo that.
+    """
+
     network: nn.Module | None = None
     widest: int = 0
     sparing: bool = False
-    held: ExitStack | None = None  # what the copy was changed by for good; closing it would undo that
+    held: ExitStack | None = None
 
 
-_KEPT: weakref.WeakKeyDictionary[nn.Module, dict[tuple[str, bool], _Kept]] = weakref.WeakKeyDictionary()
-
-
-def swift(classifier: Explainable, segments: Segments, precision: str = FLOAT32, *, sparing: bool = True) -> Swift:
+def swift(prepared: Prepared, segments: Segments, precision: str = FLOAT32, *, sparing: bool = True) -> Swift:
     """Return a classifier's network ready for many passes over segments of one size.
 
     Parameters
     ----------
-    classifier
-        Its network's weights are not changed.
+    prepared
+        Whose network; the copy is kept with it.
     segments
         At least one; the first is the trial's.
     precision
@@ -114,25 +120,20 @@ def swift(classifier: Explainable, segments: Segments, precision: str = FLOAT32,
     sparing
         Whether convolutions may take fewer products.
     """
-    network, shape = classifier.network, segments.values.shape[1:]
+    network, shape = prepared.network, segments.values.shape[1:]
     own = precision_of(network)
-    device = torch.device(classifier.device).type
-    plain = Swift(classifier, network, own, batch_size(classifier, *shape))
+    device = torch.device(prepared.device).type
+    plain = Swift(prepared, network, own, batch_size(prepared, *shape))
     suits = own == FLOAT32 and device in ("cpu", "cuda") and bool(convolutions(network))
     if not suits or not untouched(parts(network)):
         return plain
-    remembered = _KEPT.setdefault(network, {})
-    way = (precision, sparing)
-    kept = remembered.get(way)
-    if kept is None or kept.shape != shape or not kept.seal.holds(network):
-        with evaluation_mode(network):
-            kept = remembered[way] = _tried(classifier, segments, *way)
-    if kept.network is None:
+    found = prepared.once(("swift", precision, sparing), shape, lambda: _tried(prepared, segments, precision, sparing))
+    if found.network is None:
         return plain
     if device != "cpu":
-        return Swift(classifier, kept.network, precision, plain.rows, kept.sparing)
-    weights = sum(weight.nbytes for weight in kept.network.parameters())
-    return Swift(classifier, kept.network, precision, rows_of(kept.widest, weights), kept.sparing)
+        return Swift(prepared, found.network, precision, plain.rows, found.sparing)
+    weights = sum(weight.nbytes for weight in found.network.parameters())
+    return Swift(prepared, found.network, precision, rows_of(found.widest, weights), found.sparing)
 
 
 def rows_of(widest: int, weights: int) -> int:
@@ -155,9 +156,8 @@ def _autocast(device: str, precision: str) -> AbstractContextManager[Any]:
 # ---- the copy -----------------------------------------------------------------------------------------------------
 
 
-def _tried(classifier: Explainable, segments: Segments, precision: str, sparing: bool) -> _Kept:
+def _tried(classifier: Explainable, segments: Segments, precision: str, sparing: bool) -> _Copy:
     """Return a copy, or nothing in its place where its answers are not the network's."""
-    nothing = _Kept(Seal(classifier.network), segments.values.shape[1:])
     x = as_input(classifier, segments.values[:1])
     x = torch.cat([x, x.flip(1)])
     held = ExitStack()
@@ -174,10 +174,10 @@ def _tried(classifier: Explainable, segments: Segments, precision: str, sparing:
             expected = logits_of(classifier, x)
             found, widest = _measured(Swift(classifier, twin, precision, 1), x)
     except (RuntimeError, TypeError, ValueError, AttributeError, NotImplementedError):
-        return nothing  # what cannot be copied or rounded is used as it is
+        return _Copy()  # what cannot be copied or rounded is used as it is
     gap = (found - expected).abs().max()
     agrees = bool(gap <= (ROUGH_AGREEMENT if precision == BFLOAT16 else AGREEMENT) * expected.abs().max())
-    return _Kept(nothing.seal, nothing.shape, twin, widest, changed > 0, held) if agrees else nothing
+    return _Copy(twin, widest, changed > 0, held) if agrees else _Copy()
 
 
 def _round(network: nn.Module) -> None:

@@ -40,12 +40,12 @@ from earwitness.explain.model import (
     attribution_of,
     check_request,
     check_scores,
-    evaluation_mode,
     stopwatch,
     target_scores,
 )
 from earwitness.explain.occlusion import Masks, Occlusion
 from earwitness.explain.precision import SEGMENTS_CHECKED, settle
+from earwitness.explain.prepared import Prepared, prepare
 from earwitness.explain.swift import Swift, swift
 from earwitness.progress import Advance, Progress, Silent
 from earwitness.segments import SegmentedLogMels, Segments, cut
@@ -103,18 +103,19 @@ def explain_recording(
         If the network's score is not a number.
     """
     explainer = explainer or Occlusion()
-    whole, data = _cut(classifier, log_mel, file, segment_frames, overlap)
-    check_request(classifier, whole, [targets])
-    found = _explained(classifier, whole, data, targets, explainer, progress or Silent())
+    prepared = prepare(classifier)
+    whole, data = _cut(prepared.classifier, log_mel, file, segment_frames, overlap)
+    check_request(prepared, whole, [targets])
+    found = _explained(prepared, whole, data, targets, explainer, progress or Silent())
     if explainer.fill2 == fills.NONE:
         return found
     another = replace(explainer, fill=explainer.fill2, fill2=fills.NONE)
-    second = _explained(classifier, whole, data, targets, another, progress or Silent())
+    second = _explained(prepared, whole, data, targets, another, progress or Silent())
     return [fills.compared(*pair) for pair in zip(found, second, strict=True)]
 
 
 def _explained(
-    classifier: Explainable,
+    prepared: Prepared,
     whole: Segments,
     data: SegmentedLogMels,
     targets: Sequence[Target],
@@ -123,21 +124,21 @@ def _explained(
 ) -> list[Attribution]:
     seconds = stopwatch()
     frames, bands = whole.values.shape[1:]
-    inside = explainer.masks(data.segment_frames, bands, classifier.device)
+    inside = explainer.masks(data.segment_frames, bands, prepared.device)
     over = replace(explainer, mask=inside.mask, stride=inside.stride)
-    masks = over.masks(frames, bands, classifier.device)
+    masks = over.masks(frames, bands, prepared.device)
     options = {"fill": explainer.fill, "kind": explainer.score, "seed": explainer.seed, "soft": explainer.soft}
     few = data.take(np.arange(min(SEGMENTS_CHECKED, len(data))))
-    settled = settle(explainer, classifier, few, [targets] * len(few), inside, options, progress)
-    ready = settled.ready or swift(classifier, few, settled.precision)
-    hearer = _Recording(classifier, ready, whole, data, targets, explainer)
-    with evaluation_mode(classifier.network), torch.inference_mode():
+    with prepared.working(), torch.inference_mode():
+        settled = settle(explainer, prepared, few, [targets] * len(few), inside, options, progress)
+        ready = settled.ready or swift(prepared, few, settled.precision)
+        hearer = _Recording(prepared, ready, whole, data, targets, explainer)
         scores, forwards = hearer.scores(masks, progress)
     cost = Cost(forwards, 0, seconds(1), hearer.swift.precision)
     told = {"segments": float(len(data)), "brute_forwards": float(len(data) * masks.count)}
     found = [settled.told(replace(each, diagnostics=told)) for each in explainer.read(masks, scores)]
     return [
-        attribution_of(explainer, classifier, whole, 0, target, each, cost)
+        attribution_of(explainer, prepared, whole, 0, target, each, cost)
         for target, each in zip(targets, found, strict=True)
     ]
 

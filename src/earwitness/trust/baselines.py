@@ -6,7 +6,7 @@ Each is at hand as a function of arrays, and as an explainer that goes through t
 from __future__ import annotations
 
 import zlib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from earwitness.device import to_numpy
 from earwitness.explain.attribution import Attribution, Grid, Target
+from earwitness.explain.method import Method, in_batches
 from earwitness.explain.model import (
     SCORE_KINDS,
     Cost,
@@ -27,15 +28,13 @@ from earwitness.explain.model import (
     as_input,
     attribution_of,
     batch_size,
-    check_request,
     check_scores,
-    evaluation_mode,
-    in_batches,
     logits_of,
     stopwatch,
     target_scores,
 )
 from earwitness.explain.parameters import check, choice, integer, parameter
+from earwitness.explain.prepared import Prepared
 from earwitness.progress import Progress
 from earwitness.segments import Segments
 
@@ -172,7 +171,7 @@ def as_attribution(
 
 
 @dataclass(frozen=True)
-class Baseline(ABC):
+class Baseline(Method):
     """A map of the segment alone, through the door of the explanation methods; all targets get the same map.
 
     Parameters
@@ -198,43 +197,28 @@ class Baseline(ABC):
     def draw(self, values: Map, silence: float, real_frames: int) -> Map:
         """Return the map, shape (frames, bands), of a segment."""
 
-    def attribute(
-        self,
-        classifier: Explainable,
-        segments: Segments,
-        targets: Sequence[Sequence[Target]],
-        progress: Progress | None = None,
+    def explained(
+        self, prepared: Prepared, segments: Segments, targets: Sequence[Sequence[Target]], progress: Progress
     ) -> list[Attribution]:
-        """Return one attribution per segment and target, the first segment's first.
+        """Return one attribution per segment and target, the first segment's first."""
+        size = batch_size(prepared, *segments.values.shape[1:])
+        return in_batches(self._batch, size, prepared, segments, targets, self.title, progress)
 
-        Raises
-        ------
-        UsageError
-            If a target is out of range.
-        EarwitnessError
-            If the network's score is not a number.
-        """
-        check_request(classifier, segments, targets)
-        size = batch_size(classifier, *segments.values.shape[1:])
-        return in_batches(self._batch, size, classifier, segments, targets, self.title, progress)
-
-    def _batch(
-        self, classifier: Explainable, segments: Segments, targets: Sequence[Sequence[Target]]
-    ) -> list[Attribution]:
+    def _batch(self, prepared: Prepared, segments: Segments, targets: Sequence[Sequence[Target]]) -> list[Attribution]:
         seconds = stopwatch()
-        with evaluation_mode(classifier.network), torch.inference_mode():
-            logits = logits_of(classifier, as_input(classifier, segments.values)).cpu().double()
-        scores = to_numpy(activated(logits, self.score, classifier.activation))
-        silence, shape = float(classifier.front_end.silence), segments.values.shape[1:]
+        with torch.inference_mode():
+            logits = logits_of(prepared, as_input(prepared, segments.values)).cpu().double()
+        scores = to_numpy(activated(logits, self.score, prepared.activation))
+        silence, shape = float(prepared.front_end.silence), segments.values.shape[1:]
         grid, cost = Grid.whole(*shape, *shape), Cost(1, 0, seconds(len(segments)))
         found = []
         for index, listed in enumerate(targets):
             row = scores[index : index + 1]
-            check_scores(row, classifier, segments, index)
+            check_scores(row, prepared, segments, index)
             drawn = self.draw(segments.values[index], silence, int(segments.real_frames[index]))
             for target, score in zip(listed, target_scores(row, listed)[0], strict=True):
                 result = Found(drawn, drawn, grid, float(score))
-                found.append(attribution_of(self, classifier, segments, index, target, result, cost))
+                found.append(attribution_of(self, prepared, segments, index, target, result, cost))
         return found
 
 

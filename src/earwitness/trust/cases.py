@@ -12,7 +12,8 @@ import torch
 
 from earwitness.device import to_numpy
 from earwitness.explain.attribution import Target
-from earwitness.explain.model import Explainable, activated, as_input, batch_size, evaluation_mode, logits_of
+from earwitness.explain.model import Explainable, activated, as_input, batch_size, logits_of
+from earwitness.explain.prepared import working
 from earwitness.segments import Segments
 from earwitness.trust.truth import evidence_share
 
@@ -134,7 +135,7 @@ def _reason(case: Case, probability: float, left: float, scores: npt.NDArray[np.
 def probabilities(classifier: Explainable, values: Map) -> npt.NDArray[np.float64]:
     """Return class probabilities, shape (n, classes), of log-mel segments, shape (n, frames, bands)."""
     size = batch_size(classifier, *values.shape[1:])
-    with evaluation_mode(classifier.network), torch.inference_mode():
+    with working(classifier) as prepared, torch.inference_mode():
         starts = range(0, len(values), size)
-        logits = [logits_of(classifier, as_input(classifier, values[start : start + size])) for start in starts]
+        logits = [logits_of(prepared, as_input(prepared, values[start : start + size])) for start in starts]
     return to_numpy(activated(torch.cat(logits), "probability", classifier.activation).double())

@@ -27,6 +27,7 @@ from earwitness.explain.model import (
 )
 from earwitness.explain.parameters import UnreadableError
 from earwitness.explain.perturb import Listening
+from earwitness.explain.prepared import Prepared, prepare
 from earwitness.progress import Progress, Silent
 from earwitness.segments import Segments
 from earwitness.trust.baselines import energy_map
@@ -191,10 +192,11 @@ def faithfulness(
     _check(classifier, segments, attributions, settings)
     groups = _groups(segments)
     found: dict[int, Faithfulness] = {}
+    prepared = prepare(classifier)
     with (progress or Silent()).task("Faithfulness", len(attributions)) as advance:
         for rows in groups:
             one, maps = segments.take(rows[:1]), [attributions[row] for row in rows]
-            found |= dict(zip(rows, _of_one(classifier, one, maps, settings), strict=True))
+            found |= dict(zip(rows, _of_one(prepared, one, maps, settings), strict=True))
             advance(len(rows))
     return [found[row] for row in range(len(attributions))]
 
@@ -268,16 +270,14 @@ class _Passes:
     rivals: _Rivals
 
 
-def _of_one(
-    classifier: Explainable, one: Segments, maps: Sequence[Attribution], settings: _Settings
-) -> list[Faithfulness]:
+def _of_one(prepared: Prepared, one: Segments, maps: Sequence[Attribution], settings: _Settings) -> list[Faithfulness]:
     """Measure all attributions of one segment."""
     seconds = stopwatch()
-    series = Series(one, settings.steps, classifier.device)
-    planned = _planned(series, one, maps, float(classifier.front_end.silence), settings)
-    everything = [Target(index) for index in range(len(classifier.classes))]
+    series = Series(one, settings.steps, prepared.device)
+    planned = _planned(series, one, maps, float(prepared.front_end.silence), settings)
+    everything = [Target(index) for index in range(len(prepared.classes))]
     listening = Listening(
-        classifier,
+        prepared,
         one,
         [everything],
         series,
@@ -290,7 +290,7 @@ def _of_one(
     listening.hear([0], series.count)
     logits = torch.as_tensor(listening.scores[0])
     scores, chances = (
-        to_numpy(activated(logits, kind, classifier.activation)) for kind in (settings.score, SCORE_KINDS[1])
+        to_numpy(activated(logits, kind, prepared.activation)) for kind in (settings.score, SCORE_KINDS[1])
     )
     each, forwards = seconds(len(maps)), listening.forwards[0]
     return [

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from earwitness.explain import Attribution, Explainable, Explainer, Target
 from earwitness.explain.attribution import is_silent
+from earwitness.explain.prepared import prepare
 from earwitness.progress import Progress
 from earwitness.runs import RunFolder
 from earwitness.segments import Segments
@@ -87,11 +88,12 @@ def all_judged(
     """
     if not found:
         return []
-    panel = Panel(classifier, segments, found[0], progress)
+    prepared = prepare(classifier)
+    panel = Panel(prepared, segments, found[0], progress)
     all_of_them = []
     for method, maps in zip(methods, found, strict=True):
-        tested = None if to_test is None else randomised_once(folder, classifier, method, *to_test, progress)
-        all_of_them.append(judged(classifier, method, segments, maps, tested, panel=panel, progress=progress))
+        tested = None if to_test is None else randomised_once(folder, prepared, method, *to_test, progress)
+        all_of_them.append(judged(prepared, method, segments, maps, tested, panel=panel, progress=progress))
     return all_of_them
 
 

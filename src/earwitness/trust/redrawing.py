@@ -16,6 +16,7 @@ from earwitness.errors import UsageError
 from earwitness.explain import Explainable
 from earwitness.explain.model import as_input, evaluation_mode, logits_of
 from earwitness.explain.passes import calls_of
+from earwitness.explain.prepared import working
 from earwitness.segments import Segments
 
 BLOCKS = 8
@@ -33,9 +34,8 @@ def blocks_of(classifier: Explainable, segments: Segments, most: int = BLOCKS) -
     UsageError
         If the network has no weights.
     """
-    x = as_input(classifier, segments.values[:1])
-    with calls_of(classifier.network, _weighted) as calls, evaluation_mode(classifier.network), torch.inference_mode():
-        logits_of(classifier, x)
+    with working(classifier) as prepared, calls_of(prepared.network, _weighted) as calls, torch.inference_mode():
+        logits_of(prepared, as_input(prepared, segments.values[:1]))
     modules = {name: module for name, module in classifier.network.named_modules() if _weighted(module)}
     layers: list[list[str]] = []
     for name in calls:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from earwitness.errors import UsageError
 from earwitness.explain import Attribution, Explainable, Explainer, parse
 from earwitness.explain.attribution import Target
+from earwitness.explain.prepared import prepare
 from earwitness.progress import Progress, Silent
 from earwitness.trust.baselines import BASELINES
 from earwitness.trust.cases import Case, segments_of
@@ -103,13 +104,13 @@ def run_scoreboard(
     groups: dict[str, list[tuple[Case, float, float]]] = {}
     for each in cases:
         groups.setdefault(each[0].name, []).append(each)
-    segments = list(groups.values())
+    segments, prepared = list(groups.values()), prepare(classifier)
     records = []
     for text, method in methods:
         for start in range(0, len(segments), EXPLAINED_AT_ONCE):
             chosen = segments[start : start + EXPLAINED_AT_ONCE]
             targets: list[list[Target]] = [[case.target for case, _, _ in group] for group in chosen]
-            found = method.attribute(classifier, segments_of([group[0][0] for group in chosen]), targets)
+            found = method.attribute(prepared, segments_of([group[0][0] for group in chosen]), targets)
             members = [each for group in chosen for each in group]
             for (case, probability, without), attribution in zip(members, found, strict=True):
                 records.append(_record(text, method.name, family, case, probability, without, attribution))

@@ -17,6 +17,7 @@ from earwitness.errors import UsageError
 from earwitness.explain import Explainer
 from earwitness.explain.attribution import Target
 from earwitness.explain.model import Explainable, check_request
+from earwitness.explain.prepared import prepare
 from earwitness.progress import Progress, Silent
 from earwitness.segments import Segments
 from earwitness.trust.curves import Draws
@@ -101,10 +102,10 @@ def max_sensitivity(
     check_request(classifier, segments, [[target] for target in targets])
     if samples < 1 or not radius > 0:
         raise UsageError(f"max-sensitivity: samples={samples}, radius={radius} do not do; use 1 or more, and above 0")
-    found = []
+    found, prepared = [], prepare(classifier)
     with (progress or Silent()).task("Max-sensitivity", len(segments)) as advance:
         for row, target in enumerate(targets):
-            found.append(_sensitivity(classifier, explainer, segments.take([row]), target, radius, samples, seed))
+            found.append(_sensitivity(prepared, explainer, segments.take([row]), target, radius, samples, seed))
             advance(1)
     return found
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from earwitness.explain import Attribution, Explainable, Explainer
 from earwitness.explain.attribution import CONSTANT, SILENT
+from earwitness.explain.prepared import prepare
 from earwitness.progress import Progress
 from earwitness.segments import Segments
 from earwitness.trust.faithfulness import Faithfulness, faithfulness
@@ -121,13 +122,12 @@ def signs(
     """
     if not attributions:
         return []
-    faithful = faithfulness(
-        classifier, segments, attributions, steps=STEPS, orders=ORDERS, seed=seed, progress=progress
-    )
+    prepared = prepare(classifier)
+    faithful = faithfulness(prepared, segments, attributions, steps=STEPS, orders=ORDERS, seed=seed, progress=progress)
     stable = stability(
-        classifier, explainer, segments, attributions, seeds=1, noises=NOISES, cheap=True, progress=progress
+        prepared, explainer, segments, attributions, seeds=1, noises=NOISES, cheap=True, progress=progress
     )
-    panel = panel or Panel(classifier, segments, attributions, progress)
+    panel = panel or Panel(prepared, segments, attributions, progress)
     agreed = panel.agreements(explainer, attributions)
     *most, last = (each.title for each in references(explainer))
     others = f"{', '.join(most)} and {last}"

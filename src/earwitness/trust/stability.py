@@ -19,6 +19,7 @@ import torch
 from earwitness.device import to_numpy
 from earwitness.errors import EarwitnessError, UsageError
 from earwitness.explain import Attribution, Explainable, Explainer, Target, spec
+from earwitness.explain.prepared import prepare
 from earwitness.logmel import FrontEnd, energy_of, log_of
 from earwitness.progress import Progress
 from earwitness.segments import Segments
@@ -167,7 +168,7 @@ class Again:
         attributions: Sequence[Attribution],
         progress: Progress | None,
     ) -> None:
-        self.classifier, self.progress = classifier, progress
+        self.classifier, self.progress = prepare(classifier), progress
         known: dict[tuple[bytes, int], int] = {}
         firsts: list[int] = []
         self.targets: list[list[Target]] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -123,6 +125,31 @@ def test_threads_are_given_back_even_after_a_failure():
 
     with pytest.raises(ZeroDivisionError):
         fail()
+    assert torch.get_num_threads() == before
+
+
+def test_other_threads_keep_their_threads(sounds, monkeypatch):
+    def refused(_number):
+        raise AssertionError("the whole process would be changed")
+
+    monkeypatch.setattr(torch, "set_num_threads", refused)
+    before, seen = torch.get_num_threads(), []
+    begun, over = threading.Event(), threading.Event()
+
+    def work():
+        with one_thread():
+            begun.set()
+            seen.append(torch.get_num_threads())
+            over.wait(60)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert begun.wait(60)
+    assert torch.get_num_threads() == before
+    over.set()
+    thread.join()
+    assert seen == [1]
+    listen(dataset.load(sounds), VGGISH)
     assert torch.get_num_threads() == before
 
 

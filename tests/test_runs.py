@@ -97,6 +97,12 @@ def test_files_are_readable_as_the_user_wishes(tmp_path):
     assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o640
 
 
+def test_the_umask_of_the_process_is_not_touched(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "umask", lambda _mask: pytest.fail("another thread's files would be open to everybody"))
+    write_text(tmp_path / "a.txt", "x")
+    assert names(tmp_path) == ["a.txt"]
+
+
 def test_a_links_target_is_not_written_through(tmp_path):
     (tmp_path / "original").write_text("keep")
     (tmp_path / "a.txt").symlink_to("original")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from earwitness import audio
 from earwitness.dataset import DataSet, Recording, for_each_recording
@@ -69,19 +70,19 @@ def listen(
     """
 
     def hear(_recording: Recording, blocks: Iterator[Samples]) -> LogMel:
-        return _log_mel(blocks, front_end)
+        with one_thread():
+            return _log_mel(blocks, front_end)
 
-    with one_thread():
-        return for_each_recording(
-            data,
-            front_end.sample_rate,
-            hear,
-            strict=strict,
-            for_training=for_training,
-            workers=workers,
-            progress=progress,
-            description="Computing log-mels",
-        )
+    return for_each_recording(
+        data,
+        front_end.sample_rate,
+        hear,
+        strict=strict,
+        for_training=for_training,
+        workers=workers,
+        progress=progress,
+        description="Computing log-mels",
+    )
 
 
 def _log_mel(blocks: Iterator[Samples], front_end: FrontEnd) -> LogMel:
@@ -95,10 +96,10 @@ def _log_mel(blocks: Iterator[Samples], front_end: FrontEnd) -> LogMel:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Keep PyTorch to one thread for a while: recordings run side by side, and their products are small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    """Keep PyTorch's work for this thread of ours in it: recordings run side by side, and their products are small.
+
+    ``torch.set_num_threads`` would do so for the whole process; OpenMP's own limit belongs to the calling thread.
+    """
+    torch.get_num_threads()  # at its first use in a thread PyTorch sets that thread's limit itself
+    with threadpool_limits(limits=1, user_api="openmp"):
         yield
-    finally:
-        torch.set_num_threads(before)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from earwitness.backbones import BACKBONES
 from earwitness.backbones.network import Network
+from earwitness.device import filled_up
 from earwitness.errors import EarwitnessError, UsageError, printable
 from earwitness.logmel import FRONT_ENDS, FrontEnd
 from earwitness.runs import write_tensors
@@ -87,8 +88,12 @@ class Classifier:
         size = batch_size or max(1, BATCH_CELLS // max(1, tensor.shape[1] * tensor.shape[2]))
         self.network.eval()
         with torch.inference_mode():
-            parts = [self.network(part.to(self.device)).float().cpu() for part in torch.split(tensor, size)]
+            parts = [self._logits(part.to(self.device)) for part in torch.split(tensor, size)]
         return torch.cat(parts) if parts else torch.zeros(0, len(self.classes))
+
+    def _logits(self, batch: Tensor) -> Tensor:
+        logits: Tensor = self.network(filled_up(batch))[: len(batch)]
+        return logits.float().cpu()
 
     def activate(self, logits: Tensor) -> Tensor:
         """Return probabilities, shape (n, classes), of logits."""

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from earwitness.device import to_numpy
+from earwitness.device import filled_up, to_numpy
 from earwitness.explain.attribution import Attribution, Grid, Target
 from earwitness.explain.method import Method, in_batches
 from earwitness.explain.model import (
@@ -97,7 +97,7 @@ class Batch:
     def evaluate(self, x: Tensor) -> FloatArray:
         """Return class scores, shape (n, classes), of inputs, shape (n, 1, frames, bands)."""
         with torch.inference_mode():
-            found = self.exact_scores(logits_of(self.classifier, x[:, 0]))
+            found = self.exact_scores(logits_of(self.classifier, filled_up(x[:, 0]))[: len(x)])
         for index in range(len(self.segments)):
             check_scores(found[index], self.classifier, self.segments, index)
         return found
@@ -134,7 +134,8 @@ class Gradients:
         weights, leaf = given[0] if isinstance(given, tuple) else given, inputs[0].detach()[:, 0].requires_grad_()
         with torch.enable_grad():
             # A copy goes in, so that a network may change its input in place.
-            scores = self.batch.scored(logits_of(self.batch.classifier, leaf.clone()))
+            logits = logits_of(self.batch.classifier, filled_up(leaf.clone()))[: len(leaf)]
+            scores = self.batch.scored(logits)
             wanted = list(torch.einsum("nc,ntc->tn", scores, weights).sum(dim=1))
         self.scores = to_numpy(scores.detach().cpu().double())
         return (gradients_of(wanted, leaf),)

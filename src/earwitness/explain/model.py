@@ -133,8 +133,10 @@ def as_input(classifier: Explainable, values: npt.NDArray[np.float32]) -> Tensor
 
 def batch_size(classifier: Explainable, frames: int, bands: int) -> int:
     """Return how many segments to put through the network at once."""
-    cells = PROCESSOR_CELLS if torch.device(classifier.device).type == "cpu" else ACCELERATOR_CELLS
-    return max(1, cells // max(1, frames * bands))
+    if torch.device(classifier.device).type == "cpu":
+        return max(1, PROCESSOR_CELLS // max(1, frames * bands))
+    # A power of two, so that few sizes of batches come up (:func:`earwitness.device.filled_up`).
+    return 1 << (max(1, ACCELERATOR_CELLS // max(1, frames * bands)).bit_length() - 1)
 
 
 def logits_of(classifier: Explainable, x: Tensor, network: nn.Module | None = None) -> Tensor:

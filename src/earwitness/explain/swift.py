@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from earwitness.device import filled_up
 from earwitness.explain.model import (
     Explainable,
     as_input,
@@ -81,7 +82,7 @@ class Swift:
     def logits(self, x: Tensor) -> Tensor:
         """Return logits, shape (n, classes), of log-mel segments (n, frames, bands) in the network's own format."""
         with _autocast(x.device.type, self.precision):
-            return logits_of(self.classifier, x, self.network)
+            return logits_of(self.classifier, filled_up(x), self.network)[: len(x)]
 
 
 @dataclass(frozen=True)

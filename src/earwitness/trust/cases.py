@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from earwitness.device import to_numpy
+from earwitness.device import filled_up, to_numpy
 from earwitness.explain.attribution import Target
 from earwitness.explain.model import Explainable, activated, as_input, batch_size, logits_of
 from earwitness.explain.prepared import working
@@ -137,5 +137,6 @@ def probabilities(classifier: Explainable, values: Map) -> npt.NDArray[np.float6
     size = batch_size(classifier, *values.shape[1:])
     with working(classifier) as prepared, torch.inference_mode():
         starts = range(0, len(values), size)
-        logits = [logits_of(prepared, as_input(prepared, values[start : start + size])) for start in starts]
+        parts = [as_input(prepared, values[start : start + size]) for start in starts]
+        logits = [logits_of(prepared, filled_up(part))[: len(part)] for part in parts]
     return to_numpy(activated(torch.cat(logits), "probability", classifier.activation).double())

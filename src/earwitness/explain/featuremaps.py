@@ -132,7 +132,10 @@ def named(network: nn.Module, name: str) -> nn.Module | None:
     UsageError
         It was compiled, so that its output cannot be looked at.
     """
-    module = dict(network.named_modules()).get(name) if name else None
+    try:
+        module = network.get_submodule(name) if name else None
+    except AttributeError:
+        return None
     if isinstance(module, torch.jit.ScriptModule):
         raise UsageError(
             f"layer '{name}' was compiled by torch.jit, which hides its output; explain the network that it was "

@@ -83,6 +83,9 @@ class Prepared:
         with self._lock, torch.inference_mode(False):
             if not self._seal.holds(self.classifier.network):
                 self._begin()
+            if self._network is not self.classifier.network:
+                yield
+                return
             with evaluation_mode(self._network):
                 yield
 

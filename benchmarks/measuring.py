@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from earwitness.dataset import DataSet
-from earwitness.processor import native_bfloat16
+from earwitness.processor import features
 
 PACKAGES = (
     "earwitness",
@@ -233,7 +233,7 @@ def machine(device: torch.device) -> dict[str, Any]:
         "processor": _processor(),
         "cores": os.cpu_count(),
         "accelerator": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
-        "bfloat16": native_bfloat16(),
+        "features": list(features()),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),

@@ -129,8 +129,8 @@ def captum_gradcam(subject: Subject, together: int) -> FloatArray:
     """Return Captum's maps, shape (n, rows, columns), some segments at once."""
     from captum.attr import LayerGradCam
 
-    (x, classes), layer = given(subject), _layer(subject)
-    method = LayerGradCam(forward(subject, "logit"), layer.module(subject.segments))
+    x, classes = given(subject)
+    method = LayerGradCam(forward(subject, "logit"), _module(subject))
     found = []
     with quiet():
         for start in range(0, len(x), together):
@@ -143,9 +143,9 @@ def torchcam_gradcam(subject: Subject, together: int) -> FloatArray:
     """Return torchcam's maps, shape (n, rows, columns), without what is negative, some segments at once."""
     from torchcam.methods import GradCAM
 
-    (x, classes), layer = given(subject), _layer(subject)
+    x, classes = given(subject)
     found = []
-    with GradCAM(subject.classifier.network, target_layer=layer.name) as extractor:
+    with GradCAM(subject.classifier.network, target_layer=_module(subject)) as extractor:
         for start in range(0, len(x), together):
             rows = slice(start, start + together)
             logits = subject.classifier.network(x[rows])
@@ -158,8 +158,7 @@ def every_channel(subject: Subject, together: int, channels: int | None = None) 
 
     With ``channels``, only of the first so many of them.
     """
-    (x, classes), layer = given(subject), _layer(subject)
-    module = layer.module(subject.segments)
+    (x, classes), module = given(subject), _module(subject)
     zeroed: list[int] = []
     seen: list[Tensor] = []
 
@@ -202,10 +201,11 @@ def captum_integrated(subject: Subject, steps: int, together: int | None) -> Flo
     return np.asarray(found[0].detach().cpu())
 
 
-def _layer(subject: Subject) -> Layer:
-    return Layer.chosen("gradcam", subject.prepared, "")
+def _module(subject: Subject) -> nn.Module:
+    """Return the layer that maps are made of, in the network that peers work on."""
+    return subject.classifier.network.get_submodule(subject.classifier.network.feature_layer)
 
 
 def _upright(subject: Subject, maps: Tensor) -> FloatArray:
-    layer = _layer(subject)
+    layer = Layer.chosen("gradcam", subject.prepared, "")
     return np.asarray(layer.folded(layer.upright(maps.detach()), subject.segments.values.shape[1]).cpu())

@@ -55,10 +55,10 @@ def page(kept: dict[str, Any]) -> str:
 
 def _machine(machine: dict[str, Any]) -> str:
     accelerator = f", {machine['accelerator']}" if machine.get("accelerator") else ""
-    numbers = "with" if machine["bfloat16"] else "without"
+    named = ", ".join(machine["features"])
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items() if number)
     return (
-        f"{machine['processor']}, {machine['cores']} cores{accelerator}, {numbers} bfloat16 arithmetic; "
+        f"{machine['processor']} ({named}), {machine['cores']} cores{accelerator}; "
         f"{machine['system']}; Python {machine['python']}; {versions}."
     )
 

@@ -1,4 +1,4 @@
-"""What the processor at hand does natively, and how large its caches are."""
+"""What the processor at hand does natively, and how large its caches are: all that is chosen by it is chosen here."""
 
 from __future__ import annotations
 
@@ -7,11 +7,37 @@ import os
 import torch
 
 USUAL_CACHE = 32 * 2**20  # bytes, where the system does not tell
+# By this variable oneDNN, which multiplies for PyTorch, is told to work as on an older processor.
+LIMIT_VARIABLE = "ONEDNN_MAX_CPU_ISA"
 
 
 def native_bfloat16() -> bool:
     """Tell whether the processor multiplies bfloat16 numbers itself; elsewhere they would be slower than float32."""
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    supported = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return bool(supported and _allowed("BF16", "FP16", "AMX", "AVX10"))
+
+
+def matrix_units() -> bool:
+    """Tell whether the processor multiplies whole tiles of matrices (Intel's AMX), in bfloat16."""
+    return bool(torch.cpu._is_amx_tile_supported() and _allowed("AMX"))
+
+
+def _allowed(*marks: str) -> bool:
+    """Tell whether oneDNN may use an instruction set whose name has one of these marks."""
+    limit = os.environ.get(LIMIT_VARIABLE, "").upper()
+    return limit in ("", "ALL", "DEFAULT") or any(mark in limit for mark in marks)
+
+
+def features() -> tuple[str, ...]:
+    """Return the processor's features that our speed hangs on, such as ``("AVX2", "AVX-512", "bfloat16")``."""
+    wide = torch.cpu._is_avx512_supported() and _allowed("AVX512", "AVX10")
+    found = {
+        "AVX2": torch.cpu._is_avx2_supported() and _allowed("AVX2", "AVX512", "AVX10"),
+        "AVX-512": wide,
+        "bfloat16": native_bfloat16(),
+        "AMX": matrix_units(),
+    }
+    return tuple(name for name, there in found.items() if there)
 
 
 def fast_bfloat16(device: torch.device) -> bool:

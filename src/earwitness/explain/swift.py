@@ -4,8 +4,8 @@ What is done to a copy, whose unchanged weights are the network's own:
 
 - batch norms are folded into convolutions, activations write in place, and weights of convolutions lie channels last
   (:mod:`earwitness.explain.twin`);
-- on a processor, 3 x 3 convolutions of many channels take fewer products (:mod:`earwitness.explain.winograd`), and
-  large dense layers in float32 are packed for oneDNN;
+- on a processor, 3 x 3 convolutions of many channels take fewer products (:mod:`earwitness.explain.winograd`), unless
+  it has matrix units for their number format, and large dense layers in float32 are packed for oneDNN;
 - in bfloat16, weights of convolutions and large dense layers are rounded once, and small dense layers stay in float32:
   they cost little, and the last of them makes the scores.
 
@@ -38,7 +38,7 @@ from earwitness.explain.prepared import Prepared
 from earwitness.explain.twin import convolutions, frozen, lay_channels_last, pack_dense, twin_of
 from earwitness.explain.unchanged import untouched
 from earwitness.explain.winograd import FEWEST_TILES, fewer_products
-from earwitness.processor import last_cache
+from earwitness.processor import last_cache, matrix_units
 from earwitness.segments import Segments
 
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
@@ -166,7 +166,9 @@ def _tried(classifier: Explainable, segments: Segments, precision: str, sparing:
         twin = twin_of(classifier.network)
         lay_channels_last(twin)
         fewer = fewer_products(twin, FEWEST_TILES, getattr(torch, precision))
-        changed = held.enter_context(fewer) if sparing else 0
+        # Matrix units multiply faster than the transforms that save products can feed them.
+        pays = sparing and not (precision == BFLOAT16 and matrix_units())
+        changed = held.enter_context(fewer) if pays else 0
         if precision == BFLOAT16:
             _round(twin)
         elif x.device.type == "cpu":

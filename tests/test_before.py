@@ -97,7 +97,7 @@ def test_a_changed_network_is_noticed(change, copying):
     change(classifier.network)
     fresh = convolutional()
     change(fresh.network)
-    found, expected = (gradcam.attribute(one, excerpt, targets) for one in (prepared, fresh))
+    found, expected = (gradcam.attribute(one, excerpt, targets) for one in (prepared, Prepared(fresh)))
     for one, same, other in zip(found, expected, before_it, strict=True):
         np.testing.assert_array_equal(one.values, same.values)
         assert not np.allclose(one.values, other.values, rtol=1e-3)

@@ -41,7 +41,6 @@ def test_features_are_those_that_are_allowed(newest, monkeypatch, limit, expecte
         monkeypatch.setenv(processor.LIMIT_VARIABLE, limit)
     assert processor.features() == expected
     assert processor.native_bfloat16() is ("bfloat16" in expected)
-    assert processor.matrix_units() is ("AMX" in expected)
 
 
 def test_an_older_processor_has_less_whatever_is_allowed(monkeypatch):

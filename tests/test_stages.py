@@ -1,20 +1,16 @@
-"""Networks in two stages, with fewer products, against the same network as it is."""
+"""Networks in two stages against the same network as it is."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from torch import nn
 
 from earwitness.explain import parse
 from earwitness.explain.attribution import Target
 from earwitness.explain.featuremaps import Layer
 from earwitness.explain.prepared import Prepared
 from earwitness.explain.stages import runs
-from earwitness.explain.winograd import fewer_products
 from explain_toys import ToyClassifier, classes_of, convolutional, real, real_segments, segments
 from test_ablationcam import Changing, Shortcuts
 
@@ -76,11 +72,10 @@ def test_what_comes_before_the_layer_runs_without_a_graph_and_what_follows_once(
 def test_many_segments_are_explained_as_each_alone(backbone, many, monkeypatch):
     monkeypatch.setattr("earwitness.explain.before.MANY", many)
     monkeypatch.setattr("earwitness.explain.before.LARGE", 1)
-    monkeypatch.setattr("earwitness.explain.winograd.FEWEST_TILES", 1)
     monkeypatch.setattr("earwitness.explain.stages.FIRST_NUMBERS", 1_000_000)
     classifier, excerpt = real(backbone), real_segments(backbone, 5)
     targets = [[Target(3), Target(1, against=2)]] * 5
-    found = parse("gradcam").attribute(classifier, excerpt, targets)
+    found = parse("gradcam").attribute(Prepared(classifier), excerpt, targets)
     monkeypatch.setattr("earwitness.explain.before.MANY", 10**9)
     monkeypatch.setattr("earwitness.explain.before.LARGE", 10**9)
     for row in range(0, 5, 4):
@@ -88,66 +83,3 @@ def test_many_segments_are_explained_as_each_alone(backbone, many, monkeypatch):
         for one, single in zip(found[2 * row : 2 * row + 2], alone, strict=True):
             np.testing.assert_allclose(one.native, single.native, atol=2e-5 * np.abs(single.native).max())
             assert one.score == pytest.approx(single.score, rel=1e-4, abs=1e-4)
-
-
-# ---- fewer products -----------------------------------------------------------------------------------------------
-
-
-@given(st.integers(1, 3), st.integers(1, 11), st.integers(1, 11), st.booleans(), st.integers(0, 9))
-def test_fewer_products_give_the_same_convolution(count, height, width, bias, seed):
-    generator = torch.Generator().manual_seed(seed)
-    conv = nn.Conv2d(64, 65, 3, padding=1, bias=bias)
-    with torch.no_grad():
-        for each in conv.parameters():
-            each.copy_(torch.randn(each.shape, generator=generator))
-        x = torch.randn(count, 64, height, width, generator=generator)
-        expected = conv(x)
-        exact = conv.double()(x.double())
-        conv.float()
-        with fewer_products(nn.Sequential(conv), 1000):
-            found = conv(x)
-    assert not torch.equal(found, expected) or found.numel() < 200  # another order of sums
-    torch.testing.assert_close(found.double(), exact, rtol=0, atol=2e-5 * float(exact.abs().max()))
-
-
-@given(st.integers(1, 9), st.integers(1, 9), st.booleans(), st.integers(0, 9))
-def test_fewer_products_in_bfloat16_are_as_rough_as_they_are_said_to_be(height, width, bias, seed):
-    generator = torch.Generator().manual_seed(seed)
-    conv = nn.Conv2d(64, 64, 3, padding=1, bias=bias)
-    with torch.no_grad():
-        for each in conv.parameters():
-            each.copy_(torch.randn(each.shape, generator=generator))
-        x = torch.randn(2, 64, height, width, generator=generator).bfloat16()
-        with fewer_products(nn.Sequential(conv), 1000, torch.bfloat16) as changed:
-            found = conv(x)
-        exact = conv.double()(x.double())
-    assert changed == 1
-    assert found.dtype == torch.bfloat16
-    assert 0.001 < float((found - exact).norm() / exact.norm()) < 0.02  # 0.027 with the paper's points
-
-
-@pytest.mark.parametrize(
-    "conv",
-    [
-        nn.Conv2d(64, 64, 3),
-        nn.Conv2d(64, 64, 3, padding=1, stride=2),
-        nn.Conv2d(64, 64, 3, padding=1, groups=2),
-        nn.Conv2d(64, 64, 3, padding=1, padding_mode="circular"),
-        nn.Conv2d(64, 64, 5, padding=1),
-        nn.Conv2d(8, 64, 3, padding=1),
-        nn.Conv2d(64, 64, 3, padding=1).double(),
-    ],
-)
-def test_other_convolutions_stay_as_they_are(conv):
-    with fewer_products(conv, 1000) as changed:
-        assert "forward" not in vars(conv)
-    assert changed == 0
-
-
-def test_few_segments_and_gradients_take_the_plain_way():
-    conv, x = nn.Conv2d(64, 64, 3, padding=1), torch.randn(1, 64, 8, 8)
-    with fewer_products(conv, 1), torch.no_grad():
-        assert torch.equal(conv(x), nn.Conv2d.forward(conv, x))
-    with fewer_products(conv, 1000):
-        assert torch.equal(conv(x.requires_grad_()), nn.Conv2d.forward(conv, x))
-    assert "forward" not in vars(conv)

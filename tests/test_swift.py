@@ -173,39 +173,6 @@ def test_every_perturbation_method_listens_in_bfloat16(method):
     assert [one.diagnostics for one in again] == [one.diagnostics for one in found]
 
 
-def test_where_fewer_products_are_too_rough_plain_ones_are_tried(monkeypatch):
-    classifier, excerpt = Prepared(real("vggish")), real_segments("vggish", 1)
-    asked = []
-
-    def judged(*_arguments):
-        ready = _arguments[-1]
-        asked.append(ready.sparing)
-        return 0.98 if ready.sparing else 0.995
-
-    monkeypatch.setattr(precision, "agreement", judged)
-    monkeypatch.setattr("earwitness.explain.swift.matrix_units", lambda: False)
-    rough = swift(classifier, excerpt, "bfloat16")
-    plain = swift(classifier, excerpt, "bfloat16", sparing=False)
-    explainer = Occlusion(mask=0.5, stride=0.5, precision="bfloat16", score="logit")
-    (found,) = explainer.attribute(classifier, excerpt, [[Target(0)]])
-    assert asked == [True, False]
-    assert (found.precision, found.diagnostics["precision_agreement"]) == ("bfloat16", 0.995)
-    x = torch.tensor(excerpt.values)
-    with torch.inference_mode():
-        logits = [ready.logits(x)[0, 0].item() for ready in (plain, rough)]
-    assert found.score == pytest.approx(logits[0], abs=1e-5)
-    assert found.score != pytest.approx(logits[1], abs=1e-4)
-
-
-def test_matrix_units_multiply_bfloat16_plainly(monkeypatch):
-    for units in (True, False):
-        monkeypatch.setattr("earwitness.explain.swift.matrix_units", lambda units=units: units)
-        classifier, excerpt = Prepared(real("vggish")), real_segments("vggish", 1)
-        ways = {number: swift(classifier, excerpt, number) for number in ("float32", "bfloat16")}
-        assert {number: ready.sparing for number, ready in ways.items()} == {"float32": True, "bfloat16": not units}
-        assert {number: ready.precision for number, ready in ways.items()} == {each: each for each in ways}
-
-
 def test_bfloat16_is_checked_once_for_weights_as_they_are(monkeypatch):
     classifier, checked = convolutional(), []
     prepared = Prepared(classifier)

@@ -15,7 +15,7 @@ def laid(twin):
 
 
 def packed(twin):
-    pack_convolutions(twin)
+    assert pack_convolutions(twin)
     pack_dense(twin, 2**10)
 
 
@@ -100,6 +100,51 @@ def test_norms_that_look_at_the_batch_are_not_folded(place):
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, track_running_stats=place == "learning")).eval()
     network[1].train(place == "learning")
     assert isinstance(twin_of(network)[1], nn.BatchNorm2d)
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Hardswish, nn.SiLU])
+def test_convolutions_apply_the_activations_after_them(activation):
+    network = nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        activation(),
+        nn.Conv2d(8, 8, 3, stride=2, groups=8),
+        nn.Tanh(),
+    ).eval()
+    x = torch.randn(2, 1, 12, 8)
+    for dtype in (torch.float32, torch.bfloat16):
+        twin = twin_of(network)
+        assert pack_convolutions(twin, dtype)
+        assert [type(twin[place]) for place in (1, 2, 4)] == [nn.Identity, nn.Identity, nn.Tanh]
+        with torch.inference_mode():
+            expected, found = network(x), twin(x)
+        assert found.dtype == dtype
+        # Three roundings of weights, of what lies between and of the sum of eight or nine products.
+        rounding = torch.finfo(dtype).eps * float(expected.abs().max())
+        torch.testing.assert_close(found.float(), expected, rtol=0, atol=8 * rounding)
+
+
+def test_a_convolution_in_two_places_applies_each_places_activation():
+    conv = nn.Conv2d(2, 2, 1)
+    network = nn.Sequential(
+        nn.Sequential(conv, nn.ReLU()), nn.Sequential(conv, nn.Hardswish()), nn.Sequential(conv, nn.Tanh())
+    ).eval()
+    twin, x = twin_of(network), torch.randn(1, 2, 4, 4)
+    assert pack_convolutions(twin)
+    with torch.inference_mode():
+        torch.testing.assert_close(twin(x), network(x))
+    assert [type(place[1]) for place in twin] == [nn.Identity, nn.Identity, nn.Tanh]
+
+
+@pytest.mark.parametrize(
+    "conv", [nn.Conv2d(1, 2, 3, padding="same"), nn.Conv2d(1, 2, 3, padding=1, padding_mode="circular")]
+)
+def test_convolutions_that_cannot_be_packed_keep_their_activations(conv):
+    network = nn.Sequential(conv, nn.ReLU()).eval()
+    twin, x = twin_of(network), torch.randn(1, 1, 6, 6)
+    assert not pack_convolutions(twin)
+    with torch.inference_mode():
+        torch.testing.assert_close(twin(x), network(x))
 
 
 def test_layers_that_are_used_twice_are_changed_where_they_may_be():

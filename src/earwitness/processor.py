@@ -17,11 +17,6 @@ def native_bfloat16() -> bool:
     return bool(supported and _allowed("BF16", "FP16", "AMX", "AVX10"))
 
 
-def matrix_units() -> bool:
-    """Tell whether the processor multiplies whole tiles of matrices (Intel's AMX), in bfloat16."""
-    return bool(torch.cpu._is_amx_tile_supported() and _allowed("AMX"))
-
-
 def _allowed(*marks: str) -> bool:
     """Tell whether oneDNN may use an instruction set whose name has one of these marks."""
     limit = os.environ.get(LIMIT_VARIABLE, "").upper()
@@ -35,7 +30,7 @@ def features() -> tuple[str, ...]:
         "AVX2": torch.cpu._is_avx2_supported() and _allowed("AVX2", "AVX512", "AVX10"),
         "AVX-512": wide,
         "bfloat16": native_bfloat16(),
-        "AMX": matrix_units(),
+        "AMX": torch.cpu._is_amx_tile_supported() and _allowed("AMX"),
     }
     return tuple(name for name, there in found.items() if there)
 

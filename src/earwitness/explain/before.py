@@ -19,15 +19,15 @@ from earwitness.explain.featuremaps import Layer, is_map
 from earwitness.explain.model import as_input, parts
 from earwitness.explain.twin import convolutions, lay_channels_last, pack_convolutions, twin_of
 from earwitness.explain.unchanged import untouched
-from earwitness.explain.winograd import FEWEST_TILES, fewer_products
 from earwitness.segments import Segments
 
 # The copy is used where its maps are the network's to this share of the largest cell: float32 rounding, which is a few
 # millionths for each of both.
 AGREEMENT = 1e-5
 TRIED = 2  # segments
-# For fewer segments a copy that saves work is no use, unless the network's convolutions have more weights than LARGE:
-# before each pass of the network these are laid anew as oneDNN wants them, a fifth of VGGish's time up to its layer.
+# For fewer segments a copy that saves work is no use, unless several calls are expected and the network's convolutions
+# have more weights than LARGE: before each pass of the network these are laid anew as oneDNN wants them, a fifth of
+# VGGish's time up to its layer.
 MANY = 16
 LARGE = 2**20
 
@@ -44,14 +44,11 @@ class Before:
         Numbers in the largest answer of any module up to the layer, for one segment.
     ready
         A copy that computes the same maps sooner, or None.
-    held
-        What the copy was changed by for good; closing it would undo that.
     """
 
     shapes: dict[str, tuple[int, ...]]
     largest: int
     ready: nn.Module | None = None
-    held: ExitStack | None = None
 
     def maps(self, layer: Layer, piece: Segments) -> Tensor:
         """Return the layer's output, shape (n, channels, H, W), without a graph; what follows it does not run."""
@@ -77,19 +74,18 @@ def before(layer: Layer, segments: Segments) -> Before | None:
     None where that is not worth while, where the layer does not make one map, or where what runs before it answers
     anything else than one tensor with a row a segment.
     """
-    network, many = layer.classifier.network, len(segments) >= MANY
-    if not many and (_weights(network) < LARGE or torch.device(layer.classifier.device).type != "cpu"):
+    prepared = layer.classifier
+    of_use_for_few = torch.device(prepared.device).type == "cpu" and _weights(prepared.network) >= LARGE
+    if len(segments) < MANY and not (prepared.lasting and of_use_for_few):
         return None
-    # For many segments and for few, that of the layer and the size of segments that were asked for last.
-    about = (layer.name, segments.values.shape[1:])
-    return layer.classifier.once(("before", many), about, lambda: _found(layer, segments, many))
+    return prepared.once("before", (layer.name, segments.values.shape[1:]), lambda: _found(layer, segments))
 
 
-def _found(layer: Layer, segments: Segments, many: bool) -> Before | None:
+def _found(layer: Layer, segments: Segments) -> Before | None:
     network, found = layer.classifier.network, _finished(layer, segments.take([0]))
     if found is None or not untouched(parts(network)) or not convolutions(network):
         return found
-    return _with_copy(layer, segments, found, many)
+    return _with_copy(layer, segments, found)
 
 
 def _weights(network: nn.Module) -> int:
@@ -146,20 +142,17 @@ def _finished(layer: Layer, piece: Segments) -> Before | None:
 # ---- the copy -----------------------------------------------------------------------------------------------------
 
 
-def _with_copy(layer: Layer, segments: Segments, found: Before, many: bool) -> Before:
+def _with_copy(layer: Layer, segments: Segments, found: Before) -> Before:
     """Return the same with a copy, where that makes the network's maps of the first segments."""
-    network, held = layer.classifier.network, ExitStack()
+    network = layer.classifier.network
     rows = range(min(TRIED, len(segments)))
     try:
         twin = twin_of(network)
-        if not many:
-            pack_convolutions(twin)
-        else:
+        if not pack_convolutions(twin):
             lay_channels_last(twin)
-            held.enter_context(fewer_products(twin, FEWEST_TILES))
         # Each gets its own, which it may change in place.
         own, others = (_up_to(each, layer, segments.take(rows)) for each in (network, twin))
         agrees = own.shape == others.shape and bool((own - others).abs().max() <= AGREEMENT * own.abs().max())
     except (RuntimeError, TypeError, ValueError, AttributeError, UsageError):
         return found  # what cannot be copied is used as it is
-    return Before(found.shapes, found.largest, twin, held) if agrees else found
+    return Before(found.shapes, found.largest, twin) if agrees else found

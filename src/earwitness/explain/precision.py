@@ -1,8 +1,7 @@
 """In which number format a perturbation method listens, and how bfloat16 is checked against float32.
 
 bfloat16 keeps 8 bits of a number. Products take half the time where the processor multiplies it natively; whether the
-maps stay what they were depends on the network. So a few of the segments' own perturbations are heard in both formats:
-first with convolutions that take fewer products, and where these are too rough, with plain ones.
+maps stay what they were depends on the network. So a few of the segments' own perturbations are heard in both formats.
 """
 
 from __future__ import annotations
@@ -98,19 +97,16 @@ def settle(
         wish = BFLOAT16 if fast_bfloat16(torch.device(prepared.device)) else FLOAT32
     if wish == FLOAT32:
         return Settled(FLOAT32)
-    for sparing in (True, False):
-        ready = swift(prepared, segments, BFLOAT16, sparing=sparing)
-        if ready.precision != BFLOAT16:
-            return Settled(FLOAT32)
-        measured = prepared.once(
-            ("agreement", explainer, sparing),
-            segments.values.shape[1:],
-            lambda ready=ready: agreement(prepared, segments, targets, hiding, options, ready),  # type: ignore[misc]
-        )
-        if measured >= AGREEMENT:
-            return Settled(BFLOAT16, measured, ready)
-        if not ready.sparing:
-            break
+    ready = swift(prepared, segments, BFLOAT16)
+    if ready.precision != BFLOAT16:
+        return Settled(FLOAT32)
+    measured = prepared.once(
+        ("agreement", explainer),
+        segments.values.shape[1:],
+        lambda: agreement(prepared, segments, targets, hiding, options, ready),
+    )
+    if measured >= AGREEMENT:
+        return Settled(BFLOAT16, measured, ready)
     progress.say(
         f"{explainer.name}: bfloat16 ranks what is hidden otherwise than float32 does (agreement {measured:.3f}, at "
         f"least {AGREEMENT} is wanted), so float32 is used"

@@ -40,10 +40,12 @@ class Prepared:
     ----------
     classifier
         Its network may change: a change is noticed before each use, and what was known of it is found out anew.
+    lasting
+        Whether more than one call is expected, so that costly preparations pay which one call would not.
     """
 
-    def __init__(self, classifier: Explainable) -> None:
-        self.classifier = classifier
+    def __init__(self, classifier: Explainable, *, lasting: bool = True) -> None:
+        self.classifier, self.lasting = classifier, lasting
         self._lock = threading.RLock()
         self._begin()
 
@@ -115,8 +117,8 @@ def prepare(classifier: Explainable) -> Prepared:
 
 @contextmanager
 def working(classifier: Explainable) -> Iterator[Prepared]:
-    """Prepare a classifier, if need be, and open :meth:`Prepared.working`."""
-    prepared = prepare(classifier)
+    """Prepare a classifier for one call, unless it is prepared already, and open :meth:`Prepared.working`."""
+    prepared = classifier if isinstance(classifier, Prepared) else Prepared(classifier, lasting=False)
     with prepared.working():
         yield prepared
 

@@ -2,10 +2,9 @@
 
 What is done to a copy, whose unchanged weights are the network's own:
 
-- batch norms are folded into convolutions, activations write in place, and weights of convolutions lie channels last
-  (:mod:`earwitness.explain.twin`);
-- on a processor, 3 x 3 convolutions of many channels take fewer products (:mod:`earwitness.explain.winograd`), unless
-  it has matrix units for their number format, and large dense layers in float32 are packed for oneDNN;
+- batch norms are folded into convolutions, and activations write in place (:mod:`earwitness.explain.twin`);
+- on a processor, oneDNN gets the weights of convolutions, and in float32 those of large dense layers, as it wants them,
+  and applies activations while it convolves;
 - in bfloat16, weights of convolutions and large dense layers are rounded once, and small dense layers stay in float32:
   they cost little, and the last of them makes the scores.
 
@@ -35,10 +34,9 @@ from earwitness.explain.model import (
     precision_of,
 )
 from earwitness.explain.prepared import Prepared
-from earwitness.explain.twin import convolutions, frozen, lay_channels_last, pack_dense, twin_of
+from earwitness.explain.twin import convolutions, frozen, lay_channels_last, pack_convolutions, pack_dense, twin_of
 from earwitness.explain.unchanged import untouched
-from earwitness.explain.winograd import FEWEST_TILES, fewer_products
-from earwitness.processor import last_cache, matrix_units
+from earwitness.processor import last_cache
 from earwitness.segments import Segments
 
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
@@ -69,15 +67,12 @@ class Swift:
     rows
         How many segments to put through it at once. It follows from sizes, not from a stopwatch, so that the same
         machine always makes the same batches and the same bytes.
-    sparing
-        Whether convolutions take fewer products, which in bfloat16 makes them rougher.
     """
 
     classifier: Explainable
     network: nn.Module
     precision: str
     rows: int
-    sparing: bool = False
 
     def logits(self, x: Tensor) -> Tensor:
         """Return logits, shape (n, classes), of log-mel segments (n, frames, bands) in the network's own format."""
@@ -95,19 +90,13 @@ class _Copy:
         The copy.
     widest
         Bytes of a segment's largest map.
-    sparing
-        Whether convolutions take fewer products.
-    held
-        What the copy was changed by for good; closing it would undo that.
     """
 
     network: nn.Module | None = None
     widest: int = 0
-    sparing: bool = False
-    held: ExitStack | None = None
 
 
-def swift(prepared: Prepared, segments: Segments, precision: str = FLOAT32, *, sparing: bool = True) -> Swift:
+def swift(prepared: Prepared, segments: Segments, precision: str = FLOAT32) -> Swift:
     """Return a classifier's network ready for many passes over segments of one size.
 
     Parameters
@@ -118,8 +107,6 @@ def swift(prepared: Prepared, segments: Segments, precision: str = FLOAT32, *, s
         At least one; the first is the trial's.
     precision
         ``"float32"`` or ``"bfloat16"``; a network in another format than float32 keeps its own.
-    sparing
-        Whether convolutions may take fewer products.
     """
     network, shape = prepared.network, segments.values.shape[1:]
     own = precision_of(network)
@@ -128,13 +115,13 @@ def swift(prepared: Prepared, segments: Segments, precision: str = FLOAT32, *, s
     suits = own == FLOAT32 and device in ("cpu", "cuda") and bool(convolutions(network))
     if not suits or not untouched(parts(network)):
         return plain
-    found = prepared.once(("swift", precision, sparing), shape, lambda: _tried(prepared, segments, precision, sparing))
+    found = prepared.once(("swift", precision), shape, lambda: _tried(prepared, segments, precision))
     if found.network is None:
         return plain
     if device != "cpu":
-        return Swift(prepared, found.network, precision, plain.rows, found.sparing)
+        return Swift(prepared, found.network, precision, plain.rows)
     weights = sum(weight.nbytes for weight in found.network.parameters())
-    return Swift(prepared, found.network, precision, rows_of(found.widest, weights), found.sparing)
+    return Swift(prepared, found.network, precision, rows_of(found.widest, weights))
 
 
 def rows_of(widest: int, weights: int) -> int:
@@ -157,37 +144,37 @@ def _autocast(device: str, precision: str) -> AbstractContextManager[Any]:
 # ---- the copy -----------------------------------------------------------------------------------------------------
 
 
-def _tried(classifier: Explainable, segments: Segments, precision: str, sparing: bool) -> _Copy:
+def _tried(classifier: Explainable, segments: Segments, precision: str) -> _Copy:
     """Return a copy, or nothing in its place where its answers are not the network's."""
     x = as_input(classifier, segments.values[:1])
     x = torch.cat([x, x.flip(1)])
-    held = ExitStack()
-    try:
-        twin = twin_of(classifier.network)
-        lay_channels_last(twin)
-        fewer = fewer_products(twin, FEWEST_TILES, getattr(torch, precision))
-        # Matrix units multiply faster than the transforms that save products can feed them.
-        pays = sparing and not (precision == BFLOAT16 and matrix_units())
-        changed = held.enter_context(fewer) if pays else 0
-        if precision == BFLOAT16:
-            _round(twin)
-        elif x.device.type == "cpu":
-            pack_dense(twin, LARGE)
-        with torch.inference_mode():
-            expected = logits_of(classifier, x)
-            found, widest = _measured(Swift(classifier, twin, precision, 1), x)
-    except (RuntimeError, TypeError, ValueError, AttributeError, NotImplementedError):
-        return _Copy()  # what cannot be copied or rounded is used as it is
-    gap = (found - expected).abs().max()
-    agrees = bool(gap <= (ROUGH_AGREEMENT if precision == BFLOAT16 else AGREEMENT) * expected.abs().max())
-    return _Copy(twin, widest, changed > 0, held) if agrees else _Copy()
+    rough = precision == BFLOAT16
+    with torch.inference_mode():
+        expected = logits_of(classifier, x)
+    for pack in (True, False):  # a processor may not know how to pack a number format
+        try:
+            twin = twin_of(classifier.network)
+            if not (pack and pack_convolutions(twin, getattr(torch, precision))):
+                lay_channels_last(twin)
+            if rough:
+                _round(twin)
+            elif x.device.type == "cpu":
+                pack_dense(twin, LARGE)
+            with torch.inference_mode():
+                found, widest = _measured(Swift(classifier, twin, precision, 1), x)
+        except (RuntimeError, TypeError, ValueError, AttributeError, NotImplementedError):
+            continue  # what cannot be copied or rounded is used as it is
+        gap = (found - expected).abs().max()
+        if bool(gap <= (ROUGH_AGREEMENT if rough else AGREEMENT) * expected.abs().max()):
+            return _Copy(twin, widest)
+    return _Copy()
 
 
 def _round(network: nn.Module) -> None:
     for module in network.modules():
         if type(module) is nn.Linear and module.weight.numel() < LARGE:
             module.__class__ = _Exact
-        elif isinstance(module, nn.Conv2d | nn.Linear):
+        elif type(module) in (nn.Conv2d, nn.Linear):
             for name, values in list(module.named_parameters(recurse=False)):
                 setattr(module, name, frozen(values.detach().to(torch.bfloat16)))
 

@@ -15,6 +15,8 @@ from earwitness.explain.model import parts
 
 # Layers whose output is a new map, and activations that can write over one.
 LAYERS = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
+# Activations that oneDNN applies to each number that a convolution makes, by its names.
+FUSED: dict[type[nn.Module], str] = {nn.ReLU: "relu", nn.Hardswish: "hardswish", nn.SiLU: "swish"}
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.Hardswish, nn.SiLU, nn.LeakyReLU, nn.ELU, nn.Hardtanh, nn.Hardsigmoid)
 
 
@@ -123,26 +125,68 @@ def lay_channels_last(twin: nn.Module) -> None:
         module.weight = frozen(module.weight.detach().contiguous(memory_format=torch.channels_last))
 
 
-def pack_convolutions(twin: nn.Module) -> None:
-    """Lay the weights of a twin's convolutions as oneDNN wants them, on a processor that has it."""
+def pack_convolutions(twin: nn.Module, dtype: torch.dtype = torch.float32) -> bool:
+    """Lay the weights of a twin's convolutions as oneDNN wants them, and let these apply the activation after them.
+
+    Left to themselves, convolutions lay their weights anew in every pass, and activations walk through memory again.
+
+    Parameters
+    ----------
+    twin
+        Its convolutions in float32 on a processor are changed.
+    dtype
+        In which they multiply and what they answer in: float32 or bfloat16.
+
+    Returns
+    -------
+    Whether there are any, and oneDNN is at hand.
+    """
     if not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
-        return
+        return False
+    for sequence in _sequences(twin):
+        _fuse(sequence)
+    packed = [module for module in convolutions(twin) if _packable(module)]
+    for module in packed:
+        _pack(module, dtype)
+    return bool(packed)
+
+
+def _packable(module: nn.Module) -> bool:
+    return (
+        type(module) is nn.Conv2d
+        and (module.padding_mode, module.weight.dtype, module.weight.device.type) == ("zeros", torch.float32, "cpu")
+        and not isinstance(module.padding, str)
+    )
+
+
+def _fuse(sequence: nn.Sequential) -> None:
+    """Let convolutions do the work of the activations that follow them."""
+    there = [(name, module) for name, module in sequence._modules.items() if type(module) is not nn.Identity]
+    for (name, first), (following, second) in pairwise(there):
+        if _packable(first) and type(second) in FUSED:
+            fused: Any = _copied(first)  # which may be used elsewhere without the activation
+            fused.then = FUSED[type(second)]
+            setattr(sequence, name, fused)
+            setattr(sequence, following, nn.Identity())
+
+
+def _pack(module: nn.Conv2d, dtype: torch.dtype) -> None:
     reorder: Any = torch._C._nn.mkldnn_reorder_conv2d_weight
-    for module in convolutions(twin):
-        plain = (module.padding_mode, module.weight.dtype, module.weight.device.type) == ("zeros", torch.float32, "cpu")
-        if plain and not isinstance(module.padding, str):
-            module.__class__ = _PackedConvolution
-            options = (module.padding, module.stride, module.dilation, module.groups)
-            module.weight = frozen(reorder(module.weight.detach().to_mkldnn(), *options))
-            module.bias = None if module.bias is None else frozen(module.bias.detach())
+    options = (module.padding, module.stride, module.dilation, module.groups)
+    module.__class__ = _PackedConvolution
+    module.weight = frozen(reorder(module.weight.detach().to(dtype).to_mkldnn(), *options))
+    module.bias = None if module.bias is None else frozen(module.bias.detach().to(dtype))
 
 
 class _PackedConvolution(nn.Conv2d):
-    """A convolution whose weights lie as oneDNN wants them."""
+    """A convolution whose weights lie as oneDNN wants them, with the activation after it."""
+
+    then = "none"
 
     def forward(self, x: Tensor) -> Tensor:
         options = (self.padding, self.stride, self.dilation, self.groups)
-        return torch.ops.mkldnn._convolution_pointwise(x, self.weight, self.bias, *options, "none", [], "")
+        convolve = torch.ops.mkldnn._convolution_pointwise
+        return convolve(x.to(self.weight.dtype), self.weight, self.bias, *options, self.then, [], "")
 
 
 def pack_dense(twin: nn.Module, fewest: int) -> None:

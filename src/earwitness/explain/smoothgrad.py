@@ -69,9 +69,7 @@ class SmoothGrad(GradientMethod):
         heard = batch.segments.values[row, :real]
         spread = self.noise * float(heard.max() - heard.min()) if heard.size else 0.0
         x = batch.take([row]).x.repeat(self.samples, 1, 1, 1)
-        with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):
-            torch.manual_seed(self.seed)
-            # The same draws for every number format.
-            noise = torch.normal(0.0, torch.full_like(x, spread, dtype=torch.float32)).to(x)
+        # Drawn on the processor and in float32: the same draws for every device and every number format.
+        noise = spread * torch.randn(x.shape, generator=torch.Generator().manual_seed(self.seed))
         noise[:, :, real:] = 0
-        return x + noise
+        return x + noise.to(x)

@@ -17,10 +17,15 @@ from command import earwitness, write_sounds
 from earwitness import runs
 from earwitness.classifier import ready
 from earwitness.explain import METHODS, Attribution, Target, parse
+from earwitness.explain.model import as_input
+from earwitness.explain.occlusion import Occlusion
+from earwitness.explain.wholerecording import explain_recording
 from earwitness.recipes import RECIPES
 from earwitness.runs import RunFolder
 from earwitness.training import choose_device, train
-from earwitness.trust import gathering, knownnets
+from earwitness.trust import cases, gathering, knownnets
+from earwitness.trust.faithfulness import faithfulness
+from earwitness.trust.redrawing import settle
 from earwitness.trust.sensitivity import max_sensitivity
 from explain_toys import real, real_segments
 from pretend_gpu import GPU, pretended_gpu
@@ -151,6 +156,7 @@ def test_every_method_finds_the_same_on_both(name, gpu):
     method = method_named(name)
     there = explained(method, "compact", gpu.device)
     assert gpu.moved
+    assert not gpu.tf32
     same_maps(there, explained(method, "compact", "cpu"))
 
 
@@ -188,6 +194,30 @@ def test_max_sensitivity_is_the_same_on_both(gpu):
     assert there == pytest.approx(here, rel=1e-3)
 
 
+def test_scores_are_not_made_in_tf32(gpu):
+    mine, segments = real("compact"), real_segments("compact", 1)
+    moved = ready(replace(mine, network=copy.deepcopy(mine.network)), gpu.device)
+    assert torch.backends.cudnn.allow_tf32
+    moved.network(torch.as_tensor(segments.values).to(gpu.device))
+    assert gpu.tf32  # here they are
+    (one,) = parse(method_named("occlusion")).attribute(mine, segments, [[Target(1)]])
+    gpu.tf32.clear()
+    moved.probabilities(segments.values)
+    cases.probabilities(moved, segments.values)
+    faithfulness(moved, segments, [one])
+    explain_recording(moved, segments.values[0], [Target(1)], Occlusion(mask=0.4, stride=0.4, precision="float32"))
+    settle(moved.network, [name for name, _ in moved.network.named_modules()], as_input(moved, segments.values))
+    assert not gpu.tf32
+
+
+@pytest.mark.parametrize("freeze", [False, True])
+def test_training_multiplies_as_the_recipe_says(gpu, freeze):
+    for wish in (False, None):
+        recipe = replace(RECIPES["compact"], epochs=1, batch=16, precision="float32", tf32=wish)
+        train(ready(tiny_sounds.new_classifier(), gpu.device), tiny_sounds.made_data(), recipe, freeze=freeze)
+        assert bool(gpu.tf32) == (wish is None)
+
+
 # ---- the commands -------------------------------------------------------------------------------------------------
 
 
@@ -211,6 +241,7 @@ def on_both(tmp_path: Path, command: str, *arguments: str | Path | float) -> Non
     with pretended_gpu() as gpu:
         done(command, *arguments, "--out", folders["auto"])
     assert gpu.moved
+    assert not gpu.tf32
     done(command, *arguments, "--out", folders["cpu"], "--device", "cpu")
     there, here = kept(folders["auto"]), kept(folders["cpu"])
     assert there
@@ -235,6 +266,7 @@ def test_train_evaluate_inquire_and_audit(gpu, tmp_path):
     done("train", data, "--out", trained, "--backbone", "compact", "--epochs", 1, "--batch", 16)
     assert runs.read_json(RunFolder(trained).run_json)["device"] == "cuda"
     assert gpu.moved
+    gpu.tf32.clear()
     there = runs.read_csv(RunFolder(trained).predictions)
     for device in ("auto", "cpu"):
         done("evaluate", trained, "--out", tmp_path / device, "--device", device)
@@ -244,6 +276,7 @@ def test_train_evaluate_inquire_and_audit(gpu, tmp_path):
     label = there[0]["predicted"]
     done("inquire", trained, "--class", label, "--count", 1, "--no-verdicts", "--method", method_named("lime"))
     done("audit", trained)
+    assert not gpu.tf32
 
 
 def test_scoreboard(run, gpu, monkeypatch, tmp_path):
@@ -251,6 +284,7 @@ def test_scoreboard(run, gpu, monkeypatch, tmp_path):
     monkeypatch.setattr(gathering.shortcuts, "plant", lambda **_: [])
     done("scoreboard", run, "--mixtures", 2, "--method", "gradcam", "--method", "rise:samples=32", "--out", tmp_path)
     assert gpu.moved
+    assert not gpu.tf32
 
 
 @pytest.mark.parametrize("freeze", [False, True])

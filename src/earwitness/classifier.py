@@ -16,7 +16,7 @@ from torch import Tensor
 
 from earwitness.backbones import BACKBONES
 from earwitness.backbones.network import Network
-from earwitness.device import filled_up
+from earwitness.device import filled_up, without_tf32
 from earwitness.errors import EarwitnessError, UsageError, printable
 from earwitness.logmel import FRONT_ENDS, FrontEnd
 from earwitness.runs import write_tensors
@@ -87,7 +87,7 @@ class Classifier:
         tensor = torch.as_tensor(values)
         size = batch_size or max(1, BATCH_CELLS // max(1, tensor.shape[1] * tensor.shape[2]))
         self.network.eval()
-        with torch.inference_mode():
+        with torch.inference_mode(), without_tf32(self.device):
             parts = [self._logits(part.to(self.device)) for part in torch.split(tensor, size)]
         return torch.cat(parts) if parts else torch.zeros(0, len(self.classes))
 

@@ -65,6 +65,10 @@ class Recipe:
         Iterations between validations; there is always one at the end.
     precision
         ``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 where the processor multiplies it natively.
+    tf32
+        Whether a GPU multiplies in TF32 where the precision is float32: faster and rougher. None leaves what PyTorch
+        has been told: by default convolutions do, and other products do not. It holds for the training alone;
+        predictions and explanations never use it.
     standardise
         Shift and scale inputs to mean 0 and spread 1 over the training segments (for random weights).
     head_epochs, head_rate
@@ -93,6 +97,7 @@ class Recipe:
     label_smoothing: float = 0.0
     validate_every: int = 50
     precision: str = "float32"
+    tf32: bool | None = None
     standardise: bool = False
     head_epochs: int = 0
     head_rate: float = 1e-3
@@ -102,8 +107,8 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the recipe as JSON types."""
-        return asdict(self)
+        """Return the recipe as JSON types; what is left to PyTorch is left out, as it was before one could choose."""
+        return {key: value for key, value in asdict(self).items() if key != "tf32" or value is not None}
 
 
 EXAMPLE = Recipe()

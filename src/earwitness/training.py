@@ -24,6 +24,7 @@ from earwitness.augment import Batch, draw
 from earwitness.backbones.network import Network
 from earwitness.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from earwitness.classifier import Classifier
+from earwitness.device import tf32_as
 from earwitness.errors import EarwitnessError, UsageError
 from earwitness.processor import fast_bfloat16
 from earwitness.processor import native_bfloat16 as native_bfloat16
@@ -131,7 +132,7 @@ def train(
     spent = history[-1].seconds if history else 0.0
     begun = saved = time.monotonic()
     # Only what is left to do counts: iterations of an earlier process would spoil the estimate of the time left.
-    with (progress or Silent()).task("Training", loop.iterations - len(history)) as advance, _deterministic():
+    with (progress or Silent()).task("Training", loop.iterations - len(history)) as advance, _arithmetic(loop):
         for iteration in range(len(history) + 1, loop.iterations + 1):
             row = loop.step(iteration, lambda: spent + time.monotonic() - begun)
             history.append(row)
@@ -202,6 +203,13 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 @contextmanager
+def _arithmetic(loop: _Loop) -> Iterator[None]:
+    """Let the processor or the GPU add in the same order each time, and multiply as the recipe says."""
+    with _deterministic(), tf32_as(loop.recipe.tf32, loop.device):
+        yield
+
+
+@contextmanager
 def _deterministic() -> Iterator[None]:
     before, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -221,7 +229,8 @@ class _Loop:
         self.precision = resolve_precision(recipe.precision, self.device)
         self.per_epoch = math.ceil(len(data.train) / recipe.batch)
         self.iterations = recipe.epochs * self.per_epoch
-        self.embeddings = _Embeddings(classifier, data) if freeze else None
+        with tf32_as(recipe.tf32, self.device):
+            self.embeddings = _Embeddings(classifier, data) if freeze else None
         if recipe.standardise and not freeze:
             standardise(self.network, data)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from earwitness.device import without_tf32
 from earwitness.explain.model import Explainable, ListeningFrontEnd, evaluation_mode, parts
 from earwitness.explain.twin import frozen_copy
 from earwitness.explain.unchanged import Seal
@@ -81,8 +82,8 @@ class Prepared:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Hold the network in evaluation mode, outside inference mode, and keep other threads off it."""
-        with self._lock, torch.inference_mode(False):
+        """Hold the network in evaluation mode, outside inference mode and TF32, and keep other threads off it."""
+        with self._lock, torch.inference_mode(False), without_tf32(self.device):
             if not self._seal.holds(self.classifier.network):
                 self._begin()
             if self._network is not self.classifier.network:

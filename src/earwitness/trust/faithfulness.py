@@ -193,7 +193,7 @@ def faithfulness(
     groups = _groups(segments)
     found: dict[int, Faithfulness] = {}
     prepared = prepare(classifier)
-    with (progress or Silent()).task("Faithfulness", len(attributions)) as advance:
+    with (progress or Silent()).task("Faithfulness", len(attributions)) as advance, prepared.working():
         for rows in groups:
             one, maps = segments.take(rows[:1]), [attributions[row] for row in rows]
             found |= dict(zip(rows, _of_one(prepared, one, maps, settings), strict=True))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from earwitness.device import to_numpy
+from earwitness.device import to_numpy, without_tf32
 from earwitness.errors import UsageError
 from earwitness.explain import Explainable
 from earwitness.explain.model import as_input, evaluation_mode, logits_of
@@ -91,7 +91,7 @@ def settle(network: nn.Module, names: Sequence[str], x: Tensor) -> None:
     handles = [norm.register_forward_pre_hook(measure) for norm in norms if norm.running_mean is not None]
     try:
         if handles:
-            with evaluation_mode(network), torch.no_grad():
+            with evaluation_mode(network), torch.no_grad(), without_tf32(x.device):
                 network(x)
     finally:
         for handle in handles:

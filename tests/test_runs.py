@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -29,6 +32,7 @@ from earwitness.runs import (
     write_text,
 )
 
+PROJECT = Path(__file__).resolve().parents[1]
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"))
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
@@ -324,3 +328,22 @@ def test_versions_name_what_results_depend_on():
     found = versions()
     assert {"python", "earwitness", "torch", "numpy", "soxr", "libsndfile"} <= found.keys()
     assert all(isinstance(value, str) and value for value in found.values())
+
+
+def test_a_source_tree_that_nobody_installed_knows_its_version():
+    code = """
+import importlib.metadata as metadata
+whole = metadata.distribution
+def hidden(name):
+    if name == "earwitness":
+        raise metadata.PackageNotFoundError(name)
+    return whole(name)
+metadata.distribution = hidden
+from earwitness import runs
+print(runs.versions()["earwitness"])
+"""
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    # and it is the version that an installed one has
+    assert done.stdout.strip() == tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]

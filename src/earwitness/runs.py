@@ -350,9 +350,12 @@ def versions() -> Mapping[str, str]:
 
     import soundfile
 
-    names = ("earwitness", "torch", "numpy", "scipy", "soxr", "scikit-learn")
+    from earwitness import __version__
+
+    names = ("torch", "numpy", "scipy", "soxr", "scikit-learn")
     return {
         "python": platform.python_version(),
+        "earwitness": __version__,  # a source tree that nobody installed has no metadata to ask
         **{name: version(name) for name in names},
         "libsndfile": soundfile.__libsndfile_version__,
     }

@@ -16,6 +16,7 @@ from earwitness.explain.prepared import Prepared
 from earwitness.explain.rest import Rest
 from earwitness.explain.scorecam import ScoreCam
 from explain_toys import SILENCE, ToyClassifier, classes_of, convolutional, real, real_segments, segments
+from rounding import DEEP, rounding
 
 
 def rerun(classifier, segment, layer, change):
@@ -124,7 +125,7 @@ def test_equals_the_whole_network_on_mn04_with_its_shortcuts():
     (found,) = AblationCam(layer=layer).attribute(classifier, excerpt, [[Target(3)]])
     expected = by_hand(classifier, excerpt, Target(3), layer)
     assert found.diagnostics["rest_alone"] == 1
-    np.testing.assert_allclose(found.native, expected, atol=2e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(found.native, expected, rtol=0, atol=rounding(expected, units=4 * DEEP))
 
 
 class ChangesItsInput(Shortcuts):
@@ -144,7 +145,7 @@ def test_a_network_that_changes_its_input(count):
     excerpt.values[:] = kept
     moved = dataclasses.replace(excerpt, values=kept - 1)
     for one, expected in zip(found, AblationCam().attribute(plain, moved, [[Target(1)]] * count), strict=True):
-        np.testing.assert_allclose(one.native, expected.native, atol=1e-6)
+        np.testing.assert_allclose(one.native, expected.native, rtol=0, atol=rounding(1.0))
 
 
 @pytest.mark.parametrize("method", [AblationCam, ScoreCam])
@@ -220,7 +221,7 @@ def test_channels_are_run_in_batches(monkeypatch):
     (whole,) = AblationCam(layer="features.0").attribute(classifier, segments(1), [[Target(0)]])
     monkeypatch.setattr("earwitness.explain.rest.PROCESSOR_NUMBERS", 2 * 6 * 12 * 8 + 5)
     (parted,) = AblationCam(layer="features.0").attribute(classifier, segments(1), [[Target(0)]])
-    np.testing.assert_allclose(whole.values, parted.values, atol=1e-6)
+    np.testing.assert_allclose(whole.values, parted.values, rtol=0, atol=rounding(1.0))
 
 
 def test_one_linear_layer_after_the_map():
@@ -242,7 +243,7 @@ def test_one_linear_layer_after_the_map():
     (found,) = AblationCam().attribute(ToyClassifier(network, classes_of(3)), excerpt, [[Target(2)]])
     maps = network.conv(torch.tensor(excerpt.values)[:, None])[0]
     drops = network.dense.weight[2] * maps.mean(dim=(1, 2))
-    np.testing.assert_allclose(found.native, torch.einsum("k,kfb->fb", drops, maps).detach(), atol=1e-6)
+    np.testing.assert_allclose(found.native, torch.einsum("k,kfb->fb", drops, maps).detach(), atol=rounding(1.0))
 
 
 # ---- Score-CAM ----------------------------------------------------------------------------------------------------
@@ -287,7 +288,7 @@ def test_score_cam_equals_one_channel_after_another(turned, weights, layer):
     found = ScoreCam(layer=layer, weights=weights).attribute(classifier, excerpt, targets)
     for number, one in enumerate(found):
         expected = score_cam_by_hand(classifier, excerpt.take([number // 2]), one.target, layer, weights)
-        np.testing.assert_allclose(one.native, expected, atol=1e-5 * max(1, np.abs(expected).max()))
+        np.testing.assert_allclose(one.native, expected, rtol=0, atol=rounding(1.0, expected))
         assert one.fill == "floor"
         assert one.forwards == 2 + one.diagnostics["channels"]
     assert layer != "features.4" or found[0].diagnostics["channels"] <= 7

@@ -22,6 +22,7 @@ from earwitness.explain.rise import Rise
 from earwitness.explain.shapley import Shapley
 from earwitness.timefreq import cell_edges, nearest_cells
 from explain_toys import SILENCE, convolutional, segments
+from rounding import rounding
 
 # Each method as it stands, or with parameters that make it quick on a segment of 12 x 8 cells.
 SMALL = {name: name for name in METHODS} | {
@@ -348,7 +349,7 @@ def test_what_every_method_keeps(method):
     for one, row in zip(found, [0, 1, 1, 2], strict=True):
         scores = logits[row].softmax(-1) if one.score_kind == "probability" else logits[row]
         against = 0.0 if one.target.against is None else scores[one.target.against].item()
-        assert one.score == pytest.approx(scores[one.target.index].item() - against, abs=1e-5)
+        assert one.score == pytest.approx(scores[one.target.index].item() - against, abs=rounding(1.0))
         assert one.values.shape == (12, 8)
         assert one.values.dtype == one.native.dtype == np.float32
         assert len(one.frame_edges) == one.native.shape[0] + 1

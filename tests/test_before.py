@@ -16,6 +16,7 @@ from earwitness.explain.before import before
 from earwitness.explain.featuremaps import Layer
 from earwitness.explain.prepared import Prepared
 from explain_toys import ToyClassifier, classes_of, convolutional, real, real_segments, segments
+from rounding import DEEP, rounding
 from test_swift import Odd
 
 
@@ -39,7 +40,7 @@ def test_copies_of_backbones_make_the_same_maps(backbone, copying):
     assert known.ready is not None
     expected = by_hooks(layer, excerpt)
     found = known.maps(layer, excerpt)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+    torch.testing.assert_close(found, expected, rtol=0, atol=rounding(expected, units=DEEP))
     assert not found.requires_grad
     assert all(torch.equal(state[name], value) for name, value in classifier.network.state_dict().items())
     assert before(layer, excerpt) is known
@@ -51,7 +52,8 @@ def test_networks_that_a_copy_would_spoil_are_used_as_they_are(kind, copying):
     layer, excerpt = Layer("gradcam", Prepared(ToyClassifier(network, classes_of(3))), "body.0"), segments(3)
     known = before(layer, excerpt)
     assert known.ready is None  # the convolution's own output is asked for, which the folded one does not make
-    torch.testing.assert_close(known.maps(layer, excerpt), by_hooks(layer, excerpt))
+    found, expected = known.maps(layer, excerpt), by_hooks(layer, excerpt)
+    torch.testing.assert_close(found, expected, rtol=0, atol=rounding(expected))
 
 
 def test_networks_that_somebody_watches_are_used_as_they_are(copying):
@@ -119,7 +121,8 @@ def test_a_network_that_changes_its_input(copying):
     np.testing.assert_array_equal(excerpt.values, kept)
     assert known.ready is not None
     found = known.maps(layer, excerpt.take([0, 1, 2]))
-    torch.testing.assert_close(found, by_hooks(layer, excerpt.take([0, 1, 2])))
+    expected = by_hooks(layer, excerpt.take([0, 1, 2]))
+    torch.testing.assert_close(found, expected, rtol=0, atol=rounding(expected))
 
 
 def test_of_a_network_with_modules_that_take_no_hooks_nothing_is_known(copying):
@@ -134,14 +137,15 @@ def test_of_a_network_with_modules_that_take_no_hooks_nothing_is_known(copying):
     assert before(Layer("gradcam", Prepared(classifier), "features.4"), excerpt) is None
     assert not any(module._forward_hooks for module in classifier.network.modules())
     one, other = (parse("gradcam").attribute(each, excerpt, [[Target(1)]] * 3)[2] for each in (classifier, plain))
-    np.testing.assert_allclose(one.native, other.native, rtol=0, atol=2e-5 * np.abs(other.native).max())
+    np.testing.assert_allclose(one.native, other.native, rtol=0, atol=rounding(other.native))
 
 
 def test_layers_and_sizes_are_told_apart(copying):
     classifier = Prepared(convolutional())
     for name, frames in (("features.4", 12), ("features.2", 12), ("features.2", 16), ("features.4", 12)):
         layer, excerpt = Layer("gradcam", classifier, name), segments(3, frames=frames)
-        torch.testing.assert_close(before(layer, excerpt).maps(layer, excerpt), by_hooks(layer, excerpt))
+        found, expected = before(layer, excerpt).maps(layer, excerpt), by_hooks(layer, excerpt)
+        torch.testing.assert_close(found, expected, rtol=0, atol=rounding(expected))
 
 
 def test_a_network_is_not_kept_alive(copying):

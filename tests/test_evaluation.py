@@ -16,6 +16,7 @@ from earwitness import evaluation
 from earwitness.errors import EarwitnessError
 from earwitness.evaluation import Predictions, class_metrics, confusion_matrix, measure, wilson_interval
 from earwitness.runs import RunFolder, read_csv, read_json
+from rounding import DEEP, rounding
 from tiny_sounds import LABELS, made_data, new_classifier
 
 
@@ -205,8 +206,8 @@ def test_predictions_are_of_the_asked_recordings_in_their_order():
         np.testing.assert_allclose(found.start_seconds[mine], data.segments.start_frames[rows] * 0.01)
         np.testing.assert_allclose(found.end_seconds[mine] - found.start_seconds[mine], 0.32)
         expected = classifier.probabilities(data.segments.values(rows)).numpy()
-        np.testing.assert_allclose(found.scores[mine], expected, atol=1e-6)
-    np.testing.assert_allclose(found.scores.sum(axis=1), 1.0, atol=1e-5)
+        np.testing.assert_allclose(found.scores[mine], expected, atol=rounding(1.0, units=DEEP))
+    np.testing.assert_allclose(found.scores.sum(axis=1), 1.0, atol=rounding(1.0))
 
 
 def test_long_recordings_are_heard_in_parts(monkeypatch):
@@ -215,7 +216,7 @@ def test_long_recordings_are_heard_in_parts(monkeypatch):
     monkeypatch.setattr(evaluation, "SEGMENTS_AT_ONCE", 2)
     parts = evaluation.predict(classifier, data.segments, data.labels, np.arange(3))
     np.testing.assert_array_equal(parts.recording, whole.recording)
-    np.testing.assert_allclose(parts.scores, whole.scores, atol=1e-6)
+    np.testing.assert_allclose(parts.scores, whole.scores, atol=rounding(1.0, units=DEEP))
 
 
 def test_a_small_lead_survives_the_file(tmp_path):

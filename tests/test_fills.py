@@ -16,6 +16,7 @@ from earwitness.explain.lime import Lime
 from earwitness.explain.occlusion import Occlusion
 from earwitness.segments import Segments
 from explain_toys import SILENCE, convolutional, linear, segments
+from rounding import rounding
 
 NOTHING = torch.zeros(1, 6, 2, dtype=torch.bool)
 
@@ -80,7 +81,7 @@ def test_neighbours_equal_numpy_s_interpolation(frames, bands, seed, share):
     hidden[:, real:] = False
     found = filled("neighbours", ground(segment, real), torch.tensor(hidden)).numpy()
     for one, mask in zip(found, hidden, strict=True):
-        np.testing.assert_allclose(one[mask], by_interp(segment, mask, real)[mask], atol=1e-5)
+        np.testing.assert_allclose(one[mask], by_interp(segment, mask, real)[mask], atol=rounding(segment))
 
 
 @pytest.mark.parametrize("fill", ["noise", "neighbours"])
@@ -108,7 +109,7 @@ def test_fills_do_not_see_other_segments(fill):
     together = explainer.attribute(classifier, excerpt, [[Target(0)]] * 3)
     for row, one in enumerate(together):
         (alone,) = explainer.attribute(classifier, excerpt.take([row]), [[Target(0)]])
-        np.testing.assert_allclose(one.values, alone.values, atol=1e-6)
+        np.testing.assert_allclose(one.values, alone.values, atol=rounding(1.0))
 
 
 # ---- soft edges ---------------------------------------------------------------------------------------------------

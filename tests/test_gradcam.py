@@ -15,6 +15,7 @@ from earwitness.explain.gradcam import GradCam
 from earwitness.explain.prepared import Prepared
 from earwitness.segments import Segments
 from explain_toys import ToyClassifier, classes_of, convolutional, linear, real, real_segments, segments
+from rounding import DEEP, rounding
 
 
 def captum_maps(classifier, values, layer, target, relu=False, probability=False):
@@ -36,8 +37,9 @@ def captum_maps(classifier, values, layer, target, relu=False, probability=False
 def test_equals_captum(relu, turned, score, layer):
     classifier, excerpt = convolutional(turned=turned), segments(5, 12, 8)
     found = GradCam(layer=layer, relu=relu, score=score).attribute(classifier, excerpt, [[Target(2)]] * 5)
+    signed = captum_maps(classifier, excerpt.values, layer, 2, False, score == "probability")
     expected = captum_maps(classifier, excerpt.values, layer, 2, relu, score == "probability")
-    np.testing.assert_allclose(np.stack([one.native for one in found]), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(np.stack([one.native for one in found]), expected, rtol=0, atol=rounding(signed))
     assert np.abs(expected).max() > 1e-4
 
 
@@ -49,9 +51,10 @@ def test_equals_captum_on_real_backbones(backbone, shape, relu):
     for target, maps in ((3, found[::2]), (7, found[1::2])):
         expected = captum_maps(classifier, excerpt.values, classifier.network.feature_layer, target, relu)
         assert maps[0].native.shape == shape
-        scale = np.abs(expected).max()
-        assert scale > 0 or (relu and target == 7)
-        np.testing.assert_allclose(np.stack([one.native for one in maps]), expected, atol=1e-5 * max(scale, 1e-9))
+        signed = captum_maps(classifier, excerpt.values, classifier.network.feature_layer, target, False)
+        assert expected.any() or (relu and target == 7)
+        room = rounding(signed, units=DEEP)
+        np.testing.assert_allclose(np.stack([one.native for one in maps]), expected, rtol=0, atol=room)
 
 
 def test_equals_hand_computed_map():
@@ -63,8 +66,8 @@ def test_equals_hand_computed_map():
     gradient = torch.autograd.grad(logits[0, 1], maps)[0]
     expected = sum(gradient[0, k].mean() * maps[0, k] for k in range(8)).detach().numpy()
     (found,) = GradCam().attribute(classifier, excerpt, [[Target(1)]])
-    np.testing.assert_allclose(found.native, expected, atol=1e-6)
-    assert found.score == pytest.approx(logits[0, 1].item(), abs=1e-6)
+    np.testing.assert_allclose(found.native, expected, rtol=0, atol=rounding(expected))
+    assert found.score == pytest.approx(logits[0, 1].item(), abs=rounding(1.0))
 
 
 def test_every_segment_has_its_own_targets():
@@ -80,7 +83,7 @@ def test_every_segment_has_its_own_targets():
         expected = plain[one.target.index][row]
         if one.target.against is not None:
             expected = expected - plain[one.target.against][row]
-        np.testing.assert_allclose(one.native, expected, atol=1e-6)
+        np.testing.assert_allclose(one.native, expected, rtol=0, atol=rounding(*plain.values()))
 
 
 def test_map_is_spread_to_the_nearest_cells_time_first():
@@ -147,8 +150,8 @@ def test_batch_equals_single_segments(monkeypatch):
     parted = GradCam().attribute(classifier, excerpt, targets)
     alone = [GradCam().attribute(classifier, excerpt.take([i]), [targets[i]])[0] for i in range(7)]
     for one, two, three in zip(whole, parted, alone, strict=True):
-        np.testing.assert_allclose(one.values, two.values, atol=1e-6)
-        np.testing.assert_allclose(one.values, three.values, atol=1e-6)
+        np.testing.assert_allclose(one.values, two.values, rtol=0, atol=rounding(one.values))
+        np.testing.assert_allclose(one.values, three.values, rtol=0, atol=rounding(one.values))
 
 
 def test_float64_network_is_explained_in_float64():
@@ -157,7 +160,7 @@ def test_float64_network_is_explained_in_float64():
     (found,) = GradCam().attribute(classifier, segments(1), [[Target(0)]])
     (single,) = GradCam().attribute(convolutional(), segments(1), [[Target(0)]])
     assert found.precision == "float64"
-    np.testing.assert_allclose(found.values, single.values, atol=1e-6)
+    np.testing.assert_allclose(found.values, single.values, rtol=0, atol=rounding(found.values))
 
 
 def test_sigmoid_probability():
@@ -166,8 +169,9 @@ def test_sigmoid_probability():
     (logit,) = GradCam().attribute(classifier, segments(1), [[Target(0)]])
     (probability,) = GradCam(score="probability").attribute(classifier, segments(1), [[Target(0)]])
     p = 1 / (1 + np.exp(-logit.score))
-    assert probability.score == pytest.approx(p, abs=1e-6)
-    np.testing.assert_allclose(probability.values, logit.values * p * (1 - p), atol=1e-7)
+    assert probability.score == pytest.approx(p, abs=rounding(1.0))
+    expected = logit.values * p * (1 - p)
+    np.testing.assert_allclose(probability.values, expected, rtol=0, atol=rounding(expected))
 
 
 def test_padding_is_empty_and_flagged():

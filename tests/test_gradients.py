@@ -21,6 +21,7 @@ from earwitness.explain import METHODS
 from earwitness.explain.attribution import Target
 from earwitness.explain.gradients import GradientMethod
 from explain_toys import SILENCE, ToyClassifier, classes_of, convolutional, linear, real, real_segments, segments
+from rounding import DEEP, rounding
 
 GRADIENTS = sorted(name for name, method in METHODS.items() if issubclass(method, GradientMethod))
 QUICK = {"integratedgradients": {"steps": 16, "budget": 16}, "smoothgrad": {"samples": 8}}
@@ -81,7 +82,7 @@ def test_equals_captum(method, turned, score):
         expected = by_captum(method, classifier.network, excerpt.values[row], one.target, score == "probability")
         scale = np.abs(expected).max()
         assert scale > 1e-6
-        np.testing.assert_allclose(one.values, expected, atol=max(2e-6 * scale, 1e-8 if scale < 1e-3 else 2e-6))
+        np.testing.assert_allclose(one.values, expected, rtol=0, atol=rounding(expected))
         np.testing.assert_array_equal(one.native, one.values)
         assert one.score_kind == score
 
@@ -117,9 +118,10 @@ def test_batch_of_n_is_n_batches_of_one_and_every_class_that_class_alone(method)
         for target in listed
     ]
     assert len(whole) == len(alone) == 5
+    whole_values = [one.values for one in whole]
     for one, single in zip(whole, alone, strict=True):
-        np.testing.assert_allclose(one.values, single.values, atol=1e-6)
-        assert one.score == pytest.approx(single.score, abs=1e-6)
+        np.testing.assert_allclose(one.values, single.values, rtol=0, atol=rounding(*whole_values))
+        assert one.score == pytest.approx(single.score, abs=rounding(1.0))
         assert one.target == single.target
 
 
@@ -127,7 +129,7 @@ def test_batch_of_n_is_n_batches_of_one_and_every_class_that_class_alone(method)
 @pytest.mark.parametrize("method", [name for name in GRADIENTS if name != "guidedbackprop"])
 def test_a_contrast_is_the_difference_of_two_maps(method):
     a, b, both = explain(method, convolutional(), segments(1), [[Target(1), Target(2), Target(1, against=2)]])
-    np.testing.assert_allclose(both.values, a.values - b.values, atol=1e-5)
+    np.testing.assert_allclose(both.values, a.values - b.values, rtol=0, atol=rounding(a.values, b.values))
 
 
 @pytest.mark.parametrize("method", GRADIENTS)
@@ -137,7 +139,7 @@ def test_float32_agrees_with_float64(method):
     classifier.network.double()
     (double,) = explain(method, classifier, segments(1), [[Target(0)]])
     assert (single.precision, double.precision) == ("float32", "float64")
-    np.testing.assert_allclose(single.values, double.values, atol=1e-5 * np.abs(double.values).max())
+    np.testing.assert_allclose(single.values, double.values, rtol=0, atol=rounding(double.values))
 
 
 @pytest.mark.parametrize("method", GRADIENTS)
@@ -147,7 +149,7 @@ def test_closed_form_on_a_linear_model(method):
     slope = (classifier.network.weights[1] - classifier.network.weights[0]).detach().numpy()
     x = excerpt.values[0]
     expected = {"inputxgradient": slope * x} | dict.fromkeys(COMPLETE, slope * (x - SILENCE))
-    np.testing.assert_allclose(found.values, expected.get(method, slope), atol=1e-4)
+    np.testing.assert_allclose(found.values, expected.get(method, slope), atol=rounding(found.values, slope))
 
 
 def test_saliency_is_the_slope_of_the_score():
@@ -234,7 +236,7 @@ def test_steps_are_doubled_until_the_map_adds_up_or_the_budget_is_spent():
         (alone,) = explain(
             "integratedgradients", classifier, excerpt.take([row]), [[one.target]], steps=steps, budget=0
         )
-        np.testing.assert_allclose(one.values, alone.values, atol=2e-6)
+        np.testing.assert_allclose(one.values, alone.values, rtol=0, atol=rounding(*(each.values for each in found)))
         assert one.forwards == 2 * steps - 2 + 2
         assert ("not converged" in one.flags) == (abs(one.diagnostics["gap"]) > 1e-3 * np.abs(one.values).sum())
 
@@ -253,7 +255,7 @@ def test_steps_in_batches_are_the_same_path(steps, size):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("earwitness.explain.model.PROCESSOR_CELLS", size * 12 * 8)
         (parted,) = explain("integratedgradients", classifier, excerpt, [[Target(0)]], steps=steps)
-    np.testing.assert_allclose(whole.values, parted.values, atol=2e-6)
+    np.testing.assert_allclose(whole.values, parted.values, rtol=0, atol=rounding(whole.values))
 
 
 # ---- passes -------------------------------------------------------------------------------------------------------
@@ -294,7 +296,7 @@ def test_noise_and_its_standard_error():
         assert one.seed == 0
     (still,) = explain("smoothgrad", classifier, excerpt.take([0]), [[Target(0)]], noise=0.0)
     (slope,) = explain("saliency", classifier, excerpt.take([0]), [[Target(0)]])
-    np.testing.assert_allclose(still.values, slope.values, atol=1e-6)
+    np.testing.assert_allclose(still.values, slope.values, rtol=0, atol=rounding(slope.values))
 
 
 def test_noise_stays_out_of_the_padding_and_out_of_the_global_generator():
@@ -448,7 +450,7 @@ def test_deeplift_takes_several_segments_at_once():
     assert len(calls) == 1  # segments, references and all targets
     alone = [one for row in (0, 2) for one in deeplift.attribute(classifier, excerpt.take([row]), [targets[row]])]
     for one, single in zip(found, alone, strict=True):
-        np.testing.assert_allclose(one.values, single.values, atol=1e-6 * np.abs(single.values).max())
+        np.testing.assert_allclose(one.values, single.values, rtol=0, atol=rounding(single.values, units=DEEP))
         assert (one.forwards, one.backwards) == (single.forwards, single.backwards)
 
 
@@ -470,7 +472,7 @@ def test_guided_backpropagation_by_hand():
         above = float(out[target] > 0)
         back = (network.two.weight[target] * above).clamp(min=0) * (hidden > 0)
         expected = (back @ network.one.weight).detach().numpy() / 12
-        np.testing.assert_allclose(found.values, np.tile(expected, (12, 1)), atol=1e-7)
+        np.testing.assert_allclose(found.values, np.tile(expected, (12, 1)), atol=rounding(network.one.weight))
 
 
 @pytest.mark.parametrize("backbone", ["vggish", "mn04", "compact"])

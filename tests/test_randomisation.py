@@ -21,6 +21,7 @@ from earwitness.trust.quick import quick
 from earwitness.trust.randomisation import Likeness, Randomisation, Step, kept_randomisation, randomisation
 from earwitness.trust.redrawing import blocks_of, redraw, restore, settle, weights_sha256
 from earwitness.trust.similarity import rank_correlation
+from rounding import rounding
 
 TARGETS = [Target(0), Target(1), Target(2)]
 
@@ -147,7 +148,7 @@ def test_a_linear_models_maps_change_by_just_what_was_redrawn():
     old, new = (one.weights.detach().numpy() for one in (classifier.network, network))
     expected = np.mean([rank_correlation(x * old[k], x * new[k]) for k, x in enumerate(segments.values)])
     assert len(found.steps) == 1
-    assert found.steps[0].cascade.signed == pytest.approx(expected, abs=1e-6)
+    assert found.steps[0].cascade.signed == pytest.approx(expected, abs=rounding(1.0))
     assert found.steps[0].alone == found.steps[0].cascade
     assert found.explains
     assert (found.forwards, found.backwards) == (3 * 3, 3 * 3)
@@ -158,7 +159,7 @@ def test_a_linear_models_maps_change_by_just_what_was_redrawn():
                 for i, j in [(0, 1), (0, 2), (1, 2)]
             ]
         ),
-        abs=1e-6,
+        abs=rounding(1.0),
     )
 
 

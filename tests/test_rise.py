@@ -17,6 +17,7 @@ from earwitness.explain.designs import random_design
 from earwitness.explain.rise import RandomMasks, Rise, enlarged
 from earwitness.segments import Segments
 from explain_toys import SILENCE, convolutional, linear, segments
+from rounding import rounding
 from test_lime import by_hand
 
 
@@ -76,7 +77,7 @@ def test_by_hand(norm, kind):
         expected[frame, band] = (weight * score).sum() / weight.sum()
         if norm == "difference":
             expected[frame, band] -= ((1 - weight) * score).sum() / (1 - weight).sum()
-    np.testing.assert_allclose(found.values, expected, atol=1e-6)
+    np.testing.assert_allclose(found.values, expected, atol=rounding(1.0))
 
 
 @pytest.mark.parametrize("keep", [0.5, 0.2])
@@ -167,8 +168,8 @@ def test_segments_and_targets_do_not_see_each_other(kind, monkeypatch):
     every = explainer.attribute(classifier, excerpt, [[Target(i) for i in range(3)]] * 3)
     for number, one in enumerate(every):
         (alone,) = explainer.attribute(classifier, excerpt.take([number // 3]), [[one.target]])
-        np.testing.assert_allclose(one.values, alone.values, atol=1e-6)
-        np.testing.assert_allclose(one.standard_error, alone.standard_error, atol=1e-6)
+        np.testing.assert_allclose(one.values, alone.values, atol=rounding(1.0))
+        np.testing.assert_allclose(one.standard_error, alone.standard_error, atol=rounding(1.0))
         assert not one.values[one.real_frames :].any()
 
 

@@ -21,6 +21,7 @@ from earwitness.explain.swift import LARGEST_MAP, rows_of, swift
 from earwitness.progress import Silent
 from earwitness.segments import Segments
 from explain_toys import ToyClassifier, classes_of, convolutional, linear, real, real_segments, segments
+from rounding import DEEP, rounding
 
 
 def around(network, classes=3):
@@ -56,7 +57,7 @@ def test_backbones_answer_alike_with_less_work(backbone):
     x = torch.tensor(excerpt.values)
     with torch.inference_mode():
         expected, found = classifier.network(x), ready.logits(x)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+    torch.testing.assert_close(found, expected, rtol=0, atol=rounding(expected, units=DEEP))
     norms = sum(isinstance(module, nn.BatchNorm2d) for module in ready.network.modules())
     assert norms == 0
     assert 8 <= ready.rows <= 128
@@ -71,7 +72,8 @@ def test_a_network_that_a_copy_would_spoil_is_used_itself(kind):
     assert swift(prepared, excerpt).network is prepared.network
     (found,) = Occlusion(score="logit").attribute(classifier, excerpt.take([0]), [[Target(1)]])
     with torch.inference_mode():
-        assert found.score == pytest.approx(classifier.network(torch.tensor(excerpt.values[:1]))[0, 1].item(), abs=1e-6)
+        expected = classifier.network(torch.tensor(excerpt.values[:1]))[0, 1].item()
+    assert found.score == pytest.approx(expected, abs=rounding(1.0))
 
 
 def test_hooked_double_and_plain_networks_are_left_alone():
@@ -144,7 +146,7 @@ def test_what_hides_the_same_is_heard_once():
     for values, frames, scores in zip(excerpt.values, excerpt.real_frames, heard.scores, strict=True):
         hole = masks.numpy() & (np.arange(12) < frames)[:, None]
         x = torch.tensor(np.where(hole, np.float32(0.5), values))
-        np.testing.assert_allclose(scores[:, 0], classifier.network(x)[:, 0].detach(), atol=1e-4)
+        np.testing.assert_allclose(scores[:, 0], classifier.network(x)[:, 0].detach(), atol=rounding(scores, 10.0))
 
 
 # ---- bfloat16 -----------------------------------------------------------------------------------------------------

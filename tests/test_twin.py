@@ -8,6 +8,7 @@ from torch import nn
 
 from earwitness.explain.twin import convolutions, lay_channels_last, pack_convolutions, pack_dense, twin_of
 from explain_toys import real, real_segments
+from rounding import DEEP, rounding
 
 
 def laid(twin):
@@ -32,7 +33,7 @@ def test_a_twin_answers_alike_and_the_network_stays_as_it_is(backbone, change):
     change(twin)
     with torch.inference_mode():
         found, again = twin(x), network(x)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+    torch.testing.assert_close(found, expected, rtol=0, atol=rounding(expected, units=DEEP))
     assert torch.equal(again, expected)
     assert all(torch.equal(state[name], value) for name, value in network.state_dict().items())
     assert places == [weight.data_ptr() for weight in network.parameters()]

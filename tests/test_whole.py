@@ -28,6 +28,7 @@ from earwitness.figures_whole import whole_recording
 from earwitness.logmel import VGGISH
 from earwitness.segments import cut
 from earwitness.whole import HeardWhole, hear_whole
+from rounding import DEEP, rounding
 
 CLICK, HISS, LOW = tiny_run.CLASSES
 FAST = Occlusion(mask=0.5, stride=0.5)
@@ -78,8 +79,8 @@ def panels(figure: Figure) -> list[Axes]:
 def test_segments_are_those_of_an_evaluation(judge, recording, heard):
     data = cut([log_mel_of(recording, VGGISH)], ["three.wav"], VGGISH.silence, 96, judge.overlap)
     told = evaluation.predict(judge, data, np.array([0]), np.array([0]))
-    np.testing.assert_allclose(heard.scores, told.scores, atol=1e-6)
-    np.testing.assert_allclose(heard.mean, told.mean_scores[0], atol=1e-6)
+    np.testing.assert_allclose(heard.scores, told.scores, atol=rounding(1.0, units=DEEP))
+    np.testing.assert_allclose(heard.mean, told.mean_scores[0], atol=rounding(1.0, units=DEEP))
     np.testing.assert_array_equal(heard.votes, told.votes[0])
     assert heard.voted == told.file_predicted[0]
     assert heard.best(1)[0] == told.file_predicted_by_mean[0]
@@ -89,7 +90,7 @@ def test_segments_are_those_of_an_evaluation(judge, recording, heard):
 
 def test_maps_explain_the_mean_score(heard):
     for (both, time), index in zip(heard.maps, (1, 2), strict=True):
-        assert both.map.score == pytest.approx(heard.mean[index], abs=1e-5)
+        assert both.map.score == pytest.approx(heard.mean[index], abs=rounding(1.0, units=DEEP))
         assert both.map.target.index == index
         assert both.profile.native.shape[1] == 1
         assert both.map.native.shape[1] > 1

@@ -21,6 +21,7 @@ from earwitness.backbones import BACKBONES
 from earwitness.errors import BadRecordingError, EarwitnessError, UsageError
 from earwitness.progress import Plain
 from earwitness.study import Request, cross_validate, evaluate_run, make_plan, segment_frames, train_run
+from rounding import DEEP, rounding
 from tiny_sounds import LABELS, write_sounds
 
 SAME_BYTES = ("model.safetensors", "predictions.csv", "metrics.json", "files.csv", "quarantine.csv")
@@ -105,8 +106,11 @@ def test_the_history_has_the_contracts_columns(finished):
     assert all(row["validation_loss"] == "" for row in rows[:-1])
 
 
-def test_it_learns_three_plain_classes(finished):
-    assert finished.metrics["file_accuracy"] >= 2 / 3
+def test_it_learns_three_plain_classes(request_, tmp_path):
+    # Two epochs are enough for files of bytes, but not for every processor's roundings to learn from.
+    changes = {"epochs": 6, "batch": 8, "standardise": True}
+    learned = train_run(replace(request_, out=tmp_path / "run", changes=changes))
+    assert learned.metrics["file_accuracy"] >= 2 / 3
 
 
 # ---- the same seed, another seed ---------------------------------------------------------------------------------
@@ -339,7 +343,7 @@ def test_evaluating_again_gives_the_same_numbers(finished, tmp_path):
     assert again.metrics == finished.metrics
     first, second = evaluation.read(finished.run), evaluation.read(again.run)
     assert first.files == second.files
-    np.testing.assert_allclose(first.scores, second.scores, atol=1e-5)
+    np.testing.assert_allclose(first.scores, second.scores, atol=rounding(1.0, units=DEEP))
 
 
 def test_another_evaluation_needs_a_folder_of_its_own(finished, sounds, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import warnings
 from dataclasses import replace
 
@@ -184,10 +185,13 @@ def test_freezing_changes_the_head_alone(backbone):
     before = state_of(classifier)
     head = {id(parameter) for parameter in classifier.network.head_parameters()}
     names = {name for name, parameter in classifier.network.named_parameters() if id(parameter) in head}
-    history = train(classifier, made_data(classifier.front_end), replace(QUICK, epochs=6), freeze=True)
+    recipe = replace(QUICK, epochs=20, learning_rate=1e-2)
+    history = train(classifier, made_data(classifier.front_end), recipe, freeze=True)
     after = state_of(classifier)
     assert {name for name in before if not torch.equal(before[name], after[name])} == names
-    assert history[-1].train_loss < history[0].train_loss
+    # One mini-batch is easier than another: whole epochs are compared.
+    first, last = (np.mean([row.train_loss for row in history if row.epoch == epoch]) for epoch in (1, 20))
+    assert last < 0.9 * first
 
 
 def test_frozen_validation_equals_what_the_finished_network_says():
@@ -249,11 +253,12 @@ def test_one_step_of_the_examples_adam_moves_each_weight_by_the_rate():
 
 
 def test_training_the_head_first_begins_nearer_the_goal():
-    data = made_data()
-    recipe = replace(QUICK, epochs=1)
+    # All segments in one mini-batch, and norms that do not look at it: what the head learned is what is measured.
+    data = made_data(spread=0.3)
+    recipe = replace(QUICK, epochs=1, batch=len(data.train), keep_norms=True)
     plain = train(new_classifier(), data, recipe)
-    ahead = train(new_classifier(), data, replace(recipe, head_epochs=20))
-    assert ahead[0].train_loss < plain[0].train_loss
+    ahead = train(new_classifier(), data, replace(recipe, head_epochs=60, head_rate=1e-2))
+    assert ahead[0].train_loss < 0.9 * plain[0].train_loss
     assert len(ahead) == len(plain)
 
 
@@ -261,8 +266,8 @@ def test_the_head_learns_on_the_inputs_that_all_layers_get():
     recipe = replace(
         QUICK, epochs=1, batch=64, learning_rate=1e-9, schedule="cosine", standardise=True, keep_norms=True
     )
-    alone = train(new_classifier(), made_data(spread=0.3), recipe)
-    ahead = train(new_classifier(), made_data(spread=0.3), replace(recipe, head_epochs=60, head_rate=1e-2))
+    alone = train(new_classifier(), made_data(spread=0.1), recipe)
+    ahead = train(new_classifier(), made_data(spread=0.1), replace(recipe, head_epochs=120, head_rate=2e-2))
     assert ahead[0].train_loss < 0.3 * alone[0].train_loss
     assert ahead[-1].validation_accuracy == 1.0
 
@@ -424,21 +429,26 @@ def test_precisions_are_resolved():
     assert resolve_precision("auto", torch.device("mps")) == "float32"
 
 
+# oneDNN held back to these does bfloat16 number by number, whatever the processor could do.
+WITHOUT_BFLOAT16 = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI"}
+
+
 @pytest.mark.slow
 def test_bfloat16_learns_as_float32_does():
-    if not native_bfloat16():
-        pytest.skip("this processor has no bfloat16 arithmetic: --precision auto never chooses it here")
+    if not native_bfloat16() or os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in WITHOUT_BFLOAT16:
+        pytest.skip("no bfloat16 arithmetic here: --precision auto never chooses it")
     losses = {}
     for precision in ("float32", "bfloat16"):
         classifier = new_classifier()
         data = made_data(spread=4.0, files=30)
-        per_epoch = math.ceil(len(data.train) / 32)
-        epochs = math.ceil(100 / per_epoch)
+        epochs = math.ceil(50 / math.ceil(len(data.train) / 32))
         recipe = Recipe(epochs=epochs, batch=32, label_smoothing=0.1, precision=precision, validate_every=10**6)
-        history = train(classifier, data, recipe)
-        losses[precision] = np.mean([row.train_loss for row in history[90:100]])
-    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.02)
-    assert losses["bfloat16"] != losses["float32"]
+        losses[precision] = np.array([row.train_loss for row in train(classifier, data, recipe)[:50]])
+    # The whole way down, since roundings lead single mini-batches 3 % astray: 1.3 % is the most of ten seeds.
+    assert losses["bfloat16"].mean() == pytest.approx(losses["float32"].mean(), rel=0.05)
+    for each in losses.values():
+        assert each[-10:].mean() < 0.5 * each[0]
+    assert not np.array_equal(losses["bfloat16"], losses["float32"])
 
 
 def test_training_warns_of_nothing():

@@ -1,18 +1,70 @@
-"""What all test files share."""
+"""What all test files share: the shared material, each worker's share of the cores, and which tests compute."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import ModuleType
 
-import pytest
-from hypothesis import settings
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _share_cores() -> None:
+    """Give this process its share of the cores where pytest-xdist runs several; whoever set a number keeps it.
+
+    Libraries read these when they are imported, so this comes before anything that imports PyTorch or NumPy.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers > 1:
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            os.environ.setdefault(name, str(max(1, _cores() // workers)))
+
+
+_share_cores()
+
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 # The same examples in every run, and no deadline: a busy machine is no fault of the code.
 settings.register_profile("house", derandomize=True, deadline=None)
 settings.load_profile("house")
 
 PROJECT = Path(__file__).resolve().parents[1]
+
+# A file that imports one of these computes, and other processors round otherwise ...
+COMPUTING = ("torch", "earwitness.classifier", "explain_toys", "tiny_run", "tiny_sounds", "command")
+# ... but these look at words, files and pictures alone, or at how fast something was.
+SPEAKING = {
+    "test_benchmarks",
+    "test_checkpoints",
+    "test_cli",
+    "test_cli_errors",
+    "test_documents",
+    "test_remarks",
+    "test_report",
+    "test_runs",
+    "test_terminal",
+    "test_timefreq",
+    "test_unchanged",
+    "test_weights",
+}
+
+
+def _computes(module: ModuleType) -> bool:
+    if module.__name__ in SPEAKING:
+        return False
+    names = [getattr(value, "__module__", None) or getattr(value, "__name__", "") for value in vars(module).values()]
+    return any(f"{name}.".startswith(f"{each}.") for name in names for each in COMPUTING)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that compute, for `make test-processors`."""
+    for item in items:
+        if isinstance(item, pytest.Function) and _computes(item.module):
+            item.add_marker("computes")
 
 
 @pytest.fixture(scope="session")

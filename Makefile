@@ -7,14 +7,17 @@ READY := $(VENV)/.ready
 DEMO ?= demo
 # What `make test` hands to pytest, for instance: make test ARGS="tests/test_audio.py -x"
 ARGS ?=
+# Two processes and more where there are cores for them, but one for a named part; ARGS="-n 0" is one in any case.
+CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+WORKERS = $(if $(filter 1,$(CORES))$(findstring tests/,$(ARGS)),,-n auto --maxprocesses 8 --dist worksteal)
 
 .DEFAULT_GOAL := all
-.PHONY: all help install demo test check format docs docs-check pictures bench wheel clean
+.PHONY: all help install demo test test-processors check format docs docs-check pictures bench wheel clean
 
 all: $(READY) help
 
 help: ## Show what can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "make %-11s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "make %-15s %s\n", $$1, $$2 }'
 
 install: $(READY) ## Make .venv with everything in it (PYTHON=python3.12 makes it with another Python)
 
@@ -34,7 +37,10 @@ demo: $(READY) ## Make ten classes of sounds, train on them, explain, report
 	fi
 
 test: $(READY) ## Run the tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(WORKERS) $(ARGS)
+
+test-processors: $(READY) ## Run the tests that compute as other processors would (ARGS=--short: two, in minutes)
+	$(BIN)/python tools/processors.py $(ARGS)
 
 check: $(READY) ## Lint, formatting, types
 	$(BIN)/ruff check .

@@ -31,7 +31,7 @@ def test_the_defaults_are_the_examples():
 def test_every_recipe_is_in_range_and_is_json(name):
     check(RECIPES[name])
     again = json.loads(json.dumps(RECIPES[name].as_dict()))
-    assert again.keys() == {entry.name for entry in fields(Recipe)}
+    assert again.keys() == {entry.name for entry in fields(Recipe)} - {"tf32"}  # which is left to PyTorch
     assert Recipe(**{**again, "augmentation": Augmentation(**again["augmentation"])}) == RECIPES[name]
 
 

@@ -194,12 +194,14 @@ def target_scores(scores: npt.NDArray[np.float64], targets: Sequence[Target]) ->
 
 
 def check_request(classifier: Explainable, segments: Segments, targets: Sequence[Sequence[Target]]) -> None:
-    """Refuse targets that do not fit the segments or the classes.
+    """Refuse targets that do not fit the segments or the classes, and segments of what is not a number.
 
     Raises
     ------
     UsageError
         If there is not one list of targets per segment, or a target names no class.
+    EarwitnessError
+        If a segment holds NaN or infinite numbers.
     """
     if len(targets) != len(segments):
         raise UsageError(f"{len(targets)} lists of targets for {len(segments)} segments; give one list per segment")
@@ -211,12 +213,29 @@ def check_request(classifier: Explainable, segments: Segments, targets: Sequence
         if target.index == target.against:
             name = classifier.classes[target.index]
             raise UsageError(f"target '{name}' is contrasted with itself; name another class")
+    check_values(classifier, segments)
 
 
 def place_of(classifier: Explainable, segments: Segments, index: int) -> str:
     """Return where a segment comes from, in words, for messages."""
     start = classifier.front_end.clock.frame_start_seconds(segments.start_frames[index])
     return f"{segments.files[index] or 'segment'} at {float(start):.2f} s"
+
+
+def check_values(classifier: Explainable, segments: Segments) -> None:
+    """Refuse segments that hold what is not a number, which a network may pass over in silence.
+
+    Raises
+    ------
+    EarwitnessError
+        Naming the first such segment.
+    """
+    broken = np.flatnonzero(~np.isfinite(segments.values).all(axis=(1, 2)))
+    if len(broken):
+        raise EarwitnessError(
+            f"{place_of(classifier, segments, int(broken[0]))}: the spectrogram holds NaN or infinite numbers; compute "
+            "it again"
+        )
 
 
 def check_scores(scores: npt.NDArray[np.float64], classifier: Explainable, segments: Segments, index: int) -> None:

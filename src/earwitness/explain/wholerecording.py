@@ -40,6 +40,7 @@ from earwitness.explain.model import (
     attribution_of,
     check_request,
     check_scores,
+    check_values,
     stopwatch,
     target_scores,
 )
@@ -105,6 +106,9 @@ def explain_recording(
     explainer = explainer or Occlusion()
     prepared = prepare(classifier)
     whole, data = _cut(prepared.classifier, log_mel, file, segment_frames, overlap)
+    broken = np.flatnonzero(~np.isfinite(whole.values[0]).all(axis=1))[:1]
+    first, end = data.start_frames, data.start_frames + data.segment_frames
+    check_values(prepared, data.take(np.flatnonzero((first <= broken) & (broken < end))[:1] if len(broken) else []))
     check_request(prepared, whole, [targets])
     found = _explained(prepared, whole, data, targets, explainer, progress or Silent())
     if explainer.fill2 == fills.NONE:

@@ -444,7 +444,7 @@ def test_explain_asks_a_run_about_any_file(run, sounds, tmp_path):
     shutil.copy(first, second)
     words = ["explain", first, second, "--run", run, "--out", tmp_path / "out", "--at", 1.0, "--top", 2]
     methods = ("--method", "lime:samples=64", "--method", "lime:samples=49,ridge=1", "--method", "gradcam")
-    left = done(*words, *methods, "--class", "low", "--class", "hiss")
+    left = done(*words, *methods, "--class", "low", "--class", "hiss", "--no-verdicts")
     assert left.out.count(" s)\n") == 2
     assert re.findall(r"^Explaining: (\d of 2), (.*)$", left.err, re.MULTILINE) == [
         ("1 of 2", str(first)),
@@ -461,6 +461,8 @@ def test_explain_asks_a_run_about_any_file(run, sounds, tmp_path):
             metadata = json.loads(str(stored["metadata"]))
         assert metadata["start_seconds"] <= 1.0 <= metadata["start_seconds"] + 0.96
         assert metadata["target_label"] in ("low", "hiss")
+    judged = done("explain", first, "--run", run, "--out", tmp_path / "judged", "--method", "gradcam", "--at", 1.0)
+    assert str(tmp_path / "judged" / "take0.png") in judged.out  # one map, with its verdict
 
 
 def test_explain_shows_whole_recordings(run, sounds, tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 # Roundings of half a unit in the last place walk at random, so a thousand of them come to some 16 units. Small networks
-# were 9 units apart at most, under every setting of `make test-processors`; a wrong weight, cell or formula makes a
+# were 9 units apart at most, with AVX2 and with PyTorch without vectors; a wrong weight, cell or formula makes a
 # hundred times as much.
 UNITS = 32
 # Through the layers of a backbone errors grow, and products that are spared (explain/winograd.py) round more coarsely:

@@ -21,8 +21,12 @@ CLASSES = 10
 
 
 def training_step(setting: Setting) -> list[Result]:
-    """VGGish's training step, all layers, random segments: plain eager float32 against what a training does here."""
-    line, size = backbone_named(setting.sizes.learner), setting.sizes.batch
+    """Take a training step, all layers, random segments: plain eager float32 against what a training does here."""
+    return [each for name in setting.sizes.learners for each in _step(name, setting)]
+
+
+def _step(name: str, setting: Setting) -> list[Result]:
+    line, size = backbone_named(name), setting.sizes.batch
     random = torch.Generator().manual_seed(0)
     values = torch.randn(size, line.front_end.segment_frames, line.front_end.bands, generator=random)
     labels = torch.randint(CLASSES, (size,), generator=random)

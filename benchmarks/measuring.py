@@ -48,7 +48,8 @@ class Sizes:
     recordings: int | None = None
     clips: int = 40
     batch: int = 128
-    learner: str = "vggish"
+    learners: tuple[str, ...] = ("vggish", "mn04")
+    passes: tuple[int, ...] = (1, 16, 128)  # segments at once
     networks: tuple[str, ...] = ("vggish", "mn04")
     many: int = 64  # segments of the large batch
     mask: str = "mask=0.2,stride=0.1"
@@ -66,7 +67,8 @@ QUICK = Sizes(
     recordings=10,
     clips=2,
     batch=2,
-    learner="compact",
+    learners=("compact",),
+    passes=(1,),
     networks=("compact",),
     many=2,
     mask="mask=0.5,stride=0.5",

@@ -24,6 +24,7 @@ import torch
 import explaining
 import frontends
 import learning
+import passes
 from earwitness import dataset
 from earwitness.runs import atomic_write
 from measuring import QUICK, Result, Setting, Sizes, SkippedError, machine
@@ -37,6 +38,7 @@ PARTS: dict[str, Callable[[Setting], list[Result]]] = {
     "files": frontends.from_disk,
     "librosa": frontends.against_librosa,
     "step": learning.training_step,
+    "passes": passes.passes,
     "occlusion": explaining.occlusion,
     "lime": explaining.lime,
     "gradcam": explaining.gradcam,

@@ -26,6 +26,7 @@ from earwitness.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from earwitness.classifier import Classifier
 from earwitness.device import tf32_as
 from earwitness.errors import EarwitnessError, UsageError
+from earwitness.folding import folded
 from earwitness.processor import fast_bfloat16
 from earwitness.processor import native_bfloat16 as native_bfloat16
 from earwitness.progress import Progress, Silent
@@ -234,6 +235,7 @@ class _Loop:
         if recipe.standardise and not freeze:
             standardise(self.network, data)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.learner = self._learner()
         self.optimiser = make_optimiser(self.network, recipe, freeze=freeze)
 
     def step(self, iteration: int, clock: Callable[[], float]) -> HistoryRow:
@@ -247,7 +249,7 @@ class _Loop:
         self._to_training_mode()
         batch = self._batch(rows, np.random.default_rng([self.seed, epoch, iteration]))
         with self._autocast():
-            logits = self._forward(batch.values)
+            logits = self._forward(batch.values, self.learner)
         loss = functional.cross_entropy(logits.float(), batch.shares, label_smoothing=self.recipe.label_smoothing)
         value = float(loss.detach())
         self._check_finite("training", value, iteration)
@@ -271,10 +273,17 @@ class _Loop:
                 + (" or use --precision float32" if self.precision != "float32" else "")
             )
 
+    def _learner(self) -> Network:
+        """Return what segments go through while it learns: the network, or a quicker copy that has its weights."""
+        if not self.recipe.keep_norms or self.embeddings is not None:
+            return self.network
+        first = torch.from_numpy(self.data.segments.values(self.data.train[:2]))
+        return folded(self.network, first.to(self.device))
+
     def _to_training_mode(self) -> None:
-        self.network.train()
+        self.learner.train()
         if self.recipe.keep_norms or self.embeddings is not None:
-            for module in self.network.modules():
+            for module in self.learner.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     module.eval()
 
@@ -301,8 +310,8 @@ class _Loop:
             )
         return Batch(batch.values.to(self.device), batch.shares.to(self.device))
 
-    def _forward(self, values: Tensor) -> Tensor:
-        result: Tensor = self.network.head(values) if self.embeddings is not None else self.network(values)
+    def _forward(self, values: Tensor, network: Network) -> Tensor:
+        result: Tensor = network.head(values) if self.embeddings is not None else network(values)
         return result
 
     def _autocast(self) -> Any:
@@ -321,7 +330,7 @@ class _Loop:
                     values = self.embeddings.validation[torch.from_numpy(part)]
                 else:
                     values = torch.from_numpy(self.data.segments.values(rows[part]))
-                logits = self._forward(values.to(self.device)).float().cpu()
+                logits = self._forward(values.to(self.device), self.network).float().cpu()
                 truth = labels[torch.from_numpy(part)]
                 losses += float(functional.cross_entropy(logits, truth, reduction="sum"))
                 right += int((logits.argmax(1) == truth).sum())

@@ -14,8 +14,8 @@ import torch
 # were 9 units apart at most, with AVX2 and with PyTorch without vectors; a wrong weight, cell or formula makes a
 # hundred times as much.
 UNITS = 32
-# Through the layers of a backbone errors grow, and weights that lie otherwise are added up in another order: 120 units of
-# the map's peak were measured.
+# Through the layers of a backbone errors grow, and weights that lie otherwise are added up in another order: 120 units
+# of the map's peak were measured.
 DEEP = 512
 
 

@@ -451,6 +451,12 @@ def test_bfloat16_learns_as_float32_does():
     assert not np.array_equal(losses["bfloat16"], losses["float32"])
 
 
+def test_training_gives_the_random_generator_back():
+    before = torch.get_rng_state()
+    train(new_classifier(), made_data(), Recipe(epochs=1, batch=8))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_training_warns_of_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -250,8 +250,9 @@ def hear(data: DataSet, plan: Plan, progress: Progress | None = None) -> tuple[D
 
 def build(plan: Plan, classes: tuple[str, ...]) -> Classifier:
     """Return the untrained classifier of a plan: published or random weights below, a new last layer on top."""
-    torch.manual_seed(plan.request.seed)
-    network = plan.backbone.build(len(classes))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(plan.request.seed)
+        network = plan.backbone.build(len(classes))
     if plan.weights is None:
         initialise_he(network, plan.request.seed)
     else:

@@ -205,8 +205,12 @@ def choose_device(name: str = "auto") -> torch.device:
 
 @contextmanager
 def _arithmetic(loop: _Loop) -> Iterator[None]:
-    """Let the processor or the GPU add in the same order each time, and multiply as the recipe says."""
-    with _deterministic(), tf32_as(loop.recipe.tf32, loop.device):
+    """Let the processor or the GPU add in the same order each time, and multiply as the recipe says.
+
+    Dropout draws from the process's generators; they are given back as they were.
+    """
+    generators = [loop.device] if loop.device.type == "cuda" else []
+    with _deterministic(), tf32_as(loop.recipe.tf32, loop.device), torch.random.fork_rng(devices=generators):
         yield
 
 

@@ -12,7 +12,7 @@ CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 WORKERS = $(if $(filter 1,$(CORES))$(findstring tests/,$(ARGS)),,-n auto --maxprocesses 8 --dist worksteal)
 
 .DEFAULT_GOAL := all
-.PHONY: all help install demo test test-processors check format docs docs-check pictures bench wheel clean
+.PHONY: all help install demo test test-processors check format docs docs-check pictures bench gpu wheel clean
 
 all: $(READY) help
 
@@ -62,6 +62,9 @@ pictures: $(READY) ## Draw README's pictures anew: make pictures RUN=runs/mn04 D
 
 bench: $(READY) ## Measure speed into benchmarks/results.json, then make docs (ARGS="--only lime"; ARGS=--quick only tries)
 	$(BIN)/python benchmarks/run.py $(ARGS)
+
+gpu: $(READY) ## Measure on this machine's GPU, against its processor and Captum (ARGS="--device cpu --quick" only tries)
+	$(BIN)/python tools/gpu.py $(ARGS)
 
 wheel: $(READY) ## Build the wheel into dist/
 	$(BIN)/python -m pip wheel --disable-pip-version-check --quiet --no-deps --wheel-dir dist .

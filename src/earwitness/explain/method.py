@@ -14,18 +14,10 @@ from earwitness.segments import Segments
 
 
 class Method(ABC):
-    """A method whose subclasses are frozen dataclasses; their fields are its parameters.
-
-    The words are those of :class:`earwitness.explain.Explainer`.
-    """
+    """An :class:`earwitness.explain.Explainer` whose subclasses are frozen dataclasses; their fields are parameters."""
 
     name: ClassVar[str]
     title: ClassVar[str]
-    paper: ClassVar[str]
-    cost: ClassVar[str]
-    assumes: ClassVar[str]
-    misses: ClassVar[str]
-    family: ClassVar[str]
 
     def attribute(
         self,

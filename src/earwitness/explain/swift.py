@@ -149,8 +149,6 @@ def _tried(classifier: Explainable, segments: Segments, precision: str) -> _Copy
     x = as_input(classifier, segments.values[:1])
     x = torch.cat([x, x.flip(1)])
     rough = precision == BFLOAT16
-    with torch.inference_mode():
-        expected = logits_of(classifier, x)
     for pack in (True, False):  # a processor may not know how to pack a number format
         try:
             twin = twin_of(classifier.network)
@@ -161,9 +159,10 @@ def _tried(classifier: Explainable, segments: Segments, precision: str) -> _Copy
             elif x.device.type == "cpu":
                 pack_dense(twin, LARGE)
             with torch.inference_mode():
+                expected = logits_of(classifier, x)
                 found, widest = _measured(Swift(classifier, twin, precision, 1), x)
         except (RuntimeError, TypeError, ValueError, AttributeError, NotImplementedError):
-            continue  # what cannot be copied or rounded is used as it is
+            continue  # what cannot be copied or rounded either way is used as it is
         gap = (found - expected).abs().max()
         if bool(gap <= (ROUGH_AGREEMENT if rough else AGREEMENT) * expected.abs().max()):
             return _Copy(twin, widest)

@@ -24,7 +24,7 @@ from test_swift import Odd
 def copying(request, monkeypatch):
     """Copies are made for any number of segments, as for many or as for few."""
     monkeypatch.setattr("earwitness.explain.before.MANY", 1 if request.param == "many" else 10**9)
-    monkeypatch.setattr("earwitness.explain.before.LARGE", 0)
+    monkeypatch.setattr("earwitness.explain.before._packing_pays", lambda _prepared: request.param == "few")
 
 
 def by_hooks(layer, excerpt):

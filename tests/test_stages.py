@@ -63,7 +63,7 @@ def test_what_comes_before_the_layer_runs_without_a_graph_and_what_follows_once(
     for name in ("features.0", "head"):
         module = classifier.network.get_submodule(name)
         module.register_forward_hook(lambda _m, i, o, name=name: calls.append((name, len(i[0]), o.requires_grad)))
-    parse("gradcam").attribute(classifier, segments(6), [[Target(0), Target(1)]] * 6)
+    parse("gradcam").attribute(Prepared(classifier), segments(6), [[Target(0), Target(1)]] * 6)
     heads = [each for each in calls if each[0] == "head"]
     assert heads == [("head", 6, True)]
     assert not any(graph for name, _, graph in calls if name == "features.0")

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from earwitness.explain.twin import convolutions, lay_channels_last, pack_convolutions, pack_dense, twin_of
+from earwitness.processor import features
 from explain_toys import real, real_segments
 from rounding import DEEP, rounding
 
@@ -113,7 +114,8 @@ def test_convolutions_apply_the_activations_after_them(activation):
         nn.Tanh(),
     ).eval()
     x = torch.randn(2, 1, 12, 8)
-    for dtype in (torch.float32, torch.bfloat16):
+    # oneDNN packs bfloat16 where there is AVX-512 to take it apart.
+    for dtype in (torch.float32, torch.bfloat16) if "AVX-512" in features() else (torch.float32,):
         twin = twin_of(network)
         assert pack_convolutions(twin, dtype)
         assert [type(twin[place]) for place in (1, 2, 4)] == [nn.Identity, nn.Identity, nn.Tanh]

@@ -1,9 +1,10 @@
 """Measure on a GPU what earwitness does there, and hold it against the processor of the same machine.
 
-``make gpu`` prints four tables: commands from start to end; the first call of each method after its model was loaded,
-and later ones; each method's map against the processor's; Grad-CAM, integrated gradients and LIME against Captum's on
-the same GPU. It takes less than 8 minutes. ``make gpu ARGS="--only maps"`` prints one of them; ``make gpu
-ARGS="--device cpu --quick"`` tries everything out on the processor with tiny sizes, whose numbers mean nothing.
+``make gpu`` prints five tables: commands from start to end; the first call of each method after its model was loaded,
+and later ones; some of them with weights laid both ways; each method's map against the processor's; Grad-CAM,
+integrated gradients and LIME against Captum's on the same GPU. It takes less than 8 minutes. ``make gpu ARGS="--only
+maps"`` prints one of them; ``make gpu ARGS="--device cpu --quick"`` tries everything out on the processor with tiny
+sizes, whose numbers mean nothing.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ LATER = 5  # calls after the first
 PATIENCE = 5.0  # seconds; a method that takes longer is called again only once
 ALIKE, APART = 0.999, 1e-3  # what is wanted of maps: least rank correlation, most of the peak
 PEERS = ("gradcam", "integratedgradients", "lime")
+LAID = ("gradcam", "occlusion", "smoothgrad")  # methods that are timed with weights laid both ways
+LAYOUTS = {"channels last": torch.channels_last, "contiguous": torch.contiguous_format}
 SHORT = ("--method", "gradcam")
 PATHS_AT_ONCE = (32, 128, 512, 2048)  # batches that are tried for Captum
 
@@ -115,9 +118,12 @@ class Question:
     segments: Segments
     targets: list[list[Target]]
 
-    def prepared(self, device: str) -> Prepared:
-        """Return the network on a device, prepared for explaining."""
-        return Prepared(classifiers.load(self.model, device))
+    def prepared(self, device: str, layout: str = "") -> Prepared:
+        """Return the network on a device, its weights laid in a way (as it is loaded by default), for explaining."""
+        classifier = classifiers.load(self.model, device)
+        if layout:
+            classifier.network.to(memory_format=LAYOUTS[layout])  # type: ignore[call-overload]
+        return Prepared(classifier)
 
 
 # ---- commands -----------------------------------------------------------------------------------------------------
@@ -189,12 +195,22 @@ def methods(job: Job) -> None:
         _show(table, f"{NAMES.get(question.name, question.name)}, one segment, {job.device}")
 
 
-def timed(question: Question, spec: str, device: str) -> tuple[float, float]:
+def layouts(job: Job) -> None:
+    """Seconds of first and later calls with weights laid in both ways that PyTorch has."""
+    question = questions(job)[0]
+    table = [["method", *(f"{layout}, {calls}" for layout in LAYOUTS for calls in ("first", "later"))]]
+    for name in (each for each in LAID if each in job.methods):
+        spent = [_afresh(timed, question, _spelled(job, name), job.device, layout) for layout in LAYOUTS]
+        table.append([name, *(_seconds(each) for pair in spent for each in pair)])
+    _show(table, f"{NAMES.get(question.name, question.name)}, one segment, {job.device}")
+
+
+def timed(question: Question, spec: str, device: str, layout: str = "") -> tuple[float, float]:
     """Return the seconds of a method's first call on a network, and the median of later ones."""
     # Captum takes a second to import, which is no matter of the device.
     import captum.attr  # noqa: F401
 
-    explainer, prepared = parse(spec), question.prepared(device)
+    explainer, prepared = parse(spec), question.prepared(device, layout)
     torch.ones(8, device=device).sum().item()  # the device itself has started
     spent = [_once(explainer, prepared, question) for _ in range(2)]
     while len(spent) <= LATER and spent[-1] < PATIENCE:
@@ -320,7 +336,13 @@ def _show(table: Table, title: str = "") -> None:
     print(flush=True)
 
 
-PARTS: dict[str, Callable[[Job], None]] = {"commands": commands, "methods": methods, "maps": maps, "peers": peers}
+PARTS: dict[str, Callable[[Job], None]] = {
+    "commands": commands,
+    "methods": methods,
+    "layouts": layouts,
+    "maps": maps,
+    "peers": peers,
+}
 
 
 def options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from earwitness.errors import UsageError
 from earwitness.explain.featuremaps import Layer, is_map
 from earwitness.explain.model import as_input, parts
-from earwitness.explain.twin import convolutions, lay_channels_last, pack_convolutions, twin_of
+from earwitness.explain.prepared import Prepared
+from earwitness.explain.twin import convolutions, packs, suit_processor, twin_of
 from earwitness.explain.unchanged import untouched
 from earwitness.segments import Segments
 
@@ -25,10 +26,10 @@ from earwitness.segments import Segments
 # millionths for each of both.
 AGREEMENT = 1e-5
 TRIED = 2  # segments
-# For fewer segments a copy that saves work is no use, unless several calls are expected and the network's convolutions
-# have more weights than LARGE: before each pass of the network these are laid anew as oneDNN wants them, a fifth of
-# VGGish's time up to its layer.
-MANY = 16
+# For fewer segments, or fewer than ONCE where no other call is expected, a copy does not pay. It does where the
+# network's convolutions have more weights than LARGE, which are packed: before each pass of the network itself oneDNN
+# would lay them anew, an eighth to a fifth of VGGish's time up to its layer.
+MANY, ONCE = 16, 64
 LARGE = 2**20
 
 
@@ -75,8 +76,7 @@ def before(layer: Layer, segments: Segments) -> Before | None:
     anything else than one tensor with a row a segment.
     """
     prepared = layer.classifier
-    of_use_for_few = torch.device(prepared.device).type == "cpu" and _weights(prepared.network) >= LARGE
-    if len(segments) < MANY and not (prepared.lasting and of_use_for_few):
+    if len(segments) < (MANY if prepared.lasting else ONCE) and not (prepared.lasting and _packing_pays(prepared)):
         return None
     return prepared.once("before", (layer.name, segments.values.shape[1:]), lambda: _found(layer, segments))
 
@@ -88,9 +88,10 @@ def _found(layer: Layer, segments: Segments) -> Before | None:
     return _with_copy(layer, segments, found)
 
 
-def _weights(network: nn.Module) -> int:
-    """Return how many weights a network's convolutions have."""
-    return sum(module.weight.numel() for module in convolutions(network))
+def _packing_pays(prepared: Prepared) -> bool:
+    """Tell whether a processor passes sooner through packed convolutions, however few the segments are."""
+    weights = sum(module.weight.numel() for module in convolutions(prepared.network))
+    return torch.device(prepared.device).type == "cpu" and packs() and weights >= LARGE
 
 
 def _up_to(network: nn.Module, layer: Layer, piece: Segments) -> Tensor:
@@ -148,8 +149,8 @@ def _with_copy(layer: Layer, segments: Segments, found: Before) -> Before:
     rows = range(min(TRIED, len(segments)))
     try:
         twin = twin_of(network)
-        if not pack_convolutions(twin):
-            lay_channels_last(twin)
+        if torch.device(layer.classifier.device).type == "cpu":
+            suit_processor(twin)
         # Each gets its own, which it may change in place.
         own, others = (_up_to(each, layer, segments.take(rows)) for each in (network, twin))
         agrees = own.shape == others.shape and bool((own - others).abs().max() <= AGREEMENT * own.abs().max())

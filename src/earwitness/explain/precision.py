@@ -1,7 +1,8 @@
 """In which number format a perturbation method listens, and how bfloat16 is checked against float32.
 
 bfloat16 keeps 8 bits of a number. Products take half the time where the processor multiplies it natively; whether the
-maps stay what they were depends on the network. So a few of the segments' own perturbations are heard in both formats.
+maps stay what they were depends on the network. So a few of the segments' own perturbations are heard in both formats:
+first with convolutions that take fewer products, and where these are too rough, with plain ones.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -97,16 +99,19 @@ def settle(
         wish = BFLOAT16 if fast_bfloat16(torch.device(prepared.device)) else FLOAT32
     if wish == FLOAT32:
         return Settled(FLOAT32)
-    ready = swift(prepared, segments, BFLOAT16)
-    if ready.precision != BFLOAT16:
-        return Settled(FLOAT32)
-    measured = prepared.once(
-        ("agreement", explainer),
-        segments.values.shape[1:],
-        lambda: agreement(prepared, segments, targets, hiding, options, ready),
-    )
-    if measured >= AGREEMENT:
-        return Settled(BFLOAT16, measured, ready)
+    for sparing in (True, False):
+        ready = swift(prepared, segments, BFLOAT16, sparing=sparing)
+        if ready.precision != BFLOAT16:
+            return Settled(FLOAT32)
+        measured = prepared.once(
+            ("agreement", explainer, sparing),
+            segments.values.shape[1:],
+            partial(agreement, prepared, segments, targets, hiding, options, ready),
+        )
+        if measured >= AGREEMENT:
+            return Settled(BFLOAT16, measured, ready)
+        if not ready.sparing:
+            break
     progress.say(
         f"{explainer.name}: bfloat16 ranks what is hidden otherwise than float32 does (agreement {measured:.3f}, at "
         f"least {AGREEMENT} is wanted), so float32 is used"

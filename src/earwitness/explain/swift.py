@@ -3,8 +3,9 @@
 What is done to a copy, whose unchanged weights are the network's own:
 
 - batch norms are folded into convolutions, and activations write in place (:mod:`earwitness.explain.twin`);
-- on a processor, oneDNN gets the weights of convolutions, and in float32 those of large dense layers, as it wants them,
-  and applies activations while it convolves;
+- on a processor, 3 x 3 convolutions of very many channels take fewer products (:mod:`earwitness.explain.winograd`); of
+  the others, and in float32 of large dense layers, oneDNN gets the weights as it wants them, and applies activations
+  while it convolves, as far as :func:`earwitness.explain.twin.suit_processor` finds that this pays;
 - in bfloat16, weights of convolutions and large dense layers are rounded once, and small dense layers stay in float32:
   they cost little, and the last of them makes the scores.
 
@@ -15,7 +16,7 @@ in other formats than float32 are left alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +35,7 @@ from earwitness.explain.model import (
     precision_of,
 )
 from earwitness.explain.prepared import Prepared
-from earwitness.explain.twin import convolutions, frozen, lay_channels_last, pack_convolutions, pack_dense, twin_of
+from earwitness.explain.twin import convolutions, frozen, lay_channels_last, pack_dense, suit_processor, twin_of
 from earwitness.explain.unchanged import untouched
 from earwitness.processor import last_cache
 from earwitness.segments import Segments
@@ -67,12 +68,15 @@ class Swift:
     rows
         How many segments to put through it at once. It follows from sizes, not from a stopwatch, so that the same
         machine always makes the same batches and the same bytes.
+    sparing
+        Whether some convolutions take fewer products, which in bfloat16 makes them rougher.
     """
 
     classifier: Explainable
     network: nn.Module
     precision: str
     rows: int
+    sparing: bool = False
 
     def logits(self, x: Tensor) -> Tensor:
         """Return logits, shape (n, classes), of log-mel segments (n, frames, bands) in the network's own format."""
@@ -90,13 +94,16 @@ class _Copy:
         The copy.
     widest
         Bytes of a segment's largest map.
+    sparing
+        Whether some convolutions take fewer products.
     """
 
     network: nn.Module | None = None
     widest: int = 0
+    sparing: bool = False
 
 
-def swift(prepared: Prepared, segments: Segments, precision: str = FLOAT32) -> Swift:
+def swift(prepared: Prepared, segments: Segments, precision: str = FLOAT32, *, sparing: bool = True) -> Swift:
     """Return a classifier's network ready for many passes over segments of one size.
 
     Parameters
@@ -107,6 +114,8 @@ def swift(prepared: Prepared, segments: Segments, precision: str = FLOAT32) -> S
         At least one; the first is the trial's.
     precision
         ``"float32"`` or ``"bfloat16"``; a network in another format than float32 keeps its own.
+    sparing
+        Whether convolutions may take fewer products.
     """
     network, shape = prepared.network, segments.values.shape[1:]
     own = precision_of(network)
@@ -115,13 +124,14 @@ def swift(prepared: Prepared, segments: Segments, precision: str = FLOAT32) -> S
     suits = own == FLOAT32 and device in ("cpu", "cuda") and bool(convolutions(network))
     if not suits or not untouched(parts(network)):
         return plain
-    found = prepared.once(("swift", precision), shape, lambda: _tried(prepared, segments, precision))
+    way = (precision, sparing)
+    found = prepared.once(("swift", *way), shape, lambda: _tried(prepared, segments, *way))
     if found.network is None:
         return plain
     if device != "cpu":
-        return Swift(prepared, found.network, precision, plain.rows)
+        return Swift(prepared, found.network, precision, plain.rows, found.sparing)
     weights = sum(weight.nbytes for weight in found.network.parameters())
-    return Swift(prepared, found.network, precision, rows_of(found.widest, weights))
+    return Swift(prepared, found.network, precision, rows_of(found.widest, weights), found.sparing)
 
 
 def rows_of(widest: int, weights: int) -> int:
@@ -144,16 +154,17 @@ def _autocast(device: str, precision: str) -> AbstractContextManager[Any]:
 # ---- the copy -----------------------------------------------------------------------------------------------------
 
 
-def _tried(classifier: Explainable, segments: Segments, precision: str) -> _Copy:
+def _tried(classifier: Explainable, segments: Segments, precision: str, sparing: bool) -> _Copy:
     """Return a copy, or nothing in its place where its answers are not the network's."""
     x = as_input(classifier, segments.values[:1])
     x = torch.cat([x, x.flip(1)])
     rough = precision == BFLOAT16
-    for pack in (True, False):  # a processor may not know how to pack a number format
+    # A processor may not know how to pack a number format; elsewhere weights lie as the network's own.
+    ways: tuple[Callable[..., bool], ...] = (suit_processor, _laid) if x.device.type == "cpu" else (_left,)
+    for suit in ways:
         try:
             twin = twin_of(classifier.network)
-            if not (pack and pack_convolutions(twin, getattr(torch, precision))):
-                lay_channels_last(twin)
+            spared = suit(twin, getattr(torch, precision), sparing=sparing)
             if rough:
                 _round(twin)
             elif x.device.type == "cpu":
@@ -165,8 +176,17 @@ def _tried(classifier: Explainable, segments: Segments, precision: str) -> _Copy
             continue  # what cannot be copied or rounded either way is used as it is
         gap = (found - expected).abs().max()
         if bool(gap <= (ROUGH_AGREEMENT if rough else AGREEMENT) * expected.abs().max()):
-            return _Copy(twin, widest)
+            return _Copy(twin, widest, spared)
     return _Copy()
+
+
+def _laid(twin: nn.Module, _dtype: torch.dtype, **_options: bool) -> bool:
+    lay_channels_last(twin)
+    return False
+
+
+def _left(_twin: nn.Module, _dtype: torch.dtype, **_options: bool) -> bool:
+    return False
 
 
 def _round(network: nn.Module) -> None:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from earwitness.explain.model import parts
+from earwitness.explain.winograd import spare_products
+from earwitness.processor import features
 
 # Layers whose output is a new map, and activations that can write over one.
 LAYERS = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
@@ -116,7 +118,35 @@ def _write_over(sequence: nn.Sequential) -> None:
         heard = type(module) in LAYERS or (heard and type(module) is nn.Identity)
 
 
-# ---- how weights lie ----------------------------------------------------------------------------------------------
+# ---- what suits the processor -------------------------------------------------------------------------------------
+
+
+def suit_processor(twin: nn.Module, dtype: torch.dtype = torch.float32, *, sparing: bool = True) -> bool:
+    """Let a twin's convolutions work as is best for the processor; return whether some take fewer products.
+
+    Parameters
+    ----------
+    twin
+        On a processor, in float32.
+    dtype
+        In which they are going to multiply: float32 or bfloat16.
+    sparing
+        Whether fewer products may be taken, which in bfloat16 is rougher.
+    """
+    # Matrix units multiply bfloat16 faster than the transforms that save products can feed them.
+    pays = sparing and not (dtype == torch.bfloat16 and "AMX" in features())
+    spared = spare_products(twin, dtype) if pays else 0
+    if not (packs() and pack_convolutions(twin, dtype)):
+        lay_channels_last(twin)
+    return spared > 0
+
+
+def packs() -> bool:
+    """Tell whether packed weights are of use to the processor.
+
+    With AVX2, oneDNN wants them laid another way for each size of maps, and would lay packed ones anew in every pass.
+    """
+    return "AVX-512" in features() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
 
 
 def lay_channels_last(twin: nn.Module) -> None:
@@ -139,10 +169,8 @@ def pack_convolutions(twin: nn.Module, dtype: torch.dtype = torch.float32) -> bo
 
     Returns
     -------
-    Whether there are any, and oneDNN is at hand.
+    Whether there are any.
     """
-    if not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
-        return False
     for sequence in _sequences(twin):
         _fuse(sequence)
     packed = [module for module in convolutions(twin) if _packable(module)]

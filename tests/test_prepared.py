@@ -15,6 +15,7 @@ from earwitness.explain.attribution import Target
 from earwitness.explain.prepared import Prepared, prepare, working
 from earwitness.explain.wholerecording import explain_recording
 from explain_toys import Convolutional, ToyClassifier, classes_of, convolutional, segments
+from test_unchanged import CHANGES, answered_for, watched
 
 QUICK = {
     "lime": "lime:samples=64,grid=3x3",
@@ -134,6 +135,19 @@ def test_weights_are_shared_and_ask_for_no_gradients():
     with working(prepared) as same:
         assert same is prepared
         assert not any(module.training for module in same.network.modules())
+
+
+@pytest.mark.parametrize("change", [*CHANGES, watched, answered_for], ids=lambda change: change.__name__)
+@pytest.mark.parametrize("spec", ["saliency", "occlusion:score=logit"])
+def test_whatever_changes_a_network_is_noticed(change, spec):
+    classifier, fresh = convolutional(), convolutional()
+    prepared = Prepared(classifier)
+    parse(spec).attribute(prepared, segments(3), TARGETS)
+    for each in (classifier, fresh):
+        torch.manual_seed(0)
+        change(each.network)
+    found, expected = (parse(spec).attribute(each, segments(3), TARGETS) for each in (prepared, fresh))
+    assert [one.values.tobytes() for one in found] == [one.values.tobytes() for one in expected]
 
 
 def test_things_are_found_out_once_for_what_they_are_about():

@@ -75,17 +75,19 @@ def before(layer: Layer, segments: Segments) -> Before | None:
     None where that is not worth while, where the layer does not make one map, or where what runs before it answers
     anything else than one tensor with a row a segment.
     """
-    prepared = layer.classifier
-    if len(segments) < (MANY if prepared.lasting else ONCE) and not (prepared.lasting and _packing_pays(prepared)):
+    prepared, many = layer.classifier, len(segments) >= (MANY if layer.classifier.lasting else ONCE)
+    if not many and not (prepared.lasting and _packing_pays(prepared)):
         return None
-    return prepared.once("before", (layer.name, segments.values.shape[1:]), lambda: _found(layer, segments))
+    # For many segments and for few, that of the layer and the size of segments that were asked for last.
+    about = (layer.name, segments.values.shape[1:])
+    return prepared.once(("before", many), about, lambda: _found(layer, segments, many))
 
 
-def _found(layer: Layer, segments: Segments) -> Before | None:
+def _found(layer: Layer, segments: Segments, many: bool) -> Before | None:
     network, found = layer.classifier.network, _finished(layer, segments.take([0]))
     if found is None or not untouched(parts(network)) or not convolutions(network):
         return found
-    return _with_copy(layer, segments, found)
+    return _with_copy(layer, segments, found, many)
 
 
 def _packing_pays(prepared: Prepared) -> bool:
@@ -143,14 +145,14 @@ def _finished(layer: Layer, piece: Segments) -> Before | None:
 # ---- the copy -----------------------------------------------------------------------------------------------------
 
 
-def _with_copy(layer: Layer, segments: Segments, found: Before) -> Before:
+def _with_copy(layer: Layer, segments: Segments, found: Before, many: bool) -> Before:
     """Return the same with a copy, where that makes the network's maps of the first segments."""
     network = layer.classifier.network
     rows = range(min(TRIED, len(segments)))
     try:
         twin = twin_of(network)
         if torch.device(layer.classifier.device).type == "cpu":
-            suit_processor(twin)
+            suit_processor(twin, sparing=many)  # a few segments are too few to spare products
         # Each gets its own, which it may change in place.
         own, others = (_up_to(each, layer, segments.take(rows)) for each in (network, twin))
         agrees = own.shape == others.shape and bool((own - others).abs().max() <= AGREEMENT * own.abs().max())

@@ -84,7 +84,9 @@ class Prepared:
     def working(self) -> Iterator[None]:
         """Hold the network in evaluation mode, outside inference mode and TF32, and keep other threads off it."""
         with self._lock, torch.inference_mode(False), without_tf32(self.device):
-            if not self._seal.holds(self.classifier.network):
+            # What a weight has learned since matters to what was found out about the network alone: weights are shared.
+            same = self._seal.holds if self._known else self._seal.fits
+            if not same(self.classifier.network):
                 self._begin()
             if self._network is not self.classifier.network:
                 yield

@@ -31,8 +31,10 @@ class Seal:
         modules = parts(network)
         self.free = untouched(modules)
         self._places = _places(modules)
+        self._modules = [weakref.ref(module) for module in modules]
         self._some: dict[torch.device, list[Tensor]] = {}
         self._held = _weights(modules)
+        self._lying = [_lying(weight) for weight in self._held]
         with torch.inference_mode():
             for weight in self._held:
                 self._some.setdefault(weight.device, []).append(_some(weight))
@@ -42,6 +44,19 @@ class Seal:
         """Tell whether the network, which has to be the same object, is as it was."""
         modules = parts(network)
         return self.free == untouched(modules) and self._places == _places(modules) and self._sums == self._summed()
+
+    def fits(self, network: nn.Module) -> bool:
+        """Tell whether the network consists of the same modules and weights, whatever these have learned since."""
+        modules = parts(network)
+        weights = _weights(modules)
+        return (
+            len(modules) == len(self._modules)
+            and all(known() is module for known, module in zip(self._modules, modules, strict=True))
+            and self.free == untouched(modules)
+            and len(weights) == len(self._held)
+            and all(known is weight for known, weight in zip(self._held, weights, strict=True))
+            and self._lying == [_lying(weight) for weight in weights]
+        )
 
     def _summed(self) -> list[float]:
         """Return two sums over some of the weights' numbers, the second of which a new order changes."""
@@ -75,6 +90,10 @@ def _places(modules: list[nn.Module]) -> list[Any]:
     ]
     # Weak references, because a new module may get the id of one that is gone.
     return [*[(weakref.ref(module), type(module)) for module in modules], *weights]
+
+
+def _lying(weight: Tensor) -> tuple[Any, ...]:
+    return weight.data_ptr(), weight.shape, weight.stride()
 
 
 def _some(weight: Tensor) -> Tensor:

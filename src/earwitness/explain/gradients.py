@@ -95,11 +95,11 @@ class Batch:
         return torch.stack(each)[:, None]
 
     def evaluate(self, x: Tensor) -> FloatArray:
-        """Return class scores, shape (n, classes), of inputs, shape (n, 1, frames, bands)."""
+        """Return class scores, shape (n, classes), of inputs, shape (n, 1, frames, bands): the segments in turn."""
         with torch.inference_mode():
             found = self.exact_scores(logits_of(self.classifier, filled_up(x[:, 0]))[: len(x)])
-        for index in range(len(self.segments)):
-            check_scores(found[index], self.classifier, self.segments, index)
+        for row, each in enumerate(found):
+            check_scores(each, self.classifier, self.segments, row % len(self.segments))
         return found
 
     def exact_scores(self, logits: Tensor) -> FloatArray:

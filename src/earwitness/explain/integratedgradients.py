@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from earwitness.device import to_numpy
@@ -63,7 +64,7 @@ class IntegratedGradients(GradientMethod):
     def measure(self, batch: Batch) -> Measured:
         """Return the maps of a batch."""
         base = batch.references(self.fill)
-        scores, reference_scores = batch.evaluate(batch.x), batch.evaluate(base)
+        scores, reference_scores = np.split(batch.evaluate(torch.cat([batch.x, base])), 2)
         values = self._walked(batch, base, self.steps)
         count = len(batch.segments)
         reached, spent, steps = [self.steps] * count, [self.steps] * count, self.steps

@@ -92,8 +92,7 @@ def _found(layer: Layer, segments: Segments, many: bool) -> Before | None:
 
 def _packing_pays(prepared: Prepared) -> bool:
     """Tell whether a processor passes sooner through packed convolutions, however few the segments are."""
-    weights = sum(module.weight.numel() for module in convolutions(prepared.network))
-    return torch.device(prepared.device).type == "cpu" and packs() and weights >= LARGE
+    return prepared.convolved >= LARGE and torch.device(prepared.device).type == "cpu" and packs()
 
 
 def _up_to(network: nn.Module, layer: Layer, piece: Segments) -> Tensor:

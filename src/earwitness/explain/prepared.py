@@ -24,7 +24,7 @@ from torch import nn
 
 from earwitness.device import without_tf32
 from earwitness.explain.model import Explainable, ListeningFrontEnd, evaluation_mode, parts
-from earwitness.explain.twin import frozen_copy
+from earwitness.explain.twin import convolutions, frozen_copy
 from earwitness.explain.unchanged import Seal
 
 T = TypeVar("T")
@@ -53,12 +53,18 @@ class Prepared:
     def _begin(self) -> None:
         self._seal = Seal(self.classifier.network)
         self._network = _own(self.classifier.network)
+        self._convolved = sum(module.weight.numel() for module in convolutions(self._network))
         self._known: dict[Hashable, tuple[Any, Any]] = {}
 
     @property
     def network(self) -> nn.Module:
         """The network to work on."""
         return self._network
+
+    @property
+    def convolved(self) -> int:
+        """How many weights its convolutions have."""
+        return self._convolved
 
     @property
     def front_end(self) -> ListeningFrontEnd:

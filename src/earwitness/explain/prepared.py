@@ -113,6 +113,8 @@ class Prepared:
             Finds it out.
         """
         known = self._known.get(kind)
+        if not self._known:
+            self._seal = Seal(self.classifier.network)  # of the weights as they are now
         if known is None or known[0] != about:
             known = self._known[kind] = (about, make())
         found: T = known[1]

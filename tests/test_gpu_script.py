@@ -75,6 +75,14 @@ def test_first_and_later_calls_are_told(script, capsys):
     assert all(row.count("s") >= 2 for row in rows)
 
 
+def test_both_layouts_of_weights_are_told(script, capsys):
+    assert script.main(["--device", "cpu", "--quick", "--only", "layouts", "--method", "gradcam"]) == 0
+    told = capsys.readouterr().out
+    (row,) = [line for line in told.splitlines() if line.startswith("gradcam")]
+    assert row.count("s") >= 4
+    assert all(layout in told for layout in script.LAYOUTS)
+
+
 def test_commands_are_run_from_start_to_report(script, gpu, capsys, monkeypatch):
     asked = []
 

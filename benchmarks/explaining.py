@@ -14,10 +14,10 @@ import torch
 from scipy.stats import rankdata
 
 import peers
-from earwitness.explain import METHODS, parse
-from earwitness.explain.attribution import Attribution
-from earwitness.explain.occlusion import Masks, Occlusion
-from earwitness.processor import fast_bfloat16
+from earwitness.core.processor import fast_bfloat16
+from earwitness.explainers.attribution import Attribution
+from earwitness.explainers.perturbation.occlusion import Masks, Occlusion
+from earwitness.explainers.registry import METHODS, parse
 from measuring import Fact, Result, Setting, installed, measure, threads
 from subjects import Subject, subjects
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from earwitness import audio, features
-from earwitness.logmel import EFFICIENTAT, VGGISH, FrontEnd, LogMel, Samples, log_mel, mel_filters
+from earwitness.audio import decoding, extraction
+from earwitness.audio.frontend import EFFICIENTAT, VGGISH, FrontEnd, LogMel, Samples, log_mel, mel_filters
 from measuring import Result, Setting, SkippedError, compared, installed, measure, threads
 
 WORKERS = 2  # threads of the extraction from disk
@@ -25,7 +25,7 @@ def from_disk(setting: Setting) -> list[Result]:
     of = f"{len(some.recordings)} recordings, {WORKERS} threads"
 
     def listen(front_end: FrontEnd) -> Callable[[], object]:
-        return lambda: features.listen(some, front_end, for_training=False, workers=WORKERS)
+        return lambda: extraction.listen(some, front_end, for_training=False, workers=WORKERS)
 
     front_ends = (VGGISH, EFFICIENTAT)
     seconds = measure([listen(front_end) for front_end in front_ends], setting.sizes.repetitions)
@@ -56,7 +56,7 @@ def against_librosa(setting: Setting) -> list[Result]:
     recordings = _data(setting).recordings
     step = max(1, len(recordings) // setting.sizes.clips)
     paths = [recording.path for recording in recordings[::step]][: setting.sizes.clips]
-    clips = [audio.read(path, VGGISH.sample_rate).samples for path in paths]
+    clips = [decoding.read(path, VGGISH.sample_rate).samples for path in paths]
     filters = mel_filters(VGGISH, torch.float32, "cpu").numpy().T
     # librosa centres the window in the FFT, so its samples are moved by the difference.
     moved = [np.pad(clip, (VGGISH.fft - VGGISH.window) // 2) for clip in clips]

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from earwitness.backbones import backbone_named
-from earwitness.backbones.network import Network
-from earwitness.backbones.vggish import initialise_he
-from earwitness.folding import folded
-from earwitness.processor import native_bfloat16
-from earwitness.recipes import Recipe, recipe_named
-from earwitness.training import make_optimiser
+from earwitness.core.processor import native_bfloat16
+from earwitness.models.network import Network
+from earwitness.models.registry import backbone_named
+from earwitness.models.vggish import initialise_he
+from earwitness.training.folding import folded
+from earwitness.training.loop import make_optimiser
+from earwitness.training.recipes import Recipe, recipe_named
 from measuring import Result, Setting, compared, measure
 
 CLASSES = 10

@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from earwitness.dataset import DataSet
-from earwitness.processor import features
+from earwitness.core.processor import features
+from earwitness.data.recordings import DataSet
 
 PACKAGES = (
     "earwitness",

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from earwitness.explain.prepared import Prepared
-from earwitness.explain.swift import BFLOAT16, FLOAT32, swift
-from earwitness.explain.twin import frozen, lay_channels_last, twin_of
-from earwitness.processor import native_bfloat16
+from earwitness.core.processor import native_bfloat16
+from earwitness.explainers.inference.fused import frozen, lay_channels_last, twin_of
+from earwitness.explainers.inference.optimised import BFLOAT16, FLOAT32, swift
+from earwitness.explainers.inference.prepared import Prepared
 from measuring import Result, Setting, SkippedError, compared, measure, threads
 from subjects import subjects
 

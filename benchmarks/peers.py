@@ -12,9 +12,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from earwitness.explain.featuremaps import Layer
-from earwitness.explain.model import activated, as_input
-from earwitness.explain.parts import gridded
+from earwitness.explainers.inference.layers import Layer
+from earwitness.explainers.perturbation.regions import gridded
+from earwitness.explainers.protocol_ import activated, as_input
 from subjects import Subject
 
 FloatArray = npt.NDArray[Any]

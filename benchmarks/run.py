@@ -25,8 +25,8 @@ import explaining
 import frontends
 import learning
 import passes
-from earwitness import dataset
-from earwitness.runs import atomic_write
+from earwitness.core.run_folder import atomic_write
+from earwitness.data import recordings
 from measuring import QUICK, Result, Setting, Sizes, SkippedError, machine
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -67,8 +67,8 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def setting_of(wanted: argparse.Namespace) -> Setting:
     """Return what parts are given."""
-    empty = dataset.DataSet(wanted.data, (), (), ())
-    data = dataset.load(wanted.data) if wanted.data.is_dir() else empty
+    empty = recordings.DataSet(wanted.data, (), (), ())
+    data = recordings.load(wanted.data) if wanted.data.is_dir() else empty
     sizes = QUICK if wanted.quick else Sizes()
     models = {name: wanted.runs / name / "model.safetensors" for name in sizes.networks}
     cuda = torch.cuda.is_available()

@@ -20,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from earwitness import investigation
-from earwitness.explain import Explainer, Target, parse
-from earwitness.investigation import Investigation
-from earwitness.segments import Segments
+from earwitness.audio.segments import Segments
+from earwitness.explainers.attribution import Target
+from earwitness.explainers.registry import Explainer, parse
+from earwitness.inspection.run import Investigation, open_run
 
 SPECS = (
     "lime:samples=2048",
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     asked: Any = parser.parse_args(arguments)
     torch.set_num_threads(asked.threads)
-    run = investigation.open_run(asked.run, data=asked.data)
+    run = open_run(asked.run, data=asked.data)
     segments = run.listen(chosen(run, asked.segments))
     print(f"{run.classifier.backbone}, {len(segments)} segments of {segments.values.shape[1]} frames")
     print(f"{'method':58} passes  split-half: median  lowest  with first: median  lowest    r2", flush=True)

@@ -10,14 +10,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from earwitness import classifier as classifiers
-from earwitness import features
-from earwitness.backbones import backbone_named
-from earwitness.backbones.vggish import initialise_he
-from earwitness.classifier import Classifier
-from earwitness.explain.attribution import Target, is_silent
-from earwitness.explain.prepared import Prepared
-from earwitness.segments import Segments, cut
+from earwitness.audio import extraction
+from earwitness.audio.segments import Segments, cut
+from earwitness.explainers.attribution import Target, is_silent
+from earwitness.explainers.inference.prepared import Prepared
+from earwitness.models.classifier import Classifier, load, ready
+from earwitness.models.registry import backbone_named
+from earwitness.models.vggish import initialise_he
 from measuring import Setting
 
 CLASSES = tuple(f"class {number}" for number in range(10))
@@ -68,7 +67,7 @@ def subjects(setting: Setting) -> Iterator[Subject]:
 def _subject(name: str, setting: Setting) -> Subject:
     path = setting.models.get(name)
     if path is not None:
-        classifier = classifiers.load(path, setting.device)
+        classifier = load(path, setting.device)
     else:
         setting.say(f"{name}: no trained model; its weights are random")
         classifier = _untrained(name, setting.device)
@@ -91,7 +90,7 @@ def _untrained(name: str, device: torch.device) -> Classifier:
     frames = line.front_end.segment_frames
     _settle_norms(network, torch.as_tensor(_noise(4, frames, line.front_end.bands)))
     classifier = Classifier(network, line.front_end, CLASSES, name, frames, 0.0)
-    return classifiers.ready(classifier, device)
+    return ready(classifier, device)
 
 
 def _settle_norms(network: nn.Module, noise: torch.Tensor) -> None:
@@ -114,7 +113,7 @@ def _heard(classifier: Classifier, setting: Setting) -> Segments:
     step = max(1, len(setting.data.recordings) // (2 * count))
     some = replace(setting.data, recordings=setting.data.recordings[::step][: 2 * count])
     if some.recordings:
-        used, log_mels = features.listen(some, front_end, for_training=False, workers=2)
+        used, log_mels = extraction.listen(some, front_end, for_training=False, workers=2)
         files = [recording.name for recording in used.recordings]
         table = cut(log_mels, files, front_end.silence, frames, 0.0)
         rows = [int(own[len(own) // 2]) for own in (table.rows_of([number]) for number in range(len(files)))]

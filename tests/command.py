@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from earwitness import audio, endings
-from earwitness.cli import app
+from earwitness.audio import decoding
+from earwitness.cli import exit
+from earwitness.cli.app import app
 
 LABELS = ("hiss", "high", "low")
 RATE = 16_000
@@ -48,7 +49,7 @@ def earwitness(*arguments: str | Path | float) -> Left:
     # Text streams as a process has them, so that whatever cannot be encoded fails here as well.
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = endings.run(app, [str(argument) for argument in arguments])
+        code = exit.run(app, [str(argument) for argument in arguments])
     return Left(code, *(stream.buffer.getvalue().decode("utf-8") for stream in (out, err)))
 
 
@@ -61,7 +62,7 @@ def write_sounds(folder: Path, labels: Sequence[str] = LABELS, clips: int = 5, s
             noise = random.standard_normal(len(moments))
             tone = np.sin(2 * np.pi * (300 * 4**number + 20 * take) * moments)
             samples = 0.3 * tone * (number > 0) + (0.2 if number == 0 else 0.02) * noise
-            audio.write_wav(folder / label / f"take{take}.wav", samples.astype(np.float32), RATE)
+            decoding.write_wav(folder / label / f"take{take}.wav", samples.astype(np.float32), RATE)
     return folder
 
 

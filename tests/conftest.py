@@ -35,7 +35,7 @@ settings.load_profile("house")
 PROJECT = Path(__file__).resolve().parents[1]
 
 # A file that imports one of these computes, and other processors round otherwise ...
-COMPUTING = ("torch", "earwitness.classifier", "explain_toys", "tiny_run", "tiny_sounds", "command")
+COMPUTING = ("torch", "earwitness.models.classifier", "explain_toys", "tiny_run", "tiny_sounds", "command")
 # ... but these look at words, files and pictures alone, or at how fast something was.
 SPEAKING = {
     "test_benchmarks",

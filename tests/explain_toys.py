@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from earwitness.backbones import backbone_named
-from earwitness.backbones.vggish import initialise_he
-from earwitness.classifier import Classifier
-from earwitness.explain.model import ListeningFrontEnd
-from earwitness.segments import Segments
-from earwitness.timefreq import Clock
+from earwitness.audio.segments import Segments
+from earwitness.audio.timefreq import Clock
+from earwitness.explainers.protocol_ import ListeningFrontEnd
+from earwitness.models.classifier import Classifier
+from earwitness.models.registry import backbone_named
+from earwitness.models.vggish import initialise_he
 
 SILENCE = -4.6
 

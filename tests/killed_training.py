@@ -12,7 +12,8 @@ import signal
 import sys
 from pathlib import Path
 
-from earwitness.study import Request, train_run
+from earwitness.training.request import Request
+from earwitness.workflows.train import train_run
 
 CHANGES = {"epochs": 2, "batch": 32}
 LAST_WRITES = 6  # quarantine.csv, history.csv, predictions.csv, files.csv, metrics.json, model.safetensors

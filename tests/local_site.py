@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from earwitness import fetch
-from earwitness.errors import EarwitnessError
+from earwitness.core import download
+from earwitness.core.errors import EarwitnessError
 
-HASTY = fetch.Patience(attempts=3, connect_seconds=5.0, stall_seconds=10.0, pause_seconds=0.001)
+HASTY = download.Patience(attempts=3, connect_seconds=5.0, stall_seconds=10.0, pause_seconds=0.001)
 BODY = bytes(np.random.default_rng(0).integers(0, 256, 50_000, dtype=np.uint8))
 LIMIT = 1 << 20
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from earwitness.explain.ablationcam import AblationCam
-from earwitness.explain.attribution import Target
-from earwitness.explain.featuremaps import Layer
-from earwitness.explain.prepared import Prepared
-from earwitness.explain.rest import Rest
-from earwitness.explain.scorecam import ScoreCam
+from earwitness.explainers.attribution import Target
+from earwitness.explainers.cam.ablation_cam import AblationCam
+from earwitness.explainers.cam.score_cam import ScoreCam
+from earwitness.explainers.inference.layers import Layer
+from earwitness.explainers.inference.prepared import Prepared
+from earwitness.explainers.inference.suffix import Rest
 from explain_toys import SILENCE, ToyClassifier, classes_of, convolutional, real, real_segments, segments
 from rounding import DEEP, rounding
 
@@ -219,7 +219,7 @@ def test_channels_at_zero_are_not_tried():
 def test_channels_are_run_in_batches(monkeypatch):
     classifier = convolutional()
     (whole,) = AblationCam(layer="features.0").attribute(classifier, segments(1), [[Target(0)]])
-    monkeypatch.setattr("earwitness.explain.rest.PROCESSOR_NUMBERS", 2 * 6 * 12 * 8 + 5)
+    monkeypatch.setattr("earwitness.explainers.inference.suffix.PROCESSOR_NUMBERS", 2 * 6 * 12 * 8 + 5)
     (parted,) = AblationCam(layer="features.0").attribute(classifier, segments(1), [[Target(0)]])
     np.testing.assert_allclose(whole.values, parted.values, rtol=0, atol=rounding(1.0))
 

@@ -14,7 +14,7 @@ import torch
 import test_attribution
 import test_cams
 import test_foreign
-from earwitness import explain
+from earwitness.explainers import parameters, registry
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "add-a-method.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -40,7 +40,7 @@ def inout(monkeypatch):
     known = {}
     exec(imported, known)
     for name, method in eval(f"{{{entry.strip()}}}", known).items():
-        monkeypatch.setitem(explain.METHODS, name, method)
+        monkeypatch.setitem(registry.METHODS, name, method)
 
 
 def test_the_page_shows_files_and_lines():
@@ -72,12 +72,12 @@ def test_the_page_s_own_test_passes(monkeypatch):
 @pytest.mark.usefixtures("inout")
 def test_the_page_s_command_parses():
     (spec,) = re.findall(r"--method (inout\S+)", PAGE)
-    assert explain.spec(explain.parse(spec)) == spec
+    assert parameters.spec(registry.parse(spec)) == spec
 
 
 def test_the_activation_map_equals_the_page_s_loops(monkeypatch):
     module = run("src/earwitness/explain/strongestcam.py", monkeypatch)
-    monkeypatch.setitem(explain.METHODS, "strongestcam", module.StrongestCam)
+    monkeypatch.setitem(registry.METHODS, "strongestcam", module.StrongestCam)
     test_attribution.test_what_every_method_keeps("strongestcam")
     (loops,) = [block for block in LINES if "strongestcam" in block]
     maps, gradient = torch.randn(2, 1, 5, 4, 3, generator=torch.Generator().manual_seed(0))

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earwitness import artefacts
-from earwitness.artefacts import ARTEFACTS, rms
-from earwitness.logmel import VGGISH
-from earwitness.soundscapes import mel_energy
+from earwitness.audio import artefacts
+from earwitness.audio.artefacts import ARTEFACTS, rms
+from earwitness.audio.frontend import VGGISH
+from earwitness.data.synthetic.corpus import mel_energy
 
 RATE = 16_000
 

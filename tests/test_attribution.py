@@ -9,18 +9,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earwitness.errors import EarwitnessError, UsageError
-from earwitness.explain import FAMILIES, METHODS, catalogue, parse, spec
-from earwitness.explain.attribution import Attribution, Grid, Target, is_constant, is_silent
-from earwitness.explain.fills import FILLS
-from earwitness.explain.gradcam import GradCam
-from earwitness.explain.kernelshap import KernelShap
-from earwitness.explain.lime import Lime
-from earwitness.explain.occlusion import Occlusion
-from earwitness.explain.perturb import batches
-from earwitness.explain.rise import Rise
-from earwitness.explain.shapley import Shapley
-from earwitness.timefreq import cell_edges, nearest_cells
+from earwitness.audio.timefreq import cell_edges, nearest_cells
+from earwitness.core.errors import EarwitnessError, UsageError
+from earwitness.explainers.attribution import Attribution, Grid, Target, is_constant, is_silent
+from earwitness.explainers.cam.grad_cam import GradCam
+from earwitness.explainers.fills import FILLS
+from earwitness.explainers.parameters import spec
+from earwitness.explainers.perturbation.kernel_shap import KernelShap
+from earwitness.explainers.perturbation.lime import Lime
+from earwitness.explainers.perturbation.occlusion import Occlusion
+from earwitness.explainers.perturbation.rise import Rise
+from earwitness.explainers.perturbation.scoring import batches
+from earwitness.explainers.perturbation.shapley import Shapley
+from earwitness.explainers.registry import FAMILIES, METHODS, catalogue, parse
 from explain_toys import SILENCE, convolutional, segments
 from rounding import rounding
 

@@ -14,8 +14,8 @@ import soxr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from earwitness import audio, containers
-from earwitness.errors import BadRecordingError, EarwitnessError
+from earwitness.audio import containers, decoding
+from earwitness.core.errors import BadRecordingError, EarwitnessError
 
 RATE = 16_000
 # Name, format, subtype, largest error of coding a signal of peak 0.5 (None: lossy, only the level is compared).
@@ -56,11 +56,11 @@ def make(path: Path, samples: np.ndarray | None = None, rate: int = RATE, **how:
 def refusal(path: Path | str) -> str:
     """Return the reason why a file is refused, after checking what holds for every refusal."""
     with pytest.raises(BadRecordingError) as read_error:
-        audio.read(path, 8000)
+        decoding.read(path, 8000)
     with pytest.raises(BadRecordingError) as stream_error:
-        list(audio.stream(path, 8000))
+        list(decoding.stream(path, 8000))
     with pytest.raises(BadRecordingError) as inspect_error:
-        audio.inspect(path)
+        decoding.inspect(path)
     reason = read_error.value.reason
     assert stream_error.value.reason == inspect_error.value.reason == reason
     message = str(read_error.value)
@@ -78,7 +78,7 @@ def test_every_format_gives_its_samples(tmp_path, name, container, subtype, erro
     rate = 48_000 if subtype == "OPUS" else 44_100
     samples = tone(0.4, rate, channels)
     path = make(tmp_path / name, samples, rate, format=container, subtype=subtype)
-    clip = audio.read(path)
+    clip = decoding.read(path)
     mono = samples if channels == 1 else samples.mean(axis=1)
     assert clip.sample_rate == rate
     assert clip.samples.dtype == np.float32
@@ -93,7 +93,7 @@ def test_every_format_gives_its_samples(tmp_path, name, container, subtype, erro
 @pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 44_100, 48_000, 96_000, 192_000])
 def test_a_tone_keeps_its_frequency_and_level_at_any_rate(tmp_path, rate):
     path = make(tmp_path / "a.wav", 0.5 * np.sin(2 * np.pi * 1000 * np.arange(rate) / rate), rate, subtype="FLOAT")
-    samples = audio.read(path, RATE).samples
+    samples = decoding.read(path, RATE).samples
     assert len(samples) == RATE
     expected = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE)
     middle = slice(2000, -2000)  # the filter rings at the ends
@@ -103,14 +103,14 @@ def test_a_tone_keeps_its_frequency_and_level_at_any_rate(tmp_path, rate):
 def test_frames_of_many_channels_are_averaged(tmp_path):
     channels = np.random.default_rng(1).uniform(-0.5, 0.5, (3000, 7)).astype(np.float32)
     path = make(tmp_path / "a.wav", channels, subtype="FLOAT")
-    np.testing.assert_allclose(audio.read(path).samples, channels.mean(axis=1), atol=1e-7)
-    assert audio.inspect(path).channels == 7
+    np.testing.assert_allclose(decoding.read(path).samples, channels.mean(axis=1), atol=1e-7)
+    assert decoding.inspect(path).channels == 7
 
 
 def test_golden_waveforms(shared):
     golden = np.load(shared / "golden" / "mn04.npz")
     for name in ("dog", "helicopter"):
-        clip = audio.read(shared / "data" / "esc10" / str(golden[f"{name}_file"]), 32_000)
+        clip = decoding.read(shared / "data" / "esc10" / str(golden[f"{name}_file"]), 32_000)
         assert clip.samples.shape == golden[f"{name}_waveform"].shape
         np.testing.assert_allclose(clip.samples, golden[f"{name}_waveform"], atol=1e-6)
 
@@ -127,8 +127,8 @@ def test_frames_are_counted_by_decoding(tmp_path):
     data[21] &= 0xF0  # a FLAC stream whose header leaves its length open, as pipes write it
     data[22:26] = bytes(4)
     path.write_bytes(data)
-    assert len(audio.read(path).samples) == RATE
-    assert audio.inspect(path).frames == RATE
+    assert len(decoding.read(path).samples) == RATE
+    assert decoding.inspect(path).frames == RATE
 
 
 @pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFF000])
@@ -137,13 +137,13 @@ def test_a_wav_from_a_pipe_with_its_size_left_open_is_whole(tmp_path, size):
     data = bytearray(path.read_bytes())
     data[40:44] = struct.pack("<I", size)
     path.write_bytes(data)
-    assert len(audio.read(path).samples) == len(tone())
+    assert len(decoding.read(path).samples) == len(tone())
 
 
 def test_chunks_after_the_sound_do_no_harm(tmp_path):
     path = make(tmp_path / "a.wav")
     path.write_bytes(path.read_bytes() + b"LIST" + struct.pack("<I", 4) + b"INFO")
-    assert len(audio.read(path).samples) == len(tone())
+    assert len(decoding.read(path).samples) == len(tone())
 
 
 def id3v2(size: int) -> bytes:
@@ -159,7 +159,7 @@ def test_mp3_of_all_rates_with_tags_is_whole(tmp_path, mode, rate, tags):
     after = b"TAG" + bytes(125) if tags in ("after", "both") else b""
     path.write_bytes(before + path.read_bytes() + after)
     assert containers.examine(path) == "MP3"
-    assert len(audio.read(path).samples) == rate
+    assert len(decoding.read(path).samples) == rate
 
 
 def test_mp3_without_a_header_frame_is_whole_and_its_cut_is_found(tmp_path):
@@ -177,29 +177,29 @@ def test_mp3_without_a_header_frame_is_whole_and_its_cut_is_found(tmp_path):
 )
 def test_unusual_names_are_read(tmp_path, name):
     path = make(tmp_path / name, format="WAV")
-    assert len(audio.read(path, RATE).samples) == len(tone())
+    assert len(decoding.read(path, RATE).samples) == len(tone())
 
 
 def test_a_link_to_a_recording_is_read(tmp_path):
     make(tmp_path / "a.wav")
     (tmp_path / "b.wav").symlink_to(tmp_path / "a.wav")
-    assert np.array_equal(audio.read(tmp_path / "b.wav").samples, audio.read(tmp_path / "a.wav").samples)
+    assert np.array_equal(decoding.read(tmp_path / "b.wav").samples, decoding.read(tmp_path / "a.wav").samples)
 
 
 def test_values_beyond_full_scale_are_kept(tmp_path):
     path = make(tmp_path / "a.wav", 3 * tone(), subtype="FLOAT")
-    assert audio.read(path).samples.max() == pytest.approx(3 * tone().max())
+    assert decoding.read(path).samples.max() == pytest.approx(3 * tone().max())
 
 
 def test_a_quiet_recording_is_not_called_silent(tmp_path):
     path = make(tmp_path / "a.wav", tone() * 1e-4, subtype="PCM_24")
-    assert 0 < np.abs(audio.read(path).samples).max() < 1e-4
+    assert 0 < np.abs(decoding.read(path).samples).max() < 1e-4
 
 
 def test_one_sample_that_differs_is_enough_not_to_be_constant(tmp_path):
     samples = np.full(1000, 0.25)
     samples[500] = 0.5
-    assert len(audio.read(make(tmp_path / "a.wav", samples)).samples) == 1000
+    assert len(decoding.read(make(tmp_path / "a.wav", samples)).samples) == 1000
 
 
 # ---- stream equals read ------------------------------------------------------------------------------------------
@@ -210,9 +210,9 @@ def test_stream_equals_read_in_every_format(tmp_path, name, container, subtype, 
     rate = 48_000 if subtype == "OPUS" else 44_100
     path = make(tmp_path / name, tone(0.7, rate, 2), rate, format=container, subtype=subtype)
     for to_rate in (None, RATE):
-        blocks = list(audio.stream(path, to_rate, block_seconds=0.05))
+        blocks = list(decoding.stream(path, to_rate, block_seconds=0.05))
         assert len(blocks) > 3
-        assert np.array_equal(np.concatenate(blocks), audio.read(path, to_rate).samples)
+        assert np.array_equal(np.concatenate(blocks), decoding.read(path, to_rate).samples)
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -226,8 +226,8 @@ def test_stream_equals_read_for_any_block(tmp_path, frames, rates, block_seconds
     samples = np.random.default_rng(frames).uniform(-0.9, 0.9, (frames, channels)).astype(np.float32)
     path = make(tmp_path / "a.wav", samples, rates[0], subtype="FLOAT")
     block_seconds = max(block_seconds, frames / rates[0] / 200)  # at most 200 blocks, for time's sake
-    streamed = np.concatenate([np.zeros(0, np.float32), *audio.stream(path, rates[1], block_seconds)])
-    assert np.array_equal(streamed, audio.read(path, rates[1]).samples)
+    streamed = np.concatenate([np.zeros(0, np.float32), *decoding.stream(path, rates[1], block_seconds)])
+    assert np.array_equal(streamed, decoding.read(path, rates[1]).samples)
 
 
 def test_stream_of_a_long_recording_stays_in_bounded_memory(tmp_path):
@@ -237,7 +237,7 @@ def test_stream_of_a_long_recording_stays_in_bounded_memory(tmp_path):
         for _ in range(seconds // 10):
             file.write(block)
     tracemalloc.start()
-    count = sum(len(values) for values in audio.stream(path, RATE))
+    count = sum(len(values) for values in decoding.stream(path, RATE))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert count == seconds * RATE
@@ -248,7 +248,7 @@ def test_stream_of_a_long_recording_stays_in_bounded_memory(tmp_path):
 def test_blocks_are_the_callers_own(tmp_path):
     path = make(tmp_path / "a.wav", tone(1.0), subtype="FLOAT")
     kept = []
-    for block in audio.stream(path, None, block_seconds=0.1):
+    for block in decoding.stream(path, None, block_seconds=0.1):
         kept.append(block.copy())
         block[:] = 0.0
     assert np.array_equal(np.concatenate(kept), tone(1.0))
@@ -259,35 +259,35 @@ def test_blocks_are_the_callers_own(tmp_path):
 
 def test_resample_is_soxr_hq():
     samples = tone(0.3, 44_100)
-    assert np.array_equal(audio.resample(samples, 44_100, RATE), soxr.resample(samples, 44_100, RATE, quality="HQ"))
-    assert np.array_equal(audio.resample(samples, RATE, RATE), samples)
-    assert audio.resample(samples.astype(np.float64), 44_100, RATE).dtype == np.float32
+    assert np.array_equal(decoding.resample(samples, 44_100, RATE), soxr.resample(samples, 44_100, RATE, quality="HQ"))
+    assert np.array_equal(decoding.resample(samples, RATE, RATE), samples)
+    assert decoding.resample(samples.astype(np.float64), 44_100, RATE).dtype == np.float32
 
 
 @pytest.mark.parametrize("channels", [1, 2])
 def test_write_wav_and_read_back(tmp_path, channels):
     samples = tone(0.2, RATE, channels)
-    audio.write_wav(tmp_path / "new" / "a.wav", samples, RATE, subtype="FLOAT")
-    back = audio.read(tmp_path / "new" / "a.wav").samples
+    decoding.write_wav(tmp_path / "new" / "a.wav", samples, RATE, subtype="FLOAT")
+    back = decoding.read(tmp_path / "new" / "a.wav").samples
     np.testing.assert_allclose(back, samples if channels == 1 else samples.mean(axis=1), atol=1e-7)
-    audio.write_wav(tmp_path / "new" / "a.wav", samples, RATE)
+    decoding.write_wav(tmp_path / "new" / "a.wav", samples, RATE)
     assert soundfile.info(tmp_path / "new" / "a.wav").subtype == "PCM_16"
     assert [entry.name for entry in (tmp_path / "new").iterdir()] == ["a.wav"]
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.wav"
-    audio.write_wav(path, tone(), RATE)
+    decoding.write_wav(path, tone(), RATE)
     before = path.read_bytes()
     with pytest.raises((EarwitnessError, ValueError)):
-        audio.write_wav(path, tone(), RATE, subtype="NO_SUCH")
+        decoding.write_wav(path, tone(), RATE, subtype="NO_SUCH")
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.wav"]
 
 
 def test_integer_formats_clip_instead_of_wrapping(tmp_path):
-    audio.write_wav(tmp_path / "a.wav", np.array([0.0, 1.5, -1.5, 0.5]), RATE)
-    np.testing.assert_allclose(audio.read(tmp_path / "a.wav").samples, [0.0, 1.0, -1.0, 0.5], atol=1e-4)
+    decoding.write_wav(tmp_path / "a.wav", np.array([0.0, 1.5, -1.5, 0.5]), RATE)
+    np.testing.assert_allclose(decoding.read(tmp_path / "a.wav").samples, [0.0, 1.0, -1.0, 0.5], atol=1e-4)
 
 
 # ---- facts -------------------------------------------------------------------------------------------------------
@@ -296,16 +296,16 @@ def test_integer_formats_clip_instead_of_wrapping(tmp_path):
 def test_facts_of_a_recording(tmp_path):
     samples = np.concatenate([tone(0.5), np.zeros(RATE // 4, np.float32)])
     path = make(tmp_path / "a.wav", samples, subtype="PCM_24")
-    facts = audio.inspect(path)
+    facts = decoding.inspect(path)
     assert (facts.kind, facts.subtype, facts.sample_rate, facts.channels) == ("WAV", "PCM_24", RATE, 1)
     assert facts.frames == len(samples)
     assert facts.seconds == 0.75
     assert facts.peak == pytest.approx(np.abs(samples).max(), abs=1e-6)
     assert facts.trailing_silence == pytest.approx(0.25, abs=1e-9)
-    blocks, same = audio.follow(path, 8000, list)
+    blocks, same = decoding.follow(path, 8000, list)
     assert same == facts
-    assert np.array_equal(np.concatenate(blocks), audio.read(path, 8000).samples)
-    assert audio.follow(path, 8000, lambda _blocks: "deaf") == ("deaf", facts)
+    assert np.array_equal(np.concatenate(blocks), decoding.read(path, 8000).samples)
+    assert decoding.follow(path, 8000, lambda _blocks: "deaf") == ("deaf", facts)
 
 
 @given(
@@ -315,22 +315,22 @@ def test_facts_of_a_recording(tmp_path):
 @settings(max_examples=30)
 def test_trailing_silence_is_found_wherever_it_starts(sound, silence):
     mono = np.concatenate([np.full(sound, 0.1), np.zeros(silence)]).astype(np.float32)
-    assert audio._last_sound(mono) == sound - 1
-    assert audio._last_sound(np.zeros(silence, np.float32)) == -1
+    assert decoding._last_sound(mono) == sound - 1
+    assert decoding._last_sound(np.zeros(silence, np.float32)) == -1
 
 
 def test_trailing_silence_over_many_blocks(tmp_path):
     path = make(tmp_path / "a.flac", np.concatenate([tone(1.0), np.zeros(25 * RATE, np.float32)]))
-    assert audio.inspect(path).trailing_silence == pytest.approx(25.0, abs=1e-3)
+    assert decoding.inspect(path).trailing_silence == pytest.approx(25.0, abs=1e-3)
 
 
 def test_equal_sound_has_equal_hashes_whatever_the_container(tmp_path):
     values = np.round(tone() * 20_000).astype(np.int16)
-    one = audio.inspect(make(tmp_path / "a.wav", values))
-    two = audio.inspect(make(tmp_path / "b.flac", values))
-    twice = audio.inspect(make(tmp_path / "c.wav", np.stack([values, values], axis=1)))
-    slower = audio.inspect(make(tmp_path / "d.wav", values, rate=8000))
-    other = audio.inspect(make(tmp_path / "e.wav", values[::-1]))
+    one = decoding.inspect(make(tmp_path / "a.wav", values))
+    two = decoding.inspect(make(tmp_path / "b.flac", values))
+    twice = decoding.inspect(make(tmp_path / "c.wav", np.stack([values, values], axis=1)))
+    slower = decoding.inspect(make(tmp_path / "d.wav", values, rate=8000))
+    other = decoding.inspect(make(tmp_path / "e.wav", values[::-1]))
     assert one.sound_sha256 == two.sound_sha256 == twice.sound_sha256
     assert len({one.sound_sha256, slower.sound_sha256, other.sound_sha256}) == 3
     assert len({one.file_sha256, two.file_sha256, twice.file_sha256}) == 3
@@ -480,7 +480,7 @@ def test_wrong_extension(tmp_path, name, container, subtype, kind, right):
     path = make(tmp_path / name, format=container, subtype=subtype)
     assert refusal(path) == f"holds {kind} sound although its name ends in {path.suffix}; rename it to {right}"
     path.rename(tmp_path / right)
-    assert len(audio.read(tmp_path / right).samples) == len(tone())
+    assert len(decoding.read(tmp_path / right).samples) == len(tone())
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -533,7 +533,7 @@ def test_absurd_sample_rates(tmp_path, rate):
 
 @pytest.mark.parametrize("rate", [100, 768_000])
 def test_the_outermost_sample_rates(tmp_path, rate):
-    assert audio.inspect(wav_with_rate(tmp_path / "a.wav", rate)).sample_rate == rate
+    assert decoding.inspect(wav_with_rate(tmp_path / "a.wav", rate)).sample_rate == rate
 
 
 def test_header_without_channels(tmp_path):
@@ -623,7 +623,7 @@ def test_a_name_that_is_not_utf8(tmp_path):
     assert path.exists()
     assert refusal(path) == "has a name that is not valid UTF-8; rename it"
     with pytest.raises(BadRecordingError, match=r"caf\\xe9\.wav: has a name"):
-        audio.read(path)
+        decoding.read(path)
 
 
 def test_names_that_no_file_can_have(tmp_path):

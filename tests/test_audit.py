@@ -11,15 +11,29 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earwitness.artefacts import ARTEFACTS
-from earwitness.auditing import SECONDS, giveaways
-from earwitness.canvas import QUIET, RIGHT, WRONG
-from earwitness.counterfactuals import COUNTERFACTUALS
-from earwitness.errors import EarwitnessError
-from earwitness.figures_doubt import MOST_CLASSES, audit_chart
-from earwitness.logmel import VGGISH
-from earwitness.trust import audit as trust
-from earwitness.trust.audit import Affected, Audit, ClassEffect, Effect, Sounding, audit
+from earwitness.audio.artefacts import ARTEFACTS
+from earwitness.audio.frontend import VGGISH
+from earwitness.core.errors import EarwitnessError
+from earwitness.inspection.audit import SECONDS, giveaways
+from earwitness.plots.audit import MOST_CLASSES, audit_chart
+from earwitness.plots.style import QUIET, RIGHT, WRONG
+from earwitness.trust.audit.counterfactuals import COUNTERFACTUALS
+from earwitness.trust.audit.effects import (
+    CLASS_CONFIDENCE,
+    CONFIDENCE,
+    DRAWS,
+    FEW_TOUCHED,
+    LEAST_CLASS_LOSS,
+    LEAST_FALL,
+    LEAST_FILES,
+    LEAST_LOSS,
+    Affected,
+    Audit,
+    ClassEffect,
+    Effect,
+    Sounding,
+    audit,
+)
 
 CLASSES = ("quiet", "loud", "marked")
 RATE = VGGISH.sample_rate
@@ -234,13 +248,13 @@ def test_every_counterfactual_asks_in_words():
 def test_the_page_on_audits_says_what_the_constants_say():
     words = " ".join((Path(__file__).parents[1] / "docs" / "audit.md").read_text(encoding="utf-8").split())
     for said in (
-        f"lose {100 * trust.LEAST_LOSS:g} points or more, and the {100 * trust.CONFIDENCE:g} % interval",
-        f"A class** of {trust.LEAST_FILES} recordings or more leans",
-        f"if it loses {100 * trust.LEAST_CLASS_LOSS:g} points or more",
-        f"and the {100 * trust.CLASS_CONFIDENCE:g} % interval",
-        f"{trust.DRAWS} draws",
-        f"Fewer than {trust.FEW_TOUCHED}** recordings",
-        f"fell by {trust.LEAST_FALL:g} or more",
+        f"lose {100 * LEAST_LOSS:g} points or more, and the {100 * CONFIDENCE:g} % interval",
+        f"A class** of {LEAST_FILES} recordings or more leans",
+        f"if it loses {100 * LEAST_CLASS_LOSS:g} points or more",
+        f"and the {100 * CLASS_CONFIDENCE:g} % interval",
+        f"{DRAWS} draws",
+        f"Fewer than {FEW_TOUCHED}** recordings",
+        f"fell by {LEAST_FALL:g} or more",
         f"none changed, {100 * made(18).ruled_out:.1f} points",
         f"Of more than {MOST_CLASSES} classes",
         f"the first {SECONDS:g} s",

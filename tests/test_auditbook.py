@@ -8,11 +8,12 @@ import pytest
 from PIL import Image
 
 import tiny_run
-from earwitness import auditing, runs
-from earwitness.auditbook import audit
-from earwitness.counterfactuals import COUNTERFACTUALS
-from earwitness.errors import EarwitnessError, UsageError
-from earwitness.runs import RunFolder
+from earwitness.core import run_folder
+from earwitness.core.errors import EarwitnessError, UsageError
+from earwitness.core.run_folder import RunFolder
+from earwitness.inspection.audit import read
+from earwitness.trust.audit.counterfactuals import COUNTERFACTUALS
+from earwitness.workflows.audit import audit
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def outcome(run):
 
 def test_everything_is_tested_on_every_recording(outcome):
     assert [each.name for each in outcome.audit.effects] == list(COUNTERFACTUALS)
-    metrics = runs.read_json(RunFolder(outcome.file.parents[1]).metrics)
+    metrics = run_folder.read_json(RunFolder(outcome.file.parents[1]).metrics)
     assert {each.files for each in outcome.audit.effects} == {metrics["files"]} == {outcome.audit.files}
     for each in outcome.audit.effects:
         assert 0 <= each.touched <= each.files
@@ -38,7 +39,7 @@ def test_everything_is_tested_on_every_recording(outcome):
 
 def test_what_is_heard_as_it_is_equals_the_evaluation(outcome, run):
     # The share of segments right, mean over recordings, by another way: from predictions.csv.
-    rows = runs.read_csv(RunFolder(run).predictions)
+    rows = run_folder.read_csv(RunFolder(run).predictions)
     shares = {}
     for row in rows:
         shares.setdefault(row["file"], []).append(row["label"] == row["predicted"])
@@ -47,7 +48,7 @@ def test_what_is_heard_as_it_is_equals_the_evaluation(outcome, run):
 
 
 def test_it_is_kept_and_read_back_and_drawn(outcome, run):
-    assert auditing.read(RunFolder(run)) == outcome.audit
+    assert read(RunFolder(run)) == outcome.audit
     with Image.open(outcome.picture) as picture:
         assert min(picture.size) > 200
     assert outcome.file == RunFolder(run).trust / "audit.json"
@@ -73,7 +74,7 @@ def test_a_run_without_an_audit_has_none(run, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
     shutil.rmtree(copy / "trust")
-    assert auditing.read(RunFolder(copy)) is None
+    assert read(RunFolder(copy)) is None
 
 
 def test_where_nothing_can_be_written_a_copy_is_advised_and_no_option_that_there_is_not(run, tmp_path):

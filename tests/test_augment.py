@@ -8,10 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earwitness.augment import draw
-from earwitness.logmel import FRONT_ENDS, VGGISH, log_mel
-from earwitness.recipes import Augmentation
-from earwitness.segments import cut
+from earwitness.audio.frontend import FRONT_ENDS, VGGISH, log_mel
+from earwitness.audio.segments import cut
+from earwitness.training.augmentation import draw
+from earwitness.training.recipes import Augmentation
 
 LABELS = np.array([0, 2, 1, 2])
 front_ends = pytest.mark.parametrize("front_end", FRONT_ENDS.values(), ids=FRONT_ENDS)

@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from earwitness import audio
-from earwitness.backbones import BACKBONES, backbone_named
-from earwitness.backbones.mobilenet import round_channels
-from earwitness.backbones.network import Standardise
-from earwitness.backbones.pretrained import tagger, tagger_named
-from earwitness.backbones.vggish import VGGish, initialise_he, pca_postprocess
-from earwitness.backbones.weights import audioset_labels, resolve, vggish_pca
-from earwitness.errors import UsageError
-from earwitness.logmel import EFFICIENTAT, log_mel
+from earwitness.audio import decoding
+from earwitness.audio.frontend import EFFICIENTAT, log_mel
+from earwitness.core.errors import UsageError
+from earwitness.models.mobilenet import round_channels
+from earwitness.models.network import Standardise
+from earwitness.models.pretrained import tagger, tagger_named
+from earwitness.models.registry import BACKBONES, backbone_named
+from earwitness.models.vggish import VGGish, initialise_he, pca_postprocess
+from earwitness.models.weights import audioset_labels, resolve, vggish_pca
 from rounding import DEEP, rounding
 
 ACTIVATIONS = (nn.ReLU, nn.Hardswish)
@@ -368,7 +368,7 @@ def mn04_golden(shared):
 
 @pytest.mark.parametrize("clip", CLIPS)
 def test_mn04_hears_what_the_reference_hears(shared, mn04, mn04_golden, clip):
-    sound = audio.read(shared / "data" / "esc10" / str(mn04_golden[f"{clip}_file"]), EFFICIENTAT.sample_rate)
+    sound = decoding.read(shared / "data" / "esc10" / str(mn04_golden[f"{clip}_file"]), EFFICIENTAT.sample_rate)
     values = log_mel(EFFICIENTAT, torch.from_numpy(sound.samples))[None]
     with torch.inference_mode():
         embedded = mn04.network.embed(values)[0].numpy()

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from earwitness.errors import EarwitnessError
-from earwitness.explain.attribution import Grid, Target
-from earwitness.trust.baselines import (
+from earwitness.core.errors import EarwitnessError
+from earwitness.explainers.attribution import Grid, Target
+from earwitness.explainers.baselines import (
     BASELINES,
     RandomBaseline,
     as_attribution,

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from earwitness.explain import parse
-from earwitness.explain.attribution import Target
-from earwitness.explain.before import before
-from earwitness.explain.featuremaps import Layer
-from earwitness.explain.prepared import Prepared
+from earwitness.explainers.attribution import Target
+from earwitness.explainers.inference.layers import Layer
+from earwitness.explainers.inference.prefix import before
+from earwitness.explainers.inference.prepared import Prepared
+from earwitness.explainers.registry import parse
 from explain_toys import ToyClassifier, classes_of, convolutional, real, real_segments, segments
 from rounding import DEEP, rounding
 from test_swift import Odd
@@ -23,8 +23,10 @@ from test_swift import Odd
 @pytest.fixture(params=["many", "few"])
 def copying(request, monkeypatch):
     """Copies are made for any number of segments, as for many or as for few."""
-    monkeypatch.setattr("earwitness.explain.before.MANY", 1 if request.param == "many" else 10**9)
-    monkeypatch.setattr("earwitness.explain.before._packing_pays", lambda _prepared: request.param == "few")
+    monkeypatch.setattr("earwitness.explainers.inference.prefix.MANY", 1 if request.param == "many" else 10**9)
+    monkeypatch.setattr(
+        "earwitness.explainers.inference.prefix._packing_pays", lambda _prepared: request.param == "few"
+    )
 
 
 def by_hooks(layer, excerpt):

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from earwitness.believing import believed, check_least, counted_verdicts, verdict_block, verdict_lines
-from earwitness.errors import UsageError
-from earwitness.explain import Attribution, Target, parse
-from earwitness.findings import Finding, Inquiry
-from earwitness.trust.judging import judged, rows_to_test, verdict_of
-from earwitness.trust.randomisation import randomisation
-from earwitness.trust.verdict import LEVELS
+from earwitness.core.errors import UsageError
+from earwitness.explainers.attribution import Attribution, Target
+from earwitness.explainers.explanations import Finding, Inquiry
+from earwitness.explainers.registry import parse
+from earwitness.trust.metrics.randomisation import randomisation
+from earwitness.trust.verdicts.assess import judged, rows_to_test, verdict_of
+from earwitness.trust.verdicts.judge import LEVELS
+from earwitness.trust.verdicts.summary import believed, check_least, counted_verdicts, verdict_block, verdict_lines
 from explain_toys import SILENCE, ToyFrontEnd, convolutional, segments
 
 CLASSIFIER = convolutional()

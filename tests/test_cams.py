@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from earwitness.errors import EarwitnessError, UsageError
-from earwitness.explain import METHODS
-from earwitness.explain.attribution import Target
-from earwitness.explain.cam import Cam, GradientCam
-from earwitness.segments import Segments
+from earwitness.audio.segments import Segments
+from earwitness.core.errors import EarwitnessError, UsageError
+from earwitness.explainers.attribution import Target
+from earwitness.explainers.cam.base import Cam, GradientCam
+from earwitness.explainers.registry import METHODS
 from explain_toys import ToyClassifier, classes_of, convolutional, linear, real, real_segments, segments
 from rounding import rounding
 

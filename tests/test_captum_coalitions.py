@@ -9,10 +9,10 @@ from captum._utils.models.linear_model import SkLearnLinearRegression
 from captum.attr import KernelShap as CaptumKernelShap
 from captum.attr import Lime as CaptumLime
 
-from earwitness.explain.attribution import Grid, Target
-from earwitness.explain.kernelshap import KernelShap, coalitions_by_size
-from earwitness.explain.lime import Lime
-from earwitness.explain.surrogate import similarity
+from earwitness.explainers.attribution import Grid, Target
+from earwitness.explainers.perturbation.kernel_shap import KernelShap, coalitions_by_size
+from earwitness.explainers.perturbation.lime import Lime
+from earwitness.explainers.perturbation.surrogates import similarity
 from explain_toys import convolutional, real, real_segments, segments
 
 # Real networks take their time; on them one kind of score and of sizes will do.

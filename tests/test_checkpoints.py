@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from earwitness.checkpoints import NAME, Checkpoint, read_checkpoint, remove_checkpoints, write_checkpoint
-from earwitness.errors import EarwitnessError
-from earwitness.recipes import Recipe
-from earwitness.training import train
+from earwitness.core.errors import EarwitnessError
+from earwitness.training.checkpoints import NAME, Checkpoint, read_checkpoint, remove_checkpoints, write_checkpoint
+from earwitness.training.loop import train
+from earwitness.training.recipes import Recipe
 from tiny_sounds import made_data, new_classifier
 
 

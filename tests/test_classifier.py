@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from earwitness.backbones import BACKBONES
-from earwitness.classifier import load
-from earwitness.errors import EarwitnessError, UsageError
+from earwitness.core.errors import EarwitnessError, UsageError
+from earwitness.models.classifier import load
+from earwitness.models.registry import BACKBONES
 from rounding import DEEP, rounding
 from tiny_sounds import new_classifier
 

@@ -17,10 +17,12 @@ import pytest
 
 import earwitness as package
 from command import PROCESS, earwitness, environment, write_sounds
-from earwitness import investigate, report, study
-from earwitness.backbones import BACKBONES
-from earwitness.cli import app
-from earwitness.options import BACKBONE_NAMES
+from earwitness import report
+from earwitness.cli.app import app
+from earwitness.cli.options import BACKBONE_NAMES
+from earwitness.models.registry import BACKBONES
+from earwitness.training import request
+from earwitness.workflows import explain, train
 
 COMMANDS = (
     "data",
@@ -63,8 +65,8 @@ def seconds(*command: str) -> float:
 def test_help_imports_nothing_heavy():
     code = f"""
 import sys
-from earwitness import endings
-from earwitness.cli import app
+from earwitness.cli.app import exit
+from earwitness.cli.app.app import app
 for words in ([], ["--help"], *([command, "--help"] for command in {COMMANDS!r})):
     assert endings.run(app, words) == 0
 print(*sorted(set({HEAVY!r}) & set(sys.modules)), file=sys.stderr)
@@ -106,8 +108,8 @@ def test_a_misspelt_backbone_is_refused_before_anything_heavy_is_imported():
     assert tuple(BACKBONES) == BACKBONE_NAMES
     code = f"""
 import sys
-from earwitness import endings
-from earwitness.cli import app
+from earwitness.cli.app import exit
+from earwitness.cli.app.app import app
 for words in (["train", ".", "--out", "x"], ["run", ".", "--out", "x"], ["explain", "."]):
     assert endings.run(app, [*words, "--backbone", "mn4"]) == 2
 print(*sorted(set({HEAVY!r}) & set(sys.modules)))
@@ -230,12 +232,12 @@ def test_importing_the_package_imports_nothing_else():
 
 
 def test_the_calls_are_those_of_their_modules():
-    assert package.train is study.train_run
-    assert package.evaluate is study.evaluate_run
-    assert package.cross_validate is study.cross_validate
-    assert package.Request is study.Request
-    assert package.ask is investigate.ask
-    assert package.explain_files is investigate.explain_files
+    assert package.train is train.train_run
+    assert package.evaluate is train.evaluate_run
+    assert package.cross_validate is train.cross_validate
+    assert package.Request is request.Request
+    assert package.ask is explain.ask
+    assert package.explain_files is explain.explain_files
     assert package.build_report is report.build
     assert package.__all__ == sorted(package.__all__)
     assert set(package.__all__) <= set(dir(package))

@@ -15,8 +15,8 @@ import pytest
 from safetensors import safe_open
 
 from command import LABELS, Left, earwitness, write_sounds
-from earwitness import audio
-from earwitness.explain import Attribution
+from earwitness.audio import decoding
+from earwitness.explainers.attribution import Attribution
 
 FAST = ("--method", "gradcam", "--method", "lime:samples=64", "--method", "occlusion:mask=30%,stride=30%")
 TRAINED = {
@@ -406,7 +406,7 @@ def test_run_does_the_whole_job_and_can_be_repeated(sounds, run, tmp_path, monke
     assert (out / "model.safetensors").stat().st_mtime_ns == stamp
     assert any("finished already" in line for line in again.lines)
     asked = []  # what was asked and drawn twice is not asked a third time
-    monkeypatch.setattr("earwitness.cli._investigate_and_report", lambda run, *_: asked.append(run))
+    monkeypatch.setattr("earwitness.cli.app._investigate_and_report", lambda run, *_: asked.append(run))
     done(*words, "--overwrite")
     assert (out / "model.safetensors").stat().st_mtime_ns > stamp
     assert asked == [out]
@@ -468,7 +468,7 @@ def test_explain_asks_a_run_about_any_file(run, sounds, tmp_path):
 def test_explain_shows_whole_recordings(run, sounds, tmp_path):
     good, bad, silent = sounds / "low" / "take0.wav", tmp_path / "bad.wav", tmp_path / "silent.wav"
     bad.write_bytes(b"no sound")
-    audio.write_wav(silent, np.zeros(32_000, np.float32), 16_000)
+    decoding.write_wav(silent, np.zeros(32_000, np.float32), 16_000)
     words = ["explain", good, bad, silent, "--run", run, "--out", tmp_path / "out", "--whole", "--class", "low"]
     left = earwitness(*words, "--method", "occlusion:mask=50%,stride=50%")
     assert left.code == 3

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import signal
 
-from earwitness.artefacts import ARTEFACTS, rms
-from earwitness.counterfactuals import COUNTERFACTUALS, band_limit, clipped_samples, repeated, steady_lines
+from earwitness.audio.artefacts import ARTEFACTS, rms
+from earwitness.trust.audit.counterfactuals import COUNTERFACTUALS, band_limit, clipped_samples, repeated, steady_lines
 
 RATES = st.sampled_from([16_000, 32_000])
 CONDITIONAL = ("silence", "steady tones", "band limit", "clipping")

@@ -11,9 +11,12 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earwitness import audio, dataset, splits
-from earwitness.dataset import DataSet, Recording, Unusable
-from earwitness.errors import BadRecordingError, UsageError
+from earwitness.audio import decoding
+from earwitness.core.errors import BadRecordingError, UsageError
+from earwitness.data import checks
+from earwitness.data import splits as dataset
+from earwitness.data.recordings import TELLING_NAME, DataSet, Recording, Unusable, load
+from earwitness.data.splits import Split, default_split
 
 RATE = 8_000
 
@@ -42,7 +45,7 @@ def table(root: Path, text: str, encoding: str = "utf-8") -> Path:
 
 def usage(path: Path | str, **options: object) -> str:
     with pytest.raises(UsageError) as error:
-        dataset.load(path, **options)
+        load(path, **options)
     message = str(error.value)
     assert "\n" not in message
     assert message.encode("utf-8")
@@ -62,7 +65,7 @@ def made(*recordings: tuple[str, str | None, str | None]) -> DataSet:
 
 
 def test_folder_of_class_folders(tree):
-    data = dataset.load(tree)
+    data = load(tree)
     assert data.classes == ("cat", "dog")
     assert [recording.name for recording in data.recordings] == [
         "cat/a.wav", "cat/b.flac", "cat/c.wav", "dog/x.wav", "dog/y.aiff", "dog/z.ogg",
@@ -71,7 +74,7 @@ def test_folder_of_class_folders(tree):
     assert {recording.group for recording in data.recordings} == {None}
     assert data.unusable == ()
     assert data.root == tree
-    assert dataset.load(str(tree)) == data
+    assert load(str(tree)) == data
 
 
 def test_what_is_passed_over_and_what_is_not(tree):
@@ -82,14 +85,14 @@ def test_what_is_passed_over_and_what_is_not(tree):
         (tree / name).parent.mkdir(exist_ok=True)
         (tree / name).write_bytes(b"x")
     (tree / "__MACOSX").mkdir()
-    plain = dataset.load(tree)
+    plain = load(tree)
     assert len(plain.recordings) == 6
     assert plain.unusable == ()
     for name in ["cat/film.m4a", "cat/labels.txt", "dog/nothing", "loose.wav"]:
         (tree / name).write_bytes(b"x")
     (tree / "dog" / "more").mkdir()
     (tree / "gone").symlink_to("nowhere")
-    listed = dataset.load(tree)
+    listed = load(tree)
     assert listed.recordings == plain.recordings
     reasons = {entry.file: entry.reason for entry in listed.unusable}
     assert list(reasons) == sorted(reasons)
@@ -102,7 +105,7 @@ def test_what_is_passed_over_and_what_is_not(tree):
 
 def test_capital_endings_are_sounds(tree):
     (tree / "cat" / "a.wav").rename(tree / "cat" / "A.WAV")
-    assert "cat/A.WAV" in [recording.name for recording in dataset.load(tree).recordings]
+    assert "cat/A.WAV" in [recording.name for recording in load(tree).recordings]
 
 
 def test_missing_data(tmp_path):
@@ -129,7 +132,7 @@ def test_empty_class_folder(tree):
 def test_class_with_one_file(tree):
     sound(tree / "bird" / "a.wav")
     assert "class 'bird' has one usable recording" in usage(tree)
-    assert len(dataset.load(tree, for_training=False).recordings) == 7
+    assert len(load(tree, for_training=False).recordings) == 7
 
 
 def test_one_class_only(tmp_path):
@@ -139,18 +142,18 @@ def test_one_class_only(tmp_path):
 
 
 def test_known_classes(tree):
-    data = dataset.load(tree, classes=["dog", "bird", "cat"])
+    data = load(tree, classes=["dog", "bird", "cat"])
     assert data.classes == ("dog", "bird", "cat")
     assert [recording.label for recording in data.recordings] == ["dog"] * 3 + ["cat"] * 3
     assert set(data.class_numbers()) == {0, 2}
     assert "its label 'dog' is none of the known classes (cat, bird)" in usage(tree, classes=["cat", "bird"])
     assert "named twice" in usage(tree, classes=["cat", "cat", "dog"])
-    assert len(dataset.check(data).recordings) == 6
+    assert len(checks.check(data).recordings) == 6
 
 
 def test_names_that_are_not_utf8(tree):
     os.rename(os.fsencode(tree / "cat/a.wav"), os.fsencode(tree) + b"/cat/a\xe9.wav")  # noqa: PTH104
-    data = dataset.load(tree)
+    data = load(tree)
     assert data.unusable == (Unusable("cat/a\\xe9.wav", "has a name that is not valid UTF-8; rename it"),)
     assert len(data.recordings) == 5
     os.rename(os.fsencode(tree / "cat"), os.fsencode(tree) + b"/c\xe9t")  # noqa: PTH104
@@ -174,7 +177,7 @@ def test_names_tell_fold_and_source(tmp_path):
     for label in ("cat", "dog"):
         for name in ("1-100-A", "1-100-B", "2-7-A"):
             sound(tmp_path / label / f"{name}.wav")
-    data = dataset.load(tmp_path)
+    data = load(tmp_path)
     assert [(recording.fold, recording.group) for recording in data.recordings[:3]] == [
         ("1", "100"), ("1", "100"), ("2", "7"),
     ]  # fmt: skip
@@ -186,9 +189,9 @@ def test_names_tell_nothing_unless_all_do_and_a_split_says_so(tmp_path):
         for name in ("1-100-A", "1-100-B", "2-7-A"):
             sound(tmp_path / label / f"{name}.wav")
     sound(tmp_path / "dog" / "other.wav")
-    data = dataset.load(tmp_path)
+    data = load(tmp_path)
     assert {recording.group for recording in data.recordings} == {None}
-    split = dataset.default_split(data)
+    split = default_split(data)
     assert split.kind == "order"
     assert "1 of 7 names do not read FOLD-SOURCE-TAKE" in split.warnings[0]
 
@@ -198,7 +201,7 @@ def test_a_broken_file_does_not_hide_what_the_other_names_tell(tmp_path):
         for number, name in enumerate(("1-100-A", "1-100-B", "2-7-A")):
             sound(tmp_path / label / f"{name}.wav", seed=number + ord(label[0]))
     (tmp_path / "dog" / "broken.wav").touch()
-    data = dataset.check(dataset.load(tmp_path))
+    data = checks.check(load(tmp_path))
     assert [entry.file for entry in data.unusable] == ["dog/broken.wav"]
     assert dataset.fold_names(data) == ("1", "2")
 
@@ -211,7 +214,7 @@ def test_a_broken_file_does_not_hide_what_the_other_names_tell(tmp_path):
     ],
 )  # fmt: skip
 def test_which_names_tell(name, told):
-    assert (splits.TELLING_NAME.fullmatch(name) is not None) is told
+    assert (TELLING_NAME.fullmatch(name) is not None) is told
 
 
 # ---- loading a CSV -----------------------------------------------------------------------------------------------
@@ -220,7 +223,7 @@ ROWS = "cat/a.wav,cat\ncat/b.flac,cat\ndog/x.wav,dog\ndog/z.ogg,dog\n"
 
 
 def test_csv(tree):
-    data = dataset.load(table(tree, "file,label\n" + ROWS))
+    data = load(table(tree, "file,label\n" + ROWS))
     assert [recording.name for recording in data.recordings] == ["cat/a.wav", "cat/b.flac", "dog/x.wav", "dog/z.ogg"]
     assert data.recordings[0].path.is_file()
     assert data.root == tree
@@ -230,7 +233,7 @@ def test_csv_with_group_and_fold_in_any_column_order(tree):
     text = (
         'fold,label,group,file\n1,cat,g1,cat/a.wav\n10,"cat",,cat/b.flac\n2, dog ,g2,./dog/x.wav\n1,dog,g2,dog/z.ogg\n'
     )
-    data = dataset.load(table(tree, text))
+    data = load(table(tree, text))
     assert [(item.label, item.group, item.fold) for item in data.recordings] == [
         ("cat", "g1", "1"), ("cat", None, "10"), ("dog", "g2", "2"), ("dog", "g2", "1"),
     ]  # fmt: skip
@@ -247,25 +250,25 @@ SPREADSHEETS = {
 
 @pytest.mark.parametrize("text", SPREADSHEETS.values(), ids=SPREADSHEETS)
 def test_csv_as_spreadsheets_write_it(tree, text):
-    assert len(dataset.load(table(tree, text)).recordings) == 4
+    assert len(load(table(tree, text)).recordings) == 4
 
 
 def test_csv_of_files_elsewhere(tree, tmp_path):
     lines = [f"../data/{row}" for row in ROWS.splitlines()[:3]] + [f"{tree}/dog/z.ogg,dog"]
-    data = dataset.load(table(tmp_path / "lists", "file,label\n" + "\n".join(lines)))
+    data = load(table(tmp_path / "lists", "file,label\n" + "\n".join(lines)))
     assert [item.name for item in data.recordings][:2] == ["../data/cat/a.wav", "../data/cat/b.flac"]
     assert data.recordings[3].name == f"{tree}/dog/z.ogg"
-    assert len(dataset.check(data).recordings) == 4
+    assert len(checks.check(data).recordings) == 4
 
 
 def test_csv_row_without_a_file_is_unusable(tree):
-    data = dataset.load(table(tree, "file,label\n" + ROWS + "cat/gone.wav,cat\n"))
+    data = load(table(tree, "file,label\n" + ROWS + "cat/gone.wav,cat\n"))
     assert data.unusable == (Unusable("cat/gone.wav", "does not exist; correct line 6 of list.csv"),)
     assert len(data.recordings) == 4
 
 
 def test_csv_row_with_an_impossible_file_is_unusable(tree):
-    data = dataset.check(dataset.load(table(tree, "file,label\n" + ROWS + "y" * 300 + ".wav,cat\ncat,cat\n")))
+    data = checks.check(load(table(tree, "file,label\n" + ROWS + "y" * 300 + ".wav,cat\ncat,cat\n")))
     assert [entry.reason.split("(")[0].split(",")[0] for entry in data.unusable] == ["is a folder", "cannot be opened "]
 
 
@@ -324,37 +327,37 @@ def spoil(tree: Path) -> None:
 @pytest.mark.parametrize("workers", [1, 4, None])
 def test_check_sets_aside_what_cannot_be_used(tree, workers):
     spoil(tree)
-    before = dataset.load(tree)
+    before = load(tree)
     assert len(before.recordings) == 11
-    data = dataset.check(before, workers=workers)
+    data = checks.check(before, workers=workers)
     assert [item.name for item in data.recordings] == [
         "cat/a.wav", "cat/b.flac", "cat/c.wav", "dog/x.wav", "dog/y.aiff", "dog/z.ogg",
     ]  # fmt: skip
     assert [entry.file.split("/")[1][2:].split(".")[0] for entry in data.unusable] == [
         "empty", "words", "silent", "link", "cut",
     ]  # fmt: skip
-    assert data.facts == tuple(audio.inspect(item.path) for item in data.recordings)
+    assert data.facts == tuple(decoding.inspect(item.path) for item in data.recordings)
     assert len(before.recordings) == 11
 
 
 def test_strict_stops_at_the_first(tree):
     spoil(tree)
     with pytest.raises(BadRecordingError, match=r"m-empty\.wav: is empty"):
-        dataset.check(dataset.load(tree), strict=True)
+        checks.check(load(tree), strict=True)
     (tree / "cat" / "film.m4a").write_bytes(b"x")
     with pytest.raises(BadRecordingError, match=r"film\.m4a: has no sound file's name"):
-        dataset.check(dataset.load(tree), strict=True)
+        checks.check(load(tree), strict=True)
 
 
 def test_too_little_left_is_said_with_the_reason(tree):
     (tree / "dog" / "x.wav").write_bytes(b"")
     (tree / "dog" / "y.aiff").write_bytes(b"")
     with pytest.raises(UsageError, match=r"class 'dog' has one usable .*dog/x\.wav: is empty .*and 1 more"):
-        dataset.check(dataset.load(tree))
+        checks.check(load(tree))
     (tree / "dog" / "z.ogg").write_bytes(b"")
     with pytest.raises(UsageError, match=r"class 'dog' has no usable recording"):
-        dataset.check(dataset.load(tree))
-    assert len(dataset.check(dataset.load(tree), for_training=False).recordings) == 3
+        checks.check(load(tree))
+    assert len(checks.check(load(tree), for_training=False).recordings) == 3
 
 
 class Counting:
@@ -381,32 +384,32 @@ class Counting:
 def test_progress_counts_every_file(tree):
     spoil(tree)
     progress = Counting()
-    dataset.check(dataset.load(tree), progress=progress)
+    checks.check(load(tree), progress=progress)
     assert sum(progress.told) == progress.total == 11
 
 
 def test_for_each_recording_decodes_once_and_keeps_order(tree, monkeypatch):
     spoil(tree)
     decoded: list[Path] = []
-    inner = audio._mono_blocks
+    inner = decoding._mono_blocks
 
     def counted(path, *rest):
         decoded.append(path)
         return inner(path, *rest)
 
-    monkeypatch.setattr(audio, "_mono_blocks", counted)
-    before = dataset.load(tree)
-    data, results = dataset.for_each_recording(
+    monkeypatch.setattr(decoding, "_mono_blocks", counted)
+    before = load(tree)
+    data, results = checks.for_each_recording(
         before, 4000, lambda item, blocks: (item.path, sum(map(len, blocks))), workers=3
     )
     assert sorted(decoded) == sorted(item.path for item in before.recordings)
     assert results == [(item.path, 400) for item in data.recordings]
-    assert data == dataset.check(before)
+    assert data == checks.check(before)
 
 
 def test_for_each_recording_runs_in_threads(tree):
     meeting = threading.Barrier(2, timeout=20)  # two clips must be in the function at once
-    dataset.for_each_recording(dataset.load(tree), None, lambda *_: meeting.wait(), workers=2)
+    checks.for_each_recording(load(tree), None, lambda *_: meeting.wait(), workers=2)
 
 
 def test_a_function_may_set_a_recording_aside_and_other_errors_are_raised(tree):
@@ -415,16 +418,16 @@ def test_a_function_may_set_a_recording_aside_and_other_errors_are_raised(tree):
             raise BadRecordingError(recording.path, "does not please")
         return recording.path.name
 
-    data, results = dataset.for_each_recording(dataset.load(tree), None, picky)
+    data, results = checks.for_each_recording(load(tree), None, picky)
     assert data.unusable == (Unusable("cat/b.flac", "does not please"),)
     assert results == ["a.wav", "c.wav", "x.wav", "y.aiff", "z.ogg"]
     with pytest.raises(ZeroDivisionError):
-        dataset.for_each_recording(dataset.load(tree), None, lambda *_: 1 // 0)
+        checks.for_each_recording(load(tree), None, lambda *_: 1 // 0)
 
 
 def test_workers_must_be_a_count(tree):
     with pytest.raises(UsageError, match="at least 1, not 0"):
-        dataset.check(dataset.load(tree), workers=0)
+        checks.check(load(tree), workers=0)
 
 
 # ---- what the data holds -----------------------------------------------------------------------------------------
@@ -434,11 +437,11 @@ def test_count_table(tmp_path):
     for number, name in enumerate(["1-5-A", "1-5-B", "2-6-A"]):
         sound(tmp_path / "cat" / f"{name}.wav", seed=number, seconds=0.1 * (number + 1))
         sound(tmp_path / "dog" / f"{name}.wav", seed=number + 9)
-    unchecked = dataset.count_table(dataset.load(tmp_path))
+    unchecked = checks.count_table(load(tmp_path))
     assert [(row.label, row.files, row.seconds, row.longest) for row in unchecked] == [
         ("cat", 3, None, None), ("dog", 3, None, None),
     ]  # fmt: skip
-    cat, _ = dataset.count_table(dataset.check(dataset.load(tmp_path)))
+    cat, _ = checks.count_table(checks.check(load(tmp_path)))
     assert cat.seconds == pytest.approx(0.6)
     assert (cat.shortest, cat.longest) == (0.1, pytest.approx(0.3))
     assert cat.folds == (("1", 2), ("2", 1))
@@ -449,9 +452,9 @@ def test_findings(tree):
     sound(tree / "cat" / "long.wav", seed=50, seconds=0.5)
     soundfile.write(tree / "cat" / "tail.wav", np.concatenate([np.full(400, 0.1), np.zeros(400)]), RATE)
     soundfile.write(tree / "cat" / "stereo.wav", np.random.default_rng(3).uniform(-1, 1, (1600, 2)), 2 * RATE)
-    data = dataset.check(dataset.load(tree))
-    assert dataset.findings(dataset.load(tree)) == ()
-    assert dataset.findings(data) == (
+    data = checks.check(load(tree))
+    assert checks.findings(load(tree)) == ()
+    assert checks.findings(data) == (
         "1 of 9 recordings are not 0.10 s long (0.10 to 0.50 s)",
         "1 of 9 recordings end in digital silence (0.05 to 0.05 s of it)",
         "different sample rates: 8,000 Hz (8), 16,000 Hz (1); all are brought to one",
@@ -463,29 +466,29 @@ def test_duplicates(tree):
     (tree / "dog" / "copy.wav").write_bytes((tree / "cat" / "a.wav").read_bytes())
     values, rate = soundfile.read(tree / "dog" / "x.wav", dtype="int16")
     soundfile.write(tree / "dog" / "x2.flac", values, rate)
-    data = dataset.check(dataset.load(tree))
+    data = checks.check(load(tree))
     names = [
         ({data.recordings[index].name for index in group.indices}, group.same, group.labels)
-        for group in dataset.duplicates(data)
+        for group in checks.duplicates(data)
     ]
     assert names == [
         ({"cat/a.wav", "dog/copy.wav"}, "bytes", ("cat", "dog")),
         ({"dog/x.wav", "dog/x2.flac"}, "sound", ("dog",)),
     ]
-    bytes_line, sound_line = dataset.duplicate_warnings(data)
+    bytes_line, sound_line = checks.duplicate_warnings(data)
     assert bytes_line == "cat/a.wav = dog/copy.wav (the same file), under different labels (cat, dog): correct one"
     assert sound_line == "dog/x.wav = dog/x2.flac (the same sound)"
     indices = {item.name: index for index, item in enumerate(data.recordings)}
     held = (indices["dog/x2.flac"],)
-    parts = dataset.Split(tuple(set(indices.values()) - set(held)), held, "order")
-    assert dataset.duplicate_warnings(data, parts)[1].endswith("on both sides of the split: the score will be too good")
-    assert "both sides" not in dataset.duplicate_warnings(data, parts)[0]
+    parts = Split(tuple(set(indices.values()) - set(held)), held, "order")
+    assert checks.duplicate_warnings(data, parts)[1].endswith("on both sides of the split: the score will be too good")
+    assert "both sides" not in checks.duplicate_warnings(data, parts)[0]
 
 
 # ---- splits ------------------------------------------------------------------------------------------------------
 
 
-def whole(data: DataSet, split: dataset.Split) -> bool:
+def whole(data: DataSet, split: Split) -> bool:
     """Say whether a split holds every recording once, in order."""
     both = split.train + split.validation
     ascending = list(split.train) == sorted(split.train) and list(split.validation) == sorted(split.validation)
@@ -496,7 +499,7 @@ def labels_of(data: DataSet, indices: tuple[int, ...]) -> Counter[str]:
     return Counter(data.recordings[index].label for index in indices)
 
 
-def groups_cut(data: DataSet, split: dataset.Split) -> set[str]:
+def groups_cut(data: DataSet, split: Split) -> set[str]:
     sides = [{data.recordings[index].group for index in side} - {None} for side in (split.train, split.validation)]
     return sides[0] & sides[1]
 
@@ -718,21 +721,21 @@ def test_folds_that_cannot_be(data, k, expected):
 @pytest.fixture(scope="module")
 def esc10(shared: Path) -> DataSet:
     """Return the real data set, decoded once for all tests of this file."""
-    return dataset.check(dataset.load(shared / "data" / "esc10"))
+    return checks.check(load(shared / "data" / "esc10"))
 
 
 def test_the_real_data_set_is_whole(esc10):
     assert len(esc10.recordings) == len(esc10.facts) == 398
     assert esc10.unusable == ()
-    rows = dataset.count_table(esc10)
+    rows = checks.count_table(esc10)
     assert [row.files for row in rows] == [40, 40, 40, 40, 40, 40, 40, 38, 40, 40]
     assert rows[7].label == "rooster"
     assert rows[0].folds == tuple((str(fold), 8) for fold in range(1, 6))
-    assert dataset.duplicates(esc10) == ()
+    assert checks.duplicates(esc10) == ()
 
 
 def test_what_is_said_of_the_real_data_set(esc10):
-    lengths, silence = dataset.findings(esc10)
+    lengths, silence = checks.findings(esc10)
     assert lengths == "20 of 398 recordings are not 5.00 s long (3.64 to 7.24 s)"
     assert silence.startswith("80 of 398 recordings end in digital silence")
 

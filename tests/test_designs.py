@@ -10,14 +10,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from earwitness.errors import UsageError
-from earwitness.explain import parse
-from earwitness.explain.attribution import Grid, Target
-from earwitness.explain.designs import columns_of, hadamard_order, random_design
-from earwitness.explain.lime import Lime
-from earwitness.explain.parts import Coalitions, gridded
-from earwitness.explain.shapley import every_coalition
-from earwitness.explain.surrogate import fit_linear, similarity
+from earwitness.core.errors import UsageError
+from earwitness.explainers.attribution import Grid, Target
+from earwitness.explainers.perturbation.lime import Lime
+from earwitness.explainers.perturbation.regions import Coalitions, gridded
+from earwitness.explainers.perturbation.sampling import columns_of, hadamard_order, random_design
+from earwitness.explainers.perturbation.shapley import every_coalition
+from earwitness.explainers.perturbation.surrogates import fit_linear, similarity
+from earwitness.explainers.registry import parse
 from explain_toys import convolutional, linear, segments
 from test_lime import by_hand
 

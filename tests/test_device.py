@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from earwitness.device import filled_up, to_numpy
+from earwitness.core.device import filled_up, to_numpy
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.bool])

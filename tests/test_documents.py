@@ -15,7 +15,7 @@ import typer
 
 import earwitness
 from command import earwitness as earwitness_command
-from earwitness.cli import app
+from earwitness.cli.app import app
 
 PROJECT = Path(__file__).resolve().parents[1]
 PAGES = sorted(

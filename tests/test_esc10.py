@@ -16,9 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from earwitness import esc10
-from earwitness.backbones import weights
-from earwitness.errors import EarwitnessError
+from earwitness.core.errors import EarwitnessError
+from earwitness.data import esc10
+from earwitness.models import weights
 from local_site import (
     HASTY,
     Site,

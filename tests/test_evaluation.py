@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from earwitness import evaluation
-from earwitness.errors import EarwitnessError
-from earwitness.evaluation import Predictions, class_metrics, confusion_matrix, measure, wilson_interval
-from earwitness.runs import RunFolder, read_csv, read_json
+from earwitness.core.errors import EarwitnessError
+from earwitness.core.run_folder import RunFolder, read_csv, read_json
+from earwitness.training import evaluation
+from earwitness.training.evaluation import Predictions, class_metrics, confusion_matrix, measure, wilson_interval
 from rounding import DEEP, rounding
 from tiny_sounds import LABELS, made_data, new_classifier
 

@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from earwitness.errors import EarwitnessError, UsageError
-from earwitness.explain import parse
-from earwitness.explain.attribution import Grid, Target
-from earwitness.trust.baselines import BASELINES, RandomBaseline, as_attribution
-from earwitness.trust.curves import Draws, area, block_means, blocks_of, judged, order_of, random_orders, shares
-from earwitness.trust.faithfulness import Faithfulness, faithfulness, mask_of
-from earwitness.trust.sensitivity import infidelity, max_sensitivity
-from earwitness.trust.sparseness import entropy, gini
+from earwitness.core.errors import EarwitnessError, UsageError
+from earwitness.explainers.attribution import Grid, Target
+from earwitness.explainers.baselines import BASELINES, RandomBaseline, as_attribution
+from earwitness.explainers.registry import parse
+from earwitness.trust.metrics.complexity import entropy, gini
+from earwitness.trust.metrics.curves import Draws, area, block_means, blocks_of, judged, order_of, random_orders, shares
+from earwitness.trust.metrics.faithfulness import Faithfulness, faithfulness, mask_of
+from earwitness.trust.metrics.sensitivity import infidelity, max_sensitivity
 from explain_toys import SILENCE, Linear, ToyClassifier, classes_of, convolutional, linear, segments
 from rounding import rounding
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from earwitness import audio, dataset, features
-from earwitness.errors import BadRecordingError, UsageError
-from earwitness.features import listen, log_mel_of, one_thread
-from earwitness.logmel import FRONT_ENDS, VGGISH, log_mel
+from earwitness.audio import decoding, extraction
+from earwitness.audio.extraction import listen, log_mel_of, one_thread
+from earwitness.audio.frontend import FRONT_ENDS, VGGISH, log_mel
+from earwitness.core.errors import BadRecordingError, UsageError
+from earwitness.data import recordings
 from tiny_sounds import LABELS, RATE, write_sounds
 
 front_ends = pytest.mark.parametrize("front_end", FRONT_ENDS.values(), ids=FRONT_ENDS)
@@ -48,7 +49,7 @@ class Count:
 @front_ends
 def test_a_files_log_mel_is_the_log_mel_of_its_samples(sounds, front_end):
     path = sounds / "high" / "take1.wav"
-    clip = audio.read(path, front_end.sample_rate)
+    clip = decoding.read(path, front_end.sample_rate)
     found = log_mel_of(path, front_end)
     expected = log_mel(front_end, torch.from_numpy(clip.samples)).numpy()
     assert found.dtype == np.float32
@@ -60,10 +61,10 @@ def test_a_files_log_mel_is_the_log_mel_of_its_samples(sounds, front_end):
 @pytest.mark.parametrize("samples", [2, 100, 399, 400, 401, 559, 560, 2000])
 def test_the_shortest_recordings_have_a_frame(tmp_path, front_end, samples):
     noise = 0.1 * np.random.default_rng(samples).standard_normal(samples).astype(np.float32)
-    audio.write_wav(tmp_path / "short.wav", noise, front_end.sample_rate)
+    decoding.write_wav(tmp_path / "short.wav", noise, front_end.sample_rate)
     found = log_mel_of(tmp_path / "short.wav", front_end)
     assert found.shape == (max(front_end.frames(samples), front_end.frames(front_end.least_samples)), front_end.bands)
-    read = audio.read(tmp_path / "short.wav", front_end.sample_rate).samples
+    read = decoding.read(tmp_path / "short.wav", front_end.sample_rate).samples
     padded = np.pad(read, (0, max(0, front_end.least_samples - samples)))
     np.testing.assert_allclose(found, log_mel(front_end, torch.from_numpy(padded)).numpy(), atol=1e-4)
 
@@ -71,16 +72,16 @@ def test_the_shortest_recordings_have_a_frame(tmp_path, front_end, samples):
 @pytest.mark.parametrize("block", [0.011, 0.05, 0.3])
 def test_the_length_of_blocks_does_not_matter(tmp_path, monkeypatch, block):
     noise = 0.1 * np.random.default_rng(0).standard_normal(RATE).astype(np.float32)
-    audio.write_wav(tmp_path / "a.wav", noise, RATE)
+    decoding.write_wav(tmp_path / "a.wav", noise, RATE)
     expected = log_mel_of(tmp_path / "a.wav", VGGISH)
     step = round(block * RATE)
     blocks = iter([noise[start : start + step] for start in range(0, RATE, step)])
-    np.testing.assert_allclose(features._log_mel(blocks, VGGISH), expected, atol=1e-2)
+    np.testing.assert_allclose(extraction._log_mel(blocks, VGGISH), expected, atol=1e-2)
 
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_data_set_is_heard_in_its_order(sounds, workers):
-    data = dataset.load(sounds)
+    data = recordings.load(sounds)
     heard, log_mels = listen(data, VGGISH, workers=workers)
     assert [entry.name for entry in heard.recordings] == [entry.name for entry in data.recordings]
     assert len(log_mels) == 3 * len(LABELS)
@@ -91,27 +92,27 @@ def test_a_data_set_is_heard_in_its_order(sounds, workers):
 def test_bad_recordings_are_set_aside_and_the_rest_keeps_its_place(tmp_path):
     folder = write_sounds(tmp_path, clips=3)
     (folder / "high" / "take1.wav").write_bytes(b"nothing to hear")
-    heard, log_mels = listen(dataset.load(folder), VGGISH)
+    heard, log_mels = listen(recordings.load(folder), VGGISH)
     assert [entry.file for entry in heard.unusable] == ["high/take1.wav"]
     assert len(log_mels) == len(heard.recordings) == 8
     for recording, values in zip(heard.recordings, log_mels, strict=True):
         np.testing.assert_array_equal(values, log_mel_of(recording.path, VGGISH))
     with pytest.raises(BadRecordingError, match=r"take1\.wav"):
-        listen(dataset.load(folder), VGGISH, strict=True)
+        listen(recordings.load(folder), VGGISH, strict=True)
 
 
 def test_too_little_left_is_an_error_only_for_training(tmp_path):
     folder = write_sounds(tmp_path, clips=2)
     (folder / "high" / "take1.wav").write_bytes(b"nothing to hear")
     with pytest.raises(UsageError, match="one usable recording"):
-        listen(dataset.load(folder), VGGISH)
-    heard, log_mels = listen(dataset.load(folder), VGGISH, for_training=False)
+        listen(recordings.load(folder), VGGISH)
+    heard, log_mels = listen(recordings.load(folder), VGGISH, for_training=False)
     assert len(log_mels) == len(heard.recordings) == 5
 
 
 def test_progress_counts_every_recording(sounds):
     count = Count()
-    listen(dataset.load(sounds), VGGISH, progress=count)
+    listen(recordings.load(sounds), VGGISH, progress=count)
     assert count.done == count.total == 9
 
 
@@ -149,7 +150,7 @@ def test_other_threads_keep_their_threads(sounds, monkeypatch):
     over.set()
     thread.join()
     assert seen == [1]
-    listen(dataset.load(sounds), VGGISH)
+    listen(recordings.load(sounds), VGGISH)
     assert torch.get_num_threads() == before
 
 

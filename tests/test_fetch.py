@@ -17,8 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from earwitness import fetch
-from earwitness.errors import EarwitnessError, UsageError
+from earwitness.core import download
+from earwitness.core.errors import EarwitnessError, UsageError
 from local_site import (
     BODY,
     HASTY,
@@ -48,7 +48,7 @@ IMPATIENT = dataclasses.replace(HASTY, stall_seconds=0.4)
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "BLOCK_BYTES", 1024)
+    monkeypatch.setattr(download, "BLOCK_BYTES", 1024)
 
 
 @pytest.fixture
@@ -57,8 +57,8 @@ def target(tmp_path: Path) -> Path:
 
 
 def get(site: Site, target: Path, limit: int = LIMIT, **more: Any) -> Path:
-    check = fetch.sha256_check(hashlib.sha256(BODY).hexdigest())
-    return fetch.fetch(site.url(), target, check, limit=limit, **{"patience": HASTY, **more})
+    check = download.sha256_check(hashlib.sha256(BODY).hexdigest())
+    return download.fetch(site.url(), target, check, limit=limit, **{"patience": HASTY, **more})
 
 
 # ---- fetch: what goes well -----------------------------------------------------------------------------------------
@@ -101,10 +101,10 @@ def test_any_cuts_give_the_same_bytes(site: Site, tmp_path: Path, stops: list[in
     site.reset()
     site.bodies["/file"] = body
     site.script = [cut(stop) for stop in stops]
-    check = fetch.sha256_check(hashlib.sha256(body).hexdigest())
+    check = download.sha256_check(hashlib.sha256(body).hexdigest())
     target = tmp_path / "file"
     patience = dataclasses.replace(HASTY, attempts=8, pause_seconds=0.0)
-    fetch.fetch(site.url(), target, check, limit=LIMIT, patience=patience)
+    download.fetch(site.url(), target, check, limit=LIMIT, patience=patience)
     assert target.read_bytes() == body
     assert left(tmp_path) == {"file"}
 
@@ -170,9 +170,9 @@ def test_cut_that_the_web_library_does_not_notice(target: Path, monkeypatch: pyt
         def iter_content(self, _: int) -> list[bytes]:
             return [b"x" * 60]
 
-    monkeypatch.setattr(fetch, "_open", lambda *_: contextlib.nullcontext(Short()))
+    monkeypatch.setattr(download, "_open", lambda *_: contextlib.nullcontext(Short()))
     with pytest.raises(EarwitnessError, match="cut after 60 of 100 bytes"):
-        fetch.fetch("http://127.0.0.1/", target, lambda _: None, limit=LIMIT, patience=HASTY)
+        download.fetch("http://127.0.0.1/", target, lambda _: None, limit=LIMIT, patience=HASTY)
 
 
 @pytest.mark.parametrize("note", [b"\xff\n\x00", b"", b"  "])
@@ -308,7 +308,7 @@ def test_nobody_listens(target: Path) -> None:
     with Site() as closed:
         url = closed.url()
     with pytest.raises(EarwitnessError, match=r"no connection to 127\.0\.0\.1") as caught:
-        fetch.fetch(url, target, lambda _: None, limit=LIMIT, patience=HASTY)
+        download.fetch(url, target, lambda _: None, limit=LIMIT, patience=HASTY)
     one_line(caught)
 
 
@@ -349,7 +349,7 @@ def test_redirect_from_https_to_http_is_refused() -> None:
             return Response()
 
     with pytest.raises(EarwitnessError, match="from https: to http:, which is refused"):
-        fetch._open(Session(), "https://example.org/x", {}, HASTY)  # type: ignore[arg-type]
+        download._open(Session(), "https://example.org/x", {}, HASTY)  # type: ignore[arg-type]
 
 
 def test_redirects_without_end(site: Site, target: Path) -> None:
@@ -364,7 +364,7 @@ def test_redirects_without_end(site: Site, target: Path) -> None:
 )
 def test_address_that_is_not_of_the_web(target: Path, url: str) -> None:
     with pytest.raises(UsageError, match="https://"):
-        fetch.fetch(url, target, lambda _: None, limit=LIMIT)
+        download.fetch(url, target, lambda _: None, limit=LIMIT)
     assert not target.parent.exists()
 
 
@@ -372,7 +372,7 @@ def test_secrets_in_an_address_are_not_shown(site: Site, target: Path) -> None:
     site.script = [answer(404)]
     url = site.url("/file?token=hush").replace("http://", "http://me:hush@")
     with pytest.raises(EarwitnessError) as caught:
-        fetch.fetch(url, target, lambda _: None, limit=LIMIT, patience=HASTY)
+        download.fetch(url, target, lambda _: None, limit=LIMIT, patience=HASTY)
     assert "hush" not in str(caught.value)
 
 
@@ -396,7 +396,7 @@ def test_disk_that_fills_up_and_is_cleared(site: Site, target: Path, monkeypatch
         file.write(block)
 
     with monkeypatch.context() as patch:
-        patch.setattr(fetch, "_append", append)
+        patch.setattr(download, "_append", append)
         with pytest.raises(EarwitnessError, match="No space left on device") as caught:
             get(site, target)
     assert "free some space and run the same command again" in one_line(caught)

@@ -20,10 +20,11 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from earwitness import canvas, figures, figures_measures
-from earwitness.explain.attribution import CONSTANT, PADDED, SILENT, Attribution, Grid, Target
-from earwitness.findings import Finding, Inquiry, Recording, shown_score
-from earwitness.logmel import EFFICIENTAT, VGGISH
+from earwitness.audio import timefreq
+from earwitness.audio.frontend import EFFICIENTAT, VGGISH
+from earwitness.explainers.attribution import CONSTANT, PADDED, SILENT, Attribution, Grid, Target
+from earwitness.explainers.explanations import Finding, Inquiry, Recording, shown_score
+from earwitness.plots import evidence, style, training
 
 CLASSES = ("helicopter", "chainsaw")
 CLOCK = VGGISH.clock
@@ -122,7 +123,7 @@ def test_a_cell_is_drawn_at_its_own_time_and_frequency(front_end, frame, band, s
     log_mel = np.zeros((96, front_end.bands), np.float32)
     log_mel[frame, band] = 7.0
     axes = Figure().subplots()
-    mesh = canvas.spectrogram(axes, log_mel, clock, start, 96, Normalize(0, 7))
+    mesh = style.spectrogram(axes, log_mel, clock, start, 96, Normalize(0, 7))
     row, column = np.argwhere(np.asarray(mesh.get_array()) == 7.0)[0]
     corners = mesh.get_coordinates()[row : row + 2, column : column + 2]
     seconds, hertz = clock.frame_centre_seconds(start + frame), clock.band_centre_hz(band)
@@ -137,7 +138,7 @@ def test_a_cell_is_drawn_at_its_own_time_and_frequency(front_end, frame, band, s
 
 def test_bands_are_drawn_equally_high():
     axes = Figure().subplots()
-    mesh = canvas.spectrogram(axes, np.zeros((4, BANDS), np.float32), CLOCK, 0, 4, Normalize(0, 1))
+    mesh = style.spectrogram(axes, np.zeros((4, BANDS), np.float32), CLOCK, 0, 4, Normalize(0, 1))
     edges = mesh.get_coordinates()[:, 0]
     heights = np.diff(axes.transData.transform(edges)[:, 1])
     np.testing.assert_allclose(heights, heights[0], rtol=1e-6)
@@ -146,12 +147,12 @@ def test_bands_are_drawn_equally_high():
 @given(gap=st.floats(0.0, 1.0), front_end=st.sampled_from([VGGISH, EFFICIENTAT]))
 def test_ticks_are_readable_frequencies_with_air_between_them(gap, front_end):
     clock = front_end.clock
-    ticks = canvas.octave_ticks(clock, gap)
+    ticks = style.octave_ticks(clock, gap)
     assert ticks == sorted(ticks)
-    assert set(ticks) <= set(canvas.OCTAVES_HZ)
+    assert set(ticks) <= set(style.OCTAVES_HZ)
     low, high = clock.band_edge_hz([0, clock.bands])
     assert all(low <= hz <= high for hz in ticks)
-    axis = np.array([canvas.hz_to_mel(hz, clock.mel_scale) for hz in [low, high, *ticks]], dtype=float)
+    axis = np.array([timefreq.hz_to_mel(hz, clock.mel_scale) for hz in [low, high, *ticks]], dtype=float)
     places = (axis[2:] - axis[0]) / (axis[1] - axis[0])
     assert (np.diff(places) >= gap - 1e-12).all()
     assert ticks
@@ -161,12 +162,12 @@ def test_ticks_are_readable_frequencies_with_air_between_them(gap, front_end):
     ("hz", "text"), [(62.5, "62.5"), (125.0, "125"), (500.0, "500"), (1000.0, "1k"), (16000.0, "16k")]
 )
 def test_hertz_are_written_short(hz, text):
-    assert canvas.hertz(hz) == text
+    assert style.hertz(hz) == text
 
 
 @given(st.text(max_size=60), st.integers(3, 40))
 def test_labels_fit_and_are_one_line(text, most):
-    label = canvas.label(text, most)
+    label = style.label(text, most)
     assert len(label) <= most
     assert label.isprintable()
     if len(text) <= most and text.isprintable():
@@ -175,13 +176,13 @@ def test_labels_fit_and_are_one_line(text, most):
 
 def test_padding_is_hatched_where_it_is():
     axes = Figure().subplots()
-    canvas.spectrogram(axes, np.zeros((FRAMES, BANDS), np.float32), CLOCK, 10, 40, Normalize(0, 1))
+    style.spectrogram(axes, np.zeros((FRAMES, BANDS), np.float32), CLOCK, 10, 40, Normalize(0, 1))
     (hatched,) = [patch for patch in axes.patches if isinstance(patch, Rectangle) and patch.get_hatch()]
     left, right = CLOCK.frame_edge_seconds([50, 106])
     assert hatched.get_x() == pytest.approx(left)
     assert hatched.get_x() + hatched.get_width() == pytest.approx(right)
     axes = Figure().subplots()
-    canvas.spectrogram(axes, np.zeros((FRAMES, BANDS), np.float32), CLOCK, 10, FRAMES, Normalize(0, 1))
+    style.spectrogram(axes, np.zeros((FRAMES, BANDS), np.float32), CLOCK, 10, FRAMES, Normalize(0, 1))
     assert not axes.patches
 
 
@@ -191,7 +192,7 @@ def test_padding_is_hatched_where_it_is():
 def test_a_map_is_drawn_in_its_own_cells():
     found = attribution(0, cells=(12, 8))
     axes = Figure().subplots()
-    canvas.evidence(axes, found, CLOCK, 120, 3.0)
+    style.evidence(axes, found, CLOCK, 120, 3.0)
     ((_, mesh),) = meshes(axes.get_figure(root=True))
     np.testing.assert_array_equal(np.asarray(mesh.get_array()), found.native.T)
     np.testing.assert_allclose(mesh.get_coordinates()[0, :, 0], CLOCK.frame_edge_seconds(120 + found.frame_edges))
@@ -203,7 +204,7 @@ def test_superpixels_are_drawn_on_the_segments_grid():
     found = attribution(0)
     found = replace(found, native=found.values, frame_edges=np.zeros(0), band_edges=np.zeros(0))
     axes = Figure().subplots()
-    canvas.evidence(axes, found, CLOCK, 0, 1.0)
+    style.evidence(axes, found, CLOCK, 0, 1.0)
     ((_, mesh),) = meshes(axes.get_figure(root=True))
     assert np.asarray(mesh.get_array()).shape == (BANDS, FRAMES)
 
@@ -211,7 +212,7 @@ def test_superpixels_are_drawn_on_the_segments_grid():
 @pytest.mark.parametrize(("flag", "says"), [(SILENT, "nothing sounds here"), (CONSTANT, "nothing stands out")])
 def test_where_nothing_was_found_there_are_words_and_no_picture(flag, says):
     axes = Figure().subplots()
-    canvas.evidence(axes, attribution(0, flags=(flag, PADDED), real=50), CLOCK, 0, 1.0)
+    style.evidence(axes, attribution(0, flags=(flag, PADDED), real=50), CLOCK, 0, 1.0)
     assert not meshes(axes.get_figure(root=True))
     assert says in axes.texts[0].get_text()
     assert any(patch.get_hatch() for patch in axes.patches)
@@ -221,7 +222,7 @@ def test_a_map_says_how_strong_it_is():
     axes = Figure().subplots()
     found = attribution(0, 0.25)
     strongest = found.native.ravel()[np.abs(found.native).argmax()]
-    canvas.evidence(axes, found, CLOCK, 0, 100.0)
+    style.evidence(axes, found, CLOCK, 0, 100.0)
     assert axes.texts[0].get_text().replace("\N{MINUS SIGN}", "-") == f"peak {strongest:+.2g}"
 
 
@@ -229,17 +230,17 @@ def test_a_map_says_how_strong_it_is():
 def test_the_colour_limit_is_the_strongest_of_those_that_show_something(sizes):
     shown = [attribution(0, size) for size in sizes]
     hidden = [attribution(1, 1e6, flags=(flag,)) for flag in (SILENT, CONSTANT)]
-    assert canvas.evidence_limit([*shown, *hidden]) == pytest.approx(max(sizes), rel=1e-5)
-    assert canvas.evidence_limit(hidden) == 1.0
+    assert style.evidence_limit([*shown, *hidden]) == pytest.approx(max(sizes), rel=1e-5)
+    assert style.evidence_limit(hidden) == 1.0
 
 
 def test_sound_limits_ignore_silence_and_survive_it():
     silence = np.full((5, 4), VGGISH.silence, np.float32)
     loud = np.linspace(-3, 2, 20, dtype=np.float32).reshape(5, 4)
-    norm = canvas.sound_limits([silence, loud], VGGISH.silence)
+    norm = style.sound_limits([silence, loud], VGGISH.silence)
     assert -3.0 <= norm.vmin <= -2.5
     assert 1.9 <= norm.vmax <= 2.0
-    norm = canvas.sound_limits([silence], VGGISH.silence)
+    norm = style.sound_limits([silence], VGGISH.silence)
     assert norm.vmin < norm.vmax
 
 
@@ -254,7 +255,7 @@ VERDICTS = (verdict("reliable", 0.8312), verdict("weak", 0.55), verdict("not rel
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_maps_bear_their_verdicts_in_a_few_letters_that_fit(count):
     found = tuple(replace(attribution(0, -0.00123), verdict=each) for each in VERDICTS[-count:])
-    figure = figures.maps(asked("segments", [finding(attributions=(found,))], ("LIME",) * count, ("predicted",)))
+    figure = evidence.maps(asked("segments", [finding(attributions=(found,))], ("LIME",) * count, ("predicted",)))
     figure.draw_without_rendering()
     shown = [axes for axes, _ in meshes(figure)][1:]
     expected = ["\N{BLACK CIRCLE} reliable 83 %", "\N{CIRCLE WITH LEFT HALF BLACK} weak 55 %"]
@@ -270,7 +271,7 @@ def test_maps_bear_their_verdicts_in_a_few_letters_that_fit(count):
 
 
 def test_maps_without_verdicts_have_no_room_for_them():
-    figure = figures.maps(two_rows())
+    figure = evidence.maps(two_rows())
     assert "reliable" not in words(figure)
     assert not figure.texts
 
@@ -280,9 +281,9 @@ def test_what_is_silent_for_the_most_part_is_said_to_be_so():
     log_mel[20:80] = VGGISH.silence
     half = replace(finding(real=80), log_mel=log_mel)
     assert half.silent_share(VGGISH.silence) == 0.75
-    assert "75 % of it silent" in words(figures.samples(asked("samples", [half])))
-    assert "75 % of it silent" in words(figures.maps(asked("segments", [replace(half, attributions=())])))
-    assert "silent" not in words(figures.samples(asked("samples", [finding()])))
+    assert "75 % of it silent" in words(evidence.samples(asked("samples", [half])))
+    assert "75 % of it silent" in words(evidence.maps(asked("segments", [replace(half, attributions=())])))
+    assert "silent" not in words(evidence.samples(asked("samples", [finding()])))
 
 
 @given(st.floats(0.0, 1.0))
@@ -294,7 +295,7 @@ def test_a_score_is_shown_as_0_or_1_only_where_it_is(score):
 
 
 def test_maps_share_their_colours_within_a_method_only():
-    figure = figures.maps(two_rows())
+    figure = evidence.maps(two_rows())
     limits = [mesh.norm.vmax for axes, mesh in meshes(figure)]
     # Two rows of log-mel, Grad-CAM, LIME.
     assert limits[1] == limits[4] == pytest.approx(2.0)
@@ -304,17 +305,17 @@ def test_maps_share_their_colours_within_a_method_only():
 
 
 def test_maps_say_what_they_show():
-    text = words(figures.maps(two_rows()))
+    text = words(evidence.maps(two_rows()))
     for part in ("true helicopter", "heard as chainsaw", "score 0.93 (true: 0.07)", "b.wav", "1.20 to 2.16 s"):
         assert part in text
     assert "Grad-CAM\nfor the class heard" in text
-    assert figures.TICK in text
-    assert figures.CROSS in text
+    assert evidence.TICK in text
+    assert evidence.CROSS in text
 
 
 def test_a_confusion_has_both_targets_of_every_method_and_wrong_segments_a_dashed_frame():
     found = tuple((attribution(target), attribution(target)) for target in (1, 0))
-    figure = figures.maps(
+    figure = evidence.maps(
         asked("confusion", [finding(right=False, attributions=found)], ("A", "B"), ("predicted", "true"))
     )
     text = words(figure)
@@ -333,7 +334,7 @@ def test_words_do_not_run_into_pictures():
     row = replace(finding(right=False, file=f"{name}/{name}.wav"), label=name, predicted=name[1:])
     found = replace(attribution(0), target_label=name)
     row = replace(row, attributions=((found, found), (found, found)))
-    figure = figures.maps(
+    figure = evidence.maps(
         asked("confusion", [row, row], ("Occlusion sensitivity",) * 2, ("predicted", "true"), (name, "x"))
     )
     figure.draw_without_rendering()
@@ -350,10 +351,10 @@ def test_words_do_not_run_into_pictures():
 
 
 def test_samples_mark_right_and_wrong_by_more_than_colour():
-    figure = figures.samples(asked("samples", [finding(0), finding(1, right=False), finding(2, real=50)]))
+    figure = evidence.samples(asked("samples", [finding(0), finding(1, right=False), finding(2, real=50)]))
     text = words(figure)
-    assert f"{figures.TICK} true helicopter,\nheard as helicopter (score 0.93)" in text
-    assert f"{figures.CROSS} true helicopter,\nheard as chainsaw (score 0.93)" in text
+    assert f"{evidence.TICK} true helicopter,\nheard as helicopter (score 0.93)" in text
+    assert f"{evidence.CROSS} true helicopter,\nheard as chainsaw (score 0.93)" in text
     right, wrong, padded = (axes for axes, _ in meshes(figure))
     assert right.spines["top"].get_linestyle() == "solid" != wrong.spines["top"].get_linestyle()
     assert any(patch.get_hatch() for patch in padded.patches)
@@ -364,7 +365,7 @@ def test_recordings_keep_every_peak_of_the_waveform():
     samples[12_345] = 0.75
     log_mel = np.random.default_rng(0).normal(size=(310, BANDS)).astype(np.float32)
     shown = Recording("a/b.wav", "helicopter", samples, 16_000, log_mel)
-    figure = figures.recordings(asked("recordings", [], recordings=(shown,)))
+    figure = evidence.recordings(asked("recordings", [], recordings=(shown,)))
     (wave,) = [axes for axes in figure.axes if axes.get_ylabel() == "amplitude"]
     points = wave.collections[0].get_paths()[0].vertices
     peak = points[points[:, 1].argmax()]
@@ -374,7 +375,7 @@ def test_recordings_keep_every_peak_of_the_waveform():
 
 def test_a_recording_of_few_samples_can_be_drawn():
     shown = Recording("a.wav", "x", np.ones(3, np.float32), 16_000, np.zeros((1, BANDS), np.float32))
-    assert figures.recordings(asked("recordings", [], recordings=(shown,)))
+    assert evidence.recordings(asked("recordings", [], recordings=(shown,)))
 
 
 # ---- measures -----------------------------------------------------------------------------------------------------
@@ -382,7 +383,7 @@ def test_a_recording_of_few_samples_can_be_drawn():
 
 def test_the_confusion_chart_writes_counts_recall_and_precision():
     counts = np.array([[8, 2, 0], [1, 3, 0], [0, 0, 0]])
-    figure = figures_measures.confusion_chart(counts, ("a", "b", "never"))
+    figure = training.confusion_chart(counts, ("a", "b", "never"))
     main, right, below, _ = figure.axes
     at = {(text.get_position()[1], text.get_position()[0]): text.get_text() for text in main.texts}
     assert at == {(0, 0): "8", (0, 1): "2", (1, 0): "1", (1, 1): "3"}
@@ -392,7 +393,7 @@ def test_the_confusion_chart_writes_counts_recall_and_precision():
 
 def test_hundreds_of_classes_are_drawn_without_numbers():
     counts = np.random.default_rng(0).integers(0, 5, (300, 300))
-    figure = figures_measures.confusion_chart(counts, [f"class {number}" for number in range(300)])
+    figure = training.confusion_chart(counts, [f"class {number}" for number in range(300)])
     assert not any(axes.texts for axes in figure.axes)
     assert max(figure.get_size_inches()) < 30
 
@@ -413,7 +414,7 @@ def history(steps: int, every: int) -> list[dict[str, str]]:
 
 def test_the_last_loss_does_not_lie_on_the_axis():
     rows = [{**row, "validation_loss": "0.01" if row["validation_loss"] else ""} for row in history(40, 10)]
-    figure = figures_measures.training_curves(rows)
+    figure = training.training_curves(rows)
     figure.draw_without_rendering()
     bottom = figure.axes[1]
     (label,) = bottom.texts
@@ -422,7 +423,7 @@ def test_the_last_loss_does_not_lie_on_the_axis():
 
 
 def test_training_curves_show_the_numbers_of_the_history():
-    figure = figures_measures.training_curves(history(40, 20))
+    figure = training.training_curves(history(40, 20))
     top, bottom = figure.axes
     lines = {line.get_label(): line for line in top.lines}
     np.testing.assert_allclose(lines["training, each mini-batch"].get_ydata(), np.arange(1, 41))
@@ -434,14 +435,14 @@ def test_training_curves_show_the_numbers_of_the_history():
 
 @pytest.mark.parametrize("steps", [1, 2])
 def test_a_short_training_without_validation_can_be_drawn(steps):
-    assert len(figures_measures.training_curves(history(steps, 99)).axes) == 2
+    assert len(training.training_curves(history(steps, 99)).axes) == 2
 
 
 def test_class_scores_stand_from_best_to_worst():
     def measured(f1):
         return {"segments": {"f1": f1, "support": 7}, "files": {"f1": None, "support": 0}}
 
-    figure = figures_measures.class_scores({"low": measured(0.2), "never": measured(None), "high": measured(0.9)})
+    figure = training.class_scores({"low": measured(0.2), "never": measured(None), "high": measured(0.9)})
     (axes,) = figure.axes
     assert [text.get_text() for text in axes.get_yticklabels()] == ["high", "low", "never"]
     assert [bar.get_width() for bar in axes.patches[:3]] == pytest.approx([90, 20, 0])
@@ -460,9 +461,9 @@ def chunks(path: Path) -> list[bytes]:
 
 
 def test_the_same_figure_gives_the_same_bytes_whatever_the_users_settings_are(tmp_path):
-    figures.save(figures.maps(two_rows()), tmp_path / "one.png")
+    style.save(evidence.maps(two_rows()), tmp_path / "one.png")
     with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "red", "image.cmap": "jet", "savefig.dpi": 10}):
-        figures.save(figures.maps(two_rows()), tmp_path / "two.png")
+        style.save(evidence.maps(two_rows()), tmp_path / "two.png")
         assert matplotlib.rcParams["font.size"] == 20
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
     assert set(chunks(tmp_path / "one.png")) == {b"IHDR", b"pHYs", b"IDAT", b"IEND"}
@@ -475,12 +476,12 @@ def test_names_of_any_script_and_formula_can_be_drawn(tmp_path):
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        figures.save(figures.samples(asked("samples", [row])), tmp_path / "odd.png")
+        style.save(evidence.samples(asked("samples", [row])), tmp_path / "odd.png")
     assert (tmp_path / "odd.png").stat().st_size > 1000
 
 
 def test_figures_keep_away_from_pyplot():
-    code = "import sys, earwitness.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
+    code = "import sys, earwitness.plots.evidence; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -491,6 +492,6 @@ class TestStyle:
 
     def test_settings_are_given_back(self):
         before = dict(matplotlib.rcParams)
-        with canvas.style():
+        with style.style():
             assert matplotlib.rcParams["text.parse_math"] is False
         assert dict(matplotlib.rcParams) == before

@@ -10,11 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from earwitness.explain.attribution import Target
-from earwitness.explain.fills import FILLS, Ground, disagreement, faded, filled
-from earwitness.explain.lime import Lime
-from earwitness.explain.occlusion import Occlusion
-from earwitness.segments import Segments
+from earwitness.audio.segments import Segments
+from earwitness.explainers.attribution import Target
+from earwitness.explainers.fills import FILLS, Ground, disagreement, faded, filled
+from earwitness.explainers.perturbation.lime import Lime
+from earwitness.explainers.perturbation.occlusion import Occlusion
 from explain_toys import SILENCE, convolutional, linear, segments
 from rounding import rounding
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from earwitness import training
-from earwitness.backbones.network import Network
-from earwitness.folding import folded
-from earwitness.recipes import Recipe
-from earwitness.training import train
+from earwitness.models.network import Network
+from earwitness.training import loop
+from earwitness.training.folding import folded
+from earwitness.training.loop import train
+from earwitness.training.recipes import Recipe
 from tiny_sounds import made_data, new_classifier
 
 KEPT = Recipe(epochs=1, batch=8, learning_rate=2e-3, keep_norms=True)
@@ -111,7 +111,7 @@ def test_a_layer_that_has_another_use_is_noticed():
 def test_only_norms_that_keep_their_numbers_are_folded():
     data = made_data()
     kept, learns, head = (
-        training._Loop(new_classifier(), data, replace(KEPT, keep_norms=keep), 0, freeze)
+        loop._Loop(new_classifier(), data, replace(KEPT, keep_norms=keep), 0, freeze)
         for keep, freeze in ((True, False), (False, False), (True, True))
     )
     assert kept.learner is not kept.network
@@ -127,5 +127,5 @@ def test_a_training_begins_the_plain_ones_way(backbone, monkeypatch):
         return [row.train_loss for row in history[:2]]  # later ones hang on rounding: these norms tame nothing
 
     ours = losses()
-    monkeypatch.setattr(training, "folded", lambda network, _segments: network)
+    monkeypatch.setattr(loop, "folded", lambda network, _segments: network)
     assert ours == pytest.approx(losses(), rel=0.02)

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from earwitness.errors import UsageError
-from earwitness.explain import METHODS, parse
-from earwitness.explain.adapter import Adapter, ForeignFrontEnd
-from earwitness.explain.attribution import Target
-from earwitness.segments import Segments
-from earwitness.timefreq import Clock
+from earwitness.audio.segments import Segments
+from earwitness.audio.timefreq import Clock
+from earwitness.core.errors import UsageError
+from earwitness.explainers.attribution import Target
+from earwitness.explainers.registry import METHODS, parse
+from earwitness.models.adapter import Adapter, ForeignFrontEnd
 from rounding import DEEP, rounding
 
 FEW = {

@@ -8,12 +8,12 @@ import torch
 from captum.attr import LayerGradCam
 from torch import nn
 
-from earwitness.errors import EarwitnessError, UsageError
-from earwitness.explain.attribution import Target
-from earwitness.explain.featuremaps import map_layers
-from earwitness.explain.gradcam import GradCam
-from earwitness.explain.prepared import Prepared
-from earwitness.segments import Segments
+from earwitness.audio.segments import Segments
+from earwitness.core.errors import EarwitnessError, UsageError
+from earwitness.explainers.attribution import Target
+from earwitness.explainers.cam.grad_cam import GradCam
+from earwitness.explainers.inference.layers import map_layers
+from earwitness.explainers.inference.prepared import Prepared
 from explain_toys import ToyClassifier, classes_of, convolutional, linear, real, real_segments, segments
 from rounding import DEEP, rounding
 
@@ -146,7 +146,7 @@ def test_batch_equals_single_segments(monkeypatch):
     classifier, excerpt = convolutional(), segments(7)
     targets = [[Target(i % 4)] for i in range(7)]
     whole = GradCam().attribute(classifier, excerpt, targets)
-    monkeypatch.setattr("earwitness.explain.model.PROCESSOR_CELLS", 3 * 12 * 8)
+    monkeypatch.setattr("earwitness.explainers.protocol_.PROCESSOR_CELLS", 3 * 12 * 8)
     parted = GradCam().attribute(classifier, excerpt, targets)
     alone = [GradCam().attribute(classifier, excerpt.take([i]), [targets[i]])[0] for i in range(7)]
     for one, two, three in zip(whole, parted, alone, strict=True):

@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from earwitness.errors import EarwitnessError, UsageError
-from earwitness.explain import METHODS
-from earwitness.explain.attribution import Target
-from earwitness.explain.gradients import GradientMethod
+from earwitness.core.errors import EarwitnessError, UsageError
+from earwitness.explainers.attribution import Target
+from earwitness.explainers.gradient.base import GradientMethod
+from earwitness.explainers.registry import METHODS
 from explain_toys import SILENCE, ToyClassifier, classes_of, convolutional, linear, real, real_segments, segments
 from rounding import DEEP, rounding
 
@@ -255,7 +255,7 @@ def test_steps_in_batches_are_the_same_path(steps, size):
     classifier, excerpt = convolutional(), segments(1)
     (whole,) = explain("integratedgradients", classifier, excerpt, [[Target(0)]], steps=steps)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("earwitness.explain.model.PROCESSOR_CELLS", size * 12 * 8)
+        patch.setattr("earwitness.explainers.protocol_.PROCESSOR_CELLS", size * 12 * 8)
         (parted,) = explain("integratedgradients", classifier, excerpt, [[Target(0)]], steps=steps)
     np.testing.assert_allclose(whole.values, parted.values, rtol=0, atol=rounding(whole.values))
 
@@ -517,7 +517,6 @@ def test_nan_scores_and_wrong_targets_are_refused(method):
 
 
 def test_captum_is_not_imported_before_it_is_needed():
-    program = (
-        "import sys, earwitness.explain as e; e.parse('deeplift'); e.catalogue(); sys.exit('captum' in sys.modules)"
-    )
+    program = "import sys, earwitness.explainers.registry as e; e.parse('deeplift'); e.catalogue(); "
+    program += "sys.exit('captum' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -13,12 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tiny_run
-from earwitness import audio, features, findings, inquiry, investigation, runs
-from earwitness.errors import EarwitnessError, UsageError
-from earwitness.explain import Attribution, Target, parse
-from earwitness.explain.attribution import is_silent
-from earwitness.inquiry import Inquiry, Investigation
-from earwitness.logmel import VGGISH, log_mel
+from earwitness.audio import decoding, extraction
+from earwitness.audio.frontend import VGGISH, log_mel
+from earwitness.core import run_folder
+from earwitness.core.errors import EarwitnessError, UsageError
+from earwitness.explainers import explanations
+from earwitness.explainers.attribution import Attribution, Target, is_silent
+from earwitness.explainers.explanations import Inquiry
+from earwitness.explainers.registry import parse
+from earwitness.inspection import questions
+from earwitness.inspection import run as investigation
+from earwitness.inspection.run import Investigation, open_run
 
 CLICK, HISS, LOW = tiny_run.CLASSES
 
@@ -78,15 +83,15 @@ def run(made, tmp_path) -> Path:
     """A copy that a test may break."""
     shutil.copytree(made.parent, tmp_path / "copy")
     path = tmp_path / "copy" / "run"
-    asked = runs.read_json(path / "run.json")
+    asked = run_folder.read_json(path / "run.json")
     asked["data"]["path"] = str(tmp_path / "copy" / "data")
-    runs.write_json(path / "run.json", asked)
+    run_folder.write_json(path / "run.json", asked)
     return path
 
 
 @pytest.fixture
 def opened(run) -> Investigation:
-    return inquiry.open_run(run)
+    return open_run(run)
 
 
 def rows_of(opened: Investigation, file: str) -> list[int]:
@@ -98,36 +103,36 @@ def rows_of(opened: Investigation, file: str) -> list[int]:
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(UsageError, match="not a run folder"):
-        inquiry.open_run(tmp_path)
+        open_run(tmp_path)
 
 
 def test_predictions_of_another_model_are_refused(run):
     path = run / "predictions.csv"
     path.write_text(path.read_text(encoding="utf-8").replace("hiss <b>", "hum"), encoding="utf-8")
     with pytest.raises(EarwitnessError, match="other classes than the model; evaluate"):
-        inquiry.open_run(run)
+        open_run(run)
 
 
 def test_a_data_set_in_a_table_names_its_recordings_from_the_tables_folder(run):
-    asked = runs.read_json(run / "run.json")
+    asked = run_folder.read_json(run / "run.json")
     data = Path(asked["data"]["path"])
     asked["data"]["path"] = str(data / "labels.csv")
-    runs.write_json(run / "run.json", asked)
-    assert inquiry.open_run(run).root == data
+    run_folder.write_json(run / "run.json", asked)
+    assert open_run(run).root == data
 
 
 def test_moved_data_is_found_where_the_caller_says(run, tmp_path):
-    asked = runs.read_json(run / "run.json")
+    asked = run_folder.read_json(run / "run.json")
     shutil.move(asked["data"]["path"], tmp_path / "moved")
     with pytest.raises(EarwitnessError, match=r"click/0\.wav: has gone missing .* is gone, too\); put it back, or"):
-        inquiry.open_run(run).listen([0])
-    assert len(inquiry.open_run(run, data=tmp_path / "moved").listen([0])) == 1
+        open_run(run).listen([0])
+    assert len(open_run(run, data=tmp_path / "moved").listen([0])) == 1
 
 
 def test_a_run_that_does_not_say_where_its_data_is(run):
-    runs.write_json(run / "run.json", {"command": []})
+    run_folder.write_json(run / "run.json", {"command": []})
     with pytest.raises(EarwitnessError, match="does not say where the data is; name it with --data"):
-        inquiry.open_run(run)
+        open_run(run)
 
 
 # ---- listening ----------------------------------------------------------------------------------------------------
@@ -138,7 +143,7 @@ def test_segments_are_those_that_were_measured(opened):
     segments = opened.listen(rows)
     for row in rows:
         file = opened.predictions.files[opened.predictions.recording[row]]
-        whole = log_mel(VGGISH, torch.from_numpy(audio.read(opened.root / file, VGGISH.sample_rate).samples)).numpy()
+        whole = log_mel(VGGISH, torch.from_numpy(decoding.read(opened.root / file, VGGISH.sample_rate).samples)).numpy()
         first = round(opened.predictions.start_seconds[row] / 0.01)
         expected = whole[first : first + 96]
         assert segments.files[row] == file
@@ -150,8 +155,8 @@ def test_segments_are_those_that_were_measured(opened):
 
 def test_only_the_needed_recordings_are_listened_to(opened, monkeypatch):
     heard = []
-    true_one = features.log_mel_of
-    monkeypatch.setattr(features, "log_mel_of", lambda path, end: heard.append(path.name) or true_one(path, end))
+    true_one = extraction.log_mel_of
+    monkeypatch.setattr(extraction, "log_mel_of", lambda path, end: heard.append(path.name) or true_one(path, end))
     rows = [*rows_of(opened, "hiss/1.wav")[:2], rows_of(opened, "click/2.wav")[0]]
     opened.listen(rows)
     assert heard == ["1.wav", "2.wav"]
@@ -172,7 +177,7 @@ def test_a_recording_that_changed_is_named_in_one_line(opened, break_it):
     elif break_it == "empty":
         path.write_bytes(b"")
     else:
-        audio.write_wav(path, random[: (2 if break_it == "other" else 3) * tiny_run.RATE], tiny_run.RATE)
+        decoding.write_wav(path, random[: (2 if break_it == "other" else 3) * tiny_run.RATE], tiny_run.RATE)
     says = {
         "missing": "has gone missing since the run; put it back",
         "other": "is no longer what the run measured",
@@ -254,17 +259,17 @@ def test_a_place_that_is_not_there(opened, place, says):
 
 
 def test_recordings_show_one_of_each_class(opened):
-    answer = inquiry.recordings(opened)
+    answer = questions.recordings(opened)
     assert [each.label for each in answer.recordings] == list(tiny_run.CLASSES)
     for each in answer.recordings:
         assert each.whole
         assert each.log_mel.shape[1] == 64
-        np.testing.assert_array_equal(each.samples, audio.read(opened.root / each.file, 16_000).samples)
+        np.testing.assert_array_equal(each.samples, decoding.read(opened.root / each.file, 16_000).samples)
 
 
 def test_of_long_recordings_the_beginning_is_shown(opened, monkeypatch):
     monkeypatch.setattr(investigation, "SHOWN_SECONDS", 1)
-    answer = inquiry.recordings(opened, seed=1)
+    answer = questions.recordings(opened, seed=1)
     cut = [each for each in answer.recordings if not each.whole]
     assert cut
     assert all(len(each.samples) == 16_000 and each.log_mel.shape[0] == 98 for each in cut)
@@ -272,11 +277,11 @@ def test_of_long_recordings_the_beginning_is_shown(opened, monkeypatch):
 
 
 def test_samples_repeat_with_their_seed_and_come_from_different_recordings(opened):
-    one, same, other = (inquiry.samples(opened, count=5, seed=seed) for seed in (1, 1, 2))
+    one, same, other = (questions.samples(opened, count=5, seed=seed) for seed in (1, 1, 2))
     rows = [[each.row for each in answer.findings] for answer in (one, same, other)]
     assert rows[0] == rows[1] != rows[2]
     assert len({each.file for each in one.findings}) == 5
-    stored = runs.read_csv(opened.run.predictions)
+    stored = run_folder.read_csv(opened.run.predictions)
     for each in one.findings:
         row = stored[each.row]
         assert (each.file, each.label, each.predicted) == (row["file"], row["label"], row["predicted"])
@@ -285,13 +290,13 @@ def test_samples_repeat_with_their_seed_and_come_from_different_recordings(opene
 
 
 def test_more_samples_than_recordings_give_every_recording(opened):
-    assert len(inquiry.samples(opened, count=999).findings) == len(opened.predictions.files)
+    assert len(questions.samples(opened, count=999).findings) == len(opened.predictions.files)
 
 
 @pytest.mark.parametrize("count", [0, -3])
 def test_no_segments_cannot_be_shown(opened, count):
     with pytest.raises(UsageError, match="ask for 1 or more"):
-        inquiry.samples(opened, count=count)
+        questions.samples(opened, count=count)
 
 
 def best_by_hand(opened: Investigation, true: int, predicted: int, *, sounding: bool = True) -> list[int]:
@@ -308,7 +313,7 @@ def best_by_hand(opened: Investigation, true: int, predicted: int, *, sounding: 
 
 def test_without_a_choice_the_most_confident_right_segment_of_each_class_that_sounds(opened):
     Recorder.calls.clear()
-    answer = inquiry.chosen(opened, [Recorder()])
+    answer = questions.chosen(opened, [Recorder()])
     assert [each.row for each in answer.findings] == [best_by_hand(opened, index, index)[0] for index in range(3)]
     assert Recorder.calls == [([each.file for each in answer.findings], [[0], [1], [2]])]
     assert not any(each.silent for each in answer.findings)
@@ -320,31 +325,31 @@ def test_without_a_choice_the_most_confident_right_segment_of_each_class_that_so
 
 def test_a_class_of_silence_is_said_to_be_so(opened, monkeypatch):
     monkeypatch.setattr(Investigation, "silent", lambda self, row: self.predictions.segment_labels[row] == 1)
-    answer = inquiry.chosen(opened, [Recorder()])
+    answer = questions.chosen(opened, [Recorder()])
     assert [each.label for each in answer.findings] == [CLICK, LOW]
     assert answer.notes == (f"No segment of {HISS} with sound in it was heard right.",)
-    none = inquiry.of_class(opened, HISS, [Recorder()])
+    none = questions.of_class(opened, HISS, [Recorder()])
     assert none.findings == ()
     assert none.notes[0].startswith("There is none")
 
 
 def test_chosen_segments_come_in_the_order_given_and_once(opened):
     row = rows_of(opened, "hiss/1.wav")[1]
-    answer = inquiry.chosen(opened, [Recorder()], rows=[row, 0], places=["hiss/1.wav@0.48", "low/short.wav"])
+    answer = questions.chosen(opened, [Recorder()], rows=[row, 0], places=["hiss/1.wav@0.48", "low/short.wav"])
     assert [each.row for each in answer.findings] == [row, 0, rows_of(opened, tiny_run.SHORT)[0]]
     assert answer.findings[2].real_frames == 48
     with pytest.raises(UsageError, match="row 999"):
-        inquiry.chosen(opened, [], rows=[999])
+        questions.chosen(opened, [], rows=[999])
 
 
 def test_other_segments_are_another_question(opened):
-    names = {inquiry.chosen(opened, [], rows=rows).name for rows in ([0], [1], [0, 1], [1, 0])}
-    names.add(inquiry.chosen(opened, []).name)
+    names = {questions.chosen(opened, [], rows=rows).name for rows in ([0], [1], [0, 1], [1, 0])}
+    names.add(questions.chosen(opened, []).name)
     assert len(names) == 5
 
 
 def test_a_class_is_shown_by_different_recordings_first(opened):
-    answer = inquiry.of_class(opened, CLICK, [Recorder()], count=4)
+    answer = questions.of_class(opened, CLICK, [Recorder()], count=4)
     assert all(each.right and each.label == CLICK for each in answer.findings)
     by_hand = best_by_hand(opened, 0, 0)
     recordings = {opened.predictions.recording[row] for row in by_hand}
@@ -355,20 +360,20 @@ def test_a_class_is_shown_by_different_recordings_first(opened):
 
 
 def test_more_of_a_class_than_there_are_gives_all(opened):
-    answer = inquiry.of_class(opened, LOW, [], count=999)
+    answer = questions.of_class(opened, LOW, [], count=999)
     assert sorted(each.row for each in answer.findings) == sorted(best_by_hand(opened, 2, 2))
 
 
 def test_an_unknown_class_is_refused(opened):
     with pytest.raises(UsageError, match="no such class"):
-        inquiry.of_class(opened, "whale", [])
+        questions.of_class(opened, "whale", [])
     with pytest.raises(UsageError, match="no such class"):
-        inquiry.confusion(opened, [], true="whale", predicted=HISS)
+        questions.confusion(opened, [], true="whale", predicted=HISS)
 
 
 def test_a_confusion_is_explained_under_both_classes(opened):
     Recorder.calls.clear()
-    answer = inquiry.confusion(opened, [Recorder(), Recorder(10.0)], true=LOW, predicted=HISS)
+    answer = questions.confusion(opened, [Recorder(), Recorder(10.0)], true=LOW, predicted=HISS)
     by_hand = best_by_hand(opened, 2, 1)
     assert by_hand
     assert answer.findings[0].row == by_hand[0]
@@ -386,38 +391,38 @@ def test_without_classes_the_most_frequent_confusion(opened):
         if true != predicted
     ]
     most = max(sorted(set(wrong)), key=wrong.count)
-    answer = inquiry.confusion(opened, [Recorder()])
+    answer = questions.confusion(opened, [Recorder()])
     assert {(each.label, each.predicted) for each in answer.findings} == {
         (tiny_run.CLASSES[most[0]], tiny_run.CLASSES[most[1]])
     }
-    assert inquiry.confusion(opened, [], true=tiny_run.CLASSES[most[0]]).name == answer.name
-    assert inquiry.confusion(opened, [], predicted=tiny_run.CLASSES[most[1]]).name == answer.name
+    assert questions.confusion(opened, [], true=tiny_run.CLASSES[most[0]]).name == answer.name
+    assert questions.confusion(opened, [], predicted=tiny_run.CLASSES[most[1]]).name == answer.name
 
 
 def test_a_confusion_that_never_happened_is_said_to_be_none(opened):
-    answer = inquiry.confusion(opened, [Recorder()], true=HISS, predicted=LOW)
+    answer = questions.confusion(opened, [Recorder()], true=HISS, predicted=LOW)
     assert answer.findings == ()
     assert answer.notes == (f"There is none: no segment of {HISS} was heard as {LOW}.",)
     perfect = replace(opened.predictions, labels=opened.predictions.file_predicted)
     perfect = replace(perfect, scores=np.eye(3)[perfect.segment_labels])
-    none = inquiry.confusion(replace(opened, predictions=perfect), [Recorder()])
+    none = questions.confusion(replace(opened, predictions=perfect), [Recorder()])
     assert none.notes == ("There is none: no segment was misheard.",)
 
 
 def test_a_class_is_not_confused_with_itself(opened):
     with pytest.raises(UsageError, match="both classes are the same"):
-        inquiry.confusion(opened, [], true=HISS, predicted=HISS)
+        questions.confusion(opened, [], true=HISS, predicted=HISS)
 
 
 def test_silent_confusions_are_left_out_but_told(opened, monkeypatch):
-    everything = inquiry.confusion(opened, [], true=LOW, predicted=HISS, count=99)
+    everything = questions.confusion(opened, [], true=LOW, predicted=HISS, count=99)
     loudest = everything.findings[0].row
     monkeypatch.setattr(Investigation, "silent", lambda _self, row: row == loudest)
-    answer = inquiry.confusion(opened, [], true=LOW, predicted=HISS, count=99)
+    answer = questions.confusion(opened, [], true=LOW, predicted=HISS, count=99)
     assert loudest not in {each.row for each in answer.findings}
     assert "1 such segment" in answer.notes[0]
     monkeypatch.setattr(Investigation, "silent", lambda _self, _row: True)
-    silent = inquiry.confusion(opened, [], true=LOW, predicted=HISS, count=2)
+    silent = questions.confusion(opened, [], true=LOW, predicted=HISS, count=2)
     assert len(silent.findings) == 2
     assert "has any sound in it" in silent.notes[0]
 
@@ -431,7 +436,7 @@ def test_picking_spreads_over_recordings(rows, count):
     scores = np.array([[score / 1000.0] for _, score in rows]).reshape(-1, 1)
     stand_in = SimpleNamespace(predictions=SimpleNamespace(recording=recording, scores=scores))
     ranked = sorted(range(len(rows)), key=lambda row: -scores[row, 0])
-    picked = inquiry._pick(stand_in, iter(ranked), count)
+    picked = questions._pick(stand_in, iter(ranked), count)
     assert len(picked) == len(set(picked)) == min(count, len(rows))
     assert picked == sorted(picked, key=lambda row: -scores[row, 0])
     assert len({int(recording[row]) for row in picked}) == min(count, len(set(recording.tolist())))
@@ -443,7 +448,7 @@ def test_picking_spreads_over_recordings(rows, count):
 
 def test_attributions_are_kept_and_read_back(opened):
     methods = [parse("gradcam"), parse("lime:samples=64"), parse("occlusion:mask=50%,stride=50%")]
-    answer: Inquiry = inquiry.confusion(opened, methods, true=LOW, predicted=HISS, count=1)
+    answer: Inquiry = questions.confusion(opened, methods, true=LOW, predicted=HISS, count=1)
     (finding,) = answer.findings
     assert answer.methods == tuple(method.title for method in methods)
     files = sorted(opened.run.attributions.iterdir())
@@ -456,25 +461,25 @@ def test_attributions_are_kept_and_read_back(opened):
             np.testing.assert_array_equal(same.values, attribution.values)
             assert (same.file, same.start_seconds) == (finding.file, pytest.approx(finding.start_seconds))
     before = {path.name for path in files}
-    inquiry.confusion(opened, methods, true=LOW, predicted=HISS, count=1)
+    questions.confusion(opened, methods, true=LOW, predicted=HISS, count=1)
     assert {path.name for path in opened.run.attributions.iterdir()} == before
 
 
 def test_the_score_explained_is_the_score_predicted(opened):
-    (finding,) = inquiry.chosen(opened, [parse("gradcam:score=probability")], rows=[0]).findings
+    (finding,) = questions.chosen(opened, [parse("gradcam:score=probability")], rows=[0]).findings
     assert finding.attributions[0][0].score == pytest.approx(finding.score, abs=1e-4)
     assert finding.attributions[0][0].target == Target(int(opened.predictions.predicted[0]))
 
 
 def test_no_picture_holds_more_than_can_be_drawn(opened, monkeypatch):
-    monkeypatch.setattr(findings, "MOST_SHOWN", 2)
-    shown = inquiry.recordings(opened)
+    monkeypatch.setattr(explanations, "MOST_SHOWN", 2)
+    shown = questions.recordings(opened)
     assert len(shown.recordings) == 2
     assert "Of 3 classes, 2 drawn at random are shown." in shown.notes
-    chosen = inquiry.chosen(opened, [Recorder()])
+    chosen = questions.chosen(opened, [Recorder()])
     assert len(chosen.findings) <= 2
     assert "Of 3 classes, 2 drawn at random are shown." in chosen.notes
     with pytest.raises(UsageError, match="3 segments are more than a picture holds; ask for at most 2"):
-        inquiry.chosen(opened, [Recorder()], rows=[0, 1, 2])
+        questions.chosen(opened, [Recorder()], rows=[0, 1, 2])
     with pytest.raises(UsageError, match="ask for at most 2"):
-        inquiry.of_class(opened, HISS, [Recorder()], count=3)
+        questions.of_class(opened, HISS, [Recorder()], count=3)

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression, Ridge
 from torch import nn
 
-from earwitness.errors import EarwitnessError, UsageError
-from earwitness.explain import parts, swift
-from earwitness.explain.attribution import Grid, Target
-from earwitness.explain.lime import Lime
-from earwitness.explain.superpixels import seed_grid, slic
-from earwitness.explain.surrogate import fit_lasso, fit_linear, fit_tree, similarity
-from earwitness.segments import Segments
+from earwitness.audio.segments import Segments
+from earwitness.core.errors import EarwitnessError, UsageError
+from earwitness.explainers.attribution import Grid, Target
+from earwitness.explainers.inference import optimised
+from earwitness.explainers.perturbation import regions
+from earwitness.explainers.perturbation.lime import Lime
+from earwitness.explainers.perturbation.slic import seed_grid, slic
+from earwitness.explainers.perturbation.surrogates import fit_lasso, fit_linear, fit_tree, similarity
 from explain_toys import SILENCE, ToyClassifier, classes_of, convolutional, linear, segments
 from rounding import rounding
 
@@ -122,7 +123,7 @@ def test_first_sample_is_whole_and_the_others_are_fair():
 @pytest.mark.parametrize("surrogate", ["linear", "tree"])
 def test_seed_decides_every_byte(parts, surrogate):
     classifier, excerpt = convolutional(), segments(2)
-    options = {"parts": parts, "features": 9, "grid": (3, 3), "samples": 64, "surrogate": surrogate}
+    options = {"parts": regions, "features": 9, "grid": (3, 3), "samples": 64, "surrogate": surrogate}
     first, again, other = (
         Lime(**options, seed=seed).attribute(classifier, excerpt, [[Target(0)]] * 2) for seed in (1, 1, 2)
     )
@@ -133,10 +134,10 @@ def test_seed_decides_every_byte(parts, surrogate):
 
 
 def test_segments_do_not_see_each_other(monkeypatch):
-    monkeypatch.setattr(swift, "rows_of", lambda _widest, _weights: 20)
+    monkeypatch.setattr(optimised, "rows_of", lambda _widest, _weights: 20)
     # Some segments have fewer superpixels than wanted.
     monkeypatch.setattr(
-        parts, "slic", lambda values, count: np.minimum(slic(values, count), 7 if values[0, 0] > 0 else 4)
+        regions, "slic", lambda values, count: np.minimum(slic(values, count), 7 if values[0, 0] > 0 else 4)
     )
     classifier, excerpt = convolutional(), segments(4)
     for explainer in (Lime(grid=(3, 2), samples=64), Lime(parts="superpixels", features=8, samples=64)):

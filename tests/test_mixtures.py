@@ -9,17 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from earwitness import audio, soundscapes
-from earwitness.artefacts import rms
-from earwitness.explain.attribution import Target
-from earwitness.logmel import EFFICIENTAT, VGGISH
-from earwitness.recordings import Recording
-from earwitness.trust import mixtures
-from earwitness.trust.cases import ELSEWHERE, NO_PLACE, UNHEARD, Case, check
+from earwitness.audio import decoding
+from earwitness.audio.artefacts import rms
+from earwitness.audio.frontend import EFFICIENTAT, VGGISH
+from earwitness.data.recordings import Recording
+from earwitness.data.synthetic import scenes
+from earwitness.explainers.attribution import Target
+from earwitness.trust.scoreboard import mixtures
+from earwitness.trust.scoreboard.cases import ELSEWHERE, NO_PLACE, UNHEARD, Case, check
 from explain_toys import ToyClassifier
 
 RATE = VGGISH.sample_rate
-STAGE = mixtures.Stage(VGGISH, soundscapes.CLASSES, 96)
+STAGE = mixtures.Stage(VGGISH, scenes.CLASSES, 96)
 
 
 def burst(seconds: float, at: float, level: float = 0.3, total: float = 3.0) -> np.ndarray:
@@ -52,7 +53,7 @@ def test_looped_sound_has_no_step_where_it_begins_anew():
 @pytest.mark.parametrize("front_end", [VGGISH, EFFICIENTAT], ids=lambda each: each.name)
 @pytest.mark.parametrize("frames", [96, 200])
 def test_made_mixtures_hold_the_truth(front_end, frames):
-    stage = mixtures.Stage(front_end, soundscapes.CLASSES, frames)
+    stage = mixtures.Stage(front_end, scenes.CLASSES, frames)
     for case in (case for group in islice(mixtures.made(stage), 2) for case in group):
         assert case.log_mel.shape == case.truth.shape == case.without.shape == (frames, front_end.bands)
         # Where the event has no share, taking it away changes nothing; where it has all, it changes much.
@@ -101,14 +102,14 @@ def test_level_is_the_events_over_the_rest():
     stem = mixtures.made_stem("dog", STAGE, 3)
     found = [mixtures.over(stem, stem.beside, level, "k", STAGE, np.random.default_rng(0)) for level in (0.0, 20.0)]
     assert found[0].share < found[1].share
-    assert found[0].target == Target(soundscapes.CLASSES.index("dog"))
+    assert found[0].target == Target(scenes.CLASSES.index("dog"))
 
 
 def test_recordings_are_mixed_by_class_and_unknown_classes_passed_over(tmp_path):
     recordings = []
     for number, label in enumerate(("dog", "rain", "cow")):
         path = tmp_path / f"{label}.wav"
-        audio.write_wav(path, burst(0.3, 0.5 + number), RATE)
+        decoding.write_wav(path, burst(0.3, 0.5 + number), RATE)
         recordings.append(Recording(path, path.name, label))
     groups = list(islice(mixtures.recorded(STAGE, recordings), 6))
     kinds = {case.kind for group in groups for case in group}

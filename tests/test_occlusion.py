@@ -9,11 +9,11 @@ from captum.attr import Occlusion as CaptumOcclusion
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earwitness.errors import EarwitnessError, UsageError
-from earwitness.explain import swift
-from earwitness.explain.attribution import Target
-from earwitness.explain.occlusion import Occlusion, positions
-from earwitness.segments import Segments
+from earwitness.audio.segments import Segments
+from earwitness.core.errors import EarwitnessError, UsageError
+from earwitness.explainers.attribution import Target
+from earwitness.explainers.inference import optimised
+from earwitness.explainers.perturbation.occlusion import Occlusion, positions
 from explain_toys import SILENCE, ToyClassifier, convolutional, linear, real, real_segments, segments
 from rounding import DEEP, rounding
 
@@ -156,7 +156,7 @@ def test_all_targets_come_from_one_pass_and_cost_is_counted():
 
 
 def test_segments_with_many_masks_do_not_see_each_other(monkeypatch):
-    monkeypatch.setattr(swift, "rows_of", lambda _widest, _weights: 7)
+    monkeypatch.setattr(optimised, "rows_of", lambda _widest, _weights: 7)
     classifier, excerpt = convolutional(), segments(4)
     together = Occlusion().attribute(classifier, excerpt, [[Target(0)]] * 4)
     for row, one in enumerate(together):
@@ -169,7 +169,7 @@ def test_segments_with_many_masks_do_not_see_each_other(monkeypatch):
 def test_batch_size_changes_nothing(monkeypatch, rows):
     classifier, excerpt = convolutional(), segments(3)
     expected = Occlusion().attribute(classifier, excerpt, [[Target(0)]] * 3)
-    monkeypatch.setattr(swift, "rows_of", lambda _widest, _weights: rows)
+    monkeypatch.setattr(optimised, "rows_of", lambda _widest, _weights: rows)
     found = Occlusion().attribute(classifier, excerpt, [[Target(0)]] * 3)
     for one, two in zip(expected, found, strict=True):
         np.testing.assert_allclose(one.values, two.values, atol=rounding(1.0))

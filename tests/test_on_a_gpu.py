@@ -14,19 +14,20 @@ from torch import nn
 import tiny_run
 import tiny_sounds
 from command import earwitness, write_sounds
-from earwitness import runs
-from earwitness.classifier import ready
-from earwitness.explain import METHODS, Attribution, Target, parse
-from earwitness.explain.model import as_input
-from earwitness.explain.occlusion import Occlusion
-from earwitness.explain.wholerecording import explain_recording
-from earwitness.recipes import RECIPES
-from earwitness.runs import RunFolder
-from earwitness.training import choose_device, train
-from earwitness.trust import cases, gathering, knownnets
-from earwitness.trust.faithfulness import faithfulness
-from earwitness.trust.redrawing import settle
-from earwitness.trust.sensitivity import max_sensitivity
+from earwitness.core import run_folder
+from earwitness.core.run_folder import RunFolder
+from earwitness.explainers.attribution import Attribution, Target
+from earwitness.explainers.perturbation.occlusion import Occlusion
+from earwitness.explainers.perturbation.recording import explain_recording
+from earwitness.explainers.protocol_ import as_input
+from earwitness.explainers.registry import METHODS, parse
+from earwitness.models.classifier import ready
+from earwitness.training.loop import choose_device, train
+from earwitness.training.recipes import RECIPES
+from earwitness.trust.metrics.faithfulness import faithfulness
+from earwitness.trust.metrics.reinitialise import settle
+from earwitness.trust.metrics.sensitivity import max_sensitivity
+from earwitness.trust.scoreboard import analytic, cases, collect
 from explain_toys import real, real_segments
 from pretend_gpu import GPU, pretended_gpu
 
@@ -178,9 +179,9 @@ def test_smoothgrad_adds_the_same_noise_on_both(gpu):
     assert torch.equal(*batches)
 
 
-@pytest.mark.parametrize("name", knownnets.NETWORKS)
+@pytest.mark.parametrize("name", analytic.NETWORKS)
 def test_networks_by_hand_run_there(name, gpu):
-    known = knownnets.build(name, cases=1, seed=0)
+    known = analytic.build(name, cases=1, seed=0)
     x = torch.as_tensor(known.cases[0].log_mel)[None]
     wanted = known.classifier.network(x).detach()
     known.classifier.network.to(gpu.device)
@@ -264,13 +265,13 @@ def test_explain_whole(run, tmp_path):
 def test_train_evaluate_inquire_and_audit(gpu, tmp_path):
     data, trained = write_sounds(tmp_path / "data", seconds=1.5), tmp_path / "run"
     done("train", data, "--out", trained, "--backbone", "compact", "--epochs", 1, "--batch", 16)
-    assert runs.read_json(RunFolder(trained).run_json)["device"] == "cuda"
+    assert run_folder.read_json(RunFolder(trained).run_json)["device"] == "cuda"
     assert gpu.moved
     gpu.tf32.clear()
-    there = runs.read_csv(RunFolder(trained).predictions)
+    there = run_folder.read_csv(RunFolder(trained).predictions)
     for device in ("auto", "cpu"):
         done("evaluate", trained, "--out", tmp_path / device, "--device", device)
-        again = runs.read_csv(RunFolder(tmp_path / device).predictions)
+        again = run_folder.read_csv(RunFolder(tmp_path / device).predictions)
         assert [row["predicted"] for row in again] == [row["predicted"] for row in there]
         np.testing.assert_allclose([float(row["score"]) for row in again], [float(row["score"]) for row in there], 1e-5)
     label = there[0]["predicted"]
@@ -281,7 +282,7 @@ def test_train_evaluate_inquire_and_audit(gpu, tmp_path):
 
 def test_scoreboard(run, gpu, monkeypatch, tmp_path):
     # Planted shortcuts train small networks of their own, for a minute.
-    monkeypatch.setattr(gathering.shortcuts, "plant", lambda **_: [])
+    monkeypatch.setattr(collect.shortcuts, "plant", lambda **_: [])
     done("scoreboard", run, "--mixtures", 2, "--method", "gradcam", "--method", "rise:samples=32", "--out", tmp_path)
     assert gpu.moved
     assert not gpu.tf32

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from earwitness import device
+from earwitness.core import device
 
 SOURCE = Path(device.__file__).parent
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if path.name != "device.py")
@@ -48,7 +48,7 @@ def _tensorial(node: ast.expr) -> bool:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_arrays_are_made_of_tensors_in_one_place(path):
     lines = conversions(path.read_text(encoding="utf-8"))
-    assert not lines, f"{path.name}, line {lines[0]}: use earwitness.device.to_numpy"
+    assert not lines, f"{path.name}, line {lines[0]}: use earwitness.core.device.to_numpy"
 
 
 @pytest.mark.parametrize(

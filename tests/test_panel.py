@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from earwitness.explain import Target, parse
-from earwitness.runs import RunFolder
-from earwitness.trust.judging import all_judged, judged
-from earwitness.trust.panel import Panel, coarse
-from earwitness.trust.similarity import correlation
+from earwitness.core.run_folder import RunFolder
+from earwitness.explainers.attribution import Target
+from earwitness.explainers.registry import parse
+from earwitness.trust.metrics.consensus import Panel, coarse
+from earwitness.trust.metrics.similarity import correlation
+from earwitness.trust.verdicts.assess import all_judged, judged
 from explain_toys import convolutional, linear, segments
 
 CLASSIFIER = convolutional()

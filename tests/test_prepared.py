@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from earwitness.explain import METHODS, parse
-from earwitness.explain.attribution import Target
-from earwitness.explain.prepared import Prepared, prepare, working
-from earwitness.explain.wholerecording import explain_recording
+from earwitness.explainers.attribution import Target
+from earwitness.explainers.inference.prepared import Prepared, prepare, working
+from earwitness.explainers.perturbation.recording import explain_recording
+from earwitness.explainers.registry import METHODS, parse
 from explain_toys import Convolutional, ToyClassifier, classes_of, convolutional, segments
 from test_unchanged import CHANGES, answered_for, watched
 

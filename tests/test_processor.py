@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from earwitness import processor
+from earwitness.core import processor
 
 EVERYTHING = ("AVX2", "AVX-512", "bfloat16", "AMX")
 

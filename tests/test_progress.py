@@ -6,8 +6,8 @@ import io
 
 import pytest
 
-from earwitness import progress
-from earwitness.progress import Bar, Plain, Silent, for_terminal
+from earwitness.core import progress
+from earwitness.core.progress import Bar, Plain, Silent, for_terminal
 
 
 class Clock:

@@ -12,15 +12,16 @@ import torch
 from torch import nn
 
 import explain_toys as toys
-from earwitness import errors
-from earwitness.explain import Target, parse
-from earwitness.explain.adapter import Adapter
-from earwitness.runs import RunFolder
-from earwitness.trust import redrawing
-from earwitness.trust.quick import quick
-from earwitness.trust.randomisation import Likeness, Randomisation, Step, kept_randomisation, randomisation
-from earwitness.trust.redrawing import blocks_of, redraw, restore, settle, weights_sha256
-from earwitness.trust.similarity import rank_correlation
+from earwitness.core import errors
+from earwitness.core.run_folder import RunFolder
+from earwitness.explainers.attribution import Target
+from earwitness.explainers.presets import quick
+from earwitness.explainers.ranks import rank_correlation
+from earwitness.explainers.registry import parse
+from earwitness.models.adapter import Adapter
+from earwitness.trust.metrics import reinitialise
+from earwitness.trust.metrics.randomisation import Likeness, Randomisation, Step, kept_randomisation, randomisation
+from earwitness.trust.metrics.reinitialise import blocks_of, redraw, restore, settle, weights_sha256
 from rounding import rounding
 
 TARGETS = [Target(0), Target(1), Target(2)]
@@ -99,7 +100,7 @@ def test_a_network_without_weights_is_refused():
 def test_backbones_are_divided_into_few_blocks_that_hold_every_weight(backbone):
     classifier = toys.real(backbone)
     blocks = blocks_of(classifier, toys.real_segments(backbone, 1))
-    assert len(blocks) == redrawing.BLOCKS
+    assert len(blocks) == reinitialise.BLOCKS
     assert blocks[-1] == ["FCFinal"]
     held = {f"{name}.{leaf}" for block in blocks for name in block for leaf in ("weight", "bias")}
     assert {name for name, _ in classifier.network.named_parameters()} <= held

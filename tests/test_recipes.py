@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earwitness.backbones import BACKBONES
-from earwitness.errors import UsageError
-from earwitness.recipes import EXAMPLE, RECIPES, Augmentation, Recipe, check, recipe_named
+from earwitness.core.errors import UsageError
+from earwitness.models.registry import BACKBONES
+from earwitness.training.recipes import EXAMPLE, RECIPES, Augmentation, Recipe, check, recipe_named
 
 
 def test_the_defaults_are_the_examples():

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from earwitness.explain.attribution import SILENT, Attribution
-from earwitness.findings import Inquiry
-from earwitness.remarks import remarked
+from earwitness.explainers.attribution import SILENT, Attribution
+from earwitness.explainers.explanations import Inquiry
+from earwitness.inspection.notes import remarked
 from test_figures import asked, attribution, finding
 
 

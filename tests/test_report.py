@@ -12,13 +12,17 @@ import pytest
 from PIL import Image
 
 import tiny_run
-from earwitness import album, inquiry, report, runs
-from earwitness.auditbook import audit
-from earwitness.errors import EarwitnessError, UsageError
-from earwitness.explain import parse
-from earwitness.progress import Plain
+from earwitness import report
+from earwitness.core import run_folder
+from earwitness.core.errors import EarwitnessError, UsageError
+from earwitness.core.progress import Plain
+from earwitness.core.run_folder import RunFolder
+from earwitness.explainers.registry import parse
+from earwitness.inspection import questions
+from earwitness.inspection.run import open_run
+from earwitness.plots import gallery
 from earwitness.report import contents, pictures
-from earwitness.runs import RunFolder
+from earwitness.workflows.audit import audit
 
 CLICK, HISS, LOW = tiny_run.CLASSES
 
@@ -46,17 +50,17 @@ class Page(HTMLParser):
 def asked(tmp_path_factory) -> Path:
     """A run with every kind of inquiry made."""
     path = tiny_run.make(tmp_path_factory.mktemp("asked"))
-    opened = inquiry.open_run(path)
+    opened = open_run(path)
     methods = [parse("gradcam"), parse("occlusion:mask=50%,stride=50%")]
     for answer in (
-        inquiry.recordings(opened),
-        inquiry.samples(opened, count=99),
-        inquiry.chosen(opened, methods),
-        inquiry.of_class(opened, HISS, methods, count=2),
-        inquiry.confusion(opened, methods, true=LOW, predicted=HISS, count=1),
-        inquiry.confusion(opened, methods, true=HISS, predicted=LOW),
+        questions.recordings(opened),
+        questions.samples(opened, count=99),
+        questions.chosen(opened, methods),
+        questions.of_class(opened, HISS, methods, count=2),
+        questions.confusion(opened, methods, true=LOW, predicted=HISS, count=1),
+        questions.confusion(opened, methods, true=HISS, predicted=LOW),
     ):
-        album.add(opened.run, answer)
+        gallery.add(opened.run, answer)
     report.build(path)
     return path
 
@@ -145,14 +149,14 @@ def test_an_audit_is_shown_where_there_is_one_and_asked_for_where_there_is_none(
     for each in found.effects:
         assert each.question in said
         assert each.sentence() in said
-    assert "audit" in {entry.kind for entry in album.read(RunFolder(copy)) if entry.file}
-    assert text.count("<img") == len([entry for entry in album.read(RunFolder(copy)) if entry.file])
+    assert "audit" in {entry.kind for entry in gallery.read(RunFolder(copy)) if entry.file}
+    assert text.count("<img") == len([entry for entry in gallery.read(RunFolder(copy)) if entry.file])
 
 
 def test_every_picture_is_there_with_words(page, asked):
-    entries = album.read(RunFolder(asked))
+    entries = gallery.read(RunFolder(asked))
     drawn = [entry for entry in entries if entry.file]
-    assert {entry.kind for entry in drawn} == set(album.KINDS) - {"audit"}
+    assert {entry.kind for entry in drawn} == set(gallery.KINDS) - {"audit"}
     shown = page.of("img")
     assert [each["alt"] for each in shown] == sorted((each.alt for each in drawn), key=[e["alt"] for e in shown].index)
     assert len(shown) == len(drawn)
@@ -171,7 +175,7 @@ def test_an_answer_of_none_is_told(page):
 
 
 def test_the_recipes_numbers_are_folded_away_and_complete(page, text, asked):
-    recipe = runs.read_json(asked / "run.json")["recipe"]
+    recipe = run_folder.read_json(asked / "run.json")["recipe"]
     for name in recipe:
         assert contents._words(name) in page.text
         assert contents._words(name) not in text[text.index('<section id="asked"') : text.index('<section id="data"')]
@@ -209,7 +213,7 @@ def test_names_are_text_and_never_markup(page, text):
 
 
 def test_the_numbers_are_those_of_the_run(page, asked):
-    metrics = runs.read_json(asked / "metrics.json")
+    metrics = run_folder.read_json(asked / "metrics.json")
     assert f"{100 * metrics['segment_accuracy']:.1f}\N{NARROW NO-BREAK SPACE}%" in page.text
     right = round(metrics["file_accuracy"] * metrics["files"])
     assert f"Of {metrics['files']} recordings that were kept out of the training, {right} were heard right" in page.text
@@ -279,7 +283,7 @@ def test_what_is_missing_is_named(run, name):
 
 
 def test_a_run_of_another_version_is_said_to_be_so(run):
-    runs.write_json(run / "run.json", {"backbone": "compact"})
+    run_folder.write_json(run / "run.json", {"backbone": "compact"})
     with pytest.raises(EarwitnessError, match="do not fit this version"):
         report.build(run)
 
@@ -297,12 +301,12 @@ def test_a_picture_that_is_none_is_an_error(run):
 
 
 def test_drawing_counts_its_pictures_and_says_what_it_replaced(run, capsys):
-    opened = inquiry.open_run(run)
-    same = inquiry.of_class(opened, HISS, [parse("gradcam"), parse("occlusion:mask=50%,stride=50%")], count=2)
+    opened = open_run(run)
+    same = questions.of_class(opened, HISS, [parse("gradcam"), parse("occlusion:mask=50%,stride=50%")], count=2)
     other = replace(same, methods=("Grad-CAM", "Another"))
-    assert album.add_all(RunFolder(run), [same], Plain()) == [run / "figures" / f"{same.name}.png"]
+    assert gallery.add_all(RunFolder(run), [same], Plain()) == [run / "figures" / f"{same.name}.png"]
     assert "took the place" not in capsys.readouterr().err
-    album.add_all(RunFolder(run), [other], Plain())
+    gallery.add_all(RunFolder(run), [other], Plain())
     said = capsys.readouterr().err
     assert said.startswith("Drawing: 1 done in ")
     assert f"{same.name}.png took the place of an earlier answer" in said
@@ -311,14 +315,14 @@ def test_drawing_counts_its_pictures_and_says_what_it_replaced(run, capsys):
 def test_verdicts_fold_out_under_their_picture(run):
     reason = {"text": "hiding its <cells> breaks nothing", "good": False}
     found = {"level": "weak", "chance": 0.42, "reasons": [reason], "signs": {}}
-    answer = inquiry.of_class(inquiry.open_run(run), HISS, [parse("gradcam")], count=2)
+    answer = questions.of_class(open_run(run), HISS, [parse("gradcam")], count=2)
     findings = tuple(
         replace(
             each, attributions=tuple(tuple(replace(one, verdict=found) for one in row) for row in each.attributions)
         )
         for each in answer.findings
     )
-    album.add(RunFolder(run), replace(answer, findings=findings))
+    gallery.add(RunFolder(run), replace(answer, findings=findings))
     report.build(run)
     page = Page((run / "report.html").read_text(encoding="utf-8"))
     assert "Can these maps be believed? Grad-CAM: 2 weak." in page.text
@@ -327,9 +331,11 @@ def test_verdicts_fold_out_under_their_picture(run):
     assert len(lines) == 2
     assert all(line.endswith("hiding its <cells> breaks nothing") for line in lines)
     index = run / "figures" / "index.json"
-    older = [{k: v for k, v in entry.items() if k not in ("verdicts", "counts")} for entry in runs.read_json(index)]
-    runs.write_json(index, older)
-    assert all(not entry.verdicts for entry in album.read(RunFolder(run)))
+    older = [
+        {k: v for k, v in entry.items() if k not in ("verdicts", "counts")} for entry in run_folder.read_json(index)
+    ]
+    run_folder.write_json(index, older)
+    assert all(not entry.verdicts for entry in gallery.read(RunFolder(run)))
 
 
 @pytest.mark.parametrize(
@@ -347,7 +353,9 @@ def test_a_damaged_index_is_named_and_nothing_outside_is_read(run, index):
 
 
 def test_long_lists_are_cut_and_say_where_the_rest_is(run):
-    runs.write_csv(run / "quarantine.csv", ["file", "reason"], [[f"{number}.wav", "empty"] for number in range(250)])
+    run_folder.write_csv(
+        run / "quarantine.csv", ["file", "reason"], [[f"{number}.wav", "empty"] for number in range(250)]
+    )
     page = Page(report.build(run).read_text(encoding="utf-8"))
     assert "99.wav" in page.text
     assert "100.wav" not in page.text
@@ -357,14 +365,14 @@ def test_long_lists_are_cut_and_say_where_the_rest_is(run):
 # ---- the budget of pictures ---------------------------------------------------------------------------------------
 
 
-def noise(run: RunFolder, count: int) -> list[album.Entry]:
+def noise(run: RunFolder, count: int) -> list[gallery.Entry]:
     run.figures.mkdir(parents=True)
     random = np.random.default_rng(0)
     entries = []
     for number in range(count):
         values = random.integers(0, 255, (100, 100, 3)).astype(np.uint8)
         Image.fromarray(values).save(run.figures / f"{number}.png")
-        entries.append(album.Entry(str(number), "samples", "t", "q", f"{number}.png", "r", "a"))
+        entries.append(gallery.Entry(str(number), "samples", "t", "q", f"{number}.png", "r", "a"))
     return entries
 
 
@@ -392,27 +400,27 @@ def test_beyond_the_budget_they_shrink_and_then_are_named(tmp_path):
 
 
 def test_the_same_question_replaces_its_picture(run):
-    opened = inquiry.open_run(run)
-    before = album.read(opened.run)
-    album.add(opened.run, inquiry.samples(opened, count=1))
-    after = album.read(opened.run)
+    opened = open_run(run)
+    before = gallery.read(opened.run)
+    gallery.add(opened.run, questions.samples(opened, count=1))
+    after = gallery.read(opened.run)
     assert [entry.name for entry in after] == [entry.name for entry in before]
     assert before != after
 
 
 def test_an_answer_that_became_none_takes_its_picture_away(run):
-    opened = inquiry.open_run(run)
-    answer = inquiry.samples(opened, count=1)
-    assert album.add(opened.run, answer) == opened.run.figures / "samples.png"
-    assert album.add(opened.run, replace(answer, findings=(), notes=("There is none.",))) is None
+    opened = open_run(run)
+    answer = questions.samples(opened, count=1)
+    assert gallery.add(opened.run, answer) == opened.run.figures / "samples.png"
+    assert gallery.add(opened.run, replace(answer, findings=(), notes=("There is none.",))) is None
     assert not (opened.run.figures / "samples.png").exists()
-    (entry,) = [entry for entry in album.read(opened.run) if entry.name == "samples"]
+    (entry,) = [entry for entry in gallery.read(opened.run) if entry.name == "samples"]
     assert entry.file is None
     assert entry.notes == ("There is none.",)
 
 
 def test_the_words_for_those_who_cannot_see_tell_what_is_there(asked):
-    entries = {entry.name: entry for entry in album.read(RunFolder(asked))}
+    entries = {entry.name: entry for entry in gallery.read(RunFolder(asked))}
     (confusion,) = [entry for entry in entries.values() if entry.kind == "confusion" and entry.file]
     assert "maps by Grad-CAM and Occlusion sensitivity of 1 segment:" in confusion.alt
     assert f"{LOW} heard as {HISS} with score" in confusion.alt

@@ -10,12 +10,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earwitness.errors import UsageError
-from earwitness.explain import swift
-from earwitness.explain.attribution import Grid, Target
-from earwitness.explain.designs import random_design
-from earwitness.explain.rise import RandomMasks, Rise, enlarged
-from earwitness.segments import Segments
+from earwitness.audio.segments import Segments
+from earwitness.core.errors import UsageError
+from earwitness.explainers.attribution import Grid, Target
+from earwitness.explainers.inference import optimised
+from earwitness.explainers.perturbation.rise import RandomMasks, Rise, enlarged
+from earwitness.explainers.perturbation.sampling import random_design
 from explain_toys import SILENCE, convolutional, linear, segments
 from rounding import rounding
 from test_lime import by_hand
@@ -162,7 +162,7 @@ def test_native_cells():
 
 @pytest.mark.parametrize("kind", ["smooth", "hard"])
 def test_segments_and_targets_do_not_see_each_other(kind, monkeypatch):
-    monkeypatch.setattr(swift, "rows_of", lambda _widest, _weights: 20)
+    monkeypatch.setattr(optimised, "rows_of", lambda _widest, _weights: 20)
     classifier, excerpt = convolutional(), segments(3, real_frames=[12, 7, 12])
     explainer = Rise(samples=80, grid=(3, 2), masks=kind)
     every = explainer.attribute(classifier, excerpt, [[Target(i) for i in range(3)]] * 3)

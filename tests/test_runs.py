@@ -14,9 +14,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earwitness import runs
-from earwitness.errors import EarwitnessError, UsageError
-from earwitness.runs import (
+from earwitness.core import run_folder
+from earwitness.core.errors import EarwitnessError, UsageError
+from earwitness.core.run_folder import (
     CONTRACT,
     RunFolder,
     atomic_write,
@@ -266,7 +266,7 @@ def test_an_overwrite_that_is_killed_never_looks_finished_nor_foreign(tmp_path, 
     for kill_at in range(len(CONTRACT)):
         run = finished_run(tmp_path / f"run{kill_at}")
         left = iter(range(kill_at + 1))
-        unlink, rmtree = Path.unlink, runs.shutil.rmtree
+        unlink, rmtree = Path.unlink, run_folder.shutil.rmtree
 
         def dying(remove, left=left):
             def removed(path, *arguments, **options):
@@ -278,7 +278,7 @@ def test_an_overwrite_that_is_killed_never_looks_finished_nor_foreign(tmp_path, 
 
         with monkeypatch.context() as patch:
             patch.setattr(Path, "unlink", dying(unlink))
-            patch.setattr(runs.shutil, "rmtree", dying(rmtree))
+            patch.setattr(run_folder.shutil, "rmtree", dying(rmtree))
             if kill_at < len(CONTRACT) - 1:
                 with pytest.raises(KeyboardInterrupt):
                     create(run, overwrite=True)
@@ -339,7 +339,7 @@ def hidden(name):
         raise metadata.PackageNotFoundError(name)
     return whole(name)
 metadata.distribution = hidden
-from earwitness import runs
+from earwitness.core import run_folder
 print(runs.versions()["earwitness"])
 """
     environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}

@@ -12,17 +12,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from earwitness import canvas, endings, figures_trust, scorebook
-from earwitness.backbones import backbone_named
-from earwitness.classifier import Classifier
-from earwitness.cli import app
-from earwitness.errors import UsageError
-from earwitness.logmel import VGGISH
-from earwitness.progress import Silent
-from earwitness.trust import gathering, knownnets, scoreboard
-from earwitness.trust.gathering import KNOWN, Gathered, choose
-from earwitness.trust.standings import ALL, SCORES, Record, standings
-from earwitness.trust.truth import TruthScores
+from earwitness.audio.frontend import VGGISH
+from earwitness.cli import exit
+from earwitness.cli.app import app
+from earwitness.core.errors import UsageError
+from earwitness.core.progress import Silent
+from earwitness.models.classifier import Classifier
+from earwitness.models.registry import backbone_named
+from earwitness.plots import scoreboard, style
+from earwitness.trust.metrics.localisation import TruthScores
+from earwitness.trust.scoreboard import analytic, collect
+from earwitness.trust.scoreboard.board import explainers, measure, run_scoreboard, verdicts
+from earwitness.trust.scoreboard.collect import KNOWN, Gathered, choose
+from earwitness.trust.scoreboard.ranking import ALL, SCORES, Record, standings
+from earwitness.workflows import scoreboard as scorebook
 
 PROJECT = Path(__file__).resolve().parents[1]
 METHODS = ["layercam", "eigencam", "occlusion"]
@@ -90,7 +93,7 @@ def test_few_cases_have_no_interval_and_beat_nothing():
 
 
 def test_cases_are_taken_until_there_are_enough_and_counted():
-    known = knownnets.build("matched filter", cases=8)
+    known = analytic.build("matched filter", cases=8)
     silent = [replace(case, log_mel=case.without) for case in known.cases[:3]]
     bench, tallies = choose(known.classifier, iter([[case] for case in [*silent, *known.cases]]), KNOWN, 4)
     assert [case.name for case, _, _ in bench.cases] == [case.name for case in known.cases[:4]]
@@ -99,12 +102,12 @@ def test_cases_are_taken_until_there_are_enough_and_counted():
 
 
 def test_what_lacks_is_said(monkeypatch):
-    monkeypatch.setattr(gathering.shortcuts, "plant", lambda **_: [])
-    monkeypatch.setattr(gathering.knownnets, "NETWORKS", {})
+    monkeypatch.setattr(collect.shortcuts, "plant", lambda **_: [])
+    monkeypatch.setattr(collect.knownnets, "NETWORKS", {})
     deaf = Classifier(backbone_named("compact").build(2).eval(), VGGISH, ("cow", "pig"), "compact", 96, 0.0)
-    found = gathering.gather(deaf)
+    found = collect.gather(deaf)
     assert found.benches == ()
-    assert [note.split(":")[0] for note in found.notes] == [f"no {gathering.MADE}", f"no {gathering.RECORDED}"]
+    assert [note.split(":")[0] for note in found.notes] == [f"no {collect.MADE}", f"no {collect.RECORDED}"]
     assert "not those of the made sounds" in found.notes[0]
     assert "no recordings" in found.notes[1]
 
@@ -116,11 +119,11 @@ def test_what_lacks_is_said(monkeypatch):
 def board():
     benches, tallies = [], []
     for name in ("matched filter", "xor of two bands"):
-        known = knownnets.build(name, cases=5)
+        known = analytic.build(name, cases=5)
         bench, found = choose(known.classifier, iter([[case] for case in known.cases]), KNOWN, 5)
         benches.append(bench)
         tallies += found
-    return scoreboard.measure(Gathered(tuple(benches), tuple(tallies), ("planted click: a note",)), METHODS)
+    return measure(Gathered(tuple(benches), tuple(tallies), ("planted click: a note",)), METHODS)
 
 
 def test_every_method_and_baseline_is_scored_on_every_case(board):
@@ -129,7 +132,7 @@ def test_every_method_and_baseline_is_scored_on_every_case(board):
 
 
 def test_method_that_is_right_beats_energy_and_one_that_follows_loudness_does_not(board):
-    beat, rest = scoreboard.verdicts(board)
+    beat, rest = verdicts(board)
     assert "layercam" in beat
     assert "eigencam" in rest
     assert board.of()[0].method == "layercam"
@@ -141,12 +144,12 @@ def test_chance_scores_half(board):
 
 
 def test_kept_maps_are_those_that_were_scored():
-    known = knownnets.build("matched filter", cases=2)
+    known = analytic.build("matched filter", cases=2)
     kept = []
-    records = scoreboard.run_scoreboard(
+    records = run_scoreboard(
         known.classifier,
         [(case, 1.0, 0.0) for case in known.cases],
-        scoreboard.explainers(["layercam"])[:1],
+        explainers(["layercam"])[:1],
         keep=lambda case, attribution: kept.append((case.name, attribution.method)),
     )
     assert (
@@ -176,12 +179,12 @@ def test_written_tables_and_figure(board, tmp_path):
     assert "*energy* (baseline)" in page
     assert len({line.count("|") for line in page.splitlines()[2:]}) == 1
     first = (tmp_path / "out" / "scoreboard.png").read_bytes()
-    canvas.save(figures_trust.scoreboard(board), tmp_path / "again.png")
+    style.save(scoreboard.scoreboard(board), tmp_path / "again.png")
     assert first == (tmp_path / "again.png").read_bytes()
 
 
 def test_figure_names_every_method_once(board):
-    figure = figures_trust.scoreboard(board, "pointing")
+    figure = scoreboard.scoreboard(board, "pointing")
     names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert sorted(names) == sorted(
         [*METHODS, *(f"{name} (baseline)" for name in ("random", "energy", "centre", "edge"))]
@@ -194,12 +197,12 @@ def test_figure_names_every_method_once(board):
 
 def test_method_named_twice_is_refused():
     with pytest.raises(UsageError, match="named twice"):
-        scoreboard.explainers(["lime", "lime:samples=64"])
+        explainers(["lime", "lime:samples=64"])
 
 
 def test_nothing_heard_is_said():
     with pytest.raises(UsageError, match="hears none"):
-        scoreboard.measure(Gathered((), ()))
+        measure(Gathered((), ()))
 
 
 @pytest.mark.parametrize("asked", [{"preset": "slow"}, {"methods": ("nonesuch",)}, {"mixtures": 1}])
@@ -218,7 +221,7 @@ def test_so_many_mixtures_are_gathered_as_are_asked_for(monkeypatch, tmp_path):
 
     monkeypatch.setattr(scorebook, "_asked", lambda *_: (None, []))
     monkeypatch.setattr(scorebook, "gather", gather)
-    quick = gathering.PRESETS["quick"]
+    quick = collect.PRESETS["quick"]
     for mixtures, expected in ((None, quick.mixtures), (24, 24)):
         with pytest.raises(Asked) as found:
             scorebook.score(out=tmp_path / "out", mixtures=mixtures)
@@ -231,8 +234,8 @@ def test_data_needs_a_run(tmp_path):
 
 
 def test_presets_name_every_method_with_settings_that_exist():
-    for preset in gathering.PRESETS.values():
-        assert len(scoreboard.explainers(preset.methods())) == len(preset.methods()) + 4
+    for preset in collect.PRESETS.values():
+        assert len(explainers(preset.methods())) == len(preset.methods()) + 4
 
 
 # ---- the page and the command -------------------------------------------------------------------------------------
@@ -263,7 +266,7 @@ def test_command_prints_the_table_and_what_is_next(board, monkeypatch, tmp_path,
         return scorebook.Outcome(board, options["out"])
 
     monkeypatch.setattr(scorebook, "score", score)
-    assert endings.run(app, ["scoreboard", "--out", str(tmp_path), "--method", "lime", "--preset", "full"]) == 0
+    assert exit.run(app, ["scoreboard", "--out", str(tmp_path), "--method", "lime", "--preset", "full"]) == 0
     printed = capsys.readouterr().out
     assert "energy (baseline)" in printed
     assert printed.rstrip().endswith(f"Next: open {tmp_path / 'scoreboard.png'}")

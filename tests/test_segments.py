@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earwitness.segments import cut
-from earwitness.timefreq import segment_hop, segment_starts
+from earwitness.audio.segments import cut
+from earwitness.audio.timefreq import segment_hop, segment_starts
 
 SILENCE = -4.6
 BANDS = 3

@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from earwitness.errors import UsageError
-from earwitness.explain import parse, swift
-from earwitness.explain.attribution import Grid, Target
-from earwitness.explain.kernelshap import KernelShap, coalitions_by_size, constrained_fit
-from earwitness.explain.shapley import Shapley, antithetic_orders, every_coalition, exact_shapley
+from earwitness.core.errors import UsageError
+from earwitness.explainers.attribution import Grid, Target
+from earwitness.explainers.inference import optimised
+from earwitness.explainers.perturbation.kernel_shap import KernelShap, coalitions_by_size, constrained_fit
+from earwitness.explainers.perturbation.shapley import Shapley, antithetic_orders, every_coalition, exact_shapley
+from earwitness.explainers.registry import parse
 from explain_toys import ToyClassifier, classes_of, convolutional, linear, segments
 from rounding import rounding
 from test_lime import by_hand
@@ -194,7 +195,7 @@ def test_orders_are_permutations_and_their_reverses():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_segments_and_targets_do_not_see_each_other(method, monkeypatch):
-    monkeypatch.setattr(swift, "rows_of", lambda _widest, _weights: 20)
+    monkeypatch.setattr(optimised, "rows_of", lambda _widest, _weights: 20)
     classifier, excerpt = convolutional(), segments(3, real_frames=[12, 7, 12])
     for options in ({"grid": (3, 2)}, {"grid": (4, 4), "samples": 200}, {"grid": (4, 4), "tolerance": 0.05}):
         explainer = method(**options)

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from earwitness.artefacts import ARTEFACTS
-from earwitness.classifier import Classifier
-from earwitness.logmel import VGGISH
-from earwitness.trust import cases, shortcuts, small
-from earwitness.trust.mixtures import Stage
+from earwitness.audio.artefacts import ARTEFACTS
+from earwitness.audio.frontend import VGGISH
+from earwitness.models.classifier import Classifier
+from earwitness.trust.scoreboard import cases, tiny_models
+from earwitness.trust.scoreboard import planted as shortcuts
+from earwitness.trust.scoreboard.mixtures import Stage
 
 STAGE = Stage(VGGISH, shortcuts.CLASSES, 96)
 
@@ -137,7 +138,7 @@ def test_small_networks_are_the_same_for_the_same_seed():
     rng = np.random.default_rng(0)
     log_mels = [rng.normal(-2.0 * (number % 2), 0.3, (96, 64)).astype(np.float32) for number in range(4)]
     same, again, other = (
-        small.learned(log_mels, np.arange(4) % 2, ("loud", "quiet"), epochs=1, seed=seed) for seed in (0, 0, 1)
+        tiny_models.learned(log_mels, np.arange(4) % 2, ("loud", "quiet"), epochs=1, seed=seed) for seed in (0, 0, 1)
     )
     weights = [each.network.state_dict()["FCFinal.weight"] for each in (same, again, other)]
     assert torch.equal(weights[0], weights[1])

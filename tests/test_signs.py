@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from earwitness.explain import Target, parse
-from earwitness.trust.faithfulness import faithfulness
-from earwitness.trust.signs import ORDERS, STEPS, signs
-from earwitness.trust.stability import stability
+from earwitness.explainers.attribution import Target
+from earwitness.explainers.registry import parse
+from earwitness.trust.metrics.faithfulness import faithfulness
+from earwitness.trust.metrics.robustness import stability
+from earwitness.trust.verdicts.indicators import ORDERS, STEPS, signs
 from explain_toys import convolutional, segments
 
 CLASSIFIER = convolutional()

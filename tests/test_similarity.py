@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from earwitness.errors import EarwitnessError
-from earwitness.trust.similarity import correlation, rank_correlation, ssim, standard_ranks, top_overlap
+from earwitness.core.errors import EarwitnessError
+from earwitness.explainers.ranks import rank_correlation, standard_ranks
+from earwitness.trust.metrics.similarity import correlation, ssim, top_overlap
 
 SHAPES = st.tuples(st.integers(1, 13), st.integers(1, 6))
 FEW = settings(max_examples=25)

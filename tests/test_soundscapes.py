@@ -14,18 +14,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from earwitness import audio, recordings, sound_events, soundscapes
-from earwitness.errors import BadRecordingError, EarwitnessError, UsageError
-from earwitness.logmel import EFFICIENTAT, VGGISH, FrontEnd, log_mel
-from earwitness.soundscapes import CLASSES, SAMPLE_RATE, Scene, evidence_mask, make, write_dataset
-from earwitness.timefreq import segment_starts
+from earwitness.audio import decoding
+from earwitness.audio.frontend import EFFICIENTAT, VGGISH, FrontEnd, log_mel
+from earwitness.audio.timefreq import segment_starts
+from earwitness.core.errors import BadRecordingError, EarwitnessError, UsageError
+from earwitness.data import recordings
+from earwitness.data.synthetic import corpus, events
+from earwitness.data.synthetic.corpus import evidence_mask, write_dataset
+from earwitness.data.synthetic.events import SAMPLE_RATE
+from earwitness.data.synthetic.scenes import CLASSES, Scene, make
 
 FRONT_ENDS = [VGGISH, EFFICIENTAT]
 
 
 def spectrogram(samples: np.ndarray, front_end: FrontEnd) -> np.ndarray:
     """Return what the front end gives for samples at the made sounds' rate."""
-    resampled = audio.resample(samples, SAMPLE_RATE, front_end.sample_rate)
+    resampled = decoding.resample(samples, SAMPLE_RATE, front_end.sample_rate)
     return log_mel(front_end, torch.from_numpy(np.asarray(resampled, dtype=np.float32))).numpy()
 
 
@@ -161,7 +165,7 @@ def test_buzz_is_a_sum_of_equal_harmonics():
     pitch = np.full(SAMPLE_RATE // 4, 1000.0)
     phase = np.cumsum(pitch) / SAMPLE_RATE
     expected = sum(2.0 * np.cos(2 * np.pi * k * phase) for k in range(1, 15)) / np.sqrt(28.0)
-    assert sound_events.buzz(pitch) == pytest.approx(expected, abs=1e-6)
+    assert events.buzz(pitch) == pytest.approx(expected, abs=1e-6)
 
 
 # ---- the truth on a grid -----------------------------------------------------------------------------------------
@@ -248,13 +252,13 @@ def test_data_set_is_read_with_folds_and_groups(written):
 
 
 def test_names_tell_fold_source_and_take(tmp_path):
-    takes = list(soundscapes._takes(40, seed=0, number=2))
+    takes = list(corpus._takes(40, seed=0, number=2))
     assert len(takes) == len(set(takes)) == 40
     folds = {source: {f for f, s, _ in takes if s == source} for _, source, _ in takes}
     assert all(len(f) == 1 for f in folds.values())
     assert set(np.bincount([f for f, _, _ in takes])[1:]) <= {7, 8, 9}
     assert any(take == 1 for _, _, take in takes)
-    others = {source for _, source, _ in soundscapes._takes(40, seed=0, number=3)}
+    others = {source for _, source, _ in corpus._takes(40, seed=0, number=3)}
     assert not others & set(folds)
 
 
@@ -262,7 +266,7 @@ def test_names_tell_fold_source_and_take(tmp_path):
 def test_a_written_clip_is_read_back_as_it_was_made(written, label):
     for wav in sorted((written / label).iterdir()):
         assert re.fullmatch(r"[1-5]-\d{6}-[AB]\.wav", wav.name)
-        scene = soundscapes.load(wav)
+        scene = corpus.load(wav)
         made = make(label, scene.seed, scene.take)
         assert np.array_equal(scene.samples, made.samples)
         assert np.array_equal(scene.event, made.event)
@@ -306,7 +310,7 @@ class Tally:
 @pytest.fixture
 def small(tmp_path, monkeypatch) -> Path:
     """A data set of two classes and two clips, cheap to write again."""
-    monkeypatch.setattr(soundscapes, "CLASSES", ("clock_tick", "dog"))
+    monkeypatch.setattr(corpus, "CLASSES", ("clock_tick", "dog"))
     return write_dataset(tmp_path / "small", clips_per_class=1, seed=0)
 
 
@@ -333,7 +337,7 @@ def test_another_or_damaged_data_set_of_ours_is_replaced(small):
 
 
 def test_an_empty_folder_is_filled(tmp_path, monkeypatch):
-    monkeypatch.setattr(soundscapes, "CLASSES", ("dog",))
+    monkeypatch.setattr(corpus, "CLASSES", ("dog",))
     (tmp_path / "empty").mkdir()
     assert len(list(write_dataset(tmp_path / "empty", clips_per_class=1).rglob("*.wav"))) == 1
 
@@ -364,7 +368,7 @@ def test_nothing_is_left_when_writing_fails(small, monkeypatch):
     def full(*_arguments, **_keywords):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(audio.soundfile, "write", full)
+    monkeypatch.setattr(decoding.soundfile, "write", full)
     with pytest.raises(EarwitnessError, match="No space left"):
         write_dataset(small, clips_per_class=2, seed=0)
     assert before == {p: p.read_bytes() for p in small.parent.rglob("*") if p.is_file()}
@@ -380,7 +384,7 @@ def test_wrong_numbers_are_refused(tmp_path, clips, seed):
 @pytest.mark.parametrize("damage", ["missing", "cut", "text", "foreign", "pickle"])
 def test_damaged_evidence_is_named(small, damage):
     wav = min((small / "dog").iterdir())
-    evidence = soundscapes.evidence_path(wav)
+    evidence = corpus.evidence_path(wav)
     if damage == "missing":
         evidence.unlink()
     elif damage == "cut":

@@ -10,12 +10,14 @@ import torch
 from torch import nn
 
 import explain_toys as toys
-from earwitness.errors import EarwitnessError, UsageError
-from earwitness.explain import Target, parse
-from earwitness.logmel import EFFICIENTAT, VGGISH, energy_of
-from earwitness.segments import Segments
-from earwitness.trust.similarity import correlation, rank_correlation, top_overlap
-from earwitness.trust.stability import Agreement, agreement, noisy, shifted, stability
+from earwitness.audio.frontend import EFFICIENTAT, VGGISH, energy_of
+from earwitness.audio.segments import Segments
+from earwitness.core.errors import EarwitnessError, UsageError
+from earwitness.explainers.attribution import Target
+from earwitness.explainers.ranks import rank_correlation
+from earwitness.explainers.registry import parse
+from earwitness.trust.metrics.robustness import Agreement, agreement, noisy, shifted, stability
+from earwitness.trust.metrics.similarity import correlation, top_overlap
 
 TARGETS = [[Target(0), Target(1, against=2)], [Target(2)], [Target(1)]]
 

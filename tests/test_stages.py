@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from earwitness.explain import parse
-from earwitness.explain.attribution import Target
-from earwitness.explain.featuremaps import Layer
-from earwitness.explain.prepared import Prepared
-from earwitness.explain.stages import runs
+from earwitness.explainers.attribution import Target
+from earwitness.explainers.inference.layers import Layer
+from earwitness.explainers.inference.prepared import Prepared
+from earwitness.explainers.inference.two_stage import runs
+from earwitness.explainers.registry import parse
 from explain_toys import ToyClassifier, classes_of, convolutional, real, real_segments, segments
 from rounding import DEEP, rounding
 from test_ablationcam import Changing, Shortcuts
@@ -19,9 +19,9 @@ from test_ablationcam import Changing, Shortcuts
 @pytest.fixture
 def small(monkeypatch):
     """Two segments are many, and make a batch of the first stage."""
-    monkeypatch.setattr("earwitness.explain.before.MANY", 2)
-    monkeypatch.setattr("earwitness.explain.model.PROCESSOR_CELLS", 2 * 12 * 8)
-    monkeypatch.setattr("earwitness.explain.stages.FIRST_NUMBERS", 2 * 6 * 12 * 8)
+    monkeypatch.setattr("earwitness.explainers.inference.prefix.MANY", 2)
+    monkeypatch.setattr("earwitness.explainers.protocol_.PROCESSOR_CELLS", 2 * 12 * 8)
+    monkeypatch.setattr("earwitness.explainers.inference.two_stage.FIRST_NUMBERS", 2 * 6 * 12 * 8)
 
 
 def networks():
@@ -54,7 +54,7 @@ def test_two_stages_answer_what_one_pass_answers(name, small):
 
 def test_the_second_stage_is_gathered_up_to_its_room(small, monkeypatch):
     classifier = convolutional()
-    monkeypatch.setattr("earwitness.explain.stages.PROCESSOR_NUMBERS", 4 * 8 * 6 * 4)
+    monkeypatch.setattr("earwitness.explainers.inference.suffix.PROCESSOR_NUMBERS", 4 * 8 * 6 * 4)
     assert [len(leaf) for leaf, _ in runs(Layer("gradcam", Prepared(classifier), "features.4"), segments(7))] == [4, 3]
 
 
@@ -72,16 +72,16 @@ def test_what_comes_before_the_layer_runs_without_a_graph_and_what_follows_once(
 @pytest.mark.parametrize("many", [2, 10**9])
 @pytest.mark.parametrize("backbone", ["vggish", "mn04", "compact"])
 def test_many_segments_are_explained_as_each_alone(backbone, many, monkeypatch):
-    monkeypatch.setattr("earwitness.explain.before.MANY", many)
-    monkeypatch.setattr("earwitness.explain.before.LARGE", 1)
-    monkeypatch.setattr("earwitness.explain.stages.FIRST_NUMBERS", 1_000_000)
+    monkeypatch.setattr("earwitness.explainers.inference.prefix.MANY", many)
+    monkeypatch.setattr("earwitness.explainers.inference.prefix.LARGE", 1)
+    monkeypatch.setattr("earwitness.explainers.inference.two_stage.FIRST_NUMBERS", 1_000_000)
     classifier, excerpt = real(backbone), real_segments(backbone, 5)
     targets = [[Target(3), Target(1, against=2)]] * 5
     with torch.inference_mode():
         logits = classifier.network(torch.tensor(excerpt.values))
     found = parse("gradcam").attribute(Prepared(classifier), excerpt, targets)
-    monkeypatch.setattr("earwitness.explain.before.MANY", 10**9)
-    monkeypatch.setattr("earwitness.explain.before.LARGE", 10**9)
+    monkeypatch.setattr("earwitness.explainers.inference.prefix.MANY", 10**9)
+    monkeypatch.setattr("earwitness.explainers.inference.prefix.LARGE", 10**9)
     for row in range(0, 5, 4):
         alone = parse("gradcam").attribute(classifier, excerpt.take([row]), targets[:1])
         for one, single in zip(found[2 * row : 2 * row + 2], alone, strict=True):

@@ -12,14 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from earwitness.explain import parse, precision
-from earwitness.explain.attribution import Target
-from earwitness.explain.occlusion import Occlusion
-from earwitness.explain.perturb import Listening
-from earwitness.explain.prepared import Prepared
-from earwitness.explain.swift import LARGEST_MAP, rows_of, swift
-from earwitness.progress import Silent
-from earwitness.segments import Segments
+from earwitness.audio.segments import Segments
+from earwitness.core.progress import Silent
+from earwitness.explainers.attribution import Target
+from earwitness.explainers.inference.optimised import LARGEST_MAP, rows_of, swift
+from earwitness.explainers.inference.prepared import Prepared
+from earwitness.explainers.perturbation import precision
+from earwitness.explainers.perturbation.occlusion import Occlusion
+from earwitness.explainers.perturbation.scoring import Listening
+from earwitness.explainers.registry import parse
 from explain_toys import ToyClassifier, classes_of, convolutional, linear, real, real_segments, segments
 from rounding import DEEP, rounding
 

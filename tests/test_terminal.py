@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 
 from command import earwitness, write_sounds
-from earwitness.evaluation import Predictions, measure
-from earwitness.terminal import metrics_lines
+from earwitness.cli.output import metrics_lines
+from earwitness.training.evaluation import Predictions, measure
 
 
 def test_classes_without_recordings_are_named_and_fill_no_table():

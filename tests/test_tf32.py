@@ -7,8 +7,8 @@ import threading
 import pytest
 import torch
 
-from earwitness import device
-from earwitness.device import tf32_as, without_tf32
+from earwitness.core import device
+from earwitness.core.device import tf32_as, without_tf32
 from pretend_gpu import tf32_convolves, tf32_multiplies
 
 # PyTorch 2.9 warns of the older switches, which are used before it alone.

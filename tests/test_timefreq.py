@@ -3,15 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earwitness.logmel import EFFICIENTAT, FRONT_ENDS, VGGISH
-from earwitness.timefreq import (
-    cell_edges,
-    hz_to_mel,
-    mel_to_hz,
-    nearest_cells,
-    segment_hop,
-    segment_starts,
-)
+from earwitness.audio.frontend import EFFICIENTAT, FRONT_ENDS, VGGISH
+from earwitness.audio.timefreq import cell_edges, hz_to_mel, mel_to_hz, nearest_cells, segment_hop, segment_starts
 
 clocks = st.sampled_from([front_end.clock for front_end in FRONT_ENDS.values()])
 
@@ -67,7 +60,7 @@ def test_frame_centres_are_the_middles_of_the_windows():
 def test_a_click_is_loudest_in_the_frame_that_the_clock_names(front_end):
     import torch
 
-    from earwitness.logmel import log_mel
+    from earwitness.audio.frontend import log_mel
 
     for seconds in (0.2013, 0.35, 0.7777):
         waveform = np.zeros(front_end.sample_rate, dtype=np.float64)
@@ -81,7 +74,7 @@ def test_a_click_is_loudest_in_the_frame_that_the_clock_names(front_end):
 def test_a_tone_is_loudest_in_the_band_that_the_clock_names(front_end, hz):
     import torch
 
-    from earwitness.logmel import log_mel
+    from earwitness.audio.frontend import log_mel
 
     time = np.arange(front_end.sample_rate) / front_end.sample_rate
     loudest = int(log_mel(front_end, torch.from_numpy(0.5 * np.sin(2 * np.pi * hz * time))).mean(dim=0).argmax())

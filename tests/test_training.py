@@ -14,21 +14,21 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earwitness import training
-from earwitness.checkpoints import NAME, read_checkpoint
-from earwitness.errors import EarwitnessError, UsageError
-from earwitness.recipes import EXAMPLE, Augmentation, Recipe
-from earwitness.runs import read_csv
-from earwitness.training import (
+from earwitness.core.errors import EarwitnessError, UsageError
+from earwitness.core.processor import native_bfloat16
+from earwitness.core.run_folder import read_csv
+from earwitness.training.checkpoints import NAME, read_checkpoint
+from earwitness.training.loop import (
+    _Loop,
     choose_device,
     make_optimiser,
-    native_bfloat16,
     rate_factor,
     resolve_precision,
     standardise,
     train,
     write_history,
 )
+from earwitness.training.recipes import EXAMPLE, Augmentation, Recipe
 from tiny_sounds import made_data, new_classifier
 
 QUICK = Recipe(epochs=3, batch=8, learning_rate=2e-3)
@@ -116,7 +116,7 @@ def test_iterations_epochs_and_validations_are_as_the_recipe_says():
 
 def test_every_segment_is_seen_once_an_epoch_in_another_order():
     data = made_data()
-    loop = training._Loop(new_classifier(), data, replace(QUICK, batch=7), seed=3, freeze=False)
+    loop = _Loop(new_classifier(), data, replace(QUICK, batch=7), seed=3, freeze=False)
     epochs = [np.concatenate([loop._rows(epoch, number) for number in range(loop.per_epoch)]) for epoch in range(3)]
     for order in epochs:
         np.testing.assert_array_equal(np.sort(order), np.arange(len(data.train)))
@@ -383,7 +383,7 @@ def test_resumed_moments_lie_in_memory_as_their_weights_do(tmp_path):
     recipe = replace(QUICK, epochs=1)
     data = made_data()
     train(new_classifier(), data, recipe, checkpoints=tmp_path, checkpoint_seconds=0.0)
-    loop = training._Loop(new_classifier(), data, recipe, 0, False)
+    loop = _Loop(new_classifier(), data, recipe, 0, False)
     found = read_checkpoint(tmp_path)
     assert found is not None
     loop.restore(found)

@@ -6,8 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from earwitness.explain.twin import convolutions, lay_channels_last, pack_convolutions, pack_dense, twin_of
-from earwitness.processor import features
+from earwitness.core.processor import features
+from earwitness.explainers.inference.fused import (
+    convolutions,
+    lay_channels_last,
+    pack_convolutions,
+    pack_dense,
+    twin_of,
+)
 from explain_toys import real, real_segments
 from rounding import DEEP, rounding
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from earwitness.explain.unchanged import Seal
+from earwitness.explainers.inference.fingerprint import Seal
 from explain_toys import convolutional
 
 

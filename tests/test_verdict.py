@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earwitness.errors import EarwitnessError
-from earwitness.trust.fitting import NAMES, Known, area_under_roc, calibration, fit
-from earwitness.trust.signs import Signs
-from earwitness.trust.verdict import (
+from earwitness.core.errors import EarwitnessError
+from earwitness.trust.verdicts.fit import NAMES, Known, area_under_roc, calibration, fit
+from earwitness.trust.verdicts.indicators import Signs
+from earwitness.trust.verdicts.judge import (
     LEVELS,
     NOT_RELIABLE,
     RELIABLE,
@@ -81,7 +81,7 @@ def test_no_weight_is_on_the_wrong_side():
 def test_the_fit_is_the_least_loss():
     small = cases(60, seed=5)
     judge = fit(small, "few")
-    from earwitness.trust.fitting import _loss
+    from earwitness.trust.verdicts.fit import _loss
 
     right = np.array([each.right for each in small])
     standard = np.array([judge.standardised(each.signs) for each in small])

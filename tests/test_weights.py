@@ -18,9 +18,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from earwitness import esc10, fetch
-from earwitness.backbones import backbone_named, weights
-from earwitness.errors import EarwitnessError, UsageError
+from earwitness.core import download
+from earwitness.core.errors import EarwitnessError, UsageError
+from earwitness.data import esc10
+from earwitness.models import weights
+from earwitness.models.registry import backbone_named
 from local_site import (
     BODY,
     HASTY,
@@ -99,12 +101,12 @@ def test_unknown_name_is_refused(home: Path) -> None:
 
 def test_home_is_an_argument_else_the_variable_else_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EARWITNESS_HOME", str(tmp_path / "a"))
-    assert fetch.home_folder(tmp_path / "b") == tmp_path / "b"
-    assert fetch.home_folder() == tmp_path / "a"
+    assert download.home_folder(tmp_path / "b") == tmp_path / "b"
+    assert download.home_folder() == tmp_path / "a"
     monkeypatch.setenv("EARWITNESS_HOME", "~/c")
-    assert fetch.home_folder() == Path.home() / "c"
+    assert download.home_folder() == Path.home() / "c"
     monkeypatch.setenv("EARWITNESS_HOME", "")
-    assert fetch.home_folder().name == "earwitness"
+    assert download.home_folder().name == "earwitness"
 
 
 def test_resolve_looks_in_the_cache_then_in_shared_folders(

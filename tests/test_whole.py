@@ -18,16 +18,21 @@ from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
 
 import tiny_run
-from earwitness import audio, canvas, classifier, evaluation, figures_whole, whole, wholefiles
-from earwitness.errors import UsageError
-from earwitness.explain import METHODS, Attribution
-from earwitness.explain.attribution import CONSTANT, SILENT
-from earwitness.explain.occlusion import Occlusion
-from earwitness.features import log_mel_of
-from earwitness.figures_whole import whole_recording
-from earwitness.logmel import VGGISH
-from earwitness.segments import cut
-from earwitness.whole import HeardWhole, hear_whole
+from earwitness.audio import decoding
+from earwitness.audio.extraction import log_mel_of
+from earwitness.audio.frontend import VGGISH
+from earwitness.audio.segments import cut
+from earwitness.core.errors import UsageError
+from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution
+from earwitness.explainers.perturbation.occlusion import Occlusion
+from earwitness.explainers.registry import METHODS
+from earwitness.inspection import recordings
+from earwitness.inspection.recordings import HeardWhole, hear_whole
+from earwitness.models import classifier
+from earwitness.plots import style
+from earwitness.plots.recording import FULL_SCORE, MOST_COLUMNS, _borders, whole_recording
+from earwitness.training import evaluation
+from earwitness.workflows import whole
 from rounding import DEEP, rounding
 
 CLICK, HISS, LOW = tiny_run.CLASSES
@@ -45,10 +50,10 @@ def recording(run) -> Path:
     """Three seconds: clicks, then hiss, then a low tone."""
     folder = run.parent / "data"
     parts = [
-        audio.read(folder / name, tiny_run.RATE).samples for name in ("click/0.wav", "hiss/0.wav", "low/0@home.wav")
+        decoding.read(folder / name, tiny_run.RATE).samples for name in ("click/0.wav", "hiss/0.wav", "low/0@home.wav")
     ]
     path = run.parent / "three.wav"
-    audio.write_wav(path, np.concatenate([part[: tiny_run.RATE] for part in parts]), tiny_run.RATE)
+    decoding.write_wav(path, np.concatenate([part[: tiny_run.RATE] for part in parts]), tiny_run.RATE)
     return path
 
 
@@ -126,7 +131,7 @@ def test_ties_of_votes_go_to_the_higher_mean():
 @pytest.mark.parametrize("method", sorted(set(METHODS) - {"occlusion"}))
 def test_other_methods_are_refused_in_one_line(method):
     with pytest.raises(UsageError, match=f"--whole: {method} explains single segments; .* occlusion can .*") as caught:
-        whole.explainers(["occlusion:along=time", method])
+        recordings.explainers(["occlusion:along=time", method])
     assert "\n" not in str(caught.value)
 
 
@@ -166,14 +171,14 @@ def test_a_profile_falls_where_the_score_falls(figure, heard):
 def test_what_segments_heard_stands_at_their_middles(figure, heard):
     axes = panels(figure)[-1]
     names = [text.get_text() for text in axes.get_yticklabels()]
-    assert names[:2] == [canvas.label(HISS, 18), canvas.label(LOW, 18)]
+    assert names[:2] == [style.label(HISS, 18), style.label(LOW, 18)]
     drawn = [patch.get_data() for patch in axes.patches]
     assert len(drawn) == 2 * len(names) == 6
     middles = CLOCK.frame_edge_seconds(heard.start_frames + 48)
     for place, (scores, votes) in enumerate(zip(drawn[::2], drawn[1::2], strict=True)):
         index = (1, 2, 0)[place]
         np.testing.assert_allclose((scores.edges[1:] + scores.edges[:-1]) / 2, middles)
-        height = (scores.values - scores.baseline) / figures_whole.FULL_SCORE
+        height = (scores.values - scores.baseline) / FULL_SCORE
         np.testing.assert_allclose(height, heard.scores[:, index], atol=1e-12)
         np.testing.assert_array_equal(votes.values > votes.baseline, heard.predicted == index)
     words = texts(figure)
@@ -206,7 +211,7 @@ def test_vote_and_mean_that_disagree_are_both_in_the_headline(heard):
 @given(arrays(bool, st.tuples(st.integers(1, 6), st.integers(1, 6))))
 def test_borders_are_where_inside_ends(inside):
     seconds, hertz = np.arange(7.0), np.arange(7.0) * 100
-    lines = {tuple(line) for line in figures_whole._borders(inside, seconds[: len(inside) + 1], hertz)}
+    lines = {tuple(line) for line in _borders(inside, seconds[: len(inside) + 1], hertz)}
     expected = set()
     for row, column in np.argwhere(inside).tolist():
         corners = [(row, column), (row + 1, column), (row + 1, column + 1), (row, column + 1)]
@@ -231,13 +236,13 @@ def test_where_nothing_was_found_there_are_words(heard, flag, says):
 
 
 def test_a_long_recording_is_drawn_with_few_cells_that_keep_its_events(heard):
-    frames = 5 * figures_whole.MOST_COLUMNS
+    frames = 5 * MOST_COLUMNS
     log_mel = np.full((frames, 64), -2.0, np.float32)
     log_mel[4321] = 3.0
     figure = whole_recording(dataclasses.replace(heard, log_mel=log_mel, real_frames=frames))
     (mesh,) = [item for item in panels(figure)[0].collections if isinstance(item, QuadMesh)]
     drawn = np.asarray(mesh.get_array())
-    assert drawn.shape == (64, figures_whole.MOST_COLUMNS)
+    assert drawn.shape == (64, MOST_COLUMNS)
     (column,) = np.flatnonzero((drawn == 3.0).all(axis=0))
     first, last = mesh.get_coordinates()[0, column : column + 2, 0]
     assert first < CLOCK.frame_centre_seconds(4321) < last
@@ -273,7 +278,7 @@ def test_pictures_and_maps_are_written_and_bad_files_named(run, recording, tmp_p
     shutil.copy(recording, again)
     bad.write_bytes(b"no sound")
     told = Told()
-    outcome = wholefiles.explain_whole(
+    outcome = whole.explain_whole(
         [str(recording), str(bad), str(again)],
         run=run,
         methods=["occlusion:mask=50%,stride=50%"],
@@ -297,7 +302,7 @@ def test_pictures_and_maps_are_written_and_bad_files_named(run, recording, tmp_p
 
 
 def answer(heard: HeardWhole, **changes) -> str:
-    return wholefiles.WholeAnswer(dataclasses.replace(heard, **changes), Path("x.png"), verdicts=False).text()
+    return whole.WholeAnswer(dataclasses.replace(heard, **changes), Path("x.png"), verdicts=False).text()
 
 
 def test_a_terminal_reads_what_was_heard_and_what_it_hangs_on(heard):
@@ -336,7 +341,7 @@ def test_a_terminal_reads_what_cannot_be_seen(heard):
 
 def test_a_verdict_is_offered_where_there_is_none(run, recording, tmp_path):
     options = {"run": run, "methods": ["occlusion:mask=50%,stride=50%"], "out": tmp_path}
-    (told,) = wholefiles.explain_whole([str(recording)], **options).heard
+    (told,) = whole.explain_whole([str(recording)], **options).heard
     (line,) = [line for line in told.text().splitlines() if line.startswith("  verdict:")]
     assert "none" in line
     at = float(line.partition("--at ")[2].split()[0])
@@ -346,7 +351,7 @@ def test_a_verdict_is_offered_where_there_is_none(run, recording, tmp_path):
 def test_a_short_recording_is_padded_and_says_so(run, tmp_path):
     path = run.parent / "data" / tiny_run.SHORT
     options = {"run": run, "methods": ["occlusion:mask=50%,stride=50%"], "out": tmp_path, "verdicts": True}
-    (told,) = wholefiles.explain_whole([str(path)], **options).heard
+    (told,) = whole.explain_whole([str(path)], **options).heard
     text = told.text()
     assert "1 segment)" in text
     assert "(padded)" in text
@@ -360,4 +365,4 @@ def test_a_mask_that_does_not_fit_names_the_file(run, recording, tmp_path):
     with pytest.raises(
         UsageError, match=r"three\.wav: occlusion: mask=97x10 is larger than the segment of 96x64 cells"
     ):
-        wholefiles.explain_whole([str(recording)], run=run, methods=["occlusion:mask=97x10"], out=tmp_path)
+        whole.explain_whole([str(recording)], run=run, methods=["occlusion:mask=97x10"], out=tmp_path)

@@ -10,14 +10,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from earwitness.errors import EarwitnessError, UsageError
-from earwitness.explain import fills, wholerecording
-from earwitness.explain.attribution import Target
-from earwitness.explain.listening import Piece, Sheet
-from earwitness.explain.occlusion import Occlusion
-from earwitness.explain.prepared import Prepared
-from earwitness.explain.wholerecording import explain_recording
-from earwitness.segments import Segments
+from earwitness.audio.segments import Segments
+from earwitness.core.errors import EarwitnessError, UsageError
+from earwitness.explainers import fills
+from earwitness.explainers.attribution import Target
+from earwitness.explainers.inference.prepared import Prepared
+from earwitness.explainers.perturbation import recording as wholerecording
+from earwitness.explainers.perturbation.occlusion import Occlusion
+from earwitness.explainers.perturbation.recording import explain_recording
+from earwitness.explainers.perturbation.scoring import Piece, Sheet
 from explain_toys import SILENCE, convolutional, linear
 from rounding import rounding
 

@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from earwitness.explain import precision, twin
-from earwitness.explain.attribution import Target
-from earwitness.explain.occlusion import Occlusion
-from earwitness.explain.prepared import Prepared
-from earwitness.explain.swift import Swift, swift
-from earwitness.explain.winograd import FEWEST_SEGMENTS, spare_products
+from earwitness.explainers.attribution import Target
+from earwitness.explainers.inference import fused
+from earwitness.explainers.inference.optimised import Swift, swift
+from earwitness.explainers.inference.prepared import Prepared
+from earwitness.explainers.inference.winograd import FEWEST_SEGMENTS, spare_products
+from earwitness.explainers.perturbation import precision
+from earwitness.explainers.perturbation.occlusion import Occlusion
 from explain_toys import real, real_segments
 from rounding import DEEP, rounding
 
@@ -92,9 +93,9 @@ PROCESSORS = {
 @pytest.mark.parametrize("has", PROCESSORS, ids=lambda has: has[-1] if has else "none")
 def test_each_processor_takes_the_way_that_is_its_fastest(has, monkeypatch):
     packed = []
-    monkeypatch.setattr(twin, "features", lambda: has)
+    monkeypatch.setattr(fused, "features", lambda: has)
     # What the processor at hand does not know how to pack is laid otherwise: what is asked for counts.
-    monkeypatch.setattr(twin, "pack_convolutions", lambda network, dtype: packed.append(dtype) or False)
+    monkeypatch.setattr(fused, "pack_convolutions", lambda network, dtype: packed.append(dtype) or False)
     for number, (spares, packs) in zip(("float32", "bfloat16"), PROCESSORS[has], strict=True):
         packed.clear()
         ready = swift(Prepared(real("vggish")), real_segments("vggish", 1), number)
@@ -110,7 +111,7 @@ def test_where_fewer_products_are_too_rough_plain_ones_are_tried(monkeypatch):
         return 0.98 if arguments[-1].sparing else 0.995
 
     monkeypatch.setattr(precision, "agreement", judged)
-    monkeypatch.setattr(twin, "features", lambda: ())
+    monkeypatch.setattr(fused, "features", lambda: ())
     heard, logits_of = [], Swift.logits
     monkeypatch.setattr(Swift, "logits", lambda self, x: heard.append(self.sparing) or logits_of(self, x))
     explainer = Occlusion(mask=0.5, stride=0.5, precision="bfloat16", score="logit")

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from earwitness import audio, evaluation, features, runs
-from earwitness.backbones import BACKBONES
-from earwitness.classifier import Classifier
-from earwitness.logmel import VGGISH
-from earwitness.runs import RunFolder
-from earwitness.segments import cut
+from earwitness.audio import decoding, extraction
+from earwitness.audio.frontend import VGGISH
+from earwitness.audio.segments import cut
+from earwitness.core import run_folder
+from earwitness.core.run_folder import RunFolder
+from earwitness.models.classifier import Classifier
+from earwitness.models.registry import BACKBONES
+from earwitness.training import evaluation
 
 RATE = VGGISH.sample_rate
 # Names that break carelessly written files, formulas and pages.
@@ -27,7 +29,7 @@ def make(folder: Path) -> Path:
     """Make recordings under ``folder/data`` and the run ``folder/run``; return the run."""
     torch.manual_seed(0)
     names, labels = _record(folder / "data")
-    log_mels = [features.log_mel_of(folder / "data" / name, VGGISH) for name in names]
+    log_mels = [extraction.log_mel_of(folder / "data" / name, VGGISH) for name in names]
     data = cut(log_mels, names, VGGISH.silence, VGGISH.segment_frames, 50.0)
     network = BACKBONES["compact"].build(len(CLASSES)).eval()
     honest = data.rows_of([number for number, name in enumerate(names) if name != FAKE])
@@ -40,7 +42,7 @@ def make(folder: Path) -> Path:
     everything = np.arange(len(names))
     metrics = evaluation.write(evaluation.predict(classifier, data, labels, everything), run)
     assert 0.5 < metrics["segment_accuracy"] < 1.0
-    runs.write_csv(run.quarantine, ["file", "reason"], [("low/<i>broken.wav", "is not audio & more")])
+    run_folder.write_csv(run.quarantine, ["file", "reason"], [("low/<i>broken.wav", "is not audio & more")])
     _write_history(run)
     _write_asked(run, folder / "data", names, labels)
     classifier.save(run.model)
@@ -67,7 +69,7 @@ def _record(root: Path) -> tuple[list[str], np.ndarray]:
     recordings[FAKE] = (2, 0.15 * random.standard_normal(2 * RATE))
     recordings[SHORT] = (2, recordings["low/1@home.wav"][1][: RATE // 2])
     for name, (_, samples) in recordings.items():
-        audio.write_wav(root / name, samples.astype(np.float32), RATE)
+        decoding.write_wav(root / name, samples.astype(np.float32), RATE)
     return list(recordings), np.array([label for label, _ in recordings.values()])
 
 
@@ -92,7 +94,7 @@ def _write_history(run: RunFolder) -> None:
         rows.append(
             [step, 1 + step // 21, f"{step / 10:.2f}", 1e-3, f"{3 / step:.4f}", f"{1 - 0.9 / step:.4f}", *measured]
         )
-    runs.write_csv(run.history, columns, rows)
+    run_folder.write_csv(run.history, columns, rows)
 
 
 def _write_asked(run: RunFolder, root: Path, names: list[str], labels: np.ndarray) -> None:
@@ -115,4 +117,4 @@ def _write_asked(run: RunFolder, root: Path, names: list[str], labels: np.ndarra
         "precision": "float32",
         "versions": {"python": "3", "earwitness": "0.1.0"},
     }
-    runs.write_json(run.run_json, content)
+    run_folder.write_json(run.run_json, content)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from earwitness import audio
-from earwitness.backbones import BACKBONES
-from earwitness.classifier import Classifier
-from earwitness.logmel import VGGISH, FrontEnd
-from earwitness.segments import cut
-from earwitness.training import TrainingData
+from earwitness.audio import decoding
+from earwitness.audio.frontend import VGGISH, FrontEnd
+from earwitness.audio.segments import cut
+from earwitness.models.classifier import Classifier
+from earwitness.models.registry import BACKBONES
+from earwitness.training.loop import TrainingData
 
 LABELS = ("hiss", "high", "low")
 RATE = 16_000
@@ -26,7 +26,7 @@ def write_sounds(folder: Path, clips: int = 6, seconds: float = 1.0) -> Path:
             noise = random.standard_normal(len(moments))
             hz = {"hiss": 0, "high": 4000 + 100 * take, "low": 300 + 20 * take}[label]
             samples = 0.2 * noise if label == "hiss" else 0.3 * np.sin(2 * np.pi * hz * moments) + 0.02 * noise
-            audio.write_wav(folder / label / f"take{take}.wav", samples.astype(np.float32), RATE)
+            decoding.write_wav(folder / label / f"take{take}.wav", samples.astype(np.float32), RATE)
     return folder
 
 
@@ -57,7 +57,7 @@ def new_classifier(backbone: str = "compact", length: int = 32, classes: tuple[s
     """Return a classifier with random weights that do not depend on what was drawn before."""
     import torch
 
-    from earwitness.backbones.vggish import initialise_he
+    from earwitness.models.vggish import initialise_he
 
     line = BACKBONES[backbone]
     with torch.random.fork_rng():

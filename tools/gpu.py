@@ -29,14 +29,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from earwitness import classifier as classifiers
-from earwitness import dataset, soundscapes
-from earwitness.device import without_tf32
-from earwitness.explain import METHODS, Explainer, Target, parse
-from earwitness.explain.prepared import Prepared
-from earwitness.explain.ranks import rank_correlation
-from earwitness.segments import Segments
-from earwitness.trust.quick import quick
+from earwitness.audio.segments import Segments
+from earwitness.core.device import without_tf32
+from earwitness.data import recordings
+from earwitness.data.synthetic import corpus
+from earwitness.explainers.attribution import Target
+from earwitness.explainers.inference.prepared import Prepared
+from earwitness.explainers.presets import quick
+from earwitness.explainers.ranks import rank_correlation
+from earwitness.explainers.registry import METHODS, Explainer, parse
+from earwitness.models.classifier import load
 
 PROJECT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("EARWITNESS_SHARED", PROJECT.parent / "shared"))
@@ -120,7 +122,7 @@ class Question:
 
     def prepared(self, device: str, layout: str = "") -> Prepared:
         """Return the network on a device, its weights laid in a way (as it is loaded by default), for explaining."""
-        classifier = classifiers.load(self.model, device)
+        classifier = load(self.model, device)
         if layout:
             classifier.network.to(memory_format=LAYOUTS[layout])  # type: ignore[call-overload]
         return Prepared(classifier)
@@ -136,11 +138,11 @@ def commands(job: Job) -> None:
     trained += ["--epochs", 1, "--overlap", 0, *SHORT] if job.small else []
     table = [["command", job.device, f"processor, {THREADS} threads", "times as fast"]]
     table.append([f"run --backbone {job.backbone}, from start to report", _seconds(_command(job, trained)), "", ""])
-    recordings = dataset.load(job.data).recordings
-    label = next((each.label for each in recordings if each.label == "helicopter"), recordings[0].label)
+    clips = recordings.load(job.data).recordings
+    label = next((each.label for each in clips if each.label == "helicopter"), clips[0].label)
     asked: dict[str, list[Any]] = {
         "evaluate": ["evaluate", job.run, "--out", job.folder / "evaluated"],
-        "explain FILE --whole": ["explain", recordings[-1].path, "--run", job.run, "--whole"],
+        "explain FILE --whole": ["explain", clips[-1].path, "--run", job.run, "--whole"],
         f"inquire --class {label} --no-verdicts": ["inquire", job.run, "--class", label, "--no-verdicts"],
     }
     asked["explain FILE --whole"] += ["--out", job.folder / "explained"]
@@ -276,7 +278,7 @@ def _bench(job: Job) -> tuple[Any, Any]:
     model = job.run / "model.safetensors"
     models = {job.backbone: model} if model.is_file() else {}
     threads = (torch.get_num_threads(),)
-    return bench, Setting(dataset.load(job.data), models, sizes, torch.device(job.device), threads)
+    return bench, Setting(recordings.load(job.data), models, sizes, torch.device(job.device), threads)
 
 
 def questions(job: Job) -> list[Question]:
@@ -372,7 +374,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     device = torch.cuda.get_device_name() if wanted.device == "cuda" else "the processor"
     print(f"{device}; {os.cpu_count()} cores; PyTorch {torch.__version__}")
     with tempfile.TemporaryDirectory() as folder:
-        data = soundscapes.write_dataset(Path(folder) / "sounds", 5) if wanted.quick else wanted.data
+        data = corpus.write_dataset(Path(folder) / "sounds", 5) if wanted.quick else wanted.data
         chosen = tuple(wanted.method or METHODS)
         job = Job(wanted.device, wanted.quick, data, wanted.weights, chosen, Path(folder))
         for name in dict.fromkeys(wanted.only or PARTS):

@@ -17,8 +17,8 @@ import typer
 from typer.models import ArgumentInfo
 
 import speed
-from earwitness.cli import app
-from earwitness.explain import FAMILIES, Summary, catalogue
+from earwitness.cli.app import app
+from earwitness.explainers.registry import FAMILIES, Summary, catalogue
 
 PROJECT = Path(__file__).resolve().parents[1]
 DOCS = PROJECT / "docs"
@@ -42,9 +42,9 @@ error that earwitness did not expect. `EARWITNESS_HOME` names the cache folder f
 METHODS_HEAD = """# Explanation methods
 
 Name a method with `--method gradcam`, with other parameters as `--method lime:samples=512,grid=8x8`; in Python,
-`earwitness.explain.parse("lime:samples=512")`. `earwitness explain --list` prints the names and costs, with a name all
-about that method. [add-a-method.md](add-a-method.md) tells how to add one, [benchmarks.md](benchmarks.md) how fast they
-are.
+`earwitness.explainers.registry.parse("lime:samples=512")`. `earwitness explain --list` prints the names and costs, with
+a name all about that method. [add-a-method.md](add-a-method.md) tells how to add one, [benchmarks.md](benchmarks.md)
+how fast they are.
 
 A *forward* is one pass of the network over one segment, a *backward* the way back through it for gradients. What an
 explanation really took stands in it: `forwards`, `backwards`, `seconds`.

@@ -19,16 +19,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from earwitness import album, esc10, figures, inquiry, runs
-from earwitness.canvas import EVIDENCE_COLOURS, evidence, evidence_limit, sound_limits, spectrogram, styled
-from earwitness.explain import FAMILIES, Attribution, catalogue, parse
-from earwitness.explain import METHODS as EVERY_METHOD
-from earwitness.findings import Finding, Inquiry
-from earwitness.investigate import ask, explain_files
-from earwitness.investigation import open_run
-from earwitness.progress import for_terminal
-from earwitness.training import choose_device
-from earwitness.wholefiles import explain_whole
+from earwitness.core import run_folder
+from earwitness.core.progress import for_terminal
+from earwitness.data import esc10
+from earwitness.explainers.attribution import Attribution
+from earwitness.explainers.explanations import Finding, Inquiry
+from earwitness.explainers.registry import FAMILIES, catalogue, parse
+from earwitness.explainers.registry import METHODS as EVERY_METHOD
+from earwitness.inspection import questions
+from earwitness.inspection.run import open_run
+from earwitness.plots import gallery, style
+from earwitness.plots.style import EVIDENCE_COLOURS, evidence, evidence_limit, sound_limits, spectrogram, styled
+from earwitness.training.loop import choose_device
+from earwitness.workflows.explain import ask, explain_files
+from earwitness.workflows.whole import explain_whole
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 MOST_BYTES = 150_000
@@ -145,10 +149,10 @@ not how much. A small number is a map's largest cell."""
     bar.set_xticks([0, 100, 200], ["against", "nothing", "for the class"])
 
 
-def copy_of(run: Path, folder: Path) -> runs.RunFolder:
+def copy_of(run: Path, folder: Path) -> run_folder.RunFolder:
     """Return a copy of a finished run without its pictures and attributions."""
     shutil.copytree(run, folder, ignore=shutil.ignore_patterns("figures", "attributions", "report.html"))
-    return runs.open_finished(folder)
+    return run_folder.open_finished(folder)
 
 
 def draw_methods(run: Path, data: Path) -> None:
@@ -156,9 +160,9 @@ def draw_methods(run: Path, data: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         investigation = open_run(copy_of(run, Path(folder, "run")).path, choose_device("auto"), data)
         explainers = [parse(name) for name in EVERY_METHOD]
-        answer = inquiry.chosen(investigation, explainers, places=[EVERY_METHODS_CLIP], progress=for_terminal())
+        answer = questions.chosen(investigation, explainers, places=[EVERY_METHODS_CLIP], progress=for_terminal())
         whole = Path(folder, "whole.png")
-        figures.save(side_by_side(answer), whole)
+        style.save(side_by_side(answer), whole)
         shrink(whole, IMAGES / "methods.png", MOST_BYTES_OF_METHODS)
 
 
@@ -190,7 +194,7 @@ def main(run: Path, data: Path) -> None:
         shrink(told.heard[0].picture, IMAGES / "explain.png")
         whole = explain_whole([str(data / TAGGED)], run=copy.path, out=Path(folder, "explained"), progress=progress)
         shrink(whole.heard[0].picture, IMAGES / "whole.png")
-        album.add_measures(copy)
+        gallery.add_measures(copy)
         shrink(copy.figures / "chart-training.png", IMAGES / "training.png")
         shrink(copy.figures / "chart-confusion-segments.png", IMAGES / "confusion.png")
         everything = ask(copy.path, methods=("gradcam",), progress=progress)
@@ -206,7 +210,7 @@ def main(run: Path, data: Path) -> None:
     commands = {**COMMANDS}
     commands["misheard.png"] = commands["misheard.png"].replace("TRUE", true).replace("PREDICTED", predicted)
     table = "".join(f"| `{name}` | `{command}` |\n" for name, command in commands.items())
-    runs.write_text(IMAGES / "README.md", HEAD + table + CREDIT + credits_of(shown))
+    run_folder.write_text(IMAGES / "README.md", HEAD + table + CREDIT + credits_of(shown))
 
 
 def _most_misheard(name: str) -> tuple[str, str]:

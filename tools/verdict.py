@@ -20,23 +20,25 @@ from typing import Any
 
 import numpy as np
 
-from earwitness import figures_doubt, runs
-from earwitness.canvas import save
-from earwitness.classifier import Classifier
-from earwitness.explain import Explainer, parse, spec
-from earwitness.explain.prepared import Prepared
-from earwitness.investigation import open_run
-from earwitness.progress import for_terminal
-from earwitness.recordings import Recording
-from earwitness.trust import gathering, mixtures
-from earwitness.trust.cases import segments_of
-from earwitness.trust.fitting import Known, area_under_roc, calibration, fit
-from earwitness.trust.panel import Panel
-from earwitness.trust.quick import quick
-from earwitness.trust.randomisation import randomisation
-from earwitness.trust.signs import Signs, signs
-from earwitness.trust.truth import scores
-from earwitness.trust.verdict import LEVELS, Judge, verdict
+from earwitness.core import run_folder
+from earwitness.core.progress import for_terminal
+from earwitness.data.recordings import Recording
+from earwitness.explainers.inference.prepared import Prepared
+from earwitness.explainers.parameters import spec
+from earwitness.explainers.presets import quick
+from earwitness.explainers.registry import Explainer, parse
+from earwitness.inspection.run import open_run
+from earwitness.models.classifier import Classifier
+from earwitness.plots import audit
+from earwitness.plots.style import save
+from earwitness.trust.metrics.consensus import Panel
+from earwitness.trust.metrics.localisation import scores
+from earwitness.trust.metrics.randomisation import randomisation
+from earwitness.trust.scoreboard import collect, mixtures
+from earwitness.trust.scoreboard.cases import segments_of
+from earwitness.trust.verdicts.fit import Known, area_under_roc, calibration, fit
+from earwitness.trust.verdicts.indicators import Signs, signs
+from earwitness.trust.verdicts.judge import LEVELS, Judge, verdict
 
 PROJECT = Path(__file__).resolve().parents[1]
 RESOURCE = PROJECT / "src" / "earwitness" / "resources" / "verdict.json"
@@ -170,22 +172,22 @@ def _held_out(investigation: Any, seed: int) -> list[Recording]:
 
 def _sources(
     classifier: Classifier, recordings: Sequence[Recording], seed: int, wanted: int
-) -> Iterator[tuple[str, gathering.Bench]]:
+) -> Iterator[tuple[str, collect.Bench]]:
     """Yield mixtures and, half as many, events alone in silence: of made sounds, of recordings."""
     stage = mixtures.Stage(classifier.front_end, classifier.classes, classifier.segment_frames)
     for silence, count in ((False, wanted), (True, wanted // 2)):
         for family, source in (
-            (gathering.MADE, mixtures.made(stage, seed=seed, silence=silence)),
-            (gathering.RECORDED, mixtures.recorded(stage, recordings, seed=seed, silence=silence)),
+            (collect.MADE, mixtures.made(stage, seed=seed, silence=silence)),
+            (collect.RECORDED, mixtures.recorded(stage, recordings, seed=seed, silence=silence)),
         ):
-            bench, _ = gathering.choose(classifier, source, family, count)
+            bench, _ = collect.choose(classifier, source, family, count)
             yield family, bench
 
 
 def _rows(
     part: str,
     classifier: Classifier,
-    sources: Iterator[tuple[str, gathering.Bench]],
+    sources: Iterator[tuple[str, collect.Bench]],
     methods: Sequence[Explainer],
 ) -> Iterator[dict[str, Any]]:
     progress, prepared = for_terminal(), Prepared(classifier)
@@ -229,7 +231,7 @@ def _rows(
 
 def fit_and_test(arguments: argparse.Namespace) -> None:
     """Fit on one part, print what the judge is worth on the other, and write both away."""
-    rows = [row for path in arguments.signs for row in runs.read_csv(path)]
+    rows = [row for path in arguments.signs for row in run_folder.read_csv(path)]
     learned, held_out = ([row for row in rows if row["part"] == part] for part in PARTS)
     backbones, methods = (sorted({row[name].split(":")[0] for row in rows}) for name in ("backbone", "method"))
     judge = fit(
@@ -247,12 +249,14 @@ def fit_and_test(arguments: argparse.Namespace) -> None:
     known = [_known(row) for row in held_out]
     chances, right = [verdict(each.signs, judge).chance for each in known], [each.right for each in known]
     bins = calibration(chances, right)
-    runs.write_json(RESOURCE, {"judge": asdict(judge), "tested": table, "calibration": [asdict(each) for each in bins]})
-    save(figures_doubt.calibration_chart(bins, area_under_roc(chances, right)), FIGURE)
+    run_folder.write_json(
+        RESOURCE, {"judge": asdict(judge), "tested": table, "calibration": [asdict(each) for each in bins]}
+    )
+    save(audit.calibration_chart(bins, area_under_roc(chances, right)), FIGURE)
     weights = [
         f"| `{name}` | {SIGNS[name]} | {weight:+.2f} |" for name, weight in zip(judge.names, judge.weights, strict=True)
     ]
-    runs.write_text(
+    run_folder.write_text(
         PAGE,
         TEXT.format(
             **_in_words(table),

@@ -19,16 +19,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from earwitness.auditbook import audit
-    from earwitness.errors import BadRecordingError, EarwitnessError, UsageError
-    from earwitness.investigate import ask, explain_files, load_classifier
-    from earwitness.plan import Request
+    from earwitness.core.errors import BadRecordingError, EarwitnessError, UsageError
     from earwitness.report import build as build_report
-    from earwitness.scorebook import score as score_methods
-    from earwitness.study import cross_validate
-    from earwitness.study import evaluate_run as evaluate
-    from earwitness.study import train_run as train
-    from earwitness.wholefiles import explain_whole
+    from earwitness.training.request import Request
+    from earwitness.workflows.audit import audit
+    from earwitness.workflows.explain import ask, explain_files, load_classifier
+    from earwitness.workflows.scoreboard import score as score_methods
+    from earwitness.workflows.train import cross_validate
+    from earwitness.workflows.train import evaluate_run as evaluate
+    from earwitness.workflows.train import train_run as train
+    from earwitness.workflows.whole import explain_whole
 
 __version__ = "0.1.0"
 __all__ = [
@@ -50,27 +50,27 @@ __all__ = [
 
 # Name -> where it is defined. None may be a module's name: importing that module would take its place.
 _DEFINED = {
-    "BadRecordingError": "errors.BadRecordingError",
-    "EarwitnessError": "errors.EarwitnessError",
-    "Request": "plan.Request",
-    "UsageError": "errors.UsageError",
-    "ask": "investigate.ask",
-    "audit": "auditbook.audit",
+    "BadRecordingError": "core.errors.BadRecordingError",
+    "EarwitnessError": "core.errors.EarwitnessError",
+    "Request": "training.request.Request",
+    "UsageError": "core.errors.UsageError",
+    "ask": "workflows.explain.ask",
+    "audit": "workflows.audit.audit",
     "build_report": "report.build",
-    "cross_validate": "study.cross_validate",
-    "evaluate": "study.evaluate_run",
-    "explain_files": "investigate.explain_files",
-    "explain_whole": "wholefiles.explain_whole",
-    "load_classifier": "investigate.load_classifier",
-    "score_methods": "scorebook.score",
-    "train": "study.train_run",
+    "cross_validate": "workflows.train.cross_validate",
+    "evaluate": "workflows.train.evaluate_run",
+    "explain_files": "workflows.explain.explain_files",
+    "explain_whole": "workflows.whole.explain_whole",
+    "load_classifier": "workflows.explain.load_classifier",
+    "score_methods": "workflows.scoreboard.score",
+    "train": "workflows.train.train_run",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _DEFINED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, attribute = _DEFINED[name].split(".")
+    module, _, attribute = _DEFINED[name].rpartition(".")
     value = getattr(import_module(f"{__name__}.{module}"), attribute)
     globals()[name] = value
     return value

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
-from earwitness import album, runs
+from earwitness.core import run_folder
+from earwitness.plots import gallery
 from earwitness.report.contents import gather
 from earwitness.report.pictures import embed
 
@@ -40,14 +41,14 @@ def build(path: Path | str) -> Path:
     EarwitnessError
         Something in the folder is missing or damaged.
     """
-    run = runs.open_finished(path)
+    run = run_folder.open_finished(path)
     contents = gather(run)
-    album.add_measures(run)
-    pictures = embed(run, album.read(run))
+    gallery.add_measures(run)
+    pictures = embed(run, gallery.read(run))
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(_part("report.html.j2"))
     page = template.render(**contents, pictures=pictures, style=_part("report.css"))
-    runs.write_text(run.report, page.strip() + "\n")
+    run_folder.write_text(run.report, page.strip() + "\n")
     return run.report
 
 

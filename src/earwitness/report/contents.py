@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from earwitness import auditing
-from earwitness.errors import EarwitnessError, printable
-from earwitness.runs import RunFolder, read_csv, read_json
+from earwitness.core.errors import EarwitnessError, printable
+from earwitness.core.run_folder import RunFolder, read_csv, read_json
+from earwitness.inspection import audit
 
 # Longer lists are cut in the page and stand in full in the run folder's files.
 MOST_ROWS = 100
@@ -100,7 +100,7 @@ def gather(run: RunFolder) -> dict[str, Any]:
 
 def _audit(run: RunFolder) -> dict[str, Any] | None:
     """Return what an audit asked and found, or None where there was none."""
-    found = auditing.read(run)
+    found = audit.read(run)
     if found is None:
         return None
     return {

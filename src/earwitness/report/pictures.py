@@ -10,9 +10,9 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from earwitness.album import Entry
-from earwitness.errors import EarwitnessError, printable
-from earwitness.runs import RunFolder
+from earwitness.core.errors import EarwitnessError, printable
+from earwitness.core.run_folder import RunFolder
+from earwitness.plots.gallery import Entry
 
 # Bytes of pictures in the page, before base64 adds a third: the page stays under 10 MB with its text.
 BUDGET = 6_500_000

@@ -1,0 +1,316 @@
+"""Front ends: from a waveform to the log-mel spectrogram that a network sees.
+
+A front end is a frozen description; :func:`log_mel` applies any of them, in one piece, and :func:`log_mel_stream`
+applies them to a recording that arrives in blocks, so that hours of sound pass through bounded memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from earwitness.audio.timefreq import Clock, hz_to_mel
+from earwitness.core.device import to_numpy
+
+Samples = npt.NDArray[np.float32]
+LogMel = npt.NDArray[np.float32]
+
+# Frames that a CPU transforms at a time: a few megabytes in between, with few calls for many frames.
+FRAMES_AT_ONCE = 512
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """A description of how a waveform becomes a log-mel spectrogram.
+
+    Parameters
+    ----------
+    name
+        Registry name.
+    sample_rate
+        Hz.
+    window, hop, fft
+        Samples. The window is centred in the FFT where it is shorter.
+    periodic
+        Whether the Hann window is the periodic one (period ``window``) or the symmetric one.
+    centred
+        Whether frame 0's window is centred on the first sample (the signal is mirrored at both ends) or begins there.
+    preemphasis
+        Coefficient c of y[t] = x[t + 1] - c x[t]; 0 for none.
+    power
+        1 for magnitudes, 2 for power.
+    mel_scale, bands, low_hz, high_hz
+        The triangular filters, even on ``"htk"`` or ``"kaldi"`` mel, the triangles drawn over mel.
+    offset
+        Added before the natural logarithm.
+    shift, scale
+        The result is (log(mel + offset) + shift) * scale.
+    segment_frames
+        Frames in the segment that the published network was trained on, or the example uses.
+    """
+
+    name: str
+    sample_rate: int
+    window: int
+    hop: int
+    fft: int
+    periodic: bool
+    centred: bool
+    preemphasis: float
+    power: int
+    mel_scale: str
+    bands: int
+    low_hz: float
+    high_hz: float
+    offset: float
+    shift: float
+    scale: float
+    segment_frames: int
+
+    @cached_property
+    def clock(self) -> Clock:
+        """The front end's grid of time and frequency."""
+        # Pre-emphasis looks one sample ahead, so the mirrored front ends' frame 0 sits on the first sample it has.
+        centre = 0.0 if self.centred else self.window / 2
+        return Clock(self.sample_rate, self.hop, centre, self.bands, self.low_hz, self.high_hz, self.mel_scale)
+
+    @property
+    def silence(self) -> float:
+        """The value of every cell while nothing sounds."""
+        return (math.log(self.offset) + self.shift) * self.scale
+
+    @property
+    def least_samples(self) -> int:
+        """The fewest samples that give a frame."""
+        if self.centred:
+            return self.fft // 2 + 1 + (1 if self.preemphasis else 0)
+        return self.window
+
+    def frames(self, samples: int) -> int:
+        """Return the number of frames that so many samples give."""
+        if samples < self.least_samples:
+            return 0
+        if self.centred:
+            return (samples - (1 if self.preemphasis else 0)) // self.hop + 1
+        return (samples - self.window) // self.hop + 1
+
+
+VGGISH = FrontEnd(
+    name="vggish",
+    sample_rate=16_000,
+    window=400,
+    hop=160,
+    fft=512,
+    periodic=True,
+    centred=False,
+    preemphasis=0.0,
+    power=1,
+    mel_scale="htk",
+    bands=64,
+    low_hz=125.0,
+    high_hz=7_500.0,
+    offset=0.01,
+    shift=0.0,
+    scale=1.0,
+    segment_frames=96,
+)
+"""Hershey et al., *CNN Architectures for Large-Scale Audio Classification*, ICASSP 2017, section 3.1, as published."""
+
+EFFICIENTAT = FrontEnd(
+    name="efficientat",
+    sample_rate=32_000,
+    window=800,
+    hop=320,
+    fft=1_024,
+    periodic=False,
+    centred=True,
+    preemphasis=0.97,
+    power=2,
+    mel_scale="kaldi",
+    bands=128,
+    low_hz=0.0,
+    high_hz=15_000.0,
+    offset=1e-5,
+    shift=4.5,
+    scale=0.2,
+    segment_frames=96,
+)
+"""Schmid, Koutini & Widmer, *Efficient Large-Scale Audio Tagging ...*, ICASSP 2023; without its training jitter."""
+
+FRONT_ENDS = {front_end.name: front_end for front_end in (VGGISH, EFFICIENTAT)}
+
+
+@lru_cache(maxsize=16)
+def mel_filters(front_end: FrontEnd, dtype: torch.dtype, device: str) -> Tensor:
+    """Return the triangular mel filters, shape (fft // 2 + 1, bands).
+
+    The triangles have height 1 and straight flanks over mel, as in HTK and Kaldi; the bin at 0 Hz is left out, as in
+    both. They are computed in float64.
+    """
+    mel = hz_to_mel(np.arange(front_end.fft // 2 + 1) * front_end.sample_rate / front_end.fft, front_end.mel_scale)
+    edges = hz_to_mel(front_end.clock.filter_edges_hz(), front_end.mel_scale)
+    step = edges[1] - edges[0]
+    distance = np.abs(mel[:, None] - edges[None, 1:-1]) / step
+    weights = np.maximum(0.0, 1.0 - distance)
+    weights[0] = 0.0
+    if front_end.mel_scale == "kaldi":
+        weights[-1] = 0.0  # Kaldi computes fft / 2 bins only: Nyquist's has no weight.
+    return torch.from_numpy(weights).to(dtype=dtype, device=device)
+
+
+@lru_cache(maxsize=16)
+def hann(front_end: FrontEnd, dtype: torch.dtype, device: str) -> Tensor:
+    """Return the Hann window of a front end, shape (window,)."""
+    window = torch.hann_window(front_end.window, periodic=front_end.periodic, dtype=torch.float64)
+    return window.to(dtype=dtype, device=device)
+
+
+def log_mel(front_end: FrontEnd, waveform: Tensor) -> Tensor:
+    """Compute log-mel spectrograms.
+
+    Parameters
+    ----------
+    front_end
+        Which one.
+    waveform
+        Shape (samples,) or (batch, samples), float32 or float64, at the front end's sample rate, full scale 1.0.
+        Any device.
+
+    Returns
+    -------
+    Shape (frames, bands) or (batch, frames, bands), in the same dtype. Too few samples for one window give 0 frames.
+    """
+    signal = waveform if waveform.ndim == 2 else waveform[None]
+    if front_end.frames(signal.shape[-1]) == 0:
+        result = signal.new_zeros(signal.shape[0], 0, front_end.bands)
+    else:
+        result = _frames_to_log_mel(front_end, _mirror(front_end, _emphasise(front_end, signal)))
+    return result[0] if waveform.ndim == 1 else result
+
+
+def energy_of(front_end: FrontEnd, values: Tensor) -> Tensor:
+    """Return the mel magnitudes (``power`` 1) or powers (2) of log-mels, of any shape; none is negative."""
+    return ((values / front_end.scale - front_end.shift).exp() - front_end.offset).clamp_(min=0.0)
+
+
+def log_of(front_end: FrontEnd, energy: Tensor) -> Tensor:
+    """Return the log-mels of mel magnitudes or powers, of any shape."""
+    return ((energy + front_end.offset).log() + front_end.shift) * front_end.scale
+
+
+def log_mel_stream(front_end: FrontEnd, blocks: Iterable[Samples]) -> Iterator[LogMel]:
+    """Compute the log-mel of a recording that arrives in blocks.
+
+    Parameters
+    ----------
+    front_end
+        Which one.
+    blocks
+        Consecutive samples of any lengths at the front end's sample rate.
+
+    Yields
+    ------
+    Consecutive frames, shape (frames, bands), whose concatenation equals :func:`log_mel` of the whole up to the
+    rounding of the arithmetic.
+    """
+    margin = front_end.fft // 2 if front_end.centred else 0
+    carry = torch.zeros(0)  # samples not yet emphasised
+    ready = torch.zeros(0)  # the signal from the next frame's first sample on
+    last = torch.zeros(0)  # the end of the emphasised signal, for the mirror at the end
+    started = False
+    for block in blocks:
+        carry = torch.cat([carry, torch.from_numpy(np.ascontiguousarray(block))])
+        if not started and carry.shape[0] < front_end.least_samples:
+            continue
+        piece = _emphasise(front_end, carry[None])[0]
+        carry = carry[carry.shape[0] - (1 if front_end.preemphasis else 0) :] if front_end.preemphasis else carry[:0]
+        if not started and margin:
+            ready = piece[1 : margin + 1].flip(0)
+        started = True
+        last = torch.cat([last, piece])[-(margin + 1) :] if margin else last
+        ready = torch.cat([ready, piece])
+        frames, ready = _whole_frames(front_end, ready)
+        if frames.shape[0]:
+            yield to_numpy(frames)
+    if started and margin:
+        ready = torch.cat([ready, last[:-1].flip(0)])
+        frames, _ = _whole_frames(front_end, ready)
+        if frames.shape[0]:
+            yield to_numpy(frames)
+
+
+def _emphasise(front_end: FrontEnd, signal: Tensor) -> Tensor:
+    if not front_end.preemphasis:
+        return signal
+    emphasised: Tensor = signal[:, 1:] - front_end.preemphasis * signal[:, :-1]
+    return emphasised
+
+
+def _mirror(front_end: FrontEnd, signal: Tensor) -> Tensor:
+    if not front_end.centred:
+        return signal
+    margin = front_end.fft // 2
+    return functional.pad(signal[:, None], (margin, margin), mode="reflect")[:, 0]
+
+
+def _frame_length(front_end: FrontEnd) -> int:
+    # A centred front end frames the mirrored signal in FFT-long pieces with the window in their middle.
+    return front_end.fft if front_end.centred else front_end.window
+
+
+def _whole_frames(front_end: FrontEnd, signal: Tensor) -> tuple[Tensor, Tensor]:
+    length = _frame_length(front_end)
+    if signal.shape[0] < length:
+        return signal.new_zeros(0, front_end.bands), signal
+    result = _frames_to_log_mel(front_end, signal[None])[0]
+    return result, signal[result.shape[0] * front_end.hop :]
+
+
+def _frames_to_log_mel(front_end: FrontEnd, signal: Tensor) -> Tensor:
+    length = _frame_length(front_end)
+    left = (length - front_end.window) // 2
+    frames = signal.unfold(-1, length, front_end.hop)[..., left : left + front_end.window]
+    at_once = max(1, FRAMES_AT_ONCE // frames.shape[0]) if signal.device.type == "cpu" else frames.shape[1]
+    mel = torch.cat([_mel(front_end, part) for part in torch.split(frames, at_once, dim=1)], dim=1)
+    result: Tensor = mel.add_(front_end.offset).log_().add_(front_end.shift).mul_(front_end.scale)
+    return result
+
+
+def _mel(front_end: FrontEnd, frames: Tensor) -> Tensor:
+    key = (front_end, frames.dtype, str(frames.device))
+    # Where the window begins inside the FFT changes phases only, and only magnitudes are used.
+    # Two axes, because a product takes a slice of a matrix as it is, but copies a slice of a stack of matrices.
+    windowed = (frames * hann(*key)).flatten(0, 1)
+    spectrum = torch.fft.rfft(windowed, n=front_end.fft)
+    strength = _magnitude(spectrum) if front_end.power == 1 else spectrum.real.square() + spectrum.imag.square()
+    mel = torch.cat([strength[:, bins] @ weights for bins, weights in _filter_halves(*key)], dim=1)
+    return mel.view(*frames.shape[:2], -1)
+
+
+@lru_cache(maxsize=16)
+def _filter_halves(front_end: FrontEnd, dtype: torch.dtype, device: str) -> tuple[tuple[slice, Tensor], ...]:
+    """Return the lower and the upper half of the filters, each with the bins that it hears.
+
+    Nearly all weights of the whole are zero; two halves on their own bins need half as many products.
+    """
+    halves = []
+    for filters in mel_filters(front_end, dtype, device).chunk(2, dim=1):
+        heard = filters.any(dim=1).nonzero()[:, 0]
+        bins = slice(int(heard[0]), int(heard[-1]) + 1)
+        halves.append((bins, filters[bins].contiguous()))
+    return tuple(halves)
+
+
+def _magnitude(spectrum: Tensor) -> Tensor:
+    # PyTorch takes the magnitudes of complex numbers one by one on a CPU; NumPy is ten times as fast there.
+    if spectrum.device.type == "cpu" and not spectrum.requires_grad:
+        return torch.from_numpy(np.abs(to_numpy(spectrum)))
+    return spectrum.abs()

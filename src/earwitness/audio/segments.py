@@ -1,0 +1,151 @@
+"""Segments: the fixed-length excerpts of log-mels that a network sees, and the recordings they are cut from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from earwitness.audio.timefreq import segment_starts
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Some segments, side by side.
+
+    Parameters
+    ----------
+    values
+        Shape (n, frames, bands), float32 log-mel.
+    start_frames
+        Shape (n,): each segment's first frame in its recording.
+    real_frames
+        Shape (n,): how many frames come from the recording; later ones are padding with silence.
+    files
+        Length n: the recordings' names.
+    """
+
+    values: FloatArray
+    start_frames: IntArray
+    real_frames: IntArray
+    files: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def take(self, rows: Sequence[int] | IntArray) -> Segments:
+        """Return the named rows, in that order."""
+        index = np.asarray(rows, dtype=np.int64)
+        files = tuple(self.files[i] for i in index)
+        return Segments(self.values[index], self.start_frames[index], self.real_frames[index], files)
+
+
+@dataclass(frozen=True)
+class SegmentedLogMels:
+    """The log-mels of many recordings with the table of their segments, cut only when they are asked for.
+
+    Overlap of 75 % would make four copies of every frame if all segments were held at once.
+
+    Parameters
+    ----------
+    log_mels
+        One array (frames, bands) a recording, float32. None is shorter than a segment: short ones were padded.
+    files
+        The recordings' names.
+    real_frames
+        Per recording, the frames before its padding.
+    recording
+        Shape (n,): per segment, its recording's position.
+    start_frames
+        Shape (n,): per segment, its first frame.
+    segment_frames
+        Frames in a segment.
+    """
+
+    log_mels: tuple[FloatArray, ...]
+    files: tuple[str, ...]
+    real_frames: tuple[int, ...]
+    recording: IntArray
+    start_frames: IntArray
+    segment_frames: int
+
+    def __len__(self) -> int:
+        return len(self.start_frames)
+
+    @cached_property
+    def segment_real_frames(self) -> IntArray:
+        """Per segment, the frames that are not padding, shape (n,)."""
+        real = np.asarray(self.real_frames, dtype=np.int64)[self.recording]
+        clipped: IntArray = np.clip(real - self.start_frames, 0, self.segment_frames)
+        return clipped
+
+    def values(self, rows: Sequence[int] | IntArray) -> FloatArray:
+        """Return the log-mels of the named segments, shape (rows, frames, bands)."""
+        index = np.asarray(rows, dtype=np.int64)
+        bands = self.log_mels[0].shape[1]
+        out = np.empty((len(index), self.segment_frames, bands), dtype=np.float32)
+        for position, (recording, start) in enumerate(
+            zip(self.recording[index], self.start_frames[index], strict=True)
+        ):
+            out[position] = self.log_mels[recording][start : start + self.segment_frames]
+        return out
+
+    def take(self, rows: Sequence[int] | IntArray) -> Segments:
+        """Return the named segments."""
+        index = np.asarray(rows, dtype=np.int64)
+        files = tuple(self.files[i] for i in self.recording[index])
+        return Segments(self.values(index), self.start_frames[index], self.segment_real_frames[index], files)
+
+    def rows_of(self, recordings: Sequence[int] | IntArray) -> IntArray:
+        """Return the segments of the named recordings, in order."""
+        return np.flatnonzero(np.isin(self.recording, np.asarray(recordings, dtype=np.int64)))
+
+
+def cut(
+    log_mels: Sequence[FloatArray],
+    files: Sequence[str],
+    silence: float,
+    segment_frames: int,
+    overlap: float,
+) -> SegmentedLogMels:
+    """Cut recordings into segments.
+
+    Parameters
+    ----------
+    log_mels
+        One array (frames, bands) a recording.
+    files
+        Their names.
+    silence
+        The front end's value for a silent cell: a recording shorter than a segment is padded with it at its end.
+    segment_frames
+        Frames in a segment.
+    overlap
+        Overlap of consecutive segments in percent.
+    """
+    padded = tuple(_pad(log_mel, segment_frames, silence) for log_mel in log_mels)
+    starts = [segment_starts(log_mel.shape[0], segment_frames, overlap) for log_mel in padded]
+    recording = [np.full(len(start), number, dtype=np.int64) for number, start in enumerate(starts)]
+    empty = np.zeros(0, dtype=np.int64)
+    return SegmentedLogMels(
+        padded,
+        tuple(files),
+        tuple(log_mel.shape[0] for log_mel in log_mels),
+        np.concatenate([empty, *recording]),
+        np.concatenate([empty, *starts]),
+        segment_frames,
+    )
+
+
+def _pad(log_mel: FloatArray, frames: int, silence: float) -> FloatArray:
+    missing = frames - log_mel.shape[0]
+    if missing <= 0:
+        return log_mel
+    padding = np.full((missing, log_mel.shape[1]), silence, dtype=np.float32)
+    return np.concatenate([log_mel, padding])

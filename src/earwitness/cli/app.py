@@ -1,0 +1,313 @@
+"""The command line: a command parses, calls one function, prints. ``--help`` imports nothing heavy."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from earwitness import __version__
+from earwitness.cli import exit, explaining, trusting
+from earwitness.cli.exit import leave
+from earwitness.cli.options import (
+    Backbone,
+    BatchSize,
+    CheckpointEvery,
+    Data,
+    Device,
+    Epochs,
+    Fold,
+    Fraction,
+    Freeze,
+    Methods,
+    Out,
+    Overlap,
+    Overwrite,
+    PlainCommand,
+    Precision,
+    Rate,
+    RecipeName,
+    Resume,
+    Run,
+    Seed,
+    Segment,
+    SplitKind,
+    Strict,
+    Threads,
+    Weights,
+)
+from earwitness.cli.output import (
+    data_lines,
+    download_progress,
+    folds_lines,
+    metrics_lines,
+    next_step,
+    show,
+    training_rows,
+    typed,
+    warn,
+)
+from earwitness.core.errors import UsageError, printable
+from earwitness.core.progress import for_terminal
+
+app = typer.Typer(
+    name="earwitness",
+    help="What did the classifier hear, and can you believe that? Train, measure and investigate sound classifiers.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+# Made sounds are told apart so surely that probabilities stand still at 1; logits do not. The example's 2,048 samples
+# would double the demo's time.
+DEMO_METHODS = ("gradcam", "lime:samples=512,score=logit", "occlusion:score=logit")
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        show(f"earwitness {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Print the version, and end.")
+    ] = False,
+) -> None:
+    """Take what stands before the command."""
+
+
+@app.command(cls=PlainCommand)
+def data(
+    path: Data,
+    strict: Strict = False,
+    split: SplitKind = None,
+    fold: Fold = None,
+    fraction: Fraction = 0.8,
+    seed: Seed = 0,
+) -> None:
+    """Check a data set before training. Counts, lengths, silence, duplicates, and the split it would get."""
+    from earwitness.data import checks, recordings, splits
+
+    checked = checks.check(recordings.load(path), strict=strict, progress=for_terminal())
+    show(data_lines(checked, splits.split(checked, split, fold=fold, fraction=fraction, seed=seed)))
+    next_step(f"earwitness run {typed(path)} --backbone mn04 --out runs/first")
+    leave(checked.unusable)
+
+
+@app.command(cls=PlainCommand)
+def download(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="vggish, mn04 or esc10.")],
+    url: Annotated[str | None, typer.Option(help="A mirror's address; what comes from it must be the same.")] = None,
+) -> None:
+    """Fetch published weights or ESC-10. They are checked and kept in the cache: EARWITNESS_HOME, or the user's."""
+    from earwitness.core.download import Patience
+    from earwitness.models import weights
+
+    with download_progress(name) as report:
+        path = weights.download(name, progress=report, source_url=url, patience=Patience(tell=warn))
+    show(f"{name}: {printable(path)}")
+    backbone = "mn04" if name == weights.ESC10 else name
+    place = typed(path) if name == weights.ESC10 else "DATA"
+    next_step(f"earwitness run {place} --backbone {backbone} --out runs/first")
+
+
+@app.command(cls=PlainCommand)
+def train(
+    path: Data,
+    out: Out,
+    backbone: Backbone = "vggish",
+    weights: Weights = None,
+    recipe: RecipeName = "auto",
+    epochs: Epochs = None,
+    batch: BatchSize = None,
+    learning_rate: Rate = None,
+    precision: Precision = None,
+    split: SplitKind = None,
+    fold: Fold = None,
+    fraction: Fraction = 0.8,
+    folds: Annotated[
+        int | None, typer.Option(help="Cross-validate with so many folds; 0: the data's own.", min=0)
+    ] = None,
+    seed: Seed = 0,
+    segment: Segment = None,
+    overlap: Overlap = 75.0,
+    freeze: Freeze = False,
+    device: Device = "auto",
+    threads: Threads = None,
+    overwrite: Overwrite = False,
+    resume: Resume = False,
+    strict: Strict = False,
+    checkpoint_every: CheckpointEvery = 30.0,
+) -> None:
+    """Train a classifier and measure it on held-out recordings."""
+    options = dict(locals())
+    folds = options.pop("folds")
+    request = _request(options)
+    if folds is not None:
+        _cross_validate(request, folds or None, overwrite)
+    else:
+        _train(request, options)
+
+
+@app.command(cls=PlainCommand)
+def evaluate(
+    run: Run,
+    other: Annotated[Path | None, typer.Option("--data", help="Other labelled recordings.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the results of another evaluation.")] = None,
+    segment: Segment = None,
+    overlap: Annotated[float | None, typer.Option(help="Another overlap in percent.")] = None,
+    device: Device = "auto",
+    strict: Strict = False,
+) -> None:
+    """Measure a run's classifier again. On its held-out recordings, on others, or with other segments."""
+    from earwitness.workflows.train import evaluate_run
+
+    outcome = evaluate_run(
+        run,
+        data=other,
+        out=out,
+        segment_seconds=segment,
+        overlap=overlap,
+        device=device,
+        strict=strict,
+        progress=for_terminal(),
+    )
+    show(metrics_lines(outcome.metrics))
+    next_step(f"earwitness inquire {typed(run)}")
+    leave(outcome.unusable)
+
+
+explaining.register(app)
+
+
+@app.command(cls=PlainCommand)
+def run(
+    path: Data,
+    out: Out,
+    backbone: Backbone = "vggish",
+    weights: Weights = None,
+    recipe: RecipeName = "auto",
+    epochs: Epochs = None,
+    batch: BatchSize = None,
+    learning_rate: Rate = None,
+    precision: Precision = None,
+    split: SplitKind = None,
+    fold: Fold = None,
+    fraction: Fraction = 0.8,
+    seed: Seed = 0,
+    segment: Segment = None,
+    overlap: Overlap = 75.0,
+    freeze: Freeze = False,
+    method: Methods = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    overwrite: Overwrite = False,
+    resume: Resume = False,
+    strict: Strict = False,
+    checkpoint_every: CheckpointEvery = 30.0,
+) -> None:
+    """Do the whole job: train, evaluate, investigate, report."""
+    options = dict(locals())
+    from earwitness.workflows.explain import METHODS, check_methods
+
+    methods = tuple(options.pop("method") or METHODS)
+    check_methods(methods, backbone)
+    unusable = _train(_request(options), options, last=False)
+    _investigate_and_report(out, methods, device, seed)
+    leave(unusable)
+
+
+@app.command(cls=PlainCommand)
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the sounds and the run.")] = Path("demo"),
+    clips: Annotated[int, typer.Option(min=5, help="Sounds to make of each class.")] = 40,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Make ten classes of sounds, and do the whole job on them."""
+    from earwitness.data.synthetic.corpus import write_dataset
+
+    sounds = out / "sounds"
+    write_dataset(sounds, clips, seed, progress=for_terminal())
+    options: dict[str, Any] = {"path": sounds, "out": out / "run", "backbone": "compact", "seed": seed}
+    options["overwrite"] = overwrite
+    _train(_request(options), options, last=False)
+    _investigate_and_report(out / "run", DEMO_METHODS, "auto", seed)
+
+
+trusting.register(app)
+
+
+def _request(options: dict[str, Any]) -> Any:
+    """Return the request that a command's options make."""
+    from earwitness.training.request import Request
+
+    if (threads := options.get("threads")) is not None:
+        cores = os.cpu_count() or 1
+        if threads > cores:  # they would wait for each other almost all the time
+            raise UsageError(f"--threads {threads}: the processor has {cores} cores; ask for at most as many")
+        import torch
+
+        torch.set_num_threads(threads)
+    changes = {key: options.get(key) for key in ("epochs", "batch", "learning_rate", "precision")}
+    names = ("out", "backbone", "weights", "recipe", "split", "fold", "fraction", "seed", "overlap", "freeze", "device")
+    given = {key: options[key] for key in (*names, "strict") if key in options}
+    return Request(
+        data=options["path"],
+        segment_seconds=options.get("segment"),
+        changes=changes,
+        command=("earwitness", *map(printable, sys.argv[1:])),
+        **given,
+    )
+
+
+def _train(request: Any, options: dict[str, Any], *, last: bool = True) -> Any:
+    from earwitness.workflows.train import train_run
+
+    progress = for_terminal()
+    outcome = train_run(
+        request,
+        overwrite=options.get("overwrite", False),
+        resume=options.get("resume", False),
+        checkpoint_seconds=options.get("checkpoint_every", 30.0),
+        progress=progress,
+        on_row=training_rows(progress),
+    )
+    show(metrics_lines(outcome.metrics))
+    if last:
+        next_step(f"earwitness inquire {typed(request.out)}")
+        leave(outcome.unusable)
+    return outcome.unusable
+
+
+def _cross_validate(request: Any, folds: int | None, overwrite: bool) -> None:
+    from earwitness.data.recordings import Unusable
+    from earwitness.workflows.train import cross_validate
+
+    progress = for_terminal()
+    result = cross_validate(request, folds, overwrite=overwrite, progress=progress, on_row=training_rows(progress))
+    show(folds_lines(result))
+    next_step(f"earwitness inquire {typed(request.out / 'fold-1')}")
+    leave(tuple(Unusable(*entry) for entry in result["unusable"]))
+
+
+def _investigate_and_report(run: Path, methods: tuple[str, ...], device: str, seed: int) -> None:
+    from earwitness.report import build
+    from earwitness.workflows.explain import ask
+
+    ask(run, methods=methods, device=device, seed=seed, progress=for_terminal())
+    path = build(run)
+    show(f"\nReport: {printable(path)} ({path.stat().st_size / 1e6:.1f} MB)")
+    next_step(f"open {typed(path)}, or ask more: earwitness inquire {typed(run)} --class NAME")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; every failure is one line and an exit code."""
+    # Threads that spin while they wait for each other stop everything on a busy machine; sleeping ones cost little.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    sys.exit(exit.run(app, arguments))

@@ -1,0 +1,114 @@
+"""How a command ends: whatever goes wrong becomes one line on standard error and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from io import TextIOWrapper
+from typing import Any
+
+import typer
+
+from earwitness.cli.output import warn
+from earwitness.core.errors import EXIT_FAILED, EXIT_SOME_UNUSABLE, EXIT_USAGE, EarwitnessError, printable
+
+INTERRUPTED = 130
+DEBUG_VARIABLE = "EARWITNESS_DEBUG"
+PROGRAM = "earwitness"
+RESUMABLE = ("train", "run")
+
+
+def run(app: Callable[..., Any], arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code.
+
+    Parameters
+    ----------
+    app
+        The Typer app.
+    arguments
+        What follows the program's name; None takes the process's own. Without any, the help is shown.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    _accept_any_text()
+    try:
+        code = app(args=given, standalone_mode=False, prog_name=PROGRAM)
+        sys.stdout.flush()
+    except EarwitnessError as error:
+        return _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has had enough of it; nothing may be written to it when the process ends either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except Exception as error:
+        return _unforeseen(error, given)
+    if code == INTERRUPTED:  # Typer may turn the keyboard's interruption into this
+        return _fail("interrupted" + ("; --resume goes on with it" if given[0] in RESUMABLE else ""), INTERRUPTED)
+    return int(code or 0)
+
+
+def leave(unusable: Sequence[Any], *, every: bool = False) -> None:
+    """Name the files that could not be used, and end with the code that says so.
+
+    Parameters
+    ----------
+    unusable
+        Each has ``file`` and ``reason``.
+    every
+        Whether there was no other file.
+
+    Raises
+    ------
+    typer.Exit
+        Unless there are none.
+    """
+    for entry in unusable:
+        warn(f"{entry.file}: {entry.reason}")
+    if unusable:
+        if not every:
+            warn(f"finished, but {len(unusable)} file(s) could not be used")
+        raise typer.Exit(EXIT_FAILED if every else EXIT_SOME_UNUSABLE)
+
+
+def _unforeseen(error: Exception, given: list[str]) -> int:
+    if hasattr(error, "format_message"):  # Typer's own: an unknown option, a value that is no number
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else PROGRAM
+        return _fail(f"{_of_typer(error, given).rstrip('.')}; see {command} --help", EXIT_USAGE)
+    if os.environ.get(DEBUG_VARIABLE):
+        raise error
+    if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "allocate memory" in str(error):
+        return _fail("out of memory; try a smaller --batch, or fewer or shorter recordings", EXIT_FAILED)
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{printable(os.fsdecode(error.filename))}: " if isinstance(error.filename, str | bytes) else ""
+        return _fail(f"{place}{error.strerror}; check the place, its permissions and the disk", EXIT_FAILED)
+    return _fail(
+        f"this should not have happened ({type(error).__name__}: {error}); "
+        f"please report it with what {DEBUG_VARIABLE}=1 prints",
+        EXIT_FAILED,
+    )
+
+
+def _of_typer(error: Any, given: list[str]) -> str:
+    """Return Typer's message, with the value that is wrong, which not every version of it names."""
+    for name in getattr(getattr(error, "param", None), "opts", ()):
+        for place, word in reversed(list(enumerate(given))):  # the last one counts
+            option, equals, value = word.partition("=")
+            if option == name and error.message and (equals or place + 1 < len(given)):
+                return f"{name} {value if equals else given[place + 1]}: {error.message[0].lower()}{error.message[1:]}"
+    return str(error.format_message())
+
+
+def _fail(message: str, code: int) -> int:
+    lines = [line.strip() for line in message.splitlines()]  # other libraries' messages may have several
+    sys.stderr.write(f"{PROGRAM}: {printable(' '.join(filter(None, lines)))}\n")
+    return code
+
+
+def _accept_any_text() -> None:
+    """Let the output hold every name: what the terminal's encoding lacks is written as its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

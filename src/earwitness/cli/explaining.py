@@ -1,0 +1,138 @@
+"""The commands that ask: what is heard in files, on what a run's decisions are based, all of it in one page.
+
+Each parses, calls one function, prints.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from earwitness.cli.exit import leave
+from earwitness.cli.options import Device, Methods, PlainCommand, Run, Seed, Verdicts, Weights, known_backbone
+from earwitness.cli.output import methods_lines, next_step, show, typed
+from earwitness.core.errors import UsageError, printable
+from earwitness.core.progress import for_terminal
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command(cls=PlainCommand)(explain)
+    app.command(cls=PlainCommand)(inquire)
+    app.command(cls=PlainCommand)(report)
+
+
+def explain(
+    files: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Sound files.")] = None,
+    run: Annotated[Path | None, typer.Option("--run", help="Run folder whose classifier is asked.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(callback=known_backbone, help="Without training: mn04 with AudioSet's 527 classes.")
+    ] = None,
+    weights: Weights = None,
+    method: Methods = None,
+    target: Annotated[
+        list[str] | None, typer.Option("--class", metavar="NAME", help="Class to explain; repeatable.")
+    ] = None,
+    at: Annotated[float | None, typer.Option(help="Moment of the segment to explain, in seconds.")] = None,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Explain whole recordings, over time, and not the best segment alone.")
+    ] = False,
+    top: Annotated[int, typer.Option(min=1, help="Classes to list.")] = 5,
+    out: Annotated[Path, typer.Option("--out", help="Folder for pictures and attributions.")] = Path("explained"),
+    device: Device = "auto",
+    verdicts: Verdicts = True,
+    listed: Annotated[
+        bool, typer.Option("--list", help="List the methods, or all about those that are named: --list lime.")
+    ] = False,
+) -> None:
+    """Say what is heard in sound files, and on what that is based."""
+    if listed:
+        show(methods_lines(files or ()))
+        return
+    if not files:
+        raise UsageError("name a sound file, or --list for the methods")
+    if len(files) == 1 and not os.path.lexists(files[0]):  # of several, those that are there are explained
+        raise UsageError(f"{printable(files[0])}: does not exist; name a sound file")
+    options: dict[str, Any] = {"run": run, "backbone": backbone, "weights": weights, "targets": tuple(target or ())}
+    options |= {"top": top, "out": out, "verdicts": verdicts, "device": device, "progress": for_terminal()}
+    outcome = _explain_whole(files, method, at, options) if whole else _explain_segments(files, method, at, options)
+    for heard in outcome.heard:
+        show(heard.text())
+    if outcome.heard:
+        next_step(f"open {typed(outcome.heard[0].picture)}")
+    leave(outcome.unusable, every=not outcome.heard)
+
+
+def inquire(
+    run: Run,
+    method: Methods = None,
+    of_class: Annotated[str | None, typer.Option("--class", help="What is this class recognised by?")] = None,
+    true: Annotated[
+        str | None, typer.Option(help="Why was this class misheard: as --predicted, else as what it mostly is.")
+    ] = None,
+    predicted: Annotated[
+        str | None, typer.Option(help="Why was --true, or what mostly is, misheard as this class?")
+    ] = None,
+    segment: Annotated[
+        list[str] | None,
+        typer.Option("--segment", metavar="PLACE", help="FILE@SECONDS, or a row of predictions.csv; repeatable."),
+    ] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="Segments to show.")] = None,
+    recordings: Annotated[
+        Path | None, typer.Option("--data", help="Where the recordings are now, if they were moved since the run.")
+    ] = None,
+    verdicts: Verdicts = True,
+    least: Annotated[
+        str | None, typer.Option(help="Show segments of which a map is at least: weak, reliable. [default: all]")
+    ] = None,
+    device: Device = "auto",
+    seed: Seed = 0,
+) -> None:
+    """Investigate a run's decisions. Without a question, everything that the report shows is asked."""
+    from earwitness.workflows.explain import METHODS, ask
+
+    pictures = ask(
+        run,
+        methods=tuple(method or METHODS),
+        of_class=of_class,
+        true=true,
+        predicted=predicted,
+        segments=tuple(segment or ()),
+        count=count,
+        data=recordings,
+        verdicts=verdicts,
+        least=least,
+        device=device,
+        seed=seed,
+        progress=for_terminal(),
+    )
+    for picture in pictures:
+        show(picture.text())
+    next_step(f"earwitness report {typed(run)}")
+
+
+def report(run: Run) -> None:
+    """Write RUN/report.html. One page holds everything, and it needs no network."""
+    from earwitness.report import build
+
+    path = build(run)
+    show(f"{printable(path)}: {path.stat().st_size / 1e6:.1f} MB")
+    next_step(f"open {typed(path)}")
+
+
+def _explain_segments(files: list[str], methods: list[str] | None, at: float | None, options: dict[str, Any]) -> Any:
+    from earwitness.workflows.explain import METHODS, explain_files
+
+    return explain_files(files, methods=tuple(methods or METHODS), at=at, **options)
+
+
+def _explain_whole(files: list[str], methods: list[str] | None, at: float | None, options: dict[str, Any]) -> Any:
+    if at is not None:
+        raise UsageError(f"--at {at:g}: names one segment, and --whole explains all of a recording; leave out one")
+    from earwitness.inspection.recordings import METHODS
+    from earwitness.workflows.whole import explain_whole
+
+    return explain_whole(files, methods=tuple(methods or METHODS), **options)

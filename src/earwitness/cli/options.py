@@ -1,0 +1,110 @@
+"""What the commands take: arguments and options that several of them share, each declared once."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from earwitness.core.errors import UsageError, no_such
+
+# Typer's words for types, which differ between its versions, and what a reader of --help wants to see.
+PLACEHOLDERS = {
+    "str": "TEXT",
+    "int": "N",
+    "int range": "N",
+    "integer": "N",
+    "integer range": "N",
+    "float": "NUMBER",
+    "float range": "NUMBER",
+    "path": "PATH",
+}
+
+BACKBONE_NAMES = ("vggish", "mn04", "compact")  # the registry's, which cannot be asked without importing torch
+MOST_SEED = 2**32 - 1
+
+
+def known_backbone(name: str | None) -> str | None:
+    """Return a backbone's name, or refuse one that there is none by, seconds before torch would be there to do it.
+
+    Raises
+    ------
+    UsageError
+        There is no such backbone.
+    """
+    if name is not None and name not in BACKBONE_NAMES:
+        raise UsageError(no_such(name, "backbone", BACKBONE_NAMES))
+    return name
+
+
+Data = Annotated[
+    Path, typer.Argument(metavar="DATA", help="Folder with one folder a class, or a CSV: file,label[,group][,fold].")
+]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of a finished training.")]
+Out = Annotated[Path, typer.Option("--out", help="Run folder to make.")]
+Backbone = Annotated[str, typer.Option(callback=known_backbone, help="vggish, mn04 or compact.")]
+Weights = Annotated[str | None, typer.Option(help="File of weights, or none for random ones. [default: published]")]
+RecipeName = Annotated[
+    str,
+    typer.Option(
+        "--recipe", help="example, best, scratch, compact; auto: example, or the backbone's own for random weights."
+    ),
+]
+Epochs = Annotated[int | None, typer.Option(help="Passes over the training segments. [default: the recipe's]")]
+BatchSize = Annotated[int | None, typer.Option("--batch", help="Segments in a mini-batch. [default: the recipe's]")]
+Rate = Annotated[float | None, typer.Option(help="Learning rate. [default: the recipe's]")]
+Precision = Annotated[
+    str | None, typer.Option(help="float32, bfloat16 or auto (bfloat16 where native). [default: the recipe's]")
+]
+SplitKind = Annotated[
+    str | None, typer.Option("--split", help="order, fold, group or random. [default: fold, group or order, as known]")
+]
+Fold = Annotated[str | None, typer.Option(help="Fold to hold out. [default: the last]")]
+Fraction = Annotated[float, typer.Option(help="Share of each class to train on (not for --split fold).")]
+Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of every draw of chance.")]
+Segment = Annotated[float | None, typer.Option(help="Segment length in seconds. [default: 0.96]")]
+Overlap = Annotated[float, typer.Option(help="Overlap of consecutive segments in percent.")]
+Freeze = Annotated[bool, typer.Option("--freeze", help="Train the head alone, on embeddings computed once.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in the folder.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with an unfinished training.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first recording that cannot be used.")]
+Methods = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method", metavar="METHOD", help="gradcam, lime, occlusion, or lime:samples=512,grid=8x8; repeatable."
+    ),
+]
+Verdicts = Annotated[bool, typer.Option("--verdicts/--no-verdicts", help="Measure how far each map may be believed.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Processor threads. [default: all cores]")]
+CheckpointEvery = Annotated[float, typer.Option(min=0.0, help="Seconds between checkpoints at least.")]
+
+
+class PlainCommand(TyperCommand):
+    """A command whose help shows what one types: ``RUN`` and ``--seed N``, not ``{RUN}`` and ``<int range>``."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the words of the usage line; what is required stands without brackets."""
+        return [re.sub(r"\{(\w+)\}", r"\1", piece) for piece in super().collect_usage_pieces(ctx)]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the tables of arguments and options."""
+        write = formatter.write_dl
+        formatter.write_dl = lambda rows, *args, **kwargs: write(
+            [(_plain(name), text) for name, text in rows], *args, **kwargs
+        )
+        try:
+            super().format_options(ctx, formatter)
+        finally:
+            formatter.write_dl = write
+
+
+def _plain(name: str) -> str:
+    """Return an option or argument with its type as one types it: an argument's name says enough."""
+    option = name.startswith("-")
+    return re.sub(
+        r" ?<([a-z ]+)(?:\[\w+\])?>", lambda found: f" {PLACEHOLDERS.get(found[1], 'TEXT')}" if option else "", name
+    )

@@ -1,0 +1,71 @@
+"""The commands that doubt: which methods can be believed, and what a classifier leans on.
+
+Each parses, calls one function, prints.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from earwitness.cli.options import Device, Methods, PlainCommand, Run, Seed
+from earwitness.cli.output import next_step, show, typed
+from earwitness.core.progress import for_terminal
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command(cls=PlainCommand)(scoreboard)
+    app.command(cls=PlainCommand)(audit)
+
+
+def scoreboard(
+    run: Annotated[
+        Path | None, typer.Argument(metavar="RUN", help="Run folder. [default: a small classifier of made sounds]")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the tables and the figure.")] = Path("scoreboard"),
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Where the recordings are now, if they were moved since the run.")
+    ] = None,
+    preset: Annotated[str, typer.Option(help="quick (minutes) or full (hours).")] = "quick",
+    mixtures: Annotated[
+        int | None, typer.Option(min=2, help="Mixtures of each source. [default: the preset's, 6 or 60]")
+    ] = None,
+    method: Methods = None,
+    device: Device = "auto",
+    seed: Seed = 0,
+) -> None:
+    """Score the explanation methods where the evidence is known. Mixed sounds, planted shortcuts, networks by hand."""
+    from earwitness.workflows.scoreboard import score
+
+    outcome = score(
+        run,
+        out=out,
+        data=data,
+        preset=preset,
+        mixtures=mixtures,
+        methods=tuple(method or ()),
+        device=device,
+        seed=seed,
+        progress=for_terminal(),
+    )
+    show(outcome.text())
+    next_step(f"open {typed(outcome.folder / 'scoreboard.png')}")
+
+
+def audit(
+    run: Run,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Where the recordings are now, if they were moved since the run.")
+    ] = None,
+    device: Device = "auto",
+    seed: Seed = 0,
+) -> None:
+    """Test what a run leans on. Edges, silence, hum, a band limit, level and the like are taken out, and it listens."""
+    from earwitness.workflows.audit import audit as audited
+
+    outcome = audited(run, data=data, device=device, seed=seed, progress=for_terminal())
+    show(outcome.text())
+    next_step(f"open {typed(outcome.picture)}")

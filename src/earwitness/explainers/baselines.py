@@ -1,0 +1,281 @@
+"""Maps that know nothing of the classifier, which a method must beat: random, energy, centre, edge.
+
+Each is at hand as a function of arrays, and as an explainer that goes through the same door as a method does.
+"""
+
+from __future__ import annotations
+
+import zlib
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import ndimage
+
+from earwitness.audio.segments import Segments
+from earwitness.core.device import to_numpy
+from earwitness.core.progress import Progress
+from earwitness.explainers.attribution import Attribution, Grid, Target
+from earwitness.explainers.inference.prepared import Prepared
+from earwitness.explainers.method import Method, in_batches
+from earwitness.explainers.parameters import check, choice, integer, parameter
+from earwitness.explainers.protocol_ import (
+    SCORE_KINDS,
+    Cost,
+    Explainable,
+    Found,
+    activated,
+    as_input,
+    attribution_of,
+    batch_size,
+    check_scores,
+    logits_of,
+    stopwatch,
+    target_scores,
+)
+
+Map = npt.NDArray[np.float32]
+
+
+# ---- maps from arrays ---------------------------------------------------------------------------------------------
+
+
+def random_map(values: npt.NDArray[Any], real_frames: int | None = None, *, seed: int | Sequence[int] = 0) -> Map:
+    """Return independent normal draws, shape (frames, bands), zero in the padding.
+
+    Parameters
+    ----------
+    values
+        Shape (frames, bands): the log-mel segment (its shape alone counts).
+    real_frames
+        Frames before the padding; None for all.
+    seed
+        One number or several.
+    """
+    return _real(np.random.default_rng(seed).standard_normal(values.shape), real_frames)
+
+
+def energy_map(values: npt.NDArray[Any], silence: float, real_frames: int | None = None) -> Map:
+    """Return how far each cell rises above silence, in the log-mel's unit, shape (frames, bands); never negative.
+
+    Parameters
+    ----------
+    values
+        Shape (frames, bands): the log-mel segment.
+    silence
+        The front end's value of a silent cell.
+    real_frames
+        Frames before the padding; None for all.
+    """
+    return _real(np.maximum(values.astype(np.float64) - silence, 0.0), real_frames)
+
+
+def centre_map(values: npt.NDArray[Any], real_frames: int | None = None) -> Map:
+    """Return 1 in the middle of the real part, 0 at its corners, falling linearly with the distance.
+
+    Both sides of the real part count as equally long, whatever their numbers of cells. Shape (frames, bands).
+
+    Parameters
+    ----------
+    values
+        Shape (frames, bands): the log-mel segment (its shape alone counts).
+    real_frames
+        Frames before the padding; None for all.
+    """
+    frames, bands = values.shape
+    real = frames if real_frames is None else real_frames
+    along = [(np.arange(length) + 0.5) / max(1, end) * 2 - 1 for length, end in ((frames, real), (bands, bands))]
+    distance = np.hypot(along[0][:, None], along[1])
+    return _real(1.0 - distance / np.sqrt(2.0), real_frames)
+
+
+def edge_map(values: npt.NDArray[Any], real_frames: int | None = None) -> Map:
+    """Return how steep the log-mel is at each cell: the length of Sobel's gradient, shape (frames, bands).
+
+    Adebayo et al. (*Sanity Checks for Saliency Maps*, NeurIPS 2018, section 6) show how much an edge detector looks
+    like many saliency maps although it knows no network. Padding is cut off first, so its edge is none.
+
+    Parameters
+    ----------
+    values
+        Shape (frames, bands): the log-mel segment.
+    real_frames
+        Frames before the padding; None for all.
+    """
+    found = np.zeros(values.shape)
+    real = values[:real_frames].astype(np.float64)
+    if real.size:
+        slopes = [ndimage.sobel(real, axis=axis, mode="nearest") for axis in (0, 1)]
+        found[: len(real)] = np.hypot(*slopes)
+    return _real(found, real_frames)
+
+
+def _real(found: npt.NDArray[np.float64], real_frames: int | None) -> Map:
+    """Return a map as float32, zero in the padding."""
+    kept = found.astype(np.float32)
+    if real_frames is not None:
+        kept[real_frames:] = 0.0
+    return kept
+
+
+# ---- an array as an attribution -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Given:
+    """Where a map that no method made says it comes from."""
+
+    name: str
+    score: str
+
+
+def as_attribution(
+    classifier: Explainable,
+    segments: Segments,
+    index: int,
+    target: Target,
+    values: npt.NDArray[Any],
+    *,
+    name: str = "given",
+    grid: Grid | None = None,
+    score: float = 0.0,
+    score_kind: str = "probability",
+) -> Attribution:
+    """Return any map as an attribution, so that it can be scored as a method's map is.
+
+    Parameters
+    ----------
+    classifier, segments, index, target
+        Whose decision the map is held to explain; ``index`` is the segment's row.
+    values
+        Shape (frames, bands); what lies in the padding is emptied.
+    name
+        What made the map.
+    grid
+        The cells at which it was made; None: each cell of the segment by itself.
+    score, score_kind
+        The segment's score for the target, where it is known.
+    """
+    grid = grid or Grid.whole(*values.shape, *values.shape)
+    starts = [np.unique(cells, return_index=True)[1] for cells in (grid.frame_cells, grid.band_cells)]
+    native = values[np.ix_(*starts)]
+    found = Found(native, values, grid, score)
+    return attribution_of(_Given(name, score_kind), classifier, segments, index, target, found, Cost(0, 0, 0.0))
+
+
+# ---- the same as explainers ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Baseline(Method):
+    """A map of the segment alone, through the door of the explanation methods; all targets get the same map.
+
+    Parameters
+    ----------
+    score
+        Kind of the score that the attribution names.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    paper: ClassVar[str] = "none; a baseline"
+    cost: ClassVar[str] = "1 forward, for the score alone"
+    assumes: ClassVar[str] = "Nothing of the network."
+    misses: ClassVar[str] = "The network."
+    family: ClassVar[str] = "baselines"
+
+    score: str = parameter("probability", choice(*SCORE_KINDS), "score that is named: logit or probability")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @abstractmethod
+    def draw(self, values: Map, silence: float, real_frames: int) -> Map:
+        """Return the map, shape (frames, bands), of a segment."""
+
+    def explained(
+        self, prepared: Prepared, segments: Segments, targets: Sequence[Sequence[Target]], progress: Progress
+    ) -> list[Attribution]:
+        """Return one attribution per segment and target, the first segment's first."""
+        size = batch_size(prepared, *segments.values.shape[1:])
+        return in_batches(self._batch, size, prepared, segments, targets, self.title, progress)
+
+    def _batch(self, prepared: Prepared, segments: Segments, targets: Sequence[Sequence[Target]]) -> list[Attribution]:
+        seconds = stopwatch()
+        with torch.inference_mode():
+            logits = logits_of(prepared, as_input(prepared, segments.values)).cpu().double()
+        scores = to_numpy(activated(logits, self.score, prepared.activation))
+        silence, shape = float(prepared.front_end.silence), segments.values.shape[1:]
+        grid, cost = Grid.whole(*shape, *shape), Cost(1, 0, seconds(len(segments)))
+        found = []
+        for index, listed in enumerate(targets):
+            row = scores[index : index + 1]
+            check_scores(row, prepared, segments, index)
+            drawn = self.draw(segments.values[index], silence, int(segments.real_frames[index]))
+            for target, score in zip(listed, target_scores(row, listed)[0], strict=True):
+                result = Found(drawn, drawn, grid, float(score))
+                found.append(attribution_of(self, prepared, segments, index, target, result, cost))
+        return found
+
+
+@dataclass(frozen=True)
+class RandomBaseline(Baseline):
+    """Independent draws for each cell. A segment's draws depend on the seed and on its own cells alone."""
+
+    name: ClassVar[str] = "random"
+    title: ClassVar[str] = "Random"
+
+    seed: int = parameter(0, integer(0), "seed of the draws")
+
+    def draw(self, values: Map, silence: float, real_frames: int) -> Map:  # noqa: ARG002
+        """Return :func:`random_map`."""
+        mark = zlib.crc32(np.ascontiguousarray(values).tobytes())
+        return random_map(values, real_frames, seed=[self.seed, mark])
+
+
+@dataclass(frozen=True)
+class EnergyBaseline(Baseline):
+    """Louder cells first."""
+
+    name: ClassVar[str] = "energy"
+    title: ClassVar[str] = "Energy"
+
+    def draw(self, values: Map, silence: float, real_frames: int) -> Map:
+        """Return :func:`energy_map`."""
+        return energy_map(values, silence, real_frames)
+
+
+@dataclass(frozen=True)
+class CentreBaseline(Baseline):
+    """The middle of the segment first."""
+
+    name: ClassVar[str] = "centre"
+    title: ClassVar[str] = "Centre"
+
+    def draw(self, values: Map, silence: float, real_frames: int) -> Map:  # noqa: ARG002
+        """Return :func:`centre_map`."""
+        return centre_map(values, real_frames)
+
+
+@dataclass(frozen=True)
+class EdgeBaseline(Baseline):
+    """Where the log-mel is steep, first."""
+
+    name: ClassVar[str] = "edge"
+    title: ClassVar[str] = "Edges"
+
+    def draw(self, values: Map, silence: float, real_frames: int) -> Map:  # noqa: ARG002
+        """Return :func:`edge_map`."""
+        return edge_map(values, real_frames)
+
+
+BASELINES: dict[str, type[Baseline]] = {
+    "random": RandomBaseline,
+    "energy": EnergyBaseline,
+    "centre": CentreBaseline,
+    "edge": EdgeBaseline,
+}

@@ -1,0 +1,257 @@
+"""What class activation maps share: a layer's channels, added up with weights of their own, for every target.
+
+A method is a final subclass of :class:`GradientCam` with one function, or of :class:`Cam` where its weights do not
+come from gradients.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from earwitness.audio.segments import Segments
+from earwitness.core.device import to_numpy
+from earwitness.core.progress import Progress
+from earwitness.explainers.attribution import Attribution, Grid, Target
+from earwitness.explainers.inference.layers import Layer, refuse_layer
+from earwitness.explainers.inference.prepared import Prepared
+from earwitness.explainers.inference.two_stage import GATHERED, runs
+from earwitness.explainers.method import Method, in_batches
+from earwitness.explainers.parameters import check, choice, parameter, text, truth
+from earwitness.explainers.protocol_ import (
+    SCORE_KINDS,
+    Cost,
+    Explainable,
+    Found,
+    activated,
+    attribution_of,
+    batch_size,
+    check_scores,
+    precision_of,
+    stopwatch,
+    target_scores,
+)
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A batch of segments to be explained at one layer.
+
+    Parameters
+    ----------
+    layer
+        The layer, and whose.
+    segments, targets
+        As for an explainer.
+    score
+        ``"logit"`` or ``"probability"``.
+    """
+
+    layer: Layer
+    segments: Segments
+    targets: Sequence[Sequence[Target]]
+    score: str
+
+    @property
+    def classifier(self) -> Prepared:
+        """Whose decision is explained."""
+        return self.layer.classifier
+
+    def scores(self, logits: Tensor) -> FloatArray:
+        """Return class scores, shape (n, classes), float64."""
+        return to_numpy(activated(logits.detach().cpu().double(), self.score, self.classifier.activation))
+
+    def check(self, scores: FloatArray, start: int = 0) -> None:
+        """Refuse scores that are not numbers; the first are those of the segment ``start``."""
+        for row in range(len(scores)):
+            check_scores(scores[row], self.classifier, self.segments, start + row)
+
+
+@dataclass(frozen=True)
+class Cams:
+    """What a method found for a batch.
+
+    Parameters
+    ----------
+    maps
+        Per segment, shape (targets, H, W), as the network lays them.
+    scores
+        Class scores of the whole segments, shape (n, classes).
+    forwards, backwards
+        Per segment.
+    diagnostics
+        Per segment, or empty.
+    """
+
+    maps: list[Tensor]
+    scores: FloatArray
+    forwards: list[int]
+    backwards: list[int]
+    diagnostics: list[dict[str, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Cam(Method):
+    """A class activation map.
+
+    Parameters
+    ----------
+    layer
+        Dotted name of the module whose output is weighted; ``""`` for the network's own ``feature_layer``.
+    score
+        ``"logit"`` (before the activation) or ``"probability"`` (after it).
+    relu
+        Whether to keep positive evidence only, as the papers do.
+    """
+
+    family: ClassVar[str] = "activation maps"
+
+    layer: str = parameter("", text, "layer whose map is weighted; empty for the network's own choice")
+    score: str = parameter("logit", choice(*SCORE_KINDS), "score that is explained: logit or probability")
+    relu: bool = parameter(False, truth, "keep positive evidence only, as the paper does")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @abstractmethod
+    def cams(self, request: Request) -> Cams:
+        """Return the maps of a batch; the classifier is held."""
+
+    def refuse(self, network: nn.Module) -> None:
+        """Refuse a layer that a network does not have, before anything is computed.
+
+        Whether the layer's output is a map shows only in a pass.
+
+        Raises
+        ------
+        UsageError
+            Naming layers that may do.
+        """
+        refuse_layer(self.name, network, self.layer)
+
+    def together(self, classifier: Explainable, frames: int, bands: int) -> int:
+        """Return how many segments make a batch."""
+        return batch_size(classifier, frames, bands)
+
+    def explained(
+        self, prepared: Prepared, segments: Segments, targets: Sequence[Sequence[Target]], progress: Progress
+    ) -> list[Attribution]:
+        """Return the attributions, a batch of segments after another."""
+        size = self.together(prepared, *segments.values.shape[1:])
+        return in_batches(self._batch, size, prepared, segments, targets, self.title, progress)
+
+    def _batch(self, prepared: Prepared, segments: Segments, targets: Sequence[Sequence[Target]]) -> list[Attribution]:
+        seconds = stopwatch()
+        frames, bands = segments.values.shape[1:]
+        layer = Layer.chosen(self.name, prepared, self.layer)
+        cams = self.cams(Request(layer, segments, targets, self.score))
+        maps = [layer.folded(layer.upright(each), frames) for each in cams.maps]
+        natives = [to_numpy((each.clamp(min=0) if self.relu else each).float()) for each in maps]
+        grid = Grid.even(frames, bands, *natives[0].shape[1:])
+        each, precision = seconds(len(segments)), precision_of(prepared.network)
+        found = []
+        for index, listed in enumerate(targets):
+            own = target_scores(cams.scores[index : index + 1], listed)[0]
+            cost = Cost(cams.forwards[index], cams.backwards[index], each, precision)
+            for native, score, target in zip(natives[index], own, listed, strict=True):
+                settled, told = {"layer": layer.name}, dict(cams.diagnostics[index]) if cams.diagnostics else {}
+                result = Found(native, grid.spread(native), grid, float(score), told, settled)
+                found.append(attribution_of(self, prepared, segments, index, target, result, cost))
+        return found
+
+
+@dataclass(frozen=True)
+class GradientCam(Cam):
+    """A class activation map whose weights come from the score's gradient at the layer."""
+
+    cost: ClassVar[str] = "1 forward, and 1 backward per target from the layer up"
+
+    @staticmethod
+    @abstractmethod
+    def combine(maps: Tensor, gradient: Tensor) -> Tensor:
+        """Return class activation maps, shape (n, H, W), of maps and gradients, shape (n, channels, H, W)."""
+
+    def cams(self, request: Request) -> Cams:
+        """Return the maps of a batch.
+
+        The n-th targets of all segments go through one backward pass: segments do not meet inside the network, so the
+        gradient of the sum is each one's own.
+        """
+        found = [_stretch(self.combine, request, start, leaf, logits) for start, leaf, logits in _runs(request)]
+        maps = [each for one in found for each in one.maps]
+        counts = [len(listed) for listed in request.targets]
+        return Cams(maps, np.concatenate([one.scores for one in found]), [1] * len(counts), counts)
+
+    def together(self, classifier: Explainable, frames: int, bands: int) -> int:
+        """Return how many segments make a batch: several of the network's, whose rest runs in one go."""
+        return GATHERED * super().together(classifier, frames, bands)
+
+
+def _runs(request: Request) -> Iterator[tuple[int, Tensor, Tensor]]:
+    start = 0
+    for leaf, logits in runs(request.layer, request.segments):
+        yield start, leaf, logits
+        start += len(leaf)
+
+
+def _stretch(
+    combine: Callable[[Tensor, Tensor], Tensor], request: Request, start: int, leaf: Tensor, logits: Tensor
+) -> Cams:
+    """Return the maps of the segments from ``start`` on that went through the network together.
+
+    Their n-th targets go through one backward pass, and no further down than the layer.
+    """
+    scores_found = request.scores(logits)
+    request.check(scores_found, start)
+    with torch.enable_grad():
+        scores = activated(logits, request.score, request.classifier.activation)
+    maps, targets = leaf.detach(), request.targets[start : start + len(leaf)]
+    most = max((len(listed) for listed in targets), default=0)
+    cams: list[list[Tensor]] = [[] for _ in targets]
+    for position in range(most):
+        rows = [row for row, listed in enumerate(targets) if len(listed) > position]
+        total = _summed(scores, rows, [targets[row][position] for row in rows])
+        cam = combine(maps, _gradient(total, leaf, again=position + 1 < most))
+        for row in rows:
+            cams[row].append(cam[row])
+    stacked = [torch.stack(listed) if listed else maps[0, :0] for listed in cams]
+    return Cams(stacked, scores_found, [], [])
+
+
+def _summed(scores: Tensor, rows: list[int], chosen: list[Target]) -> Tensor:
+    """Return the sum of one target's score per row, a number with a gradient."""
+    with torch.enable_grad():
+        total = scores[rows, [target.index for target in chosen]].sum()
+        pairs = [(row, target.against) for row, target in zip(rows, chosen, strict=True) if target.against is not None]
+        if pairs:
+            total = total - scores[[row for row, _ in pairs], [index for _, index in pairs]].sum()
+    return total
+
+
+def _gradient(total: Tensor, leaf: Tensor, *, again: bool) -> Tensor:
+    if not total.requires_grad:  # the layer has no part in the score
+        return torch.zeros_like(leaf)
+    (gradient,) = torch.autograd.grad(total, leaf, retain_graph=again, allow_unused=True)
+    return torch.zeros_like(leaf) if gradient is None else gradient
+
+
+def weighed(maps: Tensor, weights: Tensor) -> Tensor:
+    """Return the sum of a segment's channels, shape (targets, H, W).
+
+    Parameters
+    ----------
+    maps
+        Shape (channels, H, W).
+    weights
+        Shape (targets, channels).
+    """
+    return torch.einsum("tc,chw->thw", weights.to(maps), maps)

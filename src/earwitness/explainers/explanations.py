@@ -1,0 +1,145 @@
+"""The nouns of an inquiry: recordings, segments with what was found about them, and the question that they answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from earwitness.audio.timefreq import Clock
+from earwitness.explainers.attribution import SILENCE_TOLERANCE, Attribution
+
+MOST_SHOWN = 60  # rows of a picture
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recording as a person and as the classifier get it.
+
+    Parameters
+    ----------
+    file, label
+        Its name and true class.
+    samples
+        Shape (samples,), float32, at the front end's sample rate.
+    sample_rate
+        Hz.
+    log_mel
+        Shape (frames, bands).
+    whole
+        Whether this is all of it, not only its beginning.
+    """
+
+    file: str
+    label: str
+    samples: npt.NDArray[np.float32]
+    sample_rate: int
+    log_mel: npt.NDArray[np.float32]
+    whole: bool = True
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One segment, what the classifier said of it, and what the methods found.
+
+    Parameters
+    ----------
+    row
+        The segment's row in ``predictions.csv``, counted from 0 without the header.
+    file, start_seconds, end_seconds
+        Where it is.
+    label, predicted
+        Its true class (None where nobody told) and the class it was heard as.
+    score
+        The predicted class's probability.
+    scores
+        Every class's probability.
+    log_mel
+        Shape (frames, bands), float32.
+    start_frame, real_frames
+        Its first frame in the recording, and its frames before any padding.
+    silent
+        Whether it holds no sound.
+    attributions
+        A list a target, in each one attribution a method.
+    """
+
+    row: int
+    file: str
+    start_seconds: float
+    end_seconds: float
+    label: str | None
+    predicted: str
+    score: float
+    scores: tuple[float, ...]
+    log_mel: npt.NDArray[np.float32]
+    start_frame: int
+    real_frames: int
+    silent: bool
+    attributions: tuple[tuple[Attribution, ...], ...] = ()
+
+    @property
+    def right(self) -> bool:
+        """Whether it was heard as what it is, as far as anybody knows."""
+        return self.label in (None, self.predicted)
+
+    def silent_share(self, silence: float) -> float:
+        """Return the share of its frames, padding apart, that hold no sound, 0 to 1.
+
+        Parameters
+        ----------
+        silence
+            The log-mel value of a silent cell.
+        """
+        loudest = self.log_mel[: self.real_frames].max(axis=1, initial=silence)
+        return float((loudest - silence < SILENCE_TOLERANCE).mean()) if loudest.size else 1.0
+
+
+def shown_score(score: float) -> str:
+    """Return a probability with two digits; what is not quite 0 or 1 is not shown as if it were."""
+    if 0.995 <= score < 1.0:
+        return "> 0.99"
+    return "< 0.01" if 0.0 < score < 0.005 else f"{score:.2f}"
+
+
+@dataclass(frozen=True)
+class Inquiry:
+    """A question put to a run, and its answer.
+
+    Parameters
+    ----------
+    kind
+        ``"recordings"``, ``"samples"``, ``"segments"``, ``"class"`` or ``"confusion"``.
+    name
+        Of its pictures: safe in any file system, the same for the same question.
+    title
+        A few words.
+    question
+        One plain sentence.
+    clock, classes, silence
+        Of the classifier; ``silence`` is the log-mel value of a silent cell.
+    methods
+        The methods' titles, in the order of each finding's attributions.
+    targets
+        What the targets of each segment are to it: ``"predicted"``, then perhaps ``"true"``.
+    findings
+        The segments.
+    recordings
+        Whole recordings, where the question is about those.
+    notes
+        Sentences that a reader must know, such as that there is none.
+    """
+
+    kind: str
+    name: str
+    title: str
+    question: str
+    clock: Clock
+    classes: tuple[str, ...]
+    silence: float
+    methods: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    recordings: tuple[Recording, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,227 @@
+"""Fills: what hidden cells become, how masks fade at their edges, and where two fills disagree."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from earwitness.explainers.attribution import Attribution
+from earwitness.explainers.parameters import Reader, UnreadableError, integer, parameter
+from earwitness.explainers.ranks import rank_correlation, tells
+
+LogMel = npt.NDArray[np.float32]
+NONE = "none"
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a fill may know of a segment, or of a stretch of a recording.
+
+    Parameters
+    ----------
+    values
+        Shape (frames, bands): the log-mel.
+    segment
+        The same as the network takes it: its device, its number format.
+    real_frames
+        Frames that come from the recording.
+    silence
+        The front end's value of a silent cell.
+    seed
+        Of random draws.
+    whole, first
+        Of a stretch: the recording that it is cut from, and its first frame there.
+    """
+
+    values: LogMel
+    segment: Tensor
+    real_frames: int
+    silence: float
+    seed: int = 0
+    whole: Ground | None = None
+    first: int = 0
+
+    def stretch(self, first: int, last: int) -> Ground:
+        """Return frames ``first`` to ``last``, whose mean and noise remain those of the whole."""
+        real = min(max(self.real_frames - first, 0), last - first)
+        frames = slice(first, last)
+        return replace(
+            self, values=self.values[frames], segment=self.segment[frames], real_frames=real, whole=self, first=first
+        )
+
+    @cached_property
+    def mean(self) -> float:
+        """Mean of the real cells (silence where there are none)."""
+        if self.whole is not None:
+            return self.whole.mean
+        real = self.values[: self.real_frames]
+        return float(real.mean(dtype=np.float64)) if real.size else self.silence
+
+    @cached_property
+    def noise(self) -> npt.NDArray[np.float64]:
+        """Normal noise with each band's mean and spread over the real frames, shape (frames, bands)."""
+        if self.whole is not None:
+            return self.whole.noise[self.first : self.first + len(self.values)]
+        real = self.values[: self.real_frames].astype(np.float64)
+        if not real.size:
+            return np.full(self.values.shape, self.silence)
+        drawn = np.random.default_rng(self.seed).standard_normal(self.values.shape)
+        noise = real.mean(axis=0) + real.std(axis=0) * drawn
+        # A segment may lie below the nominal silence (resampled digital silence does); its own floor is then the limit.
+        return np.asarray(np.maximum(noise, min(self.silence, real.min())))
+
+
+def mean_fill(ground: Ground, hidden: Tensor) -> Tensor:
+    """Return the mean of the segment's real cells (silence where it has none)."""
+    del hidden
+    return ground.segment.new_tensor(ground.mean)
+
+
+def floor_fill(ground: Ground, hidden: Tensor) -> Tensor:
+    """Return the front end's value of a silent cell."""
+    del hidden
+    return ground.segment.new_tensor(ground.silence)
+
+
+def noise_fill(ground: Ground, hidden: Tensor) -> Tensor:
+    """Return normal noise with each band's own mean and spread over the real frames, no quieter than silence.
+
+    The same noise hides whatever is hidden, so that perturbations of a segment differ in their masks alone.
+    """
+    del hidden
+    return torch.as_tensor(ground.noise).to(ground.segment)
+
+
+def neighbours_fill(ground: Ground, hidden: Tensor) -> Tensor:
+    """Return each band interpolated along time from the nearest real cells outside the hole.
+
+    A hole that reaches the first or the last real frame takes the value on its other side; a band that is hidden for
+    its whole length becomes the segment's mean.
+    """
+    frames = hidden.shape[1]
+    at = torch.arange(frames, device=hidden.device)[None, :, None]
+    heard = ~hidden & (at < ground.real_frames)
+    before = torch.where(heard, at, -1).cummax(dim=1).values
+    after = torch.where(heard, at, frames).flip(1).cummin(dim=1).values.flip(1)
+    first = torch.where(before < 0, after, before)
+    last = torch.where(after >= frames, before, after)
+    segment = ground.segment.expand(hidden.shape)
+    low = segment.gather(1, first.clamp(0, frames - 1))
+    high = segment.gather(1, last.clamp(0, frames - 1))
+    share = (at - first) / (last - first).clamp(min=1)
+    filled = low + (high - low) * share.to(segment.dtype)
+    return torch.where((before < 0) & (after >= frames), ground.segment.new_tensor(ground.mean), filled)
+
+
+# A fill takes a segment's ground and what is hidden, shape (n, frames, bands), bool; it returns what hidden cells
+# become, broadcastable to that shape.
+Fill = Callable[[Ground, Tensor], Tensor]
+FILLS: dict[str, Fill] = {
+    "mean": mean_fill,
+    "floor": floor_fill,
+    "noise": noise_fill,
+    "neighbours": neighbours_fill,
+}
+
+
+def fill(value: Any) -> str | float:
+    """Read the name of a fill, or a number (the log-mel value that hidden cells take)."""
+    if value in FILLS:
+        return str(value)
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise UnreadableError(f"use {', '.join(FILLS)}, or a number")
+    return number
+
+
+def filled(name: str | float, ground: Ground, hidden: Tensor) -> Tensor:
+    """Return what hidden cells become, broadcastable to the shape of ``hidden``, (n, frames, bands)."""
+    if isinstance(name, str):
+        return FILLS[name](ground, hidden)
+    return ground.segment.new_tensor(name)
+
+
+def faded(hidden: Tensor, cells: int) -> Tensor:
+    """Return how far each cell is hidden, 0 to 1, when masks (n, frames, bands) fade linearly across their edges.
+
+    Parameters
+    ----------
+    hidden
+        What hard masks hide, bool.
+    cells
+        How far the fading reaches to either side of an edge.
+    """
+    side = 2 * cells + 1
+    return avg_pool2d(hidden[:, None].float(), side, stride=1, padding=cells, count_include_pad=False)[:, 0]
+
+
+# ---- parameters that methods share --------------------------------------------------------------------------------
+
+
+def fill_parameter() -> Any:
+    """Declare ``fill``."""
+    return parameter("mean", fill, f"what hidden cells become: {', '.join(FILLS)}, or a number")
+
+
+def _fill_or_none(value: Any) -> str | float:
+    return NONE if value == NONE else fill(value)
+
+
+def second_fill_parameter() -> Any:
+    """Declare ``fill2``: the fill of a second run, with which the map is compared."""
+    reader: Reader = _fill_or_none
+    return parameter(NONE, reader, "a second fill; how far its map disagrees is reported")
+
+
+def soft_parameter() -> Any:
+    """Declare ``soft``."""
+    return parameter(0, integer(0), "cells over which masks fade to either side of their edges; 0: hard edges")
+
+
+# ---- two fills ----------------------------------------------------------------------------------------------------
+
+
+def disagreement(first: Attribution, second: Attribution) -> dict[str, float]:
+    """Return how far two maps of one decision, made with two fills, disagree.
+
+    Returns
+    -------
+    ``fill2_rank_correlation`` (Spearman, over the real cells; 1 where neither map tells cells apart, 0 where one does
+    not), ``fill2_opposite`` (share of the first map's absolute mass on cells to which the second gives the other
+    sign), and ``fill2_frame`` and ``fill2_band``: where the two differ most when each is scaled to its largest cell.
+    """
+    maps = [one.values[: one.real_frames].astype(np.float64) for one in (first, second)]
+    if not maps[0].size:
+        return {"fill2_rank_correlation": 1.0, "fill2_opposite": 0.0, "fill2_frame": 0.0, "fill2_band": 0.0}
+    mass = float(np.abs(maps[0]).sum())
+    opposite = float(np.abs(maps[0])[maps[0] * maps[1] < 0].sum()) / mass if mass else 0.0
+    scaled = [one / (float(np.abs(one).max()) or 1.0) for one in maps]
+    frame, band = np.unravel_index(int(np.abs(scaled[0] - scaled[1]).argmax()), scaled[0].shape)
+    return {
+        "fill2_rank_correlation": rank_correlation(*maps) if any(map(tells, maps)) else 1.0,
+        "fill2_opposite": opposite,
+        "fill2_frame": float(frame),
+        "fill2_band": float(band),
+    }
+
+
+def compared(first: Attribution, second: Attribution) -> Attribution:
+    """Return a map that says how far another one, made with a second fill, disagrees, and that costs what both did."""
+    return replace(
+        first,
+        diagnostics=first.diagnostics | disagreement(first, second),
+        forwards=first.forwards + second.forwards,
+        seconds=first.seconds + second.seconds,
+    )

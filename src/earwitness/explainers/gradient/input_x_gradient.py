@@ -1,0 +1,34 @@
+"""Input times gradient: Shrikumar et al., *Not Just a Black Box: Learning Important Features* [...], 2016."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from earwitness.explainers.gradient.base import Batch, GradientMethod, Gradients, Measured, by_captum
+
+
+@dataclass(frozen=True)
+class InputXGradient(GradientMethod):
+    """Input times gradient: the gradient of the score times the log-mel value, cell by cell.
+
+    The log-mel's 0 is not silence, so a quiet cell counts as strongly as a loud one; integrated gradients or DeepLIFT
+    from silence say what sound did. Parameters are those of
+    :class:`~earwitness.explainers.gradient.base.GradientMethod`.
+    """
+
+    name: ClassVar[str] = "inputxgradient"
+    title: ClassVar[str] = "Input x gradient"
+    paper: ClassVar[str] = "Shrikumar et al., 2016, arXiv 1605.01713"
+    cost: ClassVar[str] = "1 forward, and 1 backward per target"
+    assumes: ClassVar[str] = "the score is linear in the log-mel, and a cell at 0 is no sound"
+    misses: ClassVar[str] = (
+        "loudness: a log-mel's 0 is not silence, so a quiet cell can count as strongly as a loud one"
+    )
+
+    def measure(self, batch: Batch) -> Measured:
+        """Return the maps of a batch."""
+        gradients = Gradients(batch)
+        method = by_captum(lambda attr: attr.InputXGradient(batch.classifier.network), gradients)
+        values = method.attribute(batch.x.requires_grad_(), additional_forward_args=batch.weights)
+        return Measured(values, gradients.scores, forwards=1)

@@ -1,0 +1,180 @@
+"""What perturbation methods share: the way from a plan to attributions, rounds until the error is small, two fills."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from earwitness.audio.segments import Segments
+from earwitness.core.progress import Progress
+from earwitness.explainers import fills
+from earwitness.explainers.attribution import Attribution, Target
+from earwitness.explainers.inference.prepared import Prepared
+from earwitness.explainers.method import Method
+from earwitness.explainers.parameters import number_from, parameter
+from earwitness.explainers.perturbation.precision import Settled, settle
+from earwitness.explainers.perturbation.scoring import Hiding, Listening, batches
+from earwitness.explainers.protocol_ import Cost, Explainable, Found, attribution_of, stopwatch
+
+__all__ = ["Hiding", "Listening", "Perturbing", "Plan", "batches", "relative_error", "stops", "tolerance_parameter"]
+
+FloatArray = npt.NDArray[np.float64]
+
+
+# ---- the loop of every perturbation method ------------------------------------------------------------------------
+
+
+class Plan(Protocol):
+    """What a method makes of some segments: perturbations, when to look at what they tell, and how to read it."""
+
+    @property
+    def hiding(self) -> Hiding:
+        """The perturbations."""
+        ...
+
+    @property
+    def stops(self) -> Sequence[int]:
+        """After how many perturbations the map may be made; rising, the last is all of them."""
+        ...
+
+    def solve(self, segment: int, scores: FloatArray) -> list[Found]:
+        """Return what was found for each target, of the scores heard so far, shape (perturbations, targets)."""
+        ...
+
+
+class Perturbing(Method):
+    """A method that hides parts of the segment and listens again.
+
+    A subclass is a frozen dataclass with the fields named here; methods with chance also have ``seed``, and those that
+    know their error ``tolerance``.
+    """
+
+    family: ClassVar[str] = "perturbation"
+    fill: str | float
+    fill2: str | float
+    soft: int
+    score: str
+    precision: str
+
+    @abstractmethod
+    def plan(self, classifier: Explainable, segments: Segments) -> Plan:
+        """Return what to hide in some segments, and how to read the scores."""
+
+    def explained(
+        self, prepared: Prepared, segments: Segments, targets: Sequence[Sequence[Target]], progress: Progress
+    ) -> list[Attribution]:
+        """Return the attributions.
+
+        With ``fill2``, ``diagnostics`` tells how far a second run with that fill disagrees
+        (:func:`earwitness.explainers.fills.disagreement`), and the cost is that of both.
+        """
+        found = self._heard(prepared, segments, targets, progress)
+        if self.fill2 == fills.NONE:
+            return found
+        another: Perturbing = dataclasses.replace(self, fill=self.fill2, fill2=fills.NONE)  # type: ignore[type-var]
+        second = another._heard(prepared, segments, targets, progress)
+        return [fills.compared(*pair) for pair in zip(found, second, strict=True)]
+
+    def _heard(
+        self, prepared: Prepared, segments: Segments, targets: Sequence[Sequence[Target]], progress: Progress
+    ) -> list[Attribution]:
+        seconds = stopwatch()
+        plan = self.plan(prepared, segments)
+        options: dict[str, Any] = {
+            "fill": self.fill,
+            "kind": self.score,
+            "seed": getattr(self, "seed", 0),
+            "soft": self.soft,
+        }
+        settled = settle(self, prepared, segments, targets, plan.hiding, options, progress)
+        found: list[list[Found]] = [[] for _ in range(len(segments))]
+        active = list(range(len(segments)))
+        with progress.task(self.title, plan.stops[-1] * len(segments)) as advance:
+            listening = Listening(
+                prepared,
+                segments,
+                targets,
+                plan.hiding,
+                advance=advance,
+                precision=settled.precision,
+                ready=settled.ready,
+                **options,
+            )
+            for stop in plan.stops:
+                listening.hear(active, stop)
+                for index in active:
+                    found[index] = [self._settled(each) for each in plan.solve(index, listening.scores[index])]
+                done = [index for index in active if all(each.converged for each in found[index])]
+                active = [index for index in active if index not in done]
+                advance(len(done) * (plan.stops[-1] - stop))
+                if not active:
+                    break
+        each_seconds = seconds(len(segments))
+        costs = [Cost(forwards, 0, each_seconds, listening.swift.precision) for forwards in listening.forwards]
+        return self._attributions(prepared, segments, targets, found, costs, settled)
+
+    def _settled(self, found: Found) -> Found:
+        """Return what was found, marked as not converged while its error is above the tolerance."""
+        tolerance = getattr(self, "tolerance", 0.0)
+        if not tolerance:
+            return found
+        return dataclasses.replace(found, converged=relative_error(found) <= tolerance)
+
+    def _attributions(
+        self,
+        classifier: Explainable,
+        segments: Segments,
+        targets: Sequence[Sequence[Target]],
+        found: list[list[Found]],
+        costs: list[Cost],
+        settled: Settled,
+    ) -> list[Attribution]:
+        return [
+            attribution_of(self, classifier, segments, index, target, settled.told(each), costs[index])
+            for index, listed in enumerate(targets)
+            for target, each in zip(listed, found[index], strict=True)
+        ]
+
+
+def tolerance_parameter() -> Any:
+    """Declare ``tolerance``."""
+    text = "standard error, as share of the largest cell, at which to stop early; 0: use all samples"
+    return parameter(0.0, number_from(0.0), text)
+
+
+def relative_error(found: Found) -> float:
+    """Return the root mean square of a map's standard errors as share of its largest cell (0 for an empty map)."""
+    if found.error is None:
+        return math.inf
+    error, largest = float(np.sqrt(np.mean(found.error**2))), float(np.abs(found.native).max())
+    if error == 0:
+        return 0.0
+    return error / largest if largest else math.inf
+
+
+def stops(count: int, first: int, block: int, tolerance: float) -> list[int]:
+    """Return after how many perturbations to look at the error: whole blocks after the first perturbation, doubling.
+
+    Parameters
+    ----------
+    count
+        All of them.
+    first
+        Fewest to look at.
+    block
+        Perturbations that belong together.
+    tolerance
+        Where 0, all are heard in one go.
+    """
+    found = []
+    blocks = max(1, math.ceil(first / block))
+    while tolerance and 1 + blocks * block < count:
+        found.append(1 + blocks * block)
+        blocks *= 2
+    return [*found, count]

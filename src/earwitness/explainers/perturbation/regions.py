@@ -1,0 +1,135 @@
+"""Parts of a segment that are kept or hidden as wholes: grids, strips along time or frequency, superpixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from earwitness.audio.segments import Segments
+from earwitness.core.errors import UsageError
+from earwitness.explainers.attribution import Grid
+from earwitness.explainers.perturbation.slic import slic
+from earwitness.explainers.protocol_ import Found
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
+
+GRIDS = ("grid", "time", "bands")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A segment divided into parts.
+
+    Parameters
+    ----------
+    labels
+        Shape (frames, bands): each cell's part, 0 to count - 1.
+    count
+        How many parts.
+    grid
+        Their grid, or None for superpixels.
+    """
+
+    labels: IntArray
+    count: int
+    grid: Grid | None
+
+    def found(
+        self, values: FloatArray, score: float, diagnostics: dict[str, float], error: FloatArray | None = None
+    ) -> Found:
+        """Return a map of one number per part, with its standard errors where they are known."""
+        if self.grid is None:
+            spread, errors = values[self.labels], None if error is None else error[self.labels]
+            return Found(spread, spread, None, score, diagnostics, error=errors)
+        native = values.reshape(self.grid.shape)
+        errors = None if error is None else error.reshape(self.grid.shape)
+        return Found(native, self.grid.spread(native), self.grid, score, diagnostics, error=errors)
+
+
+def strips(kind: str, grid: tuple[int, int]) -> tuple[int, int]:
+    """Return rows and columns of the parts: ``"time"`` and ``"bands"`` take one side of the grid, across the other."""
+    return {"grid": grid, "time": (grid[0], 1), "bands": (1, grid[1])}[kind]
+
+
+def gridded(method: str, segments: Segments, rows: int, columns: int) -> Parts:
+    """Return how every one of some segments is divided into rectangles.
+
+    Raises
+    ------
+    UsageError
+        If there are more of them than cells.
+    """
+    frames, bands = segments.values.shape[1:]
+    if rows > frames or columns > bands:
+        raise UsageError(
+            f"{method}: grid={rows}x{columns} is finer than the segment of {frames}x{bands} cells; choose a coarser one"
+        )
+    grid = Grid.whole(frames, bands, rows, columns)
+    return Parts(grid.spread(np.arange(rows * columns).reshape(rows, columns)), rows * columns, grid)
+
+
+def superpixels(method: str, segments: Segments, features: int) -> list[Parts]:
+    """Return each segment divided into at most some superpixels.
+
+    Raises
+    ------
+    UsageError
+        If more are wanted than there are cells.
+    """
+    frames, bands = segments.values.shape[1:]
+    if features > frames * bands:
+        raise UsageError(
+            f"{method}: features={features} is more than the segment's {frames}x{bands} cells; choose fewer"
+        )
+    divided = [slic(values, features) for values in segments.values]
+    return [Parts(labels, int(labels.max()) + 1, None) for labels in divided]
+
+
+class Coalitions:
+    """Samples of kept parts as perturbations, made when they are needed; samples that are equal are heard once.
+
+    Parameters
+    ----------
+    kept
+        Shape (samples, parts): which parts each sample keeps; the first keeps all.
+    divided
+        Each segment's parts.
+    device
+        Where masks are made.
+    """
+
+    def __init__(self, kept: BoolArray, divided: Sequence[Parts], device: torch.device | str) -> None:
+        # Equal samples are found by their packed bits; each is heard where it comes first.
+        _, first, equal = np.unique(np.packbits(kept, axis=1), axis=0, return_index=True, return_inverse=True)
+        self.perturbation = np.argsort(np.argsort(first))[equal.reshape(-1)]
+        self.reach = np.maximum.accumulate(self.perturbation) + 1
+        self.lost = torch.as_tensor(~kept[np.sort(first)], device=device)
+        # Segments that share a grid share its labels on the device.
+        on_device = {id(parts): torch.as_tensor(parts.labels, device=device) for parts in divided}
+        self.labels = [on_device[id(parts)] for parts in divided]
+
+    @property
+    def count(self) -> int:
+        """Different samples."""
+        return len(self.lost)
+
+    def stops(self, samples: Sequence[int]) -> list[int]:
+        """Return how many perturbations make the first so many samples; stops that add none are left out."""
+        return sorted({int(self.reach[number - 1]) for number in samples})
+
+    def scores(self, heard: FloatArray) -> FloatArray:
+        """Return the scores of all samples whose perturbations were heard, (perturbations, targets) to (samples, …)."""
+        return heard[self.perturbation[: np.searchsorted(self.reach, len(heard), side="right")]]
+
+    def hidden(self, segment: int, start: int, stop: int) -> Tensor:
+        """Return which cells perturbations hide, shape (stop - start, frames, bands)."""
+        labels = self.labels[segment]
+        chosen = self.lost[start:stop].index_select(1, labels.flatten())
+        return chosen.view(stop - start, *labels.shape)

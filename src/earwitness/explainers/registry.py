@@ -1,0 +1,178 @@
+"""Why: the explanation methods, one file each, found by name.
+
+>>> from earwitness.explainers.registry import parse
+>>> parse("lime:samples=512,grid=8x8").samples
+512
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from earwitness.audio.segments import Segments
+from earwitness.core.progress import Progress
+from earwitness.explainers import parameters
+from earwitness.explainers.attribution import Attribution, Target
+from earwitness.explainers.cam.ablation_cam import AblationCam
+from earwitness.explainers.cam.eigen_cam import EigenCam
+from earwitness.explainers.cam.grad_cam import GradCam
+from earwitness.explainers.cam.grad_cam_pp import GradCamPlusPlus
+from earwitness.explainers.cam.hires_cam import HiResCam
+from earwitness.explainers.cam.layer_cam import LayerCam
+from earwitness.explainers.cam.score_cam import ScoreCam
+from earwitness.explainers.cam.xgrad_cam import XGradCam
+from earwitness.explainers.gradient.deeplift import DeepLift
+from earwitness.explainers.gradient.guided_backprop import GuidedBackprop
+from earwitness.explainers.gradient.input_x_gradient import InputXGradient
+from earwitness.explainers.gradient.integrated_gradients import IntegratedGradients
+from earwitness.explainers.gradient.saliency import Saliency
+from earwitness.explainers.gradient.smoothgrad import SmoothGrad
+from earwitness.explainers.parameters import spec
+from earwitness.explainers.perturbation.kernel_shap import KernelShap
+from earwitness.explainers.perturbation.lime import Lime
+from earwitness.explainers.perturbation.occlusion import Occlusion
+from earwitness.explainers.perturbation.rise import Rise
+from earwitness.explainers.perturbation.shapley import Shapley
+from earwitness.explainers.protocol_ import Explainable
+
+__all__ = [
+    "FAMILIES",
+    "METHODS",
+    "Attribution",
+    "Explainable",
+    "Explainer",
+    "Summary",
+    "Target",
+    "catalogue",
+    "parse",
+    "spec",
+]
+
+
+class Explainer(Protocol):
+    """An explanation method: a frozen dataclass whose fields are its parameters.
+
+    The words are phrases without a full stop, for lists of methods: ``cost`` counts passes, ``assumes`` is what has to
+    be true for the map to mean something, ``misses`` what the map cannot show, ``family`` one of :data:`FAMILIES`.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    paper: ClassVar[str]
+    cost: ClassVar[str]
+    assumes: ClassVar[str]
+    misses: ClassVar[str]
+    family: ClassVar[str]
+
+    def attribute(
+        self,
+        classifier: Explainable,
+        segments: Segments,
+        targets: Sequence[Sequence[Target]],
+        progress: Progress | None = None,
+    ) -> list[Attribution]:
+        """Explain segments.
+
+        Parameters
+        ----------
+        classifier
+            What made the decision.
+        segments
+            The excerpts to explain.
+        targets
+            Per segment, what to explain; all come from the same forward passes where the method's can be shared.
+        progress
+            Told how far the work has come.
+
+        Returns
+        -------
+        One attribution per segment and target, the first segment's first.
+
+        Raises
+        ------
+        UsageError
+            If a target is out of range, a parameter does not fit the segments, or the network is not made of what the
+            method needs (a layer with a map, say).
+        EarwitnessError
+            If the network's score is not a number.
+        """
+        ...
+
+
+# Kinds of methods, in the order in which they are told of.
+FAMILIES = ("activation maps", "perturbation", "gradients")
+
+# A new method is one file beside these and one line here.
+METHODS: dict[str, type[Explainer]] = {
+    "gradcam": GradCam,
+    "ablationcam": AblationCam,
+    "eigencam": EigenCam,
+    "gradcampp": GradCamPlusPlus,
+    "hirescam": HiResCam,
+    "layercam": LayerCam,
+    "scorecam": ScoreCam,
+    "xgradcam": XGradCam,
+    "saliency": Saliency,
+    "inputxgradient": InputXGradient,
+    "integratedgradients": IntegratedGradients,
+    "smoothgrad": SmoothGrad,
+    "deeplift": DeepLift,
+    "guidedbackprop": GuidedBackprop,
+    "lime": Lime,
+    "occlusion": Occlusion,
+    "rise": Rise,
+    "shapley": Shapley,
+    "kernelshap": KernelShap,
+}
+
+
+def parse(text: str) -> Explainer:
+    """Make an explainer from text such as ``"occlusion"`` or ``"lime:samples=512,grid=8x8"``.
+
+    Raises
+    ------
+    UsageError
+        Naming the unknown method, parameter or value, and the valid ones.
+    """
+    return parameters.parse(text, METHODS)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a reader of the list of methods wants to know of one.
+
+    Parameters
+    ----------
+    name, title, paper, cost, assumes, misses, family
+        In words; see :class:`Explainer`.
+    parameters
+        Name, default and one sentence of help of each.
+    """
+
+    name: str
+    title: str
+    paper: str
+    cost: str
+    assumes: str
+    misses: str
+    family: str
+    parameters: tuple[tuple[str, str, str], ...]
+
+
+def catalogue() -> list[Summary]:
+    """Return a summary of every method."""
+    return [
+        Summary(
+            name=name,
+            title=method.title,
+            paper=method.paper,
+            cost=method.cost,
+            assumes=method.assumes,
+            misses=method.misses,
+            family=method.family,
+            parameters=tuple(parameters.described(method)),
+        )
+        for name, method in METHODS.items()
+    ]

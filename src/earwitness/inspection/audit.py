@@ -1,0 +1,103 @@
+"""The audit of a run: its recordings heard with and without what is not their sound, the answer kept in the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import soundfile
+
+from earwitness.core import run_folder
+from earwitness.core.errors import printable
+from earwitness.core.progress import Progress
+from earwitness.core.run_folder import RunFolder
+from earwitness.inspection.run import Investigation
+from earwitness.trust.audit.effects import LEAST_FILES, Audit, Sounding, audit
+
+SECONDS = 60.0  # of each recording; hours would be held in memory eight times
+NAME = "audit.json"
+
+
+def audit_run(investigation: Investigation, *, seed: int = 0, progress: Progress | None = None) -> Audit:
+    """Audit a run on the recordings that it was measured on, and keep the result as ``trust/audit.json``.
+
+    Of recordings longer than a minute, the first minute is heard.
+
+    Raises
+    ------
+    EarwitnessError
+        A recording has gone missing or is damaged.
+    """
+    predictions = investigation.predictions
+    label_of = dict(zip(predictions.files, predictions.labels, strict=True))
+
+    def soundings() -> Iterator[Sounding]:
+        for name in predictions.files:
+            samples = investigation.samples(name, SECONDS)
+            yield Sounding(name, int(label_of[name]), samples)
+
+    classes = investigation.classifier.classes
+    found = audit(
+        investigation.classifier,
+        soundings,
+        len(predictions.files),
+        seconds=SECONDS,
+        formats=[each for name, values in _formats(investigation).items() for each in giveaways(name, values, classes)],
+        seed=seed,
+        progress=progress,
+    )
+    run_folder.write_json(kept_at(investigation.run), found.as_dict())
+    return found
+
+
+def kept_at(run: RunFolder) -> Path:
+    """Return where a run keeps its audit."""
+    return run.trust / NAME
+
+
+def read(run: RunFolder) -> Audit | None:
+    """Return a run's audit, or None where it has none.
+
+    Raises
+    ------
+    EarwitnessError
+        It is damaged.
+    """
+    path = kept_at(run)
+    return Audit.from_dict(run_folder.read_json(path)) if path.exists() else None
+
+
+def _formats(investigation: Investigation) -> dict[str, list[tuple[int, str]]]:
+    """Return what the files' headers tell, per property a (class, value) a recording."""
+    found: dict[str, list[tuple[int, str]]] = {"file format": [], "sample rate": [], "number of channels": []}
+    predictions = investigation.predictions
+    for name, label in zip(predictions.files, predictions.labels, strict=True):
+        try:
+            header = soundfile.info(str(investigation.path_of(name)))
+        except (soundfile.LibsndfileError, OSError, TypeError):
+            continue  # hearing it will say why
+        values = f"{header.format} {header.subtype}", f"{header.samplerate} Hz", str(header.channels)
+        for listed, value in zip(found.values(), values, strict=True):
+            listed.append((int(label), printable(value)))
+    return found
+
+
+def giveaways(name: str, values: Sequence[tuple[int, str]], classes: Sequence[str]) -> Iterator[str]:
+    """Yield a sentence for each class that a property of its files gives away.
+
+    Parameters
+    ----------
+    name
+        The property, such as ``"sample rate"``.
+    values
+        A (class, value) a recording.
+    classes
+        Names.
+    """
+    for value in sorted({value for _, value in values}):
+        having = [label for label, each in values if each == value]
+        for label in sorted(set(having)):
+            total = sum(each == label for each, _ in values)
+            share, others = having.count(label) / total, len(having) - having.count(label)
+            if len(having) < len(values) and share >= 0.5 and others == 0 and total >= LEAST_FILES:
+                yield f"{share:.0%} of {classes[label]} and no other class have the {name} {value}: it gives them away."

@@ -1,0 +1,342 @@
+"""A run opened for questions: its classifier, its predictions, and its recordings, listened to again when needed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from earwitness.audio import decoding, extraction
+from earwitness.audio.frontend import log_mel
+from earwitness.audio.segments import Segments, cut
+from earwitness.audio.timefreq import Clock
+from earwitness.core import run_folder
+from earwitness.core.device import to_numpy
+from earwitness.core.errors import BadRecordingError, EarwitnessError, UsageError, on_disk, printable
+from earwitness.core.progress import Progress, Silent
+from earwitness.core.run_folder import RunFolder
+from earwitness.explainers.attribution import Attribution, is_silent
+from earwitness.explainers.explanations import Recording
+from earwitness.explainers.inference.prepared import Prepared
+from earwitness.models.classifier import Classifier, load
+from earwitness.training import evaluation
+from earwitness.training.evaluation import Predictions
+
+# Scores of the same segment may differ this much between devices and number formats (bfloat16 has 8 bits). More, and
+# the recording or the model is not the one that was measured.
+SCORE_TOLERANCE = 0.05
+# Log-mels held at once: questions walk through segments by confidence and come back to the same recordings.
+REMEMBERED = 16
+NAME_LENGTH = 48
+# What is shown of a recording that lasts for hours.
+SHOWN_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Investigation:
+    """A finished run, ready for questions.
+
+    Parameters
+    ----------
+    run
+        The folder.
+    asked
+        The content of ``run.json``.
+    classifier
+        What was trained.
+    predictions
+        What it said of the recordings that it was measured on.
+    root
+        The folder that the recordings' names are relative to.
+    judging
+        Whether every map is to get a verdict.
+    """
+
+    run: RunFolder
+    asked: dict[str, Any]
+    classifier: Classifier
+    predictions: Predictions
+    root: Path
+    judging: bool = False
+    _remembered: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        """The classifier prepared for explaining, for all questions together."""
+        return Prepared(self.classifier)
+
+    @property
+    def clock(self) -> Clock:
+        """The grid of time and frequency."""
+        return self.classifier.front_end.clock
+
+    # ---- listening ------------------------------------------------------------------------------------------------
+
+    def listen(self, rows: Sequence[int], progress: Progress | None = None) -> Segments:
+        """Return segments, listening again to their recordings only.
+
+        Parameters
+        ----------
+        rows
+            Rows of ``predictions.csv``, counted from 0.
+        progress
+            Told a step a segment.
+
+        Raises
+        ------
+        EarwitnessError
+            A recording is missing, cannot be used any more, or is no longer the one that was measured.
+        """
+        with (progress or Silent()).task("Listening", len(rows)) as advance:
+            parts = []
+            for row in rows:
+                parts.append(self._segment(row))
+                advance(1)
+        segments = Segments(
+            np.concatenate([part.values for part in parts]),
+            np.concatenate([part.start_frames for part in parts]),
+            np.concatenate([part.real_frames for part in parts]),
+            tuple(part.files[0] for part in parts),
+        )
+        self._check_scores(rows, segments)
+        return segments
+
+    def recordings(self, names: Sequence[str], progress: Progress | None = None) -> Iterator[Recording]:
+        """Yield recordings by name, the first half minute of long ones; raises as :meth:`listen` does."""
+        front_end = self.classifier.front_end
+        label_of = dict(zip(self.predictions.files, self.predictions.labels, strict=True))
+        with (progress or Silent()).task("Listening", len(names)) as advance:
+            for name in names:
+                with self._same_recording(name):
+                    samples, whole = _beginning(self.path_of(name), front_end.sample_rate, SHOWN_SECONDS)
+                values = self._log_mel(name) if whole else to_numpy(log_mel(front_end, torch.from_numpy(samples)))
+                label = self.predictions.classes[int(label_of[name])]
+                yield Recording(name, label, samples, front_end.sample_rate, values, whole)
+                advance(1)
+
+    def samples(self, name: str, seconds: float) -> npt.NDArray[np.float32]:
+        """Return the samples (n,) of a recording's beginning, at the front end's rate; raises as listening does."""
+        with self._same_recording(name):
+            return _beginning(self.path_of(name), self.classifier.front_end.sample_rate, seconds)[0]
+
+    def silent(self, row: int) -> bool:
+        """Tell whether a segment holds no sound."""
+        segment = self._segment(row)
+        return is_silent(segment.values[0], int(segment.real_frames[0]), self.classifier.front_end.silence)
+
+    def path_of(self, name: str) -> Path:
+        r"""Return a recording's path; a name whose bytes were shown as ``\xNN`` is turned back into them."""
+        return on_disk(self.root / name)
+
+    def _segment(self, row: int) -> Segments:
+        predictions = self.predictions
+        recording = int(predictions.recording[row])
+        name = predictions.files[recording]
+        front_end = self.classifier.front_end
+        data = cut(
+            [self._log_mel(name)], [name], front_end.silence, self.classifier.segment_frames, self.classifier.overlap
+        )
+        mine = np.flatnonzero(predictions.recording == recording)
+        starts = self.clock.frame_start_seconds(data.start_frames)
+        if len(starts) != len(mine) or not np.allclose(starts, predictions.start_seconds[mine], atol=1e-5):
+            raise EarwitnessError(
+                f"{printable(self.path_of(name))}: now gives {len(starts)} segments, the run measured {len(mine)}; "
+                "put the old recording back, or evaluate the run again"
+            )
+        return data.take([int(np.searchsorted(mine, row))])
+
+    def _log_mel(self, name: str) -> npt.NDArray[np.float32]:
+        if name not in self._remembered:
+            with self._same_recording(name):
+                values = extraction.log_mel_of(self.path_of(name), self.classifier.front_end)
+            while len(self._remembered) >= REMEMBERED:
+                del self._remembered[next(iter(self._remembered))]
+            self._remembered[name] = values
+        return self._remembered[name]
+
+    @contextmanager
+    def _same_recording(self, name: str) -> Iterator[None]:
+        path = self.path_of(name)
+        if not path.exists():
+            where = "" if self.root.is_dir() else f" (its folder {printable(self.root)} is gone, too)"
+            raise EarwitnessError(
+                f"{printable(path)}: has gone missing since the run{where}; "
+                "put it back, or name the data's new place with --data"
+            )
+        try:
+            yield
+        except BadRecordingError as error:
+            raise EarwitnessError(f"{error}; it could be used when the run was measured: put it back") from error
+
+    def _check_scores(self, rows: Sequence[int], segments: Segments) -> None:
+        now = to_numpy(self.classifier.probabilities(segments.values))
+        then = self.predictions.scores[np.asarray(rows)]
+        apart = np.abs(now - then).max(axis=1)
+        worst = int(np.argmax(apart))
+        if not apart[worst] <= SCORE_TOLERANCE:
+            best = int(self.predictions.predicted[rows[worst]])
+            raise EarwitnessError(
+                f"{printable(self.path_of(segments.files[worst]))}: is no longer what the run measured "
+                f"({self.predictions.classes[best]} scored {then[worst, best]:.2f} then, {now[worst, best]:.2f} now); "
+                "put the old recording back, or evaluate the run again"
+            )
+
+    # ---- naming ---------------------------------------------------------------------------------------------------
+
+    def checked_row(self, row: int) -> int:
+        """Return a row that exists.
+
+        Raises
+        ------
+        UsageError
+            It does not.
+        """
+        total = len(self.predictions.recording)
+        if not 0 <= row < total:
+            raise UsageError(f"row {row}: the run has no such segment; its rows are 0 to {total - 1}")
+        return int(row)
+
+    def row_at(self, place: str) -> int:
+        """Return the row of ``FILE@SECONDS`` (the segment that starts nearest) or ``FILE`` (its most confident one).
+
+        Parameters
+        ----------
+        place
+            The file's name as in ``predictions.csv``, or the end of it where only one ends so. A number is a row.
+
+        Raises
+        ------
+        UsageError
+            The run measured no such recording, or it is shorter.
+        """
+        if place.isdecimal():
+            return self.checked_row(int(place))
+        name, at, moment = place.rpartition("@")
+        try:
+            seconds = float(moment) if at else None
+        except ValueError:
+            name, seconds = place, None  # the @ belongs to the name
+        rows = np.flatnonzero(
+            self.predictions.recording == self._recording_named(name if seconds is not None else place)
+        )
+        if seconds is None:
+            return int(rows[np.argmax(self.predictions.scores[rows].max(axis=1))])
+        starts, end = self.predictions.start_seconds[rows], float(self.predictions.end_seconds[rows].max())
+        if not 0.0 <= seconds <= end:
+            raise UsageError(
+                f"{place}: the recording's segments lie between 0 and {end:.2f} s; name a moment among them"
+            )
+        return int(rows[np.argmin(np.abs(starts - seconds))])
+
+    def _recording_named(self, name: str) -> int:
+        files = self.predictions.files
+        if name in files:
+            return files.index(name)
+        ending = [number for number, file in enumerate(files) if f"/{file}".endswith(f"/{name}")]
+        if len(ending) == 1:
+            return ending[0]
+        if ending:
+            raise UsageError(
+                f"{name}: {len(ending)} recordings end so, such as {files[ending[0]]}; give the whole name"
+            )
+        raise UsageError(
+            f"{name}: the run measured no such recording; its {len(files)} stand in predictions.csv, such as {files[0]}"
+        )
+
+    def place(self, row: int) -> str:
+        """Return ``FILE@SECONDS`` of a row."""
+        predictions = self.predictions
+        return f"{predictions.files[predictions.recording[row]]}@{predictions.start_seconds[row]:.2f}"
+
+    def attribution_path(self, attribution: Attribution, method: str) -> Path:
+        """Return where an attribution is kept; the same question always names the same file.
+
+        Parameters
+        ----------
+        attribution
+            Whose file, moment and target give the name.
+        method
+            The method as one writes it, such as ``"lime:samples=512"``.
+        """
+        moment = f"{attribution.file}@{attribution.start_seconds:.2f}"
+        parts = (safe_name(moment), safe_name(attribution.target_label), safe_name(method))
+        return self.run.attributions / ("__".join(parts) + ".npz")
+
+
+def _beginning(path: Path, sample_rate: int, seconds: float) -> tuple[npt.NDArray[np.float32], bool]:
+    """Return a recording's first samples, and whether they are all of it."""
+    most = round(seconds * sample_rate)
+    blocks, count = [], 0
+    for block in decoding.stream(path, sample_rate):
+        blocks.append(block)
+        count += len(block)
+        if count > most:
+            break
+    return np.concatenate(blocks)[:most], count <= most
+
+
+def safe_name(text: str) -> str:
+    """Return a name that any file system can hold, different for different texts.
+
+    Only ``a-z``, ``0-9``, ``.``, ``-`` and ``_`` remain; where that changed the text, a piece of its hash follows, for
+    ``a/b``, ``a b`` and ``A b`` must not meet in one file.
+    """
+    plain = re.sub(r"[^a-z0-9._]+", "-", text.lower()).strip("-.")[:NAME_LENGTH].strip("-.")
+    if plain == text != "":
+        return text
+    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return f"{plain}-{digest}" if plain else digest
+
+
+def open_run(
+    path: Path | str,
+    device: torch.device | str = "cpu",
+    data: Path | str | None = None,
+    *,
+    judging: bool = False,
+) -> Investigation:
+    """Open a finished run for questions.
+
+    Parameters
+    ----------
+    path
+        The run folder.
+    device
+        Where the network is to work.
+    data
+        Where the recordings are, if not where they were at the time of the run.
+    judging
+        Whether every map is to get a verdict.
+
+    Raises
+    ------
+    UsageError
+        It is not a finished run.
+    EarwitnessError
+        Something in the folder is damaged, or two of its files do not belong together.
+    """
+    run = run_folder.open_finished(path)
+    asked = run_folder.read_json(run.run_json)
+    loaded = load(run.model, device)
+    predictions = evaluation.read(run)
+    if predictions.classes != loaded.classes:
+        raise EarwitnessError(f"{printable(run.predictions)}: has other classes than the model; evaluate the run again")
+    try:
+        where = Path(data) if data is not None else on_disk(Path(asked["data"]["path"]))
+    except (KeyError, TypeError) as error:
+        raise EarwitnessError(
+            f"{printable(run.run_json)}: does not say where the data is; name it with --data"
+        ) from error
+    # A data set in a CSV names its recordings from the folder that the CSV is in.
+    is_table = where.is_file() or (where.suffix.lower() == ".csv" and not where.is_dir())
+    root = where.parent if is_table else where
+    return Investigation(run, asked, loaded, predictions, root, judging)

@@ -1,0 +1,185 @@
+"""The classifier: front end + backbone + head + class names; predict, save, load."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from earwitness.audio.frontend import FRONT_ENDS, FrontEnd
+from earwitness.core.device import filled_up, without_tf32
+from earwitness.core.errors import EarwitnessError, UsageError, printable
+from earwitness.core.run_folder import write_tensors
+from earwitness.models.network import Network
+from earwitness.models.registry import BACKBONES
+
+FORMAT = 1
+# Log-mel cells in one batch of inference. Larger batches fall out of a processor's caches and are slower.
+BATCH_CELLS = 400_000
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A trained network with everything that is needed to use it.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode.
+    front_end
+        What turns sound into its input.
+    classes
+        Names, in the order of the network's scores.
+    backbone
+        Registry name.
+    segment_frames
+        Frames that the network sees at once.
+    overlap
+        Overlap of consecutive segments in percent, when a recording is cut.
+    activation
+        ``"softmax"`` where one class is right, ``"sigmoid"`` where several may be.
+    """
+
+    network: Network
+    front_end: FrontEnd
+    classes: tuple[str, ...]
+    backbone: str
+    segment_frames: int
+    overlap: float
+    activation: str = "softmax"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's weights are."""
+        return next(self.network.parameters()).device
+
+    @property
+    def segment_seconds(self) -> float:
+        """Length of a segment."""
+        return self.segment_frames * self.front_end.clock.frame_seconds
+
+    def with_segments(self, segment_frames: int, overlap: float) -> Classifier:
+        """Return the same classifier listening to segments of another length or overlap."""
+        return replace(self, segment_frames=segment_frames, overlap=overlap)
+
+    def logits(self, values: npt.NDArray[np.float32] | Tensor, batch_size: int | None = None) -> Tensor:
+        """Return class scores before the activation.
+
+        Parameters
+        ----------
+        values
+            Log-mel segments, shape (n, frames, bands).
+        batch_size
+            Segments at once; None chooses by size.
+
+        Returns
+        -------
+        Shape (n, classes), float32, on the CPU.
+        """
+        tensor = torch.as_tensor(values)
+        size = batch_size or max(1, BATCH_CELLS // max(1, tensor.shape[1] * tensor.shape[2]))
+        self.network.eval()
+        with torch.inference_mode(), without_tf32(self.device):
+            parts = [self._logits(part.to(self.device)) for part in torch.split(tensor, size)]
+        return torch.cat(parts) if parts else torch.zeros(0, len(self.classes))
+
+    def _logits(self, batch: Tensor) -> Tensor:
+        logits: Tensor = self.network(filled_up(batch))[: len(batch)]
+        return logits.float().cpu()
+
+    def activate(self, logits: Tensor) -> Tensor:
+        """Return probabilities, shape (n, classes), of logits."""
+        return logits.softmax(dim=-1) if self.activation == "softmax" else logits.sigmoid()
+
+    def probabilities(self, values: npt.NDArray[np.float32] | Tensor, batch_size: int | None = None) -> Tensor:
+        """Return class probabilities, shape (n, classes), of log-mel segments, shape (n, frames, bands)."""
+        return self.activate(self.logits(values, batch_size))
+
+    def class_index(self, name: str) -> int:
+        """Return a class's position.
+
+        Raises
+        ------
+        UsageError
+            The classifier has no such class.
+        """
+        if name not in self.classes:
+            known = ", ".join(self.classes[:12]) + (" ..." if len(self.classes) > 12 else "")
+            near = get_close_matches(name, self.classes, n=1)
+            meant = f" (did you mean {near[0]}?)" if near else ""
+            raise UsageError(f"{name!r}: the classifier has no such class{meant}; it knows {known}")
+        return self.classes.index(name)
+
+    def save(self, path: Path | str) -> None:
+        """Write weights and description to one safetensors file, atomically."""
+        description = {
+            "format": FORMAT,
+            "backbone": self.backbone,
+            "classes": list(self.classes),
+            "front_end": asdict(self.front_end),
+            "segment_frames": self.segment_frames,
+            "overlap": self.overlap,
+            "activation": self.activation,
+        }
+        write_tensors(path, self.network.state_dict(), {"earwitness": json.dumps(description)})
+
+
+def load(path: Path | str, device: torch.device | str = "cpu") -> Classifier:
+    """Read a classifier that :meth:`Classifier.save` wrote.
+
+    Raises
+    ------
+    EarwitnessError
+        The file is missing, damaged, not ours, or of a newer format.
+    """
+    where = printable(path)
+    if not Path(path).is_file():
+        raise UsageError(f"{where}: no such model file")
+    try:
+        with safe_open(path, framework="pt") as stored:
+            description = json.loads((stored.metadata() or {})["earwitness"])
+            state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (not a mapping)
+            newer = description["format"] > FORMAT
+        if newer:
+            raise EarwitnessError(f"{where}: was written by a newer earwitness; update this one")
+        classifier = from_description(description)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise EarwitnessError(f"{where}: is not an earwitness model ({error}); train it again") from error
+    try:
+        classifier.network.load_state_dict(state)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise EarwitnessError(f"{where}: its weights do not fit {description['backbone']} ({reason})") from error
+    return ready(classifier, device)
+
+
+def ready(classifier: Classifier, device: torch.device | str) -> Classifier:
+    """Return a classifier where it is to work, its weights in the order in which it was trained and works fastest."""
+    classifier.network.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    return classifier
+
+
+def from_description(description: dict[str, Any]) -> Classifier:
+    """Return a classifier with untrained weights from the metadata of a model file."""
+    backbone = BACKBONES[description["backbone"]]
+    front_end = FrontEnd(**description["front_end"])
+    if front_end != FRONT_ENDS.get(front_end.name):
+        raise EarwitnessError(f"the model's front end {front_end.name!r} differs from this version's of that name")
+    classes = tuple(description["classes"])
+    return Classifier(
+        backbone.build(len(classes)).eval(),
+        front_end,
+        classes,
+        description["backbone"],
+        int(description["segment_frames"]),
+        float(description["overlap"]),
+        description["activation"],
+    )

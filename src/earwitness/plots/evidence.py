@@ -1,0 +1,250 @@
+"""Figures of sounds and evidence, one function a figure; no other program's settings can change them.
+
+>>> from earwitness.plots import evidence
+>>> figures.save(figures.maps(answer), "maps.png")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
+
+from earwitness.explainers.attribution import Attribution
+from earwitness.explainers.explanations import Finding, Inquiry, Recording, shown_score
+from earwitness.plots.style import (
+    EVIDENCE_COLOURS,
+    QUIET,
+    RIGHT,
+    SOUND_COLOURS,
+    WRONG,
+    colour_bar,
+    evidence,
+    evidence_limit,
+    label,
+    save,
+    sound_limits,
+    spectrogram,
+    styled,
+    verdict_key,
+    verdict_mark,
+)
+
+__all__ = ["maps", "recordings", "samples", "save"]
+
+COLUMNS = 4
+WAVE_BINS = 600
+SHORT_NAME = 11  # characters that fit beside "for" and "(heard)" over a map
+TICK, CROSS = "\N{CHECK MARK}", "\N{BALLOT X}"
+LOG_MEL = "log-mel"
+TITLE_PAD = 13.0  # points: the verdict and the strength of a map stand between it and its title
+SILENCE_NAMED = 0.2  # share of a segment without sound from which on a picture says so
+
+
+# ---- sounds -------------------------------------------------------------------------------------------------------
+
+
+@styled
+def recordings(inquiry: Inquiry) -> Figure:
+    """Draw whole recordings: the waveform above the log-mel, one recording a class.
+
+    Parameters
+    ----------
+    inquiry
+        With recordings.
+    """
+    shown = inquiry.recordings
+    columns = min(5, len(shown))
+    rows = -(-len(shown) // columns)
+    figure = Figure(figsize=(2.3 * columns + 0.6, 2.35 * rows + 0.2), layout="constrained")
+    norm = sound_limits([each.log_mel for each in shown], inquiry.silence)
+    grid = figure.add_gridspec(2 * rows, columns, height_ratios=[1.0, 2.0] * rows)
+    below: list[Axes] = []
+    for number, each in enumerate(shown):
+        row, column = divmod(number, columns)
+        wave = figure.add_subplot(grid[2 * row, column])
+        picture = figure.add_subplot(grid[2 * row + 1, column], sharex=wave)
+        _waveform(wave, each)
+        wave.set_title(f"{label(each.label)}\n", fontweight="bold", loc="left", pad=2)
+        wave.text(0, 1.06, label(each.file, 34), transform=wave.transAxes, fontsize=6.5, color=QUIET)
+        spectrogram(picture, each.log_mel, inquiry.clock, 0, each.log_mel.shape[0], norm)
+        picture.set_xlim(0.0, max(len(each.samples) / each.sample_rate, inquiry.clock.frame_seconds))
+        if column == 0:
+            picture.set_ylabel("Hz")
+            wave.set_ylabel("amplitude")
+        if number + columns >= len(shown):
+            picture.set_xlabel("seconds")
+        below.append(picture)
+    bar = figure.colorbar(ScalarMappable(norm, SOUND_COLOURS), ax=below, shrink=0.4, aspect=25, pad=0.01)
+    bar.set_label(LOG_MEL)
+    return figure
+
+
+def _waveform(axes: Axes, recording: Recording) -> None:
+    """Draw the lowest and highest sample of each of some hundred stretches: no peak is lost, however long it is."""
+    samples = recording.samples
+    edges = np.linspace(0, len(samples), min(WAVE_BINS, len(samples)) + 1).astype(np.int64)
+    low = np.minimum.reduceat(samples, edges[:-1])
+    high = np.maximum.reduceat(samples, edges[:-1])
+    seconds = (edges[:-1] + edges[1:]) / 2 / recording.sample_rate
+    axes.fill_between(seconds, low, high, color="#444444", linewidth=0.3)
+    size = max(float(np.abs(samples).max()), 1e-6) * 1.05
+    axes.set_ylim(-size, size)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=2, symmetric=True))
+    axes.tick_params(labelbottom=False)
+
+
+@styled
+def samples(inquiry: Inquiry) -> Figure:
+    """Draw the log-mels of segments with their true and predicted classes; wrong ones have a cross and a dashed frame.
+
+    Parameters
+    ----------
+    inquiry
+        With findings.
+    """
+    shown = inquiry.findings
+    columns = min(COLUMNS, len(shown))
+    rows = -(-len(shown) // columns)
+    figure = Figure(figsize=(2.75 * columns + 0.5, 2.0 * rows), layout="constrained")
+    norm = sound_limits([each.log_mel for each in shown], inquiry.silence)
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for number, axes in enumerate(panels):
+        if number >= len(shown):
+            axes.set_axis_off()
+            continue
+        _sample(axes, shown[number], inquiry, norm)
+        if number % columns == 0:
+            axes.set_ylabel("Hz")
+        if number + columns >= len(shown):
+            axes.set_xlabel("seconds in the recording")
+    bar = figure.colorbar(ScalarMappable(norm, SOUND_COLOURS), ax=panels, shrink=0.4, aspect=25, pad=0.01)
+    bar.set_label(LOG_MEL)
+    return figure
+
+
+def _sample(axes: Axes, each: Finding, inquiry: Inquiry, norm: Normalize) -> None:
+    spectrogram(axes, each.log_mel, inquiry.clock, each.start_frame, each.real_frames, norm)
+    mark = TICK if each.right else CROSS
+    score = shown_score(each.score)
+    text = f"{mark} true {label(each.label or '', 24)},\nheard as {label(each.predicted, 16)} (score {score})"
+    axes.set_title(
+        text, loc="left", color="black" if each.right else WRONG, fontweight="normal" if each.right else "bold"
+    )
+    if words := _silence(each, inquiry.silence):
+        behind = {"facecolor": "black", "alpha": 0.6, "linewidth": 0.0, "pad": 2.0}
+        axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color="white", bbox=behind)
+    if not each.right:
+        _frame(axes)
+
+
+def _silence(each: Finding, silence: float) -> str:
+    """Say how much of a segment holds no sound, where it is much."""
+    if each.silent:
+        return "silent"
+    share = each.silent_share(silence)
+    return f"{100 * share:.0f} % of it silent" if share >= SILENCE_NAMED else ""
+
+
+def _frame(axes: Axes) -> None:
+    for spine in axes.spines.values():
+        spine.set(color=WRONG, linewidth=2.0, linestyle=(0, (3, 1.5)))
+
+
+# ---- evidence -----------------------------------------------------------------------------------------------------
+
+
+@styled
+def maps(inquiry: Inquiry) -> Figure:
+    """Draw the evidence: a row a segment, its log-mel, then each method's map, target by target.
+
+    Maps keep their sign; each method has one colour scale for the whole figure, so that its maps can be compared
+    between segments and targets. Between methods the units differ.
+
+    Parameters
+    ----------
+    inquiry
+        With findings that have attributions.
+    """
+    shown, methods = inquiry.findings, len(inquiry.methods)
+    columns = [(target, method) for target in range(len(inquiry.targets)) for method in range(methods)]
+    rows, gaps = len(shown), len(inquiry.targets) - 1
+    judged = any(map_.verdict for each in shown for per_target in each.attributions for map_ in per_target)
+    size = (1.75 * (len(columns) + 2) + 0.15 * gaps, 1.4 * rows + (1.1 if judged else 0.95))
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.04))
+    # Words, log-mel, then the maps, with a little air between one target's and the next one's.
+    widths = [0.95, 1.0, *[1.0] * methods, *([0.08, *[1.0] * methods] * gaps)]
+    places = [0, 1, *(2 + target * (methods + 1) + method for target, method in columns)]
+    grid = figure.add_gridspec(rows + 1, len(widths), width_ratios=widths, height_ratios=[1.0] * rows + [0.07])
+    norm = sound_limits([each.log_mel for each in shown], inquiry.silence)
+    limits = [
+        evidence_limit([per_target[method] for each in shown for per_target in each.attributions])
+        for method in range(methods)
+    ]
+    for row, each in enumerate(shown):
+        _words(figure.add_subplot(grid[row, 0]), each, inquiry)
+        panels = [figure.add_subplot(grid[row, place]) for place in places[1:]]
+        spectrogram(panels[0], each.log_mel, inquiry.clock, each.start_frame, each.real_frames, norm)
+        panels[0].set_ylabel("Hz")
+        if not each.right:
+            _frame(panels[0])
+        for axes, (target, method) in zip(panels[1:], columns, strict=True):
+            evidence(axes, each.attributions[target][method], inquiry.clock, each.start_frame, limits[method])
+            verdict_mark(axes, each.attributions[target][method])
+            axes.tick_params(labelleft=False)
+        if row == 0:
+            panels[0].set_title(LOG_MEL, pad=TITLE_PAD)
+            for axes, (target, method) in zip(panels[1:], columns, strict=True):
+                axes.set_title(f"{inquiry.methods[method]}\n{_for(inquiry, target)}", pad=TITLE_PAD)
+        if row == rows - 1:
+            for axes in panels:
+                axes.set_xlabel("seconds in the recording")
+    words = f"{LOG_MEL} (louder \N{RIGHTWARDS ARROW})"
+    colour_bar(figure.add_subplot(grid[rows, 1]), ScalarMappable(norm, SOUND_COLOURS), words, "horizontal")
+    for place, (target, method) in zip(places[2:], columns, strict=True):
+        colours = ScalarMappable(Normalize(-limits[method], limits[method]), EVIDENCE_COLOURS)
+        unit = _unit([each.attributions[target][method] for each in shown])
+        words = f"against \N{LEFT RIGHT ARROW} for ({unit})"
+        colour_bar(figure.add_subplot(grid[rows, place]), colours, words, "horizontal")
+    if judged:
+        figure.supxlabel(verdict_key(), x=0.99, ha="right", fontsize=7, color=QUIET)
+    return figure
+
+
+def _words(axes: Axes, each: Finding, inquiry: Inquiry) -> None:
+    axes.set_axis_off()
+    lines = [f"heard as {label(each.predicted, 15)}", _score(each, inquiry.classes)]
+    if each.label is not None:
+        mark, colour = (TICK, RIGHT) if each.right else (CROSS, WRONG)
+        axes.text(0, 0.92, mark, transform=axes.transAxes, va="top", fontsize=11, color=colour)
+        lines.insert(0, f"true {label(each.label, 19)}")
+    axes.text(0.13, 0.92, "\n".join(lines), transform=axes.transAxes, va="top", fontsize=8.5, linespacing=1.25)
+    where = f"{label(each.file.rpartition('/')[2], 24)}\n{each.start_seconds:.2f} to {each.end_seconds:.2f} s"
+    where += f"\n{words}" if (words := _silence(each, inquiry.silence)) else ""
+    axes.text(0.13, 0.08, where, transform=axes.transAxes, va="bottom", fontsize=7, color=QUIET)
+
+
+def _score(each: Finding, classes: tuple[str, ...]) -> str:
+    words = f"score {shown_score(each.score)}"
+    if each.right or each.label is None:
+        return words
+    return f"{words} (true: {shown_score(each.scores[classes.index(each.label)])})"
+
+
+def _for(inquiry: Inquiry, target: int) -> str:
+    names = {each.attributions[target][0].target_label for each in inquiry.findings}
+    role = {"predicted": "heard", "true": "true", "best": "best", "asked": "asked for"}[inquiry.targets[target]]
+    if len(names) > 1:
+        return f"for the class {role}"
+    name = label(names.pop(), 18)
+    return f"for {name} ({role})" if len(name) <= SHORT_NAME else f"for {name}\n({role})"
+
+
+def _unit(attributions: Sequence[Attribution]) -> str:
+    return " or ".join(sorted({each.score_kind for each in attributions}))

@@ -1,0 +1,272 @@
+"""The run's pictures: drawn from inquiries and measures, kept in ``figures/``, each with words for its reader.
+
+``figures/index.json`` holds a list, a picture an entry: name, kind, title, question, file (null where there was nothing
+to draw), reading (one sentence on how to read it), alt (what it shows, for those who cannot see it), notes, verdicts
+(a line a map: method, target, verdict, reasons) and counts (a line a method: how many maps got which verdict).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from earwitness.core.errors import EarwitnessError, printable
+from earwitness.core.progress import Progress, Silent
+from earwitness.core.run_folder import RunFolder, read_csv, read_json, write_json
+from earwitness.explainers.explanations import Finding, Inquiry, shown_score
+from earwitness.inspection import audit as auditing
+from earwitness.plots import evidence, style, training
+from earwitness.plots.audit import audit_chart
+from earwitness.trust.audit.effects import Audit
+from earwitness.trust.verdicts.summary import counted_verdicts, verdict_lines
+
+INDEX = "index.json"
+# The order of a report.
+KINDS = (
+    "training",
+    "classes",
+    "segment_confusions",
+    "file_confusions",
+    "recordings",
+    "samples",
+    "segments",
+    "class",
+    "confusion",
+    "audit",
+)
+DRAW = {"recordings": evidence.recordings, "samples": evidence.samples}
+EVIDENCE = (
+    "Red cells spoke for the class named above their column, blue ones against it, and white ones made no difference; "
+    "colours compare within a method only, because each method has a unit of its own"
+)
+READING = {
+    "training": (
+        "The lines should rise (accuracy) and fall (loss) and level out; where validation falls far behind training, "
+        "the network learns its recordings by heart."
+    ),
+    "segment_confusions": (
+        "Rows are what sounded, columns what was heard: blue is right, orange wrong, deeper is a larger share of the "
+        "row; the margins say how much of each class was found, and how far each answer can be trusted."
+    ),
+    "file_confusions": "Read like the one by segment; each recording counts once, by the vote of its segments.",
+    "classes": (
+        "F1 is 100 % when every sound of a class was found and nothing else was taken for it; the weakest stand "
+        "at the bottom."
+    ),
+    "recordings": (
+        "Above is the waveform, below the log-mel spectrogram, all that the classifier gets: time to the right, "
+        "low frequencies at the bottom, brighter is louder."
+    ),
+    "samples": (
+        "Each panel is what the classifier judged at once; a cross, bold words and a dashed frame mark wrong answers, "
+        "and the score is the probability that it gave to its answer."
+    ),
+    "audit": (
+        "Each row takes one thing out of the recordings that have it: a mark left of the line means that more segments "
+        "were misheard without it, filled orange that the loss is large and beyond chance over all recordings; a ring, "
+        "wherever it stands, means that a class alone loses so, grey that too few recordings had it. The table says by "
+        "class how many points change, bold where a loss or gain is large and beyond chance."
+    ),
+    "segments": f"{EVIDENCE}.",
+    "class": (
+        f"{EVIDENCE}; what is red in every row, in maps that may be believed, is what the class sounds like to the "
+        "classifier."
+    ),
+    "confusion": (
+        f"{EVIDENCE}; red cells in the group of the class heard are what misled the classifier, as far as the maps may "
+        "be believed."
+    ),
+}
+BELIEVE = (
+    " The mark over each map says how far it may be believed (a full circle: reliable; a half one: weak, a hint to be "
+    "confirmed; an empty one: not reliable, draw no conclusion), with the chance that its reddest cells are the "
+    "evidence; the reasons fold out below."
+)
+MOST_DESCRIBED = 12
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A picture with its words; see the module's head."""
+
+    name: str
+    kind: str
+    title: str
+    question: str
+    file: str | None
+    reading: str
+    alt: str
+    notes: tuple[str, ...] = ()
+    verdicts: tuple[str, ...] = ()
+    counts: tuple[str, ...] = ()
+
+
+def add(run: RunFolder, inquiry: Inquiry) -> Path | None:
+    """Draw an inquiry's answer into the run folder; the same question replaces its earlier picture.
+
+    Parameters
+    ----------
+    run
+        The folder.
+    inquiry
+        The answer.
+
+    Returns
+    -------
+    The picture's path, or None where the answer is that there is none.
+    """
+    verdicts = tuple(verdict_lines(inquiry))
+    entry = Entry(
+        inquiry.name,
+        inquiry.kind,
+        inquiry.title,
+        inquiry.question,
+        f"{inquiry.name}.png" if inquiry.findings or inquiry.recordings else None,
+        READING[inquiry.kind] + (BELIEVE if verdicts else ""),
+        _alt(inquiry),
+        inquiry.notes,
+        verdicts,
+        tuple(counted_verdicts(inquiry)),
+    )
+    if entry.file is None:
+        (run.figures / f"{inquiry.name}.png").unlink(missing_ok=True)
+        _put(run, [entry])
+        return None
+    style.save(DRAW.get(inquiry.kind, evidence.maps)(inquiry), run.figures / entry.file)
+    _put(run, [entry])
+    return run.figures / entry.file
+
+
+def add_all(run: RunFolder, inquiries: Sequence[Inquiry], progress: Progress | None = None) -> list[Path | None]:
+    """Draw several inquiries' answers, as :func:`add` does, and say how far it is and what was replaced.
+
+    Parameters
+    ----------
+    run
+        The folder.
+    inquiries
+        The answers.
+    progress
+        Told a step a picture, and which pictures of earlier answers are gone because other ones took their names.
+    """
+    told = progress or Silent()
+    before = {path: path.read_bytes() for path in run.figures.glob("*.png")} if run.figures.is_dir() else {}
+    paths = []
+    with told.task("Drawing", len(inquiries)) as advance:
+        for inquiry in inquiries:
+            paths.append(add(run, inquiry))
+            advance(1)
+    for path in paths:
+        if path in before and path.read_bytes() != before[path]:
+            told.say(f"note: {printable(path)} took the place of an earlier answer to the same question")
+    return paths
+
+
+def add_measures(run: RunFolder) -> list[Path]:
+    """Draw the training curves, the confusions by segment and by file, and the classes' F1, as far as the run has them.
+
+    Raises
+    ------
+    EarwitnessError
+        A file of the run is damaged.
+    """
+    entries: list[Entry] = []
+    history = read_csv(run.history) if run.history.exists() else []
+    if history:
+        style.save(training.training_curves(history), run.figures / "chart-training.png")
+        alt = f"Accuracy and loss over {history[-1]['iteration']} iterations, training and validation."
+        entries.append(_measure("training", "chart-training", "Training", "How did the training go?", alt))
+    metrics = read_json(run.metrics) if run.metrics.exists() else None
+    if metrics:
+        confusion = metrics["confusion"]
+        for unit in ("segments", "files"):
+            chart = training.confusion_chart(np.array(confusion[unit]), confusion["classes"], unit)
+            style.save(chart, run.figures / f"chart-confusion-{unit}.png")
+            alt = f"Table of true against predicted classes, counted in {unit}; the same numbers follow as text."
+            word = unit.removesuffix("s")
+            title = f"By {word}"
+            entries.append(
+                _measure(f"{word}_confusions", f"chart-confusion-{unit}", title, "What is taken for what?", alt)
+            )
+        style.save(training.class_scores(metrics["per_class"]), run.figures / "chart-classes.png")
+        alt = "F1 of each class by segment and by file; the same numbers stand in the table."
+        entries.append(_measure("classes", "chart-classes", "Classes", "Which classes are heard best and worst?", alt))
+    _put(run, entries)
+    audit = auditing.read(run)
+    if audit is not None:
+        add_audit(run, audit)
+    return [run.figures / str(entry.file) for entry in entries]
+
+
+def add_audit(run: RunFolder, audit: Audit) -> Path:
+    """Draw what an audit found."""
+    tested = [each for each in audit.effects if each.touched]
+    found = [
+        f"{each.name} (by {', '.join(each.leaning)})" if each.leaning else each.name for each in tested if each.found
+    ]
+    alt = f"What changes without each of {len(tested)} things, over all recordings and by class; "
+    alt += f"it leans on {', '.join(found)}." if found else "it leans on none, as far as can be told."
+    style.save(audit_chart(audit), run.figures / "chart-audit.png")
+    question = "Does it lean on what is not the sound?"
+    _put(run, [_measure("audit", "chart-audit", "Audit", question, alt)])
+    return run.figures / "chart-audit.png"
+
+
+def read(run: RunFolder) -> list[Entry]:
+    """Return the run's pictures in the order of a report; none where none were made.
+
+    Raises
+    ------
+    EarwitnessError
+        The index is damaged.
+    """
+    path = run.figures / INDEX
+    if not path.exists():
+        return []
+    stored = read_json(path)
+    try:
+        # Verdicts came later: an older index has none.
+        lists = ({name: tuple(item.get(name, ())) for name in ("notes", "verdicts", "counts")} for item in stored)
+        entries = [Entry(**{**item, **listed}) for item, listed in zip(stored, lists, strict=True)]
+        # The index may come with a run from elsewhere: nothing outside its folder is read.
+        if any(entry.file is not None and Path(entry.file).name != entry.file for entry in entries):
+            raise ValueError("a file outside the folder")
+        return sorted(entries, key=lambda entry: (KINDS.index(entry.kind), entry.name))
+    except (TypeError, KeyError, ValueError) as error:
+        raise EarwitnessError(f"{printable(path)}: is damaged ({error}); remove it and inquire again") from error
+
+
+def _put(run: RunFolder, new: Sequence[Entry]) -> None:
+    replaced = {entry.name for entry in new}
+    entries = [*(entry for entry in read(run) if entry.name not in replaced), *new]
+    entries.sort(key=lambda entry: (KINDS.index(entry.kind), entry.name))
+    write_json(run.figures / INDEX, [asdict(entry) for entry in entries])
+
+
+def _measure(kind: str, name: str, title: str, question: str, alt: str) -> Entry:
+    return Entry(name, kind, title, question, f"{name}.png", READING[kind], alt)
+
+
+def _alt(inquiry: Inquiry) -> str:
+    """Say in words what the picture shows."""
+    if inquiry.recordings:
+        names = ", ".join(f"{each.label} ({each.file})" for each in inquiry.recordings[:MOST_DESCRIBED])
+        return f"Waveforms and log-mel spectrograms of {len(inquiry.recordings)} recordings: {names}."
+    if not inquiry.findings:
+        return "Nothing to show."
+    what = "Log-mel spectrograms"
+    if inquiry.methods:
+        what += " and maps by " + " and ".join(filter(None, [", ".join(inquiry.methods[:-1]), inquiry.methods[-1]]))
+    described = "; ".join(_in_words(each) for each in inquiry.findings[:MOST_DESCRIBED])
+    more = "" if len(inquiry.findings) <= MOST_DESCRIBED else "; and more"
+    count = len(inquiry.findings)
+    return f"{what} of {count} {'segment' if count == 1 else 'segments'}: {described}{more}."
+
+
+def _in_words(each: Finding) -> str:
+    silent = ", silent" if each.silent else ""
+    where = f"{each.file} at {each.start_seconds:.2f} s"
+    return f"{each.label or 'a sound'} heard as {each.predicted} with score {shown_score(each.score)} ({where}{silent})"

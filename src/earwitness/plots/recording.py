@@ -1,0 +1,235 @@
+"""The figure of a whole recording: its log-mel, the evidence over it, what each moment carries, what segments heard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
+
+from earwitness.audio.timefreq import Clock
+from earwitness.explainers.attribution import Attribution
+from earwitness.explainers.explanations import shown_score
+from earwitness.explainers.parameters import spec
+from earwitness.inspection.recordings import HeardWhole, WholeMap
+from earwitness.plots.style import (
+    EVIDENCE_COLOURS,
+    QUIET,
+    RIGHT,
+    SOUND_COLOURS,
+    colour_bar,
+    evidence,
+    evidence_limit,
+    hatch_padding,
+    label,
+    nothing,
+    sound_limits,
+    spectrogram,
+    styled,
+)
+
+WIDTH = 11.0  # inches
+RIGHT_EDGE = 0.965  # share of the width; the counts of votes reach beyond it
+MOST_COLUMNS = 1500  # cells of a spectrogram from left to right
+MOST_CLASSES = 5  # rows of what segments heard
+LEAST_SCORE = 0.05  # of a segment, for a class that is neither explained nor voted for to have a row
+FOR, AGAINST = "#b2182b", "#2166ac"
+LIGHT = "#b9cfe8"
+FULL_SCORE = 0.86  # height of a score of 1, as share of its class's row
+STRONG = 0.5  # share of a map's largest cell from which on cells are outlined on the spectrogram
+# Heights of the rows, in inches.
+SOUND_HEIGHT, MAP_HEIGHT, PROFILE_HEIGHT, CLASS_HEIGHT = 1.5, 1.5, 0.85, 0.26
+
+
+@styled
+def whole_recording(heard: HeardWhole) -> Figure:
+    """Draw a recording from its beginning to its end: log-mel, evidence, time profile, segments, below each other.
+
+    Parameters
+    ----------
+    heard
+        What was heard, with at least one map.
+    """
+    classes, found = _classes(heard), [each for listed in heard.maps for each in listed]
+    heights = [SOUND_HEIGHT]
+    for each in found:
+        heights += [PROFILE_HEIGHT] if each.map is each.profile else [MAP_HEIGHT, PROFILE_HEIGHT]
+    heights.append(max(0.6, CLASS_HEIGHT * len(classes)))
+    size = (WIDTH, sum(heights) + 0.32 * len(heights) + 0.6)
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(rect=(0.0, 0.0, RIGHT_EDGE, 1.0)))
+    grid = figure.add_gridspec(len(heights), 2, height_ratios=heights, width_ratios=[1.0, 0.012])
+    panels = [figure.add_subplot(grid[row, 0]) for row in range(len(heights))]
+    step = -(-len(heard.log_mel) // MOST_COLUMNS)
+    norm = sound_limits([heard.log_mel[::step]], heard.silence)
+    spectrogram(panels[0], heard.log_mel, heard.clock, 0, heard.real_frames, norm, step)
+    panels[0].set_ylabel("Hz")
+    _title(panels[0], "log-mel")
+    colour_bar(figure.add_subplot(grid[0, 1]), ScalarMappable(norm, SOUND_COLOURS), "louder \N{RIGHTWARDS ARROW}")
+    _outline(panels[0], heard.clock, found[0].map)
+    row = 1
+    for each in found:
+        if each.map is not each.profile:
+            # Maps in one unit share their colours, so that they can be compared.
+            limit = evidence_limit([one.map for one in found if one.map.score_kind == each.map.score_kind])
+            _draw_map(panels[row], heard, each, limit)
+            colours = ScalarMappable(Normalize(-limit, limit), EVIDENCE_COLOURS)
+            colour_bar(figure.add_subplot(grid[row, 1]), colours, "against \N{LEFT RIGHT ARROW} for")
+            row += 1
+        _draw_profile(panels[row], heard, each)
+        row += 1
+    _draw_segments(panels[-1], heard, classes)
+    for axes in panels:
+        axes.set_xlim(panels[0].get_xlim())
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=12, steps=[1, 2, 5, 10]))
+        axes.tick_params(labelbottom=axes is panels[-1])
+    panels[-1].set_xlabel("seconds in the recording")
+    figure.align_ylabels(panels[:-1])
+    figure.suptitle(_headline(heard), x=0.01, ha="left", fontsize=10, fontweight="bold")
+    return figure
+
+
+def _headline(heard: HeardWhole) -> str:
+    best, voted = heard.best(1)[0], heard.voted
+    file, name = label(heard.file, 40), label(heard.classes[best], 30)
+    score = shown_score(float(heard.mean[best]))
+    if best == voted:
+        return f"{file}: heard as {name} (mean score {score}, votes of {heard.vote_words(best)})"
+    other = label(heard.classes[voted], 30)
+    return f"{file}: heard as {name} by mean score ({score}), as {other} by votes ({heard.vote_words(voted)})"
+
+
+def _title(axes: Axes, left: str, right: str = "") -> None:
+    axes.set_title(left, loc="left", pad=4.0)
+    if right:
+        axes.set_title(right, loc="right", pad=4.0, fontsize=7, color=QUIET)
+
+
+# ---- evidence -----------------------------------------------------------------------------------------------------
+
+
+def _draw_map(axes: Axes, heard: HeardWhole, each: WholeMap, limit: float) -> None:
+    evidence(axes, each.map, heard.clock, 0, limit)
+    _hatch_unheard(axes, heard)
+    axes.set_ylabel("Hz")
+    bands = each.map.parameters["mask"][1]
+    what = (
+        f"all the time of {bands} bands" if each.method.along == "bands" else f"{_hidden(heard, each)} x {bands} bands"
+    )
+    _title(axes, f"{each.method.title}{_given(each)}: {_fall(each.map)} without {what}")
+
+
+def _draw_profile(axes: Axes, heard: HeardWhole, each: WholeMap) -> None:
+    """Draw how far the mean score falls without each moment."""
+    found = each.profile
+    fall, edges = found.native[:, 0], heard.clock.frame_edge_seconds(found.frame_edges)
+    if words := nothing(found):
+        axes.set_facecolor("#eeeeee")
+        axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=QUIET, fontsize=7.5)
+        axes.set_yticks([])
+    else:
+        for part, colour in ((np.maximum(fall, 0.0), FOR), (np.minimum(fall, 0.0), AGAINST)):
+            axes.stairs(part, edges, fill=True, color=colour, alpha=0.85, linewidth=0.0)
+        axes.axhline(0.0, color=QUIET, linewidth=0.6)
+        axes.margins(y=0.1)
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=3))
+    axes.set_ylabel("fall")
+    unheard = _hatch_unheard(axes, heard)
+    hatch_padding(axes, heard.clock, 0, len(heard.log_mel), heard.real_frames)
+    _title(axes, f"Over time{_given(each)}: {_fall(found)} without {_hidden(heard, each)}", unheard)
+
+
+def _given(each: WholeMap) -> str:
+    """Return the parameters that were given to a method, in brackets."""
+    _, _, given = spec(each.method).partition(":")
+    return f" ({label(given, 40)})" if given else ""
+
+
+def _fall(found: Attribution) -> str:
+    score = f"{found.score:.2f}" if found.score_kind == "logit" else shown_score(found.score)
+    unit = "score" if found.score_kind == "probability" else found.score_kind
+    return f"fall of the mean {unit} for {label(found.target_label, 30)} ({score})"
+
+
+def _hidden(heard: HeardWhole, each: WholeMap) -> str:
+    """Return how long a mask hides."""
+    return f"{min(each.profile.parameters['mask'][0], heard.real_frames) * heard.clock.frame_seconds:.2g} s"
+
+
+def _hatch_unheard(axes: Axes, heard: HeardWhole) -> str:
+    """Hatch the frames after the last segment, and return what that means."""
+    if heard.heard_frames >= heard.real_frames:
+        return ""
+    first, end = heard.clock.frame_edge_seconds([heard.heard_frames, heard.real_frames]).tolist()
+    axes.axvspan(first, end, facecolor="#eeeeee", edgecolor="#888888", hatch="////", linewidth=0.0, zorder=3)
+    return "hatched: heard by no segment"
+
+
+def _outline(axes: Axes, clock: Clock, found: Attribution) -> None:
+    """Draw a line around the cells of the strongest evidence for the class."""
+    strong = found.native >= STRONG * float(np.abs(found.native).max(initial=0.0))
+    if nothing(found) or not strong.any() or not len(found.frame_edges):
+        return
+    seconds, hertz = clock.frame_edge_seconds(found.frame_edges), clock.band_edge_hz(found.band_edges)
+    lines = LineCollection(_borders(strong, seconds, hertz), colors="white", linewidths=1.1, capstyle="projecting")
+    lines.set_path_effects([patheffects.Stroke(linewidth=2.2, foreground="black"), patheffects.Normal()])
+    axes.add_collection(lines, autolim=False)
+    words = f"outlined: strong evidence for {label(found.target_label, 30)} (half of the map's peak and more)"
+    _title(axes, "log-mel", words)
+
+
+def _borders(
+    inside: npt.NDArray[np.bool_], seconds: npt.NDArray[np.float64], hertz: npt.NDArray[np.float64]
+) -> list[list[tuple[float, float]]]:
+    """Return the lines between cells that are inside and cells that are not, each from point to point."""
+    padded = np.pad(inside, 1)
+    upright = np.argwhere(padded[1:, 1:-1] != padded[:-1, 1:-1]).tolist()
+    level = np.argwhere(padded[1:-1, 1:] != padded[1:-1, :-1]).tolist()
+    lines = [[(float(seconds[row]), float(hertz[column + end])) for end in (0, 1)] for row, column in upright]
+    return lines + [[(float(seconds[row + end]), float(hertz[column])) for end in (0, 1)] for row, column in level]
+
+
+# ---- segments -----------------------------------------------------------------------------------------------------
+
+
+def _classes(heard: HeardWhole) -> list[int]:
+    """Return the classes to show: those explained, those with most votes, those that a segment heard at least."""
+    explained = [listed[0].map.target.index for listed in heard.maps]
+    voted = [int(index) for index in np.argsort(-heard.votes, kind="stable") if heard.votes[index]]
+    most = heard.scores.max(axis=0)
+    listed = [*explained, *voted, *(index for index in heard.best(MOST_CLASSES) if most[index] >= LEAST_SCORE)]
+    return list(dict.fromkeys(listed))[: max(MOST_CLASSES, len(set(explained)))]
+
+
+def _draw_segments(axes: Axes, heard: HeardWhole, classes: Sequence[int]) -> None:
+    """Draw each segment's scores around its middle, a row a class, dark where the segment votes for it."""
+    length, count = heard.segment_frames, len(heard.scores)
+    middles = heard.start_frames + length / 2
+    hop = float(middles[1] - middles[0]) if count > 1 else float(length)
+    edges = heard.clock.frame_edge_seconds(np.append(middles - hop / 2, middles[-1] + hop / 2))
+    places = np.arange(len(classes))[::-1]
+    for place, index in zip(places.tolist(), classes, strict=True):
+        height = FULL_SCORE * heard.scores[:, index]
+        axes.stairs(place + height, edges, baseline=place, fill=True, color=LIGHT, linewidth=0.0)
+        chosen = np.where(heard.predicted == index, height, 0.0)
+        axes.stairs(place + chosen, edges, baseline=place, fill=True, color=RIGHT, linewidth=0.0)
+        axes.axhline(place, color="#aaaaaa", linewidth=0.5)
+        words = f"{heard.votes[index]} of {count}, mean {shown_score(float(heard.mean[index]))}"
+        where = (1.006, place + FULL_SCORE / 2)
+        text = axes.text(*where, words, transform=axes.get_yaxis_transform(), va="center", fontsize=7, color=QUIET)
+        text.set_in_layout(False)  # else the panels above would end where these words do
+    axes.set_ylim(0, len(classes))
+    axes.set_yticks(places + FULL_SCORE / 2, [label(heard.classes[index], 18) for index in classes])
+    axes.tick_params(axis="y", length=0)
+    axes.spines[["top", "right"]].set_visible(False)
+    seconds = length * heard.clock.frame_seconds
+    _title(
+        axes, f"What each segment of {seconds:.2f} s heard, at its middle: score from 0 to 1, dark where it votes so"
+    )

@@ -1,0 +1,324 @@
+"""What all figures share: style, the axes of time and frequency, maps on them, and files whose bytes repeat."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import matplotlib.style
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+from earwitness.audio.timefreq import Clock, hz_to_mel, mel_to_hz
+from earwitness.core.run_folder import atomic_write
+from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution
+from earwitness.trust.verdicts.judge import NOT_RELIABLE, RELIABLE, WEAK, percent
+
+P = ParamSpec("P")
+FloatArray = npt.NDArray[np.float64]
+
+DPI = 120
+# Sound from black to bright; evidence from blue (against) over white (nothing) to red (for). Both keep their order for
+# every kind of colour vision, and no colour is in both.
+SOUND_COLOURS = "magma"
+EVIDENCE_COLOURS = "RdBu_r"
+RIGHT, WRONG = "#1f5fa8", "#b3541e"
+QUIET = "#666666"
+# Told apart by how full the circle is, by the words, and by how dark the colour is: no eye needs the hue.
+VERDICT_MARKS = {
+    RELIABLE: ("\N{BLACK CIRCLE}", "#0b4f2f"),
+    WEAK: ("\N{CIRCLE WITH LEFT HALF BLACK}", "#8a6100"),
+    NOT_RELIABLE: ("\N{WHITE CIRCLE}", WRONG),
+}
+STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8.0,
+    "axes.titlesize": 8.0,
+    "axes.labelsize": 8.0,
+    "axes.linewidth": 0.6,
+    "xtick.labelsize": 7.0,
+    "ytick.labelsize": 7.0,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "hatch.linewidth": 0.5,
+    "legend.frameon": False,
+    "legend.fontsize": 8.0,
+    # A dollar in a file's or a class's name is no formula.
+    "text.parse_math": False,
+}
+OCTAVES_HZ = (31.25, 62.5, 125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, 16000.0, 32000.0)
+LEAST_TICK_GAP_POINTS = 9.0
+SMALL = 0.01  # peaks below this are written with a power of ten
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw in earwitness's style, whatever the user's own settings are."""
+    with matplotlib.style.context(["default", STYLE]), warnings.catch_warnings():
+        # A name in a script that the font lacks is drawn as boxes; the report's text holds it in full.
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
+        yield
+
+
+def styled(function: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Make a figure function draw in earwitness's style."""
+
+    @wraps(function)
+    def inside(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with style():
+            return function(*args, **kwargs)
+
+    return inside
+
+
+def save(figure: Figure, path: Path | str) -> None:
+    """Write a figure as a PNG, atomically; the same figure gives the same bytes.
+
+    Parameters
+    ----------
+    figure
+        Any.
+    path
+        The target; its folder is made where it is missing.
+    """
+    with atomic_write(path) as temporary, style():
+        # The program's name and version are left out: they would change the bytes without changing the picture.
+        figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
+
+
+def label(text: str, most: int = 26) -> str:
+    """Return a name that fits a picture: one line, the middle left out where it is too long."""
+    line = "".join(character if character.isprintable() else "\N{MIDDLE DOT}" for character in text)
+    if len(line) <= most:
+        return line
+    end = (most - 1) // 2
+    return f"{line[: most - 1 - end]}\N{HORIZONTAL ELLIPSIS}{line[len(line) - end :]}"
+
+
+# ---- time and frequency -------------------------------------------------------------------------------------------
+
+
+def spectrogram(
+    axes: Axes,
+    log_mel: npt.NDArray[np.float32],
+    clock: Clock,
+    start_frame: int,
+    real_frames: int,
+    norm: Normalize,
+    step: int = 1,
+) -> QuadMesh:
+    """Draw a log-mel (frames, bands): seconds of the recording to the right, hertz upwards, padding hatched.
+
+    Parameters
+    ----------
+    axes
+        Where.
+    log_mel
+        Shape (frames, bands).
+    clock
+        The front end's.
+    start_frame
+        Of the segment in its recording.
+    real_frames
+        Frames before the padding.
+    norm
+        Limits of the colours.
+    step
+        Frames that are drawn as one, the loudest of them: a picture has fewer dots than a long recording frames.
+    """
+    frames, bands = log_mel.shape
+    starts = np.arange(0, frames, step)
+    loudest = log_mel if step == 1 else np.maximum.reduceat(log_mel, starts, axis=0)
+    edges = np.append(starts, frames)
+    mesh = _cells(axes, loudest, clock, start_frame, edges, np.arange(bands + 1), SOUND_COLOURS, norm)
+    _finish(axes, clock, start_frame, frames, real_frames)
+    return mesh
+
+
+def evidence(axes: Axes, attribution: Attribution, clock: Clock, start_frame: int, limit: float) -> None:
+    """Draw an attribution's own cells, signed; words where there is nothing to draw.
+
+    Parameters
+    ----------
+    axes
+        Where.
+    attribution
+        What.
+    clock
+        The front end's.
+    start_frame
+        Of the segment in its recording.
+    limit
+        The colours reach from minus this to plus this.
+    """
+    frames, bands = attribution.values.shape
+    words = nothing(attribution)
+    if words:
+        _finish(axes, clock, start_frame, frames, attribution.real_frames)
+        axes.set_facecolor("#eeeeee")
+        axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=QUIET, fontsize=7.5)
+        return
+    on_grid = len(attribution.frame_edges) > 1
+    time_edges = attribution.frame_edges if on_grid else np.arange(frames + 1.0)
+    band_edges = attribution.band_edges if on_grid else np.arange(bands + 1.0)
+    norm = Normalize(-limit, limit)
+    _cells(axes, attribution.native, clock, start_frame, time_edges, band_edges, EVIDENCE_COLOURS, norm)
+    _finish(axes, clock, start_frame, frames, attribution.real_frames)
+    # With shared colours a weak map looks empty; the number tells it from one that found nothing.
+    strongest = attribution.native.ravel()[np.argmax(np.abs(attribution.native))]
+    # Short, for a verdict stands beside it: +0.044, +7e-5.
+    number = f"{strongest:+.2g}" if abs(strongest) >= SMALL else f"{strongest:+.0e}".replace("e-0", "e-")
+    words = f"peak {number}".replace("-", "\N{MINUS SIGN}")
+    axes.text(1.0, 1.015, words, transform=axes.transAxes, ha="right", va="bottom", fontsize=6, color=QUIET)
+
+
+def verdict_text(attribution: Attribution) -> str:
+    """Return an attribution's verdict in a few letters, such as ``● reliable 83 %``; empty where it has none."""
+    if attribution.verdict is None:
+        return ""
+    level, chance = str(attribution.verdict["level"]), float(attribution.verdict["chance"])
+    return f"{VERDICT_MARKS[level][0]} {level} {percent(chance)} %"
+
+
+def verdict_key() -> str:
+    """Return what the marks of verdicts mean, in one line."""
+    marks = "  ".join(f"{mark} {level}" for level, (mark, _colour) in VERDICT_MARKS.items())
+    return f"Verdicts:  {marks};  per cent: chance that the reddest cells are the evidence"
+
+
+def verdict_mark(axes: Axes, attribution: Attribution) -> None:
+    """Write an attribution's verdict over the left end of its map; nothing where it has none."""
+    words = verdict_text(attribution)
+    if words and attribution.verdict is not None:
+        colour = VERDICT_MARKS[str(attribution.verdict["level"])][1]
+        axes.text(0.0, 1.015, words, transform=axes.transAxes, ha="left", va="bottom", fontsize=7, color=colour)
+
+
+def nothing(attribution: Attribution) -> str:
+    """Return why a map is not drawn, in words; empty where it shows something."""
+    if SILENT in attribution.flags:
+        return "silent:\nnothing sounds here"
+    if CONSTANT in attribution.flags:
+        return "constant:\nnothing stands out"
+    return ""
+
+
+def _cells(
+    axes: Axes,
+    values: npt.NDArray[np.float32],
+    clock: Clock,
+    start_frame: int,
+    frame_edges: npt.NDArray[Any],
+    band_edges: npt.NDArray[Any],
+    colours: str,
+    norm: Normalize,
+) -> QuadMesh:
+    seconds = clock.frame_edge_seconds(start_frame + frame_edges)
+    return axes.pcolormesh(seconds, clock.band_edge_hz(band_edges), values.T, cmap=colours, norm=norm)
+
+
+def _finish(axes: Axes, clock: Clock, start_frame: int, frames: int, real_frames: int) -> None:
+    """Scale and tick the axes, and hatch the padding."""
+    first, end = clock.frame_edge_seconds(start_frame + np.array([0, frames])).tolist()
+    hatch_padding(axes, clock, start_frame, frames, real_frames)
+    axes.set_xlim(first, end)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
+    mel_axis(axes, clock)
+
+
+def hatch_padding(axes: Axes, clock: Clock, start_frame: int, frames: int, real_frames: int) -> None:
+    """Hatch the frames after the real ones, if there are such."""
+    if real_frames < frames:
+        first, end = clock.frame_edge_seconds(start_frame + np.array([real_frames, frames])).tolist()
+        axes.axvspan(first, end, facecolor="#dddddd", edgecolor="#888888", hatch="////", linewidth=0.0, zorder=3)
+
+
+def mel_axis(axes: Axes, clock: Clock) -> None:
+    """Space the vertical axis as the bands are (evenly in mel), with ticks at octaves of 1 kHz."""
+    low, high = clock.band_edge_hz([0, clock.bands]).tolist()
+    scale = clock.mel_scale
+    axes.set_yscale("function", functions=(lambda hz: hz_to_mel(hz, scale), lambda mel: mel_to_hz(mel, scale)))
+    axes.set_ylim(low, high)
+    figure = axes.get_figure(root=True)
+    height = axes.get_position().height * (figure.get_figheight() if figure else 1.0) * 72
+    axes.yaxis.set_major_locator(FixedLocator(octave_ticks(clock, LEAST_TICK_GAP_POINTS / height)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda hz, _position: hertz(hz)))
+
+
+def octave_ticks(clock: Clock, least_gap: float) -> list[float]:
+    """Return the octaves of 1 kHz within a clock's range, from below, none nearer to the next than a share of the axis.
+
+    Parameters
+    ----------
+    clock
+        The front end's.
+    least_gap
+        0 to 1.
+    """
+    low, high = clock.band_edge_hz([0, clock.bands])
+    bottom, top = hz_to_mel([low, high], clock.mel_scale)
+    kept: list[float] = []
+    last = np.inf
+    for hz in reversed([octave for octave in OCTAVES_HZ if low <= octave <= high]):
+        place = float((hz_to_mel(hz, clock.mel_scale) - bottom) / (top - bottom))
+        if last - place >= least_gap:
+            kept.insert(0, hz)
+            last = place
+    return kept
+
+
+def hertz(hz: float) -> str:
+    """Return a frequency as a tick's text: 500, 1k, 2k."""
+    return f"{hz / 1000:g}k" if hz >= 1000 else f"{hz:g}"
+
+
+def sound_limits(log_mels: Sequence[npt.NDArray[np.float32]], silence: float) -> Normalize:
+    """Return shared colour limits of log-mels: from silence, or what is quieter than all but 2 %, to the loudest."""
+    cells: FloatArray = np.concatenate([values.ravel() for values in log_mels]).astype(np.float64)
+    sounding = cells[cells > silence + 1e-3]
+    if not sounding.size:
+        return Normalize(silence, silence + 1.0)
+    low, high = np.percentile(sounding, [2.0, 99.95]).tolist()
+    return Normalize(low, max(high, low + 1e-3))
+
+
+def evidence_limit(attributions: Sequence[Attribution]) -> float:
+    """Return the shared colour limit of maps: the largest size of any that shows something."""
+    sizes = [float(np.abs(each.native).max(initial=0.0)) for each in attributions if not nothing(each)]
+    return max([*sizes, 0.0]) or 1.0
+
+
+def colour_bar(axes: Axes, colours: ScalarMappable, text: str, orientation: str = "vertical") -> None:
+    """Draw what colours mean, with few numbers; 0 stays in the middle where they tell for from against.
+
+    Parameters
+    ----------
+    axes
+        Where; nothing else is in them.
+    colours
+        The colours and their limits.
+    text
+        In a few words.
+    orientation
+        ``"vertical"`` or ``"horizontal"``.
+    """
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    bar = figure.colorbar(colours, cax=axes, orientation=orientation)
+    bar.locator = MaxNLocator(nbins=4, symmetric=colours.get_cmap().name == EVIDENCE_COLOURS)
+    bar.update_ticks()
+    bar.set_label(text, fontsize=7.5)
+    bar.outline.set_linewidth(0.5)

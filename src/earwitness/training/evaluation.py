@@ -1,0 +1,309 @@
+"""How good a classifier is: by segment, by file (majority vote, mean score), by class, with intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import norm
+
+from earwitness.audio.segments import SegmentedLogMels
+from earwitness.core.device import to_numpy
+from earwitness.core.errors import EarwitnessError, printable
+from earwitness.core.progress import Progress, Silent
+from earwitness.core.run_folder import RunFolder, read_csv, write_csv, write_json
+from earwitness.models.classifier import Classifier
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+SCORE_COLUMN = "score_"
+CONFIDENCE = 0.95
+SEGMENTS_AT_ONCE = 512  # overlapping segments of an hour would be several times its log-mel
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A classifier's scores for every segment of some labelled recordings.
+
+    Parameters
+    ----------
+    classes
+        Names, in the order of the scores.
+    files
+        One name a recording.
+    labels
+        Shape (files,): each recording's true class.
+    recording
+        Shape (n,): per segment, its recording's position in ``files``.
+    start_seconds, end_seconds
+        Shape (n,): per segment, its place in the recording.
+    scores
+        Shape (n, classes): probabilities.
+    """
+
+    classes: tuple[str, ...]
+    files: tuple[str, ...]
+    labels: IntArray
+    recording: IntArray
+    start_seconds: FloatArray
+    end_seconds: FloatArray
+    scores: FloatArray
+
+    @cached_property
+    def segment_labels(self) -> IntArray:
+        """True class of each segment, shape (n,)."""
+        return self.labels[self.recording]
+
+    @cached_property
+    def predicted(self) -> IntArray:
+        """Predicted class of each segment, shape (n,)."""
+        return np.argmax(self.scores, axis=1).astype(np.int64)
+
+    @cached_property
+    def votes(self) -> IntArray:
+        """Segments that chose each class, shape (files, classes)."""
+        counts = np.zeros((len(self.files), len(self.classes)), dtype=np.int64)
+        np.add.at(counts, (self.recording, self.predicted), 1)
+        return counts
+
+    @cached_property
+    def mean_scores(self) -> FloatArray:
+        """Mean probability over each file's segments, shape (files, classes)."""
+        sums = np.zeros((len(self.files), len(self.classes)))
+        np.add.at(sums, self.recording, self.scores)
+        return sums / np.bincount(self.recording, minlength=len(self.files))[:, None]
+
+    @cached_property
+    def tied(self) -> npt.NDArray[np.bool_]:
+        """Files whose vote ended in a tie, shape (files,)."""
+        most = self.votes.max(axis=1, keepdims=True)
+        return (self.votes == most).sum(axis=1) > 1
+
+    @cached_property
+    def file_predicted(self) -> IntArray:
+        """Class of each file by majority vote, shape (files,); among tied classes the higher mean score decides."""
+        most = self.votes.max(axis=1, keepdims=True)
+        return np.argmax(np.where(self.votes == most, self.mean_scores, -1.0), axis=1).astype(np.int64)
+
+    @cached_property
+    def file_predicted_by_mean(self) -> IntArray:
+        """Class of each file by mean score, shape (files,)."""
+        return np.argmax(self.mean_scores, axis=1).astype(np.int64)
+
+
+def predict(
+    classifier: Classifier,
+    data: SegmentedLogMels,
+    labels: IntArray,
+    recordings: IntArray,
+    progress: Progress | None = None,
+) -> Predictions:
+    """Let a classifier listen to recordings.
+
+    Parameters
+    ----------
+    classifier
+        Which one.
+    data
+        Log-mels and segments of recordings, by the classifier's front end and segment length.
+    labels
+        Shape (recordings in data,): true classes.
+    recordings
+        Positions in ``data`` of the recordings to listen to.
+    progress
+        Told a step a recording.
+    """
+    scores: list[FloatArray] = []
+    chosen = np.asarray(recordings, dtype=np.int64)
+    with (progress or Silent()).task("Listening", len(chosen)) as advance:
+        rows = [data.rows_of([recording]) for recording in chosen]
+        for row in rows:
+            parts = np.array_split(row, -(-len(row) // SEGMENTS_AT_ONCE))
+            scores += [to_numpy(classifier.probabilities(data.values(part))).astype(np.float64) for part in parts]
+            advance(1)
+    every = np.concatenate(rows)
+    start = classifier.front_end.clock.frame_start_seconds(data.start_frames[every])
+    return Predictions(
+        classifier.classes,
+        tuple(data.files[recording] for recording in chosen),
+        np.asarray(labels, dtype=np.int64)[chosen],
+        np.repeat(np.arange(len(chosen)), [len(row) for row in rows]),
+        start,
+        start + classifier.segment_seconds,
+        np.concatenate(scores),
+    )
+
+
+def wilson_interval(right: int, total: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Return the score interval of a proportion (Wilson, JASA 22, 1927, p. 209).
+
+    Parameters
+    ----------
+    right, total
+        Successes and trials; no trials give (0, 1).
+    confidence
+        Such as 0.95.
+    """
+    if total == 0:
+        return 0.0, 1.0
+    z = float(norm.ppf(0.5 + confidence / 2.0))
+    share = right / total
+    centre = share + z * z / (2 * total)
+    spread = z * np.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    scale = 1 + z * z / total
+    low = float((centre - spread) / scale) if right else 0.0
+    high = float((centre + spread) / scale) if right < total else 1.0
+    return low, high
+
+
+def confusion_matrix(true: IntArray, predicted: IntArray, classes: int) -> IntArray:
+    """Return counts, shape (classes, classes): a row a true class, a column a predicted one."""
+    matrix = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(matrix, (true, predicted), 1)
+    return matrix
+
+
+def class_metrics(matrix: IntArray) -> list[dict[str, float | int | None]]:
+    """Return precision, recall, F1 and support of each class of a confusion matrix; None where it is 0 / 0."""
+    rows = []
+    for index in range(matrix.shape[0]):
+        right = int(matrix[index, index])
+        support, claimed = int(matrix[index].sum()), int(matrix[:, index].sum())
+        rows.append(
+            {
+                "precision": right / claimed if claimed else None,
+                "recall": right / support if support else None,
+                "f1": 2 * right / (support + claimed) if support + claimed else None,
+                "support": support,
+            }
+        )
+    return rows
+
+
+def measure(predictions: Predictions) -> dict[str, Any]:
+    """Return the content of ``metrics.json``."""
+    count = len(predictions.classes)
+    truth = predictions.labels
+    by_segment = confusion_matrix(predictions.segment_labels, predictions.predicted, count)
+    by_file = confusion_matrix(truth, predictions.file_predicted, count)
+    vote_right = int((predictions.file_predicted == truth).sum())
+    mean_right = int((predictions.file_predicted_by_mean == truth).sum())
+    files, segments = len(truth), len(predictions.recording)
+    return {
+        "segment_accuracy": float(np.trace(by_segment) / segments),
+        "file_accuracy": vote_right / files,
+        "file_accuracy_mean_score": mean_right / files,
+        "segments": segments,
+        "files": files,
+        "confidence": CONFIDENCE,
+        # Segments of one file are not independent trials, so only files have intervals.
+        "intervals": {
+            "file_accuracy": list(wilson_interval(vote_right, files)),
+            "file_accuracy_mean_score": list(wilson_interval(mean_right, files)),
+        },
+        "ties": [
+            {"file": predictions.files[row], "decided": predictions.classes[predictions.file_predicted[row]]}
+            for row in np.flatnonzero(predictions.tied)
+        ],
+        "per_class": {
+            name: {"segments": segment, "files": file}
+            for name, segment, file in zip(
+                predictions.classes, class_metrics(by_segment), class_metrics(by_file), strict=True
+            )
+        },
+        "confusion": {
+            "classes": list(predictions.classes),
+            "segments": by_segment.tolist(),
+            "files": by_file.tolist(),
+        },
+    }
+
+
+def write(predictions: Predictions, run: RunFolder) -> dict[str, Any]:
+    """Write ``predictions.csv``, ``files.csv`` and ``metrics.json``; return the metrics.
+
+    Scores have nine digits, which tell every float32 from its neighbours, so that reading them back changes no vote.
+    """
+    names = predictions.classes
+    columns = ["file", "start_s", "end_s", "label", "predicted", "score", *(SCORE_COLUMN + name for name in names)]
+    write_csv(
+        run.predictions,
+        columns,
+        (
+            [
+                predictions.files[recording],
+                f"{start:.6f}",
+                f"{end:.6f}",
+                names[predictions.labels[recording]],
+                names[best],
+                f"{scores[best]:.9g}",
+                *(f"{score:.9g}" for score in scores),
+            ]
+            for recording, start, end, best, scores in zip(
+                predictions.recording,
+                predictions.start_seconds,
+                predictions.end_seconds,
+                predictions.predicted,
+                predictions.scores,
+                strict=True,
+            )
+        ),
+    )
+    write_csv(
+        run.files,
+        ["file", "label", "predicted", "votes", "mean_score", "segments", "tie", "predicted_by_mean"],
+        (
+            [
+                file,
+                names[predictions.labels[row]],
+                names[best],
+                int(predictions.votes[row, best]),
+                f"{predictions.mean_scores[row, best]:.8f}",
+                int(predictions.votes[row].sum()),
+                "yes" if predictions.tied[row] else "no",
+                names[predictions.file_predicted_by_mean[row]],
+            ]
+            for row, (file, best) in enumerate(zip(predictions.files, predictions.file_predicted, strict=True))
+        ),
+    )
+    metrics = measure(predictions)
+    write_json(run.metrics, metrics)
+    return metrics
+
+
+def read(run: RunFolder) -> Predictions:
+    """Read ``predictions.csv`` back.
+
+    Raises
+    ------
+    EarwitnessError
+        It is missing, empty or damaged.
+    """
+    rows = read_csv(run.predictions)
+    if not rows:
+        raise EarwitnessError(f"{printable(run.predictions)}: holds no predictions; `earwitness evaluate` makes them")
+    classes = tuple(column.removeprefix(SCORE_COLUMN) for column in rows[0] if column.startswith(SCORE_COLUMN))
+    try:
+        files = tuple(dict.fromkeys(row["file"] for row in rows))
+        position = {file: number for number, file in enumerate(files)}
+        label_of = {row["file"]: classes.index(row["label"]) for row in rows}
+        scores = np.array([[float(row[SCORE_COLUMN + name]) for name in classes] for row in rows], dtype=np.float32)
+        start = np.array([float(row["start_s"]) for row in rows])
+        end = np.array([float(row["end_s"]) for row in rows])
+        if not all(np.isfinite(values).all() for values in (scores, start, end)):
+            raise ValueError("a score or a moment is not a number")
+    except (KeyError, ValueError) as error:
+        reason = f"it has no column {error}" if isinstance(error, KeyError) else error
+        raise EarwitnessError(f"{printable(run.predictions)}: is damaged ({reason}); evaluate the run again") from error
+    return Predictions(
+        classes,
+        files,
+        np.array([label_of[file] for file in files], dtype=np.int64),
+        np.array([position[row["file"]] for row in rows], dtype=np.int64),
+        start,
+        end,
+        scores.astype(np.float64),
+    )

@@ -1,0 +1,149 @@
+"""What is asked of a training, checked, and completed where it leaves something open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from earwitness.core.errors import UsageError
+from earwitness.models.registry import Backbone, backbone_named
+from earwitness.models.weights import Resolved, resolve
+from earwitness.training.loop import choose_device
+from earwitness.training.recipes import Recipe, recipe_named
+
+SEGMENT_OVERLAP = 75.0
+LONGEST_SEGMENT = 60.0  # seconds
+SHORTEST_SEGMENT = 32  # frames: every backbone halves the map five times at most
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a training.
+
+    Parameters
+    ----------
+    data
+        Folder or CSV of labelled recordings.
+    out
+        Run folder.
+    backbone
+        Registry name.
+    weights
+        File of weights, ``"none"`` for random ones, None for the published ones.
+    recipe
+        Name, or ``"auto"``: the example's for published weights, the backbone's own for random ones.
+    changes
+        Numbers that differ from the recipe's, by field name.
+    split, fold, fraction
+        Kind of split (None chooses by what is known of the recordings), fold to hold out, share to train on.
+    seed
+        Of everything.
+    segment_seconds, overlap
+        Length of a segment (None: the front end's) and overlap in percent.
+    freeze
+        Train the head alone.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"`` ...
+    strict
+        Stop at the first recording that cannot be used.
+    command
+        The command line, for the record.
+    """
+
+    data: Path | str
+    out: Path | str
+    backbone: str = "vggish"
+    weights: str | None = None
+    recipe: str = "auto"
+    changes: dict[str, Any] | None = None
+    split: str | None = None
+    fold: str | None = None
+    fraction: float = 0.8
+    seed: int = 0
+    segment_seconds: float | None = None
+    overlap: float = SEGMENT_OVERLAP
+    freeze: bool = False
+    device: str = "auto"
+    strict: bool = False
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A request with everything chosen that it left open.
+
+    The network is trained on segments of ``segment_frames``; the finished classifier judges ``judge_frames``.
+    """
+
+    request: Request
+    backbone: Backbone
+    weights: Resolved | None
+    recipe: Recipe
+    recipe_name: str
+    segment_frames: int
+    judge_frames: int
+    device: torch.device
+
+
+def make_plan(request: Request) -> Plan:
+    """Check a request and choose what it leaves open; nothing is read but the weights' hash.
+
+    Raises
+    ------
+    UsageError
+        Something in it is wrong.
+    """
+    if not 0 <= request.seed < 2**63:
+        raise UsageError(f"--seed {request.seed}: must be at least 0 and under 2 to the power of 63")
+    backbone = backbone_named(request.backbone)
+    weights = resolve(request.backbone, request.weights)
+    name = request.recipe
+    if name == "auto":
+        name = backbone.scratch if weights is None else "example"
+    recipe = recipe_named(name, **(request.changes or {}))
+    if weights is None:
+        # Nothing pretrained is there to be kept or to be spared.
+        recipe = replace(recipe, head_epochs=0, keep_norms=False)
+    if request.freeze:
+        if weights is None:
+            raise UsageError(
+                "--freeze: random weights cannot be kept as they are; leave out --freeze or --weights none"
+            )
+        recipe = replace(recipe, augmentation=type(recipe.augmentation)())
+    frames = judged = segment_frames(backbone, request.segment_seconds)
+    if recipe.judge_seconds and request.segment_seconds is None and not backbone.fixed_length:
+        judged = segment_frames(backbone, recipe.judge_seconds)
+    check_overlap(request.overlap)
+    return Plan(request, backbone, weights, recipe, name, frames, judged, choose_device(request.device))
+
+
+def segment_frames(backbone: Backbone, seconds: float | None) -> int:
+    """Return the frames of a segment of so many seconds, or of the backbone's own length.
+
+    Raises
+    ------
+    UsageError
+        The backbone cannot hear such a segment.
+    """
+    own = backbone.front_end.segment_frames
+    if seconds is None:
+        return own
+    if not 0.0 < seconds <= LONGEST_SEGMENT:
+        raise UsageError(f"--segment {seconds:g}: must be over 0 and at most {LONGEST_SEGMENT:g} seconds")
+    frames = backbone.front_end.clock.seconds_to_frame_count(seconds)
+    if backbone.fixed_length and frames != own:
+        length = own * backbone.front_end.clock.frame_seconds
+        raise UsageError(f"--segment {seconds:g}: {backbone.name} hears segments of {length:g} s only")
+    if frames < SHORTEST_SEGMENT:
+        raise UsageError(f"--segment {seconds:g}: gives {frames} frames; at least {SHORTEST_SEGMENT} are needed")
+    return frames
+
+
+def check_overlap(overlap: float) -> float:
+    """Return an overlap in percent that makes sense, or raise :class:`UsageError`."""
+    if not 0.0 <= overlap < 100.0:
+        raise UsageError(f"--overlap {overlap:g}: must be at least 0 and under 100 percent")
+    return overlap

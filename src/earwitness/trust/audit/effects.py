@@ -1,0 +1,433 @@
+"""Audits: does a classifier lean on something that is not the sound? Take it out, listen again, count.
+
+Every recording that a run was measured on is heard as it is and without each of
+:data:`earwitness.trust.audit.counterfactuals.COUNTERFACTUALS`. What is compared stays within one recording: the share
+of its segments that are heard right and the true class's mean score, before and after. Segments of a recording are not
+independent, so recordings are what the intervals count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from earwitness.audio.frontend import log_mel
+from earwitness.audio.segments import cut
+from earwitness.core.device import to_numpy
+from earwitness.core.errors import EarwitnessError, printable
+from earwitness.core.progress import Progress, Silent
+from earwitness.models.classifier import Classifier
+from earwitness.trust.audit.counterfactuals import COUNTERFACTUALS, Counterfactual, Samples, repeated
+
+FloatArray = npt.NDArray[np.float64]
+
+DRAWS = 2000  # of the bootstrap
+# What counts as leaning: so large a loss, and so sure. Many classes are looked at, so they must be surer.
+LEAST_LOSS, CONFIDENCE = 0.02, 0.95
+LEAST_CLASS_LOSS, CLASS_CONFIDENCE = 0.10, 0.99
+LEAST_FILES = 3
+FEW_TOUCHED = 10  # recordings: fewer rule nothing out that is worth saying
+LEAST_FALL = 0.1  # of the true class's score: such a recording is named
+MOST_KEPT, MOST_NAMED = 10, 3  # recordings: of a class, in a sentence
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Sounding:
+    """A recording to be heard with and without.
+
+    Parameters
+    ----------
+    file, label
+        Its name and the index of its true class.
+    samples
+        Shape (n,), float32, at the front end's sample rate.
+    """
+
+    file: str
+    label: int
+    samples: Samples
+
+
+@dataclass(frozen=True)
+class Heard:
+    """How one version of a recording was heard: share of segments right, true class's mean score, best mean class."""
+
+    right: float
+    score: float
+    predicted: int
+
+
+@dataclass(frozen=True)
+class ClassEffect:
+    """What a counterfactual did to one class; shares of segments heard right, mean over its recordings.
+
+    Parameters
+    ----------
+    name
+        The class.
+    files, touched
+        Its recordings, and how many of them the counterfactual changed at all.
+    before, after
+        Mean share of segments heard right.
+    low, high
+        99 % interval of the change.
+    """
+
+    name: str
+    files: int
+    touched: int
+    before: float
+    after: float
+    low: float
+    high: float
+
+    @property
+    def change(self) -> float:
+        """After less before."""
+        return self.after - self.before
+
+    @property
+    def leans(self) -> bool:
+        """Whether the class is heard so much less often that chance does not explain it."""
+        return self.files >= LEAST_FILES and self.change <= -LEAST_CLASS_LOSS and self.high < 0
+
+    @property
+    def gains(self) -> bool:
+        """Whether the class is heard so much more often without it that chance does not explain it."""
+        return self.files >= LEAST_FILES and self.change >= LEAST_CLASS_LOSS and self.low > 0
+
+
+@dataclass(frozen=True)
+class Affected:
+    """A recording that a counterfactual changed: the true class's mean score before and after, what it is heard as."""
+
+    file: str
+    label: str
+    before: float
+    after: float
+    heard_as: str
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What one counterfactual did.
+
+    Parameters
+    ----------
+    name, question, taken
+        Of the counterfactual.
+    files, touched
+        Recordings, and how many of them it changed at all.
+    before, after
+        Mean over recordings of the share of segments heard right.
+    low, high
+        95 % interval of the change, by bootstrap over recordings.
+    score_change
+        Mean change of the true class's score (a probability).
+    classes
+        The same by class.
+    recordings
+        Those of each class whose true class's score fell most.
+    """
+
+    name: str
+    question: str
+    taken: str
+    files: int
+    touched: int
+    before: float
+    after: float
+    low: float
+    high: float
+    score_change: float
+    classes: tuple[ClassEffect, ...]
+    recordings: tuple[Affected, ...]
+
+    @property
+    def change(self) -> float:
+        """After less before."""
+        return self.after - self.before
+
+    @property
+    def leaning(self) -> tuple[str, ...]:
+        """Classes that lean on it."""
+        return tuple(each.name for each in self.classes if each.leans)
+
+    @property
+    def gaining(self) -> tuple[str, ...]:
+        """Classes that are heard better without it."""
+        return tuple(each.name for each in self.classes if each.gains)
+
+    @property
+    def altogether(self) -> bool:
+        """Whether all recordings together show that the classifier leans on it."""
+        return self.change <= -LEAST_LOSS and self.high < 0
+
+    @property
+    def found(self) -> bool:
+        """Whether the classifier leans on it, altogether or in a class."""
+        return bool(self.leaning) or self.altogether
+
+    @property
+    def few(self) -> bool:
+        """Whether so few recordings had it that finding nothing says little."""
+        return self.touched < FEW_TOUCHED
+
+    @property
+    def affected(self) -> tuple[Affected, ...]:
+        """Recordings whose true class's score fell by 0.1 and more; where classes lean, those of these classes."""
+        return tuple(
+            each
+            for each in self.recordings
+            if each.before - each.after >= LEAST_FALL and (not self.leaning or each.label in self.leaning)
+        )
+
+    @property
+    def ruled_out(self) -> float:
+        """Least loss (share of segments right) that can be ruled out over the recordings that had it together."""
+        # The others are the same with and without, and would hide a loss among those that had it. Where none of these
+        # changed, the bootstrap knows no spread; so many would hardly have been missed.
+        unseen = 1.0 - (1.0 - CONFIDENCE) ** (1.0 / self.touched)
+        return min(1.0, max(unseen, -self.low * self.files / self.touched))
+
+    def sentence(self) -> str:
+        """Say what was found, or how large a loss can be ruled out."""
+        if not self.touched:
+            return "No recording has any: nothing to test."
+        if self.leaning:
+            worst = min((each for each in self.classes if each.leans), key=lambda each: each.change)
+            names = ", ".join(self.leaning)
+            falls = f"{worst.name} falls from {worst.before:.0%} to {worst.after:.0%} without it"
+            return f"Leans on it: {names} ({falls}){self._gained()}."
+        if self.found:
+            shares = f"{self.before:.1%} of segments right with it, {self.after:.1%} without"
+            return f"Leans on it: {shares}{self._gained()}."
+        if self.few:
+            had = f"{self.touched} recording{'s' * (self.touched > 1)} had it: too few to say more than"
+            what = "which lost most" if self.affected else f"that none lost {LEAST_FALL} of its class's score"
+            return f"Only {had} {what}{self._gained()}."
+        nothing = "No loss found" if self._gained() else "No effect found"
+        if self.high < 0:
+            nothing = f"No loss of {100 * LEAST_LOSS:g} points found"
+        return (
+            f"{nothing}{self._gained()}; for the {self.touched} recordings that had it, together, a loss of more than "
+            f"{100 * self.ruled_out:.1f} points is ruled out (a single class may lose more)."
+        )
+
+    def told(self) -> str:
+        """Say what was found and name the recordings that lost most."""
+        worst = [
+            f"{printable(each.file)} ({each.before:.2f} to {each.after:.2f})" for each in self.affected[:MOST_NAMED]
+        ]
+        return self.sentence() + (f" Most affected, by their class's score: {', '.join(worst)}." if worst else "")
+
+    def _gained(self) -> str:
+        """Say what is heard better without it, beyond chance: what is taken out draws answers elsewhere."""
+        better = [f"{each.name} gains ({each.before:.0%} to {each.after:.0%})" for each in self.classes if each.gains]
+        if not better and self.change >= LEAST_LOSS and self.low > 0:
+            better = [f"all together gain ({self.before:.1%} to {self.after:.1%})"]
+        return f"; without it {', '.join(better)}: it draws answers elsewhere" if better else ""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What a classifier was tested for, what was found and what was not.
+
+    Parameters
+    ----------
+    effects
+        One a counterfactual.
+    classes
+        The classifier's.
+    files, seconds
+        How many recordings were heard, and how much of each at most.
+    formats
+        Sentences on file formats that give a class away.
+    seed
+        Of the bootstrap.
+    """
+
+    effects: tuple[Effect, ...]
+    classes: tuple[str, ...]
+    files: int
+    seconds: float
+    formats: tuple[str, ...] = ()
+    seed: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the audit as JSON types."""
+        return {"version": FORMAT_VERSION, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Audit:
+        """Return an audit from :meth:`as_dict`.
+
+        Raises
+        ------
+        EarwitnessError
+            It is damaged or of another version.
+        """
+        try:
+            entries = dict(stored)
+            if entries.pop("version") != FORMAT_VERSION:
+                raise ValueError("another version")
+            effects = tuple(
+                Effect(
+                    **{
+                        **each,
+                        "classes": tuple(ClassEffect(**one) for one in each["classes"]),
+                        "recordings": tuple(Affected(**one) for one in each["recordings"]),
+                    }
+                )
+                for each in entries.pop("effects")
+            )
+            entries |= {"effects": effects} | {key: tuple(entries[key]) for key in ("classes", "formats")}
+            return cls(**entries)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise EarwitnessError(f"the audit is damaged ({error}); audit the run again") from error
+
+
+def audit(
+    classifier: Classifier,
+    recordings: Sequence[Sounding] | Callable[[], Iterator[Sounding]],
+    count: int,
+    *,
+    seconds: float,
+    formats: Sequence[str] = (),
+    counterfactuals: Sequence[Counterfactual] = tuple(COUNTERFACTUALS.values()),
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Audit:
+    """Hear recordings with and without each counterfactual.
+
+    Parameters
+    ----------
+    classifier
+        Which one.
+    recordings
+        With their true classes, or a function that yields them (one at a time is held).
+    count
+        How many there are.
+    seconds
+        How much of each recording there is at most; written down.
+    formats
+        Sentences on file formats that give a class away.
+    counterfactuals
+        What is taken out.
+    seed
+        Of the bootstrap.
+    progress
+        Told a step a recording.
+
+    Raises
+    ------
+    EarwitnessError
+        There is nothing to hear.
+    """
+    heard: list[list[Heard]] = [[] for _ in range(1 + len(counterfactuals))]
+    touched: list[list[bool]] = [[] for _ in counterfactuals]
+    files, labels = [], []
+    listed = recordings() if callable(recordings) else iter(recordings)
+    with (progress or Silent()).task("Hearing with and without", count) as advance:
+        for each in listed:
+            files.append(each.file)
+            labels.append(each.label)
+            as_it_is = _hear(classifier, each.samples, each.label)
+            heard[0].append(as_it_is)
+            for place, counterfactual in enumerate(counterfactuals):
+                changed = _without(counterfactual, each.samples, classifier)
+                same = changed.shape == each.samples.shape and bool((changed == each.samples).all())
+                touched[place].append(not same)
+                heard[place + 1].append(as_it_is if same else _hear(classifier, changed, each.label))
+            advance(1)
+    if not files:
+        raise EarwitnessError("the audit has no recording to hear; evaluate the run on some first")
+    truth = np.array(labels)
+    effects = tuple(
+        _effect(each, classifier.classes, files, truth, heard[0], heard[place + 1], np.array(touched[place]), seed)
+        for place, each in enumerate(counterfactuals)
+    )
+    return Audit(effects, classifier.classes, len(files), seconds, tuple(formats), seed)
+
+
+def _without(counterfactual: Counterfactual, samples: Samples, classifier: Classifier) -> Samples:
+    rate = classifier.front_end.sample_rate
+    changed = counterfactual.change(samples, rate)
+    return repeated(changed, rate, classifier.segment_seconds) if counterfactual.fills_up else changed
+
+
+def _hear(classifier: Classifier, samples: Samples, label: int) -> Heard:
+    front_end = classifier.front_end
+    missing = max(0, front_end.least_samples - samples.size)
+    values = to_numpy(log_mel(front_end, torch.from_numpy(np.pad(samples, (0, missing)))))
+    data = cut([values], [""], front_end.silence, classifier.segment_frames, classifier.overlap)
+    scores = to_numpy(classifier.probabilities(data.values(np.arange(len(data))))).astype(np.float64)
+    mean = scores.mean(axis=0)
+    return Heard(float((scores.argmax(axis=1) == label).mean()), float(mean[label]), int(mean.argmax()))
+
+
+def _effect(
+    counterfactual: Counterfactual,
+    classes: Sequence[str],
+    files: Sequence[str],
+    truth: npt.NDArray[np.int64],
+    before: Sequence[Heard],
+    after: Sequence[Heard],
+    touched: npt.NDArray[np.bool_],
+    seed: int,
+) -> Effect:
+    right = np.array([[one.right, other.right] for one, other in zip(before, after, strict=True)])
+    score = np.array([[one.score, other.score] for one, other in zip(before, after, strict=True)])
+    change = right[:, 1] - right[:, 0]
+    by_class = []
+    for index, name in enumerate(classes):
+        mine = truth == index
+        if mine.any():
+            means = right[mine].mean(axis=0)
+            interval = _interval(change[mine], CLASS_CONFIDENCE, [seed, index])
+            by_class.append(
+                ClassEffect(
+                    name, int(mine.sum()), int(touched[mine].sum()), float(means[0]), float(means[1]), *interval
+                )
+            )
+    lost = np.argsort(score[:, 1] - score[:, 0], kind="stable")
+    kept = sorted(
+        row for index in range(len(classes)) for row in np.flatnonzero(truth[lost] == index)[:MOST_KEPT].tolist()
+    )
+    return Effect(
+        counterfactual.name,
+        counterfactual.question,
+        counterfactual.taken,
+        len(files),
+        int(touched.sum()),
+        float(right[:, 0].mean()),
+        float(right[:, 1].mean()),
+        *_interval(change, CONFIDENCE, [seed]),
+        float((score[:, 1] - score[:, 0]).mean()),
+        tuple(by_class),
+        tuple(
+            Affected(
+                files[row],
+                classes[truth[row]],
+                float(score[row, 0]),
+                float(score[row, 1]),
+                classes[after[row].predicted],
+            )
+            for row in lost[kept]
+            if score[row, 1] < score[row, 0]
+        ),
+    )
+
+
+def _interval(change: FloatArray, confidence: float, seed: Sequence[int]) -> tuple[float, float]:
+    """Return the bootstrap interval of a mean over recordings (Efron & Tibshirani 1993, chapter 13)."""
+    draws = np.random.default_rng(seed).integers(0, len(change), (DRAWS, len(change)))
+    tail = (1.0 - confidence) / 2.0
+    low, high = np.quantile(change[draws].mean(axis=1), [tail, 1.0 - tail])
+    return float(low), float(high)

@@ -1,0 +1,100 @@
+"""The panel: a few methods that err in different ways, whose mean map every other map is held against."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from earwitness.audio.segments import Segments
+from earwitness.core.errors import UsageError
+from earwitness.core.progress import Progress
+from earwitness.explainers.attribution import Attribution
+from earwitness.explainers.parameters import spec
+from earwitness.explainers.protocol_ import Explainable
+from earwitness.explainers.ranks import standard_values
+from earwitness.explainers.registry import Explainer, parse
+from earwitness.trust.metrics.robustness import Again
+from earwitness.trust.metrics.similarity import correlation
+
+LogMel = npt.NDArray[np.float32]
+
+# Two of each family that shows whole regions; cell-by-cell gradients find the evidence of no known case.
+REFERENCES = ("gradcam", "layercam", "occlusion", "lime:samples=129,design=hadamard")
+COARSE = 8  # rows and columns on which maps of any grain can agree
+
+
+class Panel:
+    """The references' maps of some segments and targets, each made when it is first asked for.
+
+    Parameters
+    ----------
+    classifier
+        Who is explained.
+    segments
+        One segment per attribution.
+    attributions
+        Any method's, for the targets.
+    progress
+        Told how far the work has come.
+    """
+
+    def __init__(
+        self,
+        classifier: Explainable,
+        segments: Segments,
+        attributions: Sequence[Attribution],
+        progress: Progress | None = None,
+    ) -> None:
+        self._again = Again(classifier, segments, attributions, progress)
+        self._maps: dict[str, list[LogMel] | None] = {}
+
+    def agreements(self, explainer: Explainer, attributions: Sequence[Attribution]) -> list[float | None]:
+        """Return how far each map agrees with the mean of the references' maps: their correlation, -1 to 1.
+
+        All are compared on 8 x 8 cells, each reference's map scaled to the same spread. The method itself is no
+        reference, nor is one that the network has no place for; None where none is left.
+
+        Parameters
+        ----------
+        explainer
+            What made the maps.
+        attributions
+            The maps, of the panel's segments and targets in their order.
+        """
+        others = [maps for maps in map(self._maps_of, references(explainer)) if maps is not None]
+        if not others:
+            return [None] * len(attributions)
+        found: list[float | None] = []
+        for row, attribution in enumerate(attributions):
+            own = coarse(attribution.values[: attribution.real_frames])
+            mean = np.mean([standard_values(coarse(maps[row])) for maps in others], axis=0)
+            found.append(correlation(own.ravel(), mean))
+        return found
+
+    def _maps_of(self, reference: Explainer) -> list[LogMel] | None:
+        name = spec(reference)
+        if name not in self._maps:
+            try:
+                (self._maps[name],) = self._again.explain(reference, [self._again.segments])
+            except UsageError:
+                self._maps[name] = None
+        return self._maps[name]
+
+
+def references(explainer: Explainer) -> list[Explainer]:
+    """Return the methods whose mean map a method's maps are held against."""
+    return [each for each in (parse(text) for text in REFERENCES) if each.name != explainer.name]
+
+
+def coarse(values: LogMel, cells: int = COARSE) -> LogMel:
+    """Return a map (frames, bands) as means over at most so many rows and columns of equal cells."""
+    for axis in (0, 1):
+        length = values.shape[axis]
+        count = min(cells, length)
+        starts = np.arange(count) * length // max(1, count)
+        sizes = np.diff(np.append(starts, length))
+        sums = np.add.reduceat(values, starts, axis=axis) if count else values
+        values = sums / np.expand_dims(sizes, 1 - axis) if count else sums
+    return values.astype(np.float32)

@@ -1,0 +1,190 @@
+"""The scoreboard: every method, and four baselines that know nothing of the network, on cases whose evidence is known.
+
+>>> from earwitness.trust.scoreboard.board import collect, board
+>>> board = scoreboard.measure(gathering.gather(classifier))  # doctest: +SKIP
+>>> [each.method for each in board.of(score="pointing")]  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from earwitness.core.errors import UsageError
+from earwitness.core.progress import Progress, Silent
+from earwitness.explainers.attribution import Attribution, Target
+from earwitness.explainers.baselines import BASELINES
+from earwitness.explainers.inference.prepared import prepare
+from earwitness.explainers.protocol_ import Explainable
+from earwitness.explainers.registry import Explainer, parse
+from earwitness.trust.metrics.localisation import scores
+from earwitness.trust.scoreboard.cases import Case, segments_of
+from earwitness.trust.scoreboard.collect import PRESETS, Gathered
+from earwitness.trust.scoreboard.ranking import ALL, ENERGY, Record, Standing, standings
+
+MAIN_SCORE = "auroc"
+EXPLAINED_AT_ONCE = 4
+
+Keep = Callable[[Case, Attribution], None]
+
+
+@dataclass(frozen=True)
+class Scoreboard:
+    """What came of it.
+
+    Parameters
+    ----------
+    records
+        One a method and case: what a verdict can be fitted on.
+    standings
+        Means with intervals.
+    gathered
+        The cases.
+    """
+
+    records: tuple[Record, ...]
+    standings: tuple[Standing, ...]
+    gathered: Gathered
+
+    def of(self, family: str = ALL, kind: str = ALL, score: str = MAIN_SCORE) -> list[Standing]:
+        """Return the standings of one score over some cases, the highest mean first."""
+        found = [each for each in self.standings if (each.family, each.kind, each.score) == (family, kind, score)]
+        return sorted(found, key=lambda each: -each.mean)
+
+    def kinds(self) -> list[tuple[str, str]]:
+        """Return the families and kinds of the cases, in the order in which they were asked."""
+        return list(dict.fromkeys((each.family, each.kind) for each in self.records))
+
+
+# ---- maps and their scores ----------------------------------------------------------------------------------------
+
+
+def explainers(methods: Sequence[str] = ()) -> list[tuple[str, Explainer]]:
+    """Return methods and baselines with what one types for them; no methods means all, as the quick preset has them.
+
+    Raises
+    ------
+    UsageError
+        Naming what is wrong with a method.
+    """
+    listed = methods or PRESETS["quick"].methods()
+    named: list[tuple[str, Explainer]] = [(text, parse(text)) for text in listed]
+    twice = [each.name for _, each in named]
+    for name in twice:
+        if twice.count(name) > 1:
+            raise UsageError(f"--method {name}: is named twice; a scoreboard holds each method once")
+    return named + [(name, baseline()) for name, baseline in BASELINES.items()]
+
+
+def run_scoreboard(
+    classifier: Explainable,
+    cases: Sequence[tuple[Case, float, float]],
+    methods: Sequence[tuple[str, Explainer]],
+    *,
+    family: str = "",
+    keep: Keep | None = None,
+    advance: Callable[[int], None] = lambda _steps: None,
+) -> list[Record]:
+    """Explain cases of one classifier by each method, and score the maps.
+
+    Parameters
+    ----------
+    classifier
+        Whose decisions.
+    cases
+        With the target's probability with the evidence and without it, as :class:`Bench` has them.
+    methods
+        As :func:`explainers` returns them.
+    family
+        Of the cases.
+    keep
+        Handed each case with each of its maps.
+    advance
+        Told of each segment that a method has explained.
+    """
+    groups: dict[str, list[tuple[Case, float, float]]] = {}
+    for each in cases:
+        groups.setdefault(each[0].name, []).append(each)
+    segments, prepared = list(groups.values()), prepare(classifier)
+    records = []
+    for text, method in methods:
+        for start in range(0, len(segments), EXPLAINED_AT_ONCE):
+            chosen = segments[start : start + EXPLAINED_AT_ONCE]
+            targets: list[list[Target]] = [[case.target for case, _, _ in group] for group in chosen]
+            found = method.attribute(prepared, segments_of([group[0][0] for group in chosen]), targets)
+            members = [each for group in chosen for each in group]
+            for (case, probability, without), attribution in zip(members, found, strict=True):
+                records.append(_record(text, method.name, family, case, probability, without, attribution))
+                if keep is not None:
+                    keep(case, attribution)
+            advance(len(chosen))
+    return records
+
+
+def _record(
+    text: str, name: str, family: str, case: Case, probability: float, without: float, attribution: Attribution
+) -> Record:
+    return Record(
+        method=name,
+        settings=text,
+        family=family,
+        kind=case.kind,
+        case=case.name,
+        target=attribution.target_label,
+        level_db=case.level_db,
+        share=case.share,
+        probability=probability,
+        without=without,
+        flags=attribution.flags,
+        seconds=attribution.seconds,
+        forwards=attribution.forwards,
+        scores=scores(attribution.values, case.truth, case.real_frames),
+    )
+
+
+def measure(
+    gathered: Gathered,
+    methods: Sequence[str] = (),
+    *,
+    seed: int = 0,
+    keep: Keep | None = None,
+    progress: Progress | None = None,
+) -> Scoreboard:
+    """Ask every method about all cases.
+
+    Parameters
+    ----------
+    gathered
+        The cases.
+    methods
+        As one types them; none means all, with the quick preset's settings.
+    seed
+        Of the bootstrap.
+    keep
+        Handed each case with each of its maps.
+    progress
+        Told of each segment that a method has explained.
+
+    Raises
+    ------
+    UsageError
+        A method is unknown or named twice, or there is no case.
+    """
+    chosen = explainers(methods)
+    if not gathered.benches:
+        raise UsageError("no case can be judged: the classifier hears none of the sounds that were mixed for it")
+    total = sum(len({case.name for case, _, _ in bench.cases}) for bench in gathered.benches) * len(chosen)
+    records: list[Record] = []
+    with (progress or Silent()).task("Explaining what is known", total) as advance:
+        for bench in gathered.benches:
+            records += run_scoreboard(
+                bench.classifier, bench.cases, chosen, family=bench.family, keep=keep, advance=advance
+            )
+    return Scoreboard(tuple(records), tuple(standings(records, seed=seed)), gathered)
+
+
+def verdicts(board: Scoreboard, family: str = ALL, kind: str = ALL) -> tuple[list[str], list[str]]:
+    """Return the methods that beat the energy baseline in the area under ROC, and those that do not, best first."""
+    mine = [each for each in board.of(family, kind) if each.method != ENERGY and each.method not in BASELINES]
+    beat = [each.method for each in mine if each.beats_energy]
+    return beat, [each.method for each in mine if not each.beats_energy]

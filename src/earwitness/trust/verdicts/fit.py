@@ -1,0 +1,160 @@
+"""How the judge of verdicts is fitted on maps whose truth is known, and how it is tested on others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize
+from scipy.stats import rankdata
+
+from earwitness.core.errors import EarwitnessError
+from earwitness.trust.verdicts.indicators import Signs
+from earwitness.trust.verdicts.judge import Judge
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+NAMES = (
+    "probability",
+    "depends",
+    "deletion",
+    "insertion",
+    "energy",
+    "correlation",
+    "shift",
+    "noise",
+    "seeds",
+    "fills",
+    "kept",
+    "agrees",
+    "sparse",
+)
+# Only one sign speaks for a map by being small. Which way the others speak is known beforehand, and a fit that found
+# the opposite would have found chance: so weights keep their sides.
+SMALL_IS_GOOD = ("kept",)
+PENALTY = 0.02  # of squared weights, against chance in few cases
+# Of the maps called reliable and of those called not reliable, so many should be right, and wrong.
+RELIABLE_RIGHT, UNRELIABLE_WRONG = 0.85, 0.85
+BINS = 6
+
+
+@dataclass(frozen=True)
+class Known:
+    """A map whose truth is known: its signs, and whether it is right."""
+
+    signs: Signs
+    right: bool
+
+
+def fit(cases: Sequence[Known], fitted_on: str, names: Sequence[str] = NAMES) -> Judge:
+    """Fit a judge: ridge-penalised logistic regression, each weight on its side, classes weighing alike.
+
+    Parameters
+    ----------
+    cases
+        Maps whose truth is known, some right and some wrong.
+    fitted_on
+        In words.
+    names
+        Of the signs to use.
+
+    Raises
+    ------
+    EarwitnessError
+        All maps are right, or none is.
+    """
+    right = np.array([case.right for case in cases])
+    if not right.any() or right.all():
+        raise EarwitnessError("a judge needs maps that are right and maps that are wrong; measure more cases")
+    numbers = [case.signs.numbers() for case in cases]
+    table = np.array([[one.get(name, np.nan) for name in names] for one in numbers])
+    known = ~np.isnan(table)
+    counts = np.maximum(known.sum(axis=0), 1)
+    means = np.where(known, table, 0.0).sum(axis=0) / counts
+    spread = np.where(known, table - means, 0.0)
+    scales = np.sqrt((spread**2).sum(axis=0) / counts)
+    scales[scales < 1e-9] = 1.0
+    standard = np.clip(spread / scales, -4.0, 4.0)
+    sides = np.array([-1.0 if name in SMALL_IS_GOOD else 1.0 for name in names])
+    found = minimize(
+        _loss,
+        np.zeros(len(names) + 1),
+        args=(standard, right),
+        jac=True,
+        bounds=[(0.0, None) if side > 0 else (None, 0.0) for side in sides] + [(None, None)],
+        method="L-BFGS-B",
+    ).x
+    weights, intercept = found[:-1], float(found[-1])
+    chances = 1.0 / (1.0 + np.exp(-(intercept + standard @ weights)))
+    reliable, weak = _limits(chances, right)
+    return Judge(
+        tuple(names),
+        tuple(_round(means)),
+        tuple(_round(scales)),
+        tuple(_round(weights)),
+        round(intercept, 6),
+        reliable,
+        weak,
+        fitted_on,
+    )
+
+
+def _loss(found: FloatArray, standard: FloatArray, right: BoolArray) -> tuple[float, FloatArray]:
+    """Return the penalised loss and its gradient."""
+    weights = found[:-1]
+    odds = found[-1] + standard @ weights
+    sign = np.where(right, 1.0, -1.0)
+    loss = float(np.logaddexp(0.0, -sign * odds).mean() + PENALTY * weights @ weights)
+    slope = -sign / (1.0 + np.exp(sign * odds)) / len(right)
+    return loss, np.append(standard.T @ slope + 2 * PENALTY * weights, slope.sum())
+
+
+def _limits(chances: FloatArray, right: BoolArray) -> tuple[float, float]:
+    """Return the least chance of *reliable* and of *weak*.
+
+    The first is the lowest limit above which enough maps are right, the second the highest limit below which enough
+    are wrong; where there is no such limit, the chances themselves must serve.
+    """
+    order = np.sort(np.unique(chances))
+    above = [float(limit) for limit in order if right[chances >= limit].mean() >= RELIABLE_RIGHT]
+    below = [float(limit) for limit in order[1:] if (~right[chances < limit]).mean() >= UNRELIABLE_WRONG]
+    reliable = min(above, default=RELIABLE_RIGHT)
+    weak = max(below, default=1 - UNRELIABLE_WRONG)
+    return round(max(reliable, weak), 4), round(min(reliable, weak), 4)
+
+
+def _round(values: FloatArray) -> list[float]:
+    return [round(float(value), 6) for value in values]
+
+
+# ---- testing ------------------------------------------------------------------------------------------------------
+
+
+def area_under_roc(chances: Sequence[float], right: Sequence[bool]) -> float:
+    """Return the chance that a map that is right is given a higher chance than one that is not; NaN without both."""
+    marked = np.asarray(right, dtype=bool)
+    if not marked.any() or marked.all():
+        return float("nan")
+    ranks = rankdata(np.asarray(chances, dtype=np.float64))
+    count = int(marked.sum())
+    return float((ranks[marked].sum() - count * (count + 1) / 2) / (count * (len(marked) - count)))
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Maps of about the same chance: their mean chance, the share that is right, how many."""
+
+    chance: float
+    right: float
+    count: int
+
+
+def calibration(chances: Sequence[float], right: Sequence[bool], bins: int = BINS) -> list[Bin]:
+    """Return how chances compare with what came true, in bins of about equal counts, the lowest chances first."""
+    order = np.argsort(chances, kind="stable")
+    given, came = np.asarray(chances, dtype=np.float64)[order], np.asarray(right, dtype=np.float64)[order]
+    parts = [part for part in np.array_split(np.arange(len(order)), bins) if part.size]
+    return [Bin(float(given[part].mean()), float(came[part].mean()), int(part.size)) for part in parts]

@@ -1,0 +1,249 @@
+"""The verdict: whether an attribution may be believed, with the measured reasons.
+
+From the signs (:mod:`earwitness.trust.verdicts.indicators`) follows the chance that the map is right, by a logistic
+regression that was fitted on maps whose truth is known (mixtures of the scoreboard, never those that a figure in the
+documentation was measured on). Two limits on that chance part *reliable* from *weak* from *not reliable*; they are
+fitted as well. A map of silence, a map without positive cells and a method that ignores the network's weights are *not
+reliable* whatever else was measured; a map for a class that is hardly heard is *weak* at best.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from earwitness.core.errors import EarwitnessError
+from earwitness.trust.verdicts.indicators import Signs
+
+FloatArray = npt.NDArray[np.float64]
+
+RELIABLE, WEAK, NOT_RELIABLE = "reliable", "weak", "not reliable"
+LEVELS = (RELIABLE, WEAK, NOT_RELIABLE)
+MOST_REASONS = 4
+# Maps of a class that the classifier hardly hears were not among those that the judge was fitted on.
+LEAST_PROBABILITY = 0.2
+LEAST_SHIFT = 0.1  # log-odds by which a sign must move the chance to be named
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One reason: a plain sentence with its number, and whether it speaks for the map."""
+
+    text: str
+    good: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether one attribution may be believed.
+
+    Parameters
+    ----------
+    level
+        ``"reliable"``, ``"weak"`` or ``"not reliable"``.
+    chance
+        That the map is right, 0 to 1, as fitted.
+    reasons
+        Those that moved the chance most, the strongest first.
+    signs
+        The measured figures.
+    """
+
+    level: str
+    chance: float
+    reasons: tuple[Reason, ...]
+    signs: dict[str, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the verdict as JSON types, for an attribution's metadata."""
+        return asdict(self) | {"reasons": [asdict(reason) for reason in self.reasons]}
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> Verdict:
+        """Return a verdict from :meth:`as_dict`.
+
+        Raises
+        ------
+        EarwitnessError
+            It is damaged.
+        """
+        try:
+            return cls(**{**stored, "reasons": tuple(Reason(**each) for each in stored["reasons"])})
+        except (KeyError, TypeError) as error:
+            raise EarwitnessError(f"a verdict is damaged ({error}); explain the segment again") from error
+
+    def lines(self) -> list[str]:
+        """Return the verdict, then a line a reason: ``+`` speaks for the map, ``-`` against it."""
+        marks = [f"  {'+' if reason.good else '-'} {reason.text}" for reason in self.reasons]
+        return [f"{self.level} ({percent(self.chance)}%)", *marks]
+
+    def text(self) -> str:
+        """Return the verdict and its reasons, for and against, in one line."""
+        sides = [
+            f"{side}: " + "; ".join(reason.text for reason in self.reasons if reason.good == good)
+            for side, good in (("for it", True), ("against it", False))
+            if any(reason.good == good for reason in self.reasons)
+        ]
+        return f"{self.level} ({percent(self.chance)}%); " + "; ".join(sides)
+
+
+def percent(chance: float) -> int:
+    """Return a chance as whole per cent, rounded down: no map shows a limit that it missed."""
+    return math.floor(100 * chance + 1e-9)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A fitted judge: logistic regression over standardised signs, and two limits.
+
+    Parameters
+    ----------
+    names
+        Of the signs that it uses.
+    means, scales
+        Of each sign among the maps that it was fitted on; a sign that was not measured counts as the mean.
+    weights, intercept
+        Of the log-odds that the map is right.
+    reliable, weak
+        Least chance of each level.
+    fitted_on
+        In words: which cases, methods and classifiers, how many, and what counts as right.
+    """
+
+    names: tuple[str, ...]
+    means: tuple[float, ...]
+    scales: tuple[float, ...]
+    weights: tuple[float, ...]
+    intercept: float
+    reliable: float
+    weak: float
+    fitted_on: str
+
+    def log_odds(self, signs: Signs) -> FloatArray:
+        """Return what each sign adds to the log-odds, shape (names,), the intercept apart."""
+        return np.asarray(self.standardised(signs) * np.array(self.weights))
+
+    def standardised(self, signs: Signs) -> FloatArray:
+        """Return the signs as multiples of their spread from their mean, shape (names,)."""
+        found = signs.numbers()
+        values = [found.get(name, mean) for name, mean in zip(self.names, self.means, strict=True)]
+        return np.clip((np.array(values) - np.array(self.means)) / np.array(self.scales), -4.0, 4.0)
+
+    def chance(self, signs: Signs) -> float:
+        """Return the chance that a map is right, 0 to 1."""
+        return float(1.0 / (1.0 + math.exp(-(self.intercept + self.log_odds(signs).sum()))))
+
+    def level(self, chance: float) -> str:
+        """Return the level of a chance."""
+        return RELIABLE if chance >= self.reliable else WEAK if chance >= self.weak else NOT_RELIABLE
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> Judge:
+        """Return a judge from JSON types.
+
+        Raises
+        ------
+        EarwitnessError
+            It is damaged.
+        """
+        try:
+            lists = {key: tuple(stored[key]) for key in ("names", "means", "scales", "weights")}
+            return cls(**{**stored, **lists})
+        except (KeyError, TypeError) as error:
+            raise EarwitnessError(f"the judge of verdicts is damaged ({error}); install earwitness again") from error
+
+
+@cache
+def fitted() -> Judge:
+    """Return the judge that comes with earwitness."""
+    import json
+
+    text = files("earwitness").joinpath("resources", "verdict.json").read_text(encoding="utf-8")
+    return Judge.from_dict(json.loads(text)["judge"])
+
+
+def verdict(signs: Signs, judge: Judge | None = None) -> Verdict:
+    """Return the verdict on one attribution.
+
+    Parameters
+    ----------
+    signs
+        What was measured of it.
+    judge
+        None takes the one that comes with earwitness.
+    """
+    judge = judge or fitted()
+    chance = judge.chance(signs)
+    level = judge.level(chance)
+    if signs.empty:
+        return Verdict(NOT_RELIABLE, 0.0, (Reason(signs.empty, good=False),), signs.numbers())
+    reasons = _reasons(judge, signs, level)
+    if not signs.explains:
+        level, chance = NOT_RELIABLE, min(chance, judge.weak / 2)
+        text = f"the method's maps hardly change when the network is made random ({signs.kept:.2f} of 1 stays)"
+        reasons = [Reason(text, good=False), *reasons]
+    if signs.probability < LEAST_PROBABILITY and level != NOT_RELIABLE:
+        level = WEAK
+        text = (
+            f"the class is hardly heard, and verdicts were fitted on heard ones (probability {signs.probability:.2f})"
+        )
+        reasons = [Reason(text, good=False), *reasons]
+    return Verdict(level, chance, tuple(reasons[:MOST_REASONS]), signs.numbers())
+
+
+# ---- reasons in words ---------------------------------------------------------------------------------------------
+
+# Per sign: what is said where it speaks for the map, and where against; the figure stands behind.
+WORDS = {
+    "probability": ("the class scores high", "the class itself scores low"),
+    "depends": ("the score rests on what sounds", "the score hardly needs the sound"),
+    "deletion": (
+        "hiding its cells first breaks the decision sooner than chance",
+        "hiding its cells first breaks the decision hardly sooner than chance",
+    ),
+    "insertion": (
+        "its cells alone restore the decision sooner than chance",
+        "its cells alone restore the decision hardly sooner than chance",
+    ),
+    "energy": ("it beats simply taking the loudest cells", "it does not beat simply taking the loudest cells"),
+    "correlation": ("hiding its red cells lowers the score", "hiding its red cells hardly lowers the score"),
+    "shift": ("it is the same one frame earlier or later", "it is another one frame earlier or later"),
+    "noise": ("it stays under faint noise", "it changes under faint noise"),
+    "seeds": ("it stays with other random draws", "it changes with other random draws"),
+    "fills": ("it stays when hidden parts are filled otherwise", "it changes when hidden parts are filled otherwise"),
+    "kept": ("it depends on what the network learned", "much of it stays when the network is made random"),
+    "agrees": ("the mean of {others} shows the same", "the mean of {others} shows something else"),
+    "sparse": ("it is concentrated", "it is spread out"),
+}
+# A correlation above this is neither the same nor something else.
+PARTLY = ("agrees", 0.2, "the mean of {others} agrees only partly")
+FAINT = Reason("nothing speaks against it, but what speaks for it is faint", good=False)
+
+
+def _reasons(judge: Judge, signs: Signs, level: str) -> list[Reason]:
+    """Return the reasons that moved the chance most; where the map is not reliable, one of them is against it."""
+    moved = judge.log_odds(signs)
+    measured = signs.numbers()
+    order = [int(at) for at in np.argsort(-np.abs(moved), kind="stable") if judge.names[at] in measured]
+    chosen = [at for at in order if abs(moved[at]) >= LEAST_SHIFT][:MOST_REASONS]
+    others = signs.others or "other methods"
+    against = [at for at in order if moved[at] < 0]
+    if level != RELIABLE and not set(chosen) & set(against):
+        chosen = [*chosen[: MOST_REASONS - 1], *against[:1]]
+    found = [_reason(judge.names[at], measured[judge.names[at]], bool(moved[at] > 0), others) for at in chosen]
+    return found if level == RELIABLE or against else [*found[: MOST_REASONS - 1], FAINT]
+
+
+def _reason(name: str, value: float, good: bool, others: str) -> Reason:
+    words = WORDS[name][0 if good else 1]
+    if name == PARTLY[0] and not good and value > PARTLY[1]:
+        words = PARTLY[2]
+    # Where hiding everything changes little, shares of that change know no bounds and mean no more than "much".
+    shown = f"{round(value, 2) + 0.0:.2f}" if abs(value) <= 1 else "over 1" if value > 0 else "under -1"
+    return Reason(f"{words.format(others=others)} ({name} {shown})", good)

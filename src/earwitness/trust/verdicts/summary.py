@@ -1,0 +1,102 @@
+"""Verdicts over an inquiry: in words, counted, and as a filter."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
+from earwitness.core.errors import UsageError
+from earwitness.explainers.attribution import Attribution
+from earwitness.explainers.explanations import Finding, Inquiry
+from earwitness.trust.verdicts.assess import verdict_of
+from earwitness.trust.verdicts.judge import LEVELS, NOT_RELIABLE
+
+FILTERS = tuple(level for level in LEVELS if level != NOT_RELIABLE)
+
+
+def check_least(least: str | None, *, verdicts: bool) -> None:
+    """Refuse a filter that is none.
+
+    Raises
+    ------
+    UsageError
+        It is no level to filter by, or no verdicts are asked for.
+    """
+    if least is None:
+        return
+    if least not in FILTERS:
+        raise UsageError(f"--least {least}: choose one of {', '.join(FILTERS)}")
+    if not verdicts:
+        raise UsageError(f"--least {least}: goes by verdicts; leave out --no-verdicts")
+
+
+def believed(inquiry: Inquiry, least: str) -> Inquiry:
+    """Return an inquiry without the segments of which no map gets at least this verdict, and a note that counts them.
+
+    Inquiries without maps are left as they are.
+    """
+    if not inquiry.methods:
+        return inquiry
+    enough = LEVELS[: LEVELS.index(least) + 1]
+    kept = tuple(each for each in inquiry.findings if any(_level(one) in enough for one in _maps(each)))
+    left_out = len(inquiry.findings) - len(kept)
+    if not left_out:
+        return inquiry
+    better = "" if least == LEVELS[0] else " or better"
+    word = "segment" if left_out == 1 else "segments"
+    methods = ", ".join(inquiry.methods)
+    note = f"Left out: {left_out} {word} of which no map by {methods} is {least}{better}."
+    # A name of its own: the picture of all segments stays.
+    name = f"{inquiry.name}-{least}"
+    return replace(
+        inquiry, name=name, title=f"{inquiry.title}, {least}{better}", findings=kept, notes=(*inquiry.notes, note)
+    )
+
+
+def counted_verdicts(inquiry: Inquiry) -> list[str]:
+    """Return a line a method: how many of its maps got which verdict; nothing where there are no verdicts."""
+    counts: dict[str, Counter[str]] = {}
+    for finding in inquiry.findings:
+        for per_target in finding.attributions:
+            for title, attribution in zip(inquiry.methods, per_target, strict=True):
+                if level := _level(attribution):
+                    counts.setdefault(title, Counter())[level] += 1
+    return [
+        f"{title}: " + ", ".join(f"{count[level]} {level}" for level in LEVELS if count[level])
+        for title, count in counts.items()
+    ]
+
+
+def verdict_lines(inquiry: Inquiry) -> list[str]:
+    """Return a line for each map with a verdict: method, target, verdict, reasons."""
+    lines = []
+    for finding in inquiry.findings:
+        where = f"{finding.file} at {finding.start_seconds:.2f} s, " if len(inquiry.findings) > 1 else ""
+        for per_target in finding.attributions:
+            for title, attribution in zip(inquiry.methods, per_target, strict=True):
+                found = verdict_of(attribution)
+                if found is not None:
+                    lines.append(f"{where}{title} for {attribution.target_label}: {found.text()}")
+    return lines
+
+
+def verdict_block(inquiry: Inquiry) -> list[str]:
+    """Return what a terminal shows of each map with a verdict: method and target, then a line a reason."""
+    lines = []
+    for finding in inquiry.findings:
+        for per_target in finding.attributions:
+            for title, attribution in zip(inquiry.methods, per_target, strict=True):
+                found = verdict_of(attribution)
+                if found is not None:
+                    first, *reasons = found.lines()
+                    lines += [f"{title} for {attribution.target_label}: {first}", *reasons]
+    return lines
+
+
+def _maps(finding: Finding) -> Iterator[Attribution]:
+    return (attribution for per_target in finding.attributions for attribution in per_target)
+
+
+def _level(attribution: Attribution) -> str:
+    return "" if attribution.verdict is None else str(attribution.verdict["level"])

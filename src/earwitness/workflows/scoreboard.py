@@ -1,0 +1,227 @@
+"""A scoreboard asked for by a run or by nobody, and written: tables, a figure, and what was measured on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from earwitness.cli.output import table
+from earwitness.core import run_folder
+from earwitness.core.errors import UsageError, printable
+from earwitness.core.progress import Progress, Silent
+from earwitness.data.recordings import Recording
+from earwitness.explainers.baselines import BASELINES
+from earwitness.inspection.run import open_run
+from earwitness.models.classifier import Classifier
+from earwitness.plots import scoreboard, style
+from earwitness.training.loop import choose_device
+from earwitness.trust.scoreboard import tiny_models
+from earwitness.trust.scoreboard.board import MAIN_SCORE, Scoreboard, explainers, measure, verdicts
+from earwitness.trust.scoreboard.collect import PRESETS, gather
+from earwitness.trust.scoreboard.ranking import ALL, ENERGY, Standing
+
+SCOREBOARD, CASES, FIGURE, ASKED = "scoreboard.csv", "cases.csv", "scoreboard.png", "scoreboard.json"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A scoreboard and the folder that it was written to."""
+
+    board: Scoreboard
+    folder: Path
+
+    def text(self) -> str:
+        """Return what the terminal shows."""
+        return "\n".join(lines(self.board))
+
+
+def score(
+    run: Path | None = None,
+    *,
+    out: Path,
+    data: Path | None = None,
+    preset: str = "quick",
+    mixtures: int | None = None,
+    methods: Sequence[str] = (),
+    device: str = "auto",
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Score explanation methods on cases whose evidence is known, and write what came of it.
+
+    Parameters
+    ----------
+    run
+        A finished run, whose classifier is asked about mixtures; None trains a small one on made sounds.
+    out
+        Folder for ``scoreboard.csv``, ``cases.csv``, ``scoreboard.png`` and ``scoreboard.json``.
+    data
+        Where the run's recordings are now. Those that it held out are mixed.
+    preset
+        ``"quick"`` or ``"full"``.
+    mixtures
+        Of each source, 2 or more; None takes the preset's number. More make intervals narrower.
+    methods
+        As one types them; none means all, with the preset's settings.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    seed
+        Of every draw of chance.
+    progress
+        Told of each stage.
+
+    Raises
+    ------
+    UsageError
+        Something asked for does not exist.
+    """
+    if preset not in PRESETS:
+        raise UsageError(f"--preset {preset}: choose one of {', '.join(PRESETS)}")
+    if run is None and data is not None:
+        raise UsageError(f"--data {printable(data)}: is a run's; name the run folder, too")
+    spent = PRESETS[preset] if mixtures is None else replace(PRESETS[preset], mixtures=mixtures)
+    if spent.mixtures < 2:
+        raise UsageError(f"--mixtures {mixtures}: two kinds take turns; ask for 2 or more")
+    chosen = tuple(methods) or spent.methods()
+    explainers(chosen)  # a wrong method must not be found out after the training
+    run_folder.check_writable(out)
+    progress = progress or Silent()
+    classifier, recordings = _asked(run, data, device, seed, progress)
+    gathered = gather(classifier, recordings, preset=spent, seed=seed, progress=progress)
+    board = measure(gathered, chosen, seed=seed, progress=progress)
+    asked: dict[str, str | int | None] = {"preset": preset, "mixtures": spent.mixtures, "seed": seed}
+    write(board, out, asked | {"run": None if run is None else printable(run)})
+    return Outcome(board, out)
+
+
+def _asked(
+    run: Path | None, data: Path | None, device: str, seed: int, progress: Progress
+) -> tuple[Classifier, list[Recording]]:
+    """Return the classifier to ask, and the recordings that it has not learned from."""
+    if run is None:
+        return tiny_models.of_made_sounds(seed=seed, progress=progress), []
+    opened = open_run(run, choose_device(device), data)
+    names = opened.predictions.files
+    labels = [opened.predictions.classes[label] for label in opened.predictions.labels]
+    recordings = [Recording(opened.path_of(name), name, label) for name, label in zip(names, labels, strict=True)]
+    there = [each for each in recordings if each.path.is_file()]
+    if data is not None and not there:
+        raise UsageError(f"--data {printable(data)}: holds none of the run's recordings, such as {names[0]}")
+    if not there:
+        progress.say("the run's recordings are gone; name their place with --data to have them mixed, too")
+    return opened.classifier, there
+
+
+def write(board: Scoreboard, folder: Path, asked: dict[str, str | int | None]) -> None:
+    """Write a scoreboard's tables and figure into a folder, each whole or not at all.
+
+    Parameters
+    ----------
+    board
+        What to write.
+    folder
+        Made where it is missing.
+    asked
+        What was asked for.
+    """
+    cases, standings = [each.row() for each in board.records], [each.row() for each in board.standings]
+    run_folder.write_csv(folder / CASES, list(cases[0]), (list(row.values()) for row in cases))
+    run_folder.write_csv(folder / SCOREBOARD, list(standings[0]), (list(row.values()) for row in standings))
+    style.save(scoreboard.scoreboard(board), folder / FIGURE)
+    found = {"tallies": [asdict(each) for each in board.gathered.tallies], "notes": list(board.gathered.notes)}
+    run_folder.write_json(folder / ASKED, {**asked, **found, "versions": dict(run_folder.versions())})
+
+
+# ---- words --------------------------------------------------------------------------------------------------------
+
+
+def lines(board: Scoreboard) -> list[str]:
+    """Return a scoreboard in words: what was tried, what was planted, the table, and who beats energy."""
+    kinds = board.kinds()
+    legend = [
+        f"  {number}  {family}: {kind} ({board.of(family, kind)[0].cases} cases)"
+        for number, (family, kind) in enumerate(kinds, 1)
+    ]
+    header = [
+        "method",
+        "all",
+        "95 % interval",
+        "pointing",
+        "mass",
+        *(str(number) for number in range(1, len(kinds) + 1)),
+    ]
+    marks = {place: {each.method: each for each in board.of(*place)} for place in kinds}
+    pointing, mass = ({each.method: each.mean for each in board.of(score=name)} for name in ("pointing", "mass"))
+    rows = [
+        [
+            f"{each.method} (baseline)" if each.method in BASELINES else each.method,
+            _marked(each),
+            f"{each.low:.2f} to {each.high:.2f}",
+            f"{pointing[each.method]:.2f}",
+            f"{mass[each.method]:.2f}",
+            *(_marked(marks[place].get(each.method)) for place in kinds),
+        ]
+        for each in board.of()
+    ]
+    return [
+        *(each.text() for each in board.gathered.tallies),
+        *board.gathered.notes,
+        "",
+        "Area under ROC of cells (0.5: chance, 1: right); * where the whole interval lies above energy's:",
+        *legend,
+        "",
+        table(header, rows),
+        "",
+        *_verdict(board),
+    ]
+
+
+def _marked(each: Standing | None) -> str:
+    if each is None:
+        return ""
+    return f"{each.mean:.2f}{'*' if each.beats_energy else ' '}"
+
+
+def _verdict(board: Scoreboard) -> list[str]:
+    families = [ALL, *dict.fromkeys(family for family, _ in board.kinds())]
+    found = []
+    for family in families:
+        beat, rest = verdicts(board, family)
+        where = "over all cases" if family == ALL else f"on {family}"
+        if any(each.method == ENERGY for each in board.of(family)):
+            found.append(f"{where}: beat energy: {', '.join(beat) or 'none'}; do not: {', '.join(rest) or 'none'}")
+    return found
+
+
+def page_table(scoreboard_csv: Path, score_name: str = MAIN_SCORE) -> str:
+    """Return a Markdown table of a written scoreboard: a row a method, a column a family, best first.
+
+    Parameters
+    ----------
+    scoreboard_csv
+        As :func:`write` wrote it.
+    score_name
+        Which score.
+    """
+    rows = [row for row in run_folder.read_csv(scoreboard_csv) if row["kind"] == ALL and row["score"] == score_name]
+    families = list(dict.fromkeys(row["family"] for row in rows))
+    cells = {(row["method"], row["family"]): row for row in rows}
+    order = sorted((row for row in rows if row["family"] == ALL), key=lambda row: -float(row["mean"]))
+    counts = {family: max(int(row["cases"]) for row in rows if row["family"] == family) for family in families}
+    header = ["method", *(f"{'all' if family == ALL else family} ({counts[family]})" for family in families)]
+    text = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
+    for row in order:
+        name = f"*{row['method']}* (baseline)" if row["method"] in BASELINES else f"`{row['settings']}`"
+        text.append(
+            "| " + " | ".join([name, *(_page_cell(cells.get((row["method"], each))) for each in families)]) + " |"
+        )
+    return "\n".join(text) + "\n"
+
+
+def _page_cell(row: dict[str, str] | None) -> str:
+    if row is None or not row["mean"]:
+        return ""
+    mean = f"{float(row['mean']):.2f}"
+    words = f"**{mean}**" if row["beats_energy"] == "yes" and row["method"] not in BASELINES else mean
+    return words + (f" ({float(row['low']):.2f} to {float(row['high']):.2f})" if row["low"] else "")

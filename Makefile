@@ -42,10 +42,11 @@ test: $(READY) ## Run the tests
 test-processors: $(READY) ## Run the tests that compute as other processors would (ARGS=--short: two, in minutes)
 	$(BIN)/python tools/processors.py $(ARGS)
 
-check: $(READY) ## Lint, formatting, types
+check: $(READY) ## Lint, formatting, types, who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 format: $(READY) ## Put the code into the house's format
 	$(BIN)/ruff check --fix .

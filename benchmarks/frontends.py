@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from earwitness.audio import decoding, extraction
-from earwitness.audio.frontend import EFFICIENTAT, VGGISH, FrontEnd, LogMel, Samples, log_mel, mel_filters
+from earwitness.audio import decoding
+from earwitness.audio.frontend import EFFICIENTAT, VGGISH, FrontEnd, log_mel, mel_filters
+from earwitness.core.arrays import LogMel, Samples
+from earwitness.data import extraction
 from measuring import Result, Setting, SkippedError, compared, installed, measure, threads
 
 WORKERS = 2  # threads of the extraction from disk

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from earwitness.explainers.inference.layers import Layer
+from earwitness.explainers.inference.scoring import activated, as_input
 from earwitness.explainers.perturbation.regions import gridded
-from earwitness.explainers.protocol_ import activated, as_input
 from subjects import Subject
 
 FloatArray = npt.NDArray[Any]

@@ -25,7 +25,7 @@ import explaining
 import frontends
 import learning
 import passes
-from earwitness.core.run_folder import atomic_write
+from earwitness.core.files import atomic_write
 from earwitness.data import recordings
 from measuring import QUICK, Result, Setting, Sizes, SkippedError, machine
 

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from earwitness.audio.segments import Segments
+from earwitness.core.arrays import Float64Array
 from earwitness.explainers.attribution import Target
-from earwitness.explainers.registry import Explainer, parse
+from earwitness.explainers.method import Explainer
+from earwitness.explainers.registry import parse
 from earwitness.inspection.run import Investigation, open_run
 
 SPECS = (
@@ -32,7 +33,6 @@ SPECS = (
     "lime:samples=513,design=hadamard",
     "lime:samples=1025,design=hadamard",
 )
-FloatArray = npt.NDArray[np.float64]
 
 
 def chosen(run: Investigation, count: int, seed: int = 0) -> list[int]:
@@ -49,7 +49,7 @@ def chosen(run: Investigation, count: int, seed: int = 0) -> list[int]:
     return rows
 
 
-def maps(run: Investigation, method: Explainer, segments: Segments) -> tuple[FloatArray, int, float]:
+def maps(run: Investigation, method: Explainer, segments: Segments) -> tuple[Float64Array, int, float]:
     """Return each segment's map of the class that is heard, (segments, cells), the passes of one, the median r2."""
     heard = run.classifier.logits(segments.values).argmax(dim=1)
     found = method.attribute(run.prepared, segments, [[Target(int(index))] for index in heard])
@@ -58,7 +58,7 @@ def maps(run: Investigation, method: Explainer, segments: Segments) -> tuple[Flo
     return cells, max(one.forwards for one in found), r2
 
 
-def correlations(one: FloatArray, other: FloatArray) -> FloatArray:
+def correlations(one: Float64Array, other: Float64Array) -> Float64Array:
     """Return the correlation of each row of one with the same row of the other."""
     return np.array([np.corrcoef(*rows)[0, 1] for rows in zip(one, other, strict=True)])
 
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     segments = run.listen(chosen(run, asked.segments))
     print(f"{run.classifier.backbone}, {len(segments)} segments of {segments.values.shape[1]} frames")
     print(f"{'method':58} passes  split-half: median  lowest  with first: median  lowest    r2", flush=True)
-    firsts: dict[str, FloatArray] = {}
+    firsts: dict[str, Float64Array] = {}
     for spec in asked.specs:
         draws = [maps(run, replace(parse(spec), seed=seed), segments) for seed in (0, 1)]  # type: ignore[type-var]
         one, two = (found for found, *_ in draws)

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from earwitness.audio import extraction
 from earwitness.audio.segments import Segments, cut
+from earwitness.data import extraction
 from earwitness.explainers.attribution import Target, is_silent
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.models.classifier import Classifier, load, ready

@@ -11,8 +11,8 @@ from torch import nn
 
 from earwitness.audio.segments import Segments
 from earwitness.audio.timefreq import Clock
-from earwitness.explainers.protocol_ import ListeningFrontEnd
 from earwitness.models.classifier import Classifier
+from earwitness.models.protocols import ListeningFrontEnd
 from earwitness.models.registry import backbone_named
 from earwitness.models.vggish import initialise_he
 

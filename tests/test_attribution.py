@@ -14,6 +14,7 @@ from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.explainers.attribution import Attribution, Grid, Target, is_constant, is_silent
 from earwitness.explainers.cam.grad_cam import GradCam
 from earwitness.explainers.fills import FILLS
+from earwitness.explainers.method import FAMILIES
 from earwitness.explainers.parameters import spec
 from earwitness.explainers.perturbation.kernel_shap import KernelShap
 from earwitness.explainers.perturbation.lime import Lime
@@ -21,7 +22,7 @@ from earwitness.explainers.perturbation.occlusion import Occlusion
 from earwitness.explainers.perturbation.rise import Rise
 from earwitness.explainers.perturbation.scoring import batches
 from earwitness.explainers.perturbation.shapley import Shapley
-from earwitness.explainers.registry import FAMILIES, METHODS, catalogue, parse
+from earwitness.explainers.registry import METHODS, catalogue, parse
 from explain_toys import SILENCE, convolutional, segments
 from rounding import rounding
 

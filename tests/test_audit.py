@@ -21,7 +21,6 @@ from earwitness.trust.audit.counterfactuals import COUNTERFACTUALS
 from earwitness.trust.audit.effects import (
     CLASS_CONFIDENCE,
     CONFIDENCE,
-    DRAWS,
     FEW_TOUCHED,
     LEAST_CLASS_LOSS,
     LEAST_FALL,
@@ -31,9 +30,8 @@ from earwitness.trust.audit.effects import (
     Audit,
     ClassEffect,
     Effect,
-    Sounding,
-    audit,
 )
+from earwitness.trust.audit.measure import DRAWS, Sounding, audit
 
 CLASSES = ("quiet", "loud", "marked")
 RATE = VGGISH.sample_rate

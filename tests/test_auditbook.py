@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 import tiny_run
-from earwitness.core import run_folder
+from earwitness.core import files
 from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.core.run_folder import RunFolder
-from earwitness.inspection.audit import read
 from earwitness.trust.audit.counterfactuals import COUNTERFACTUALS
+from earwitness.trust.audit.store import read
 from earwitness.workflows.audit import audit
 
 
@@ -28,7 +28,7 @@ def outcome(run):
 
 def test_everything_is_tested_on_every_recording(outcome):
     assert [each.name for each in outcome.audit.effects] == list(COUNTERFACTUALS)
-    metrics = run_folder.read_json(RunFolder(outcome.file.parents[1]).metrics)
+    metrics = files.read_json(RunFolder(outcome.file.parents[1]).metrics)
     assert {each.files for each in outcome.audit.effects} == {metrics["files"]} == {outcome.audit.files}
     for each in outcome.audit.effects:
         assert 0 <= each.touched <= each.files
@@ -39,7 +39,7 @@ def test_everything_is_tested_on_every_recording(outcome):
 
 def test_what_is_heard_as_it_is_equals_the_evaluation(outcome, run):
     # The share of segments right, mean over recordings, by another way: from predictions.csv.
-    rows = run_folder.read_csv(RunFolder(run).predictions)
+    rows = files.read_csv(RunFolder(run).predictions)
     shares = {}
     for row in rows:
         shares.setdefault(row["file"], []).append(row["label"] == row["predicted"])

@@ -13,9 +13,9 @@ from earwitness.explainers.attribution import Attribution, Target
 from earwitness.explainers.explanations import Finding, Inquiry
 from earwitness.explainers.registry import parse
 from earwitness.trust.metrics.randomisation import randomisation
-from earwitness.trust.verdicts.assess import judged, rows_to_test, verdict_of
-from earwitness.trust.verdicts.judge import LEVELS
+from earwitness.trust.verdicts.assess import judged, rows_to_test
 from earwitness.trust.verdicts.summary import believed, check_least, counted_verdicts, verdict_block, verdict_lines
+from earwitness.trust.verdicts.verdict import LEVELS, verdict_of
 from explain_toys import SILENCE, ToyFrontEnd, convolutional, segments
 
 CLASSIFIER = convolutional()

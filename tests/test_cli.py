@@ -17,12 +17,12 @@ import pytest
 
 import earwitness as package
 from command import PROCESS, earwitness, environment, write_sounds
-from earwitness import report
 from earwitness.cli.app import app
 from earwitness.cli.options import BACKBONE_NAMES
 from earwitness.models.registry import BACKBONES
+from earwitness.report.page import build_report
 from earwitness.training import request
-from earwitness.workflows import explain, train
+from earwitness.workflows import evaluate, explain, inquire, train
 
 COMMANDS = (
     "data",
@@ -233,12 +233,12 @@ def test_importing_the_package_imports_nothing_else():
 
 def test_the_calls_are_those_of_their_modules():
     assert package.train is train.train_run
-    assert package.evaluate is train.evaluate_run
+    assert package.evaluate is evaluate.evaluate_run
     assert package.cross_validate is train.cross_validate
     assert package.Request is request.Request
-    assert package.ask is explain.ask
+    assert package.ask is inquire.ask
     assert package.explain_files is explain.explain_files
-    assert package.build_report is report.build
+    assert package.build_report is build_report
     assert package.__all__ == sorted(package.__all__)
     assert set(package.__all__) <= set(dir(package))
     for name in package.__all__:

@@ -17,7 +17,7 @@ import torch
 
 import tiny_run
 from command import PROCESS, earwitness, environment, write_sounds
-from earwitness.core import run_folder
+from earwitness.core import files, run_folder
 from earwitness.core.errors import on_disk, printable
 from earwitness.models.registry import BACKBONES
 
@@ -578,7 +578,7 @@ def predictions_cut_short(at: Place):
 @ends(1, r"<TMP>/copy/run/run\.json: does not say where the data is; name it with --data")
 def run_that_does_not_know_its_data(at: Place):
     run = at.copied_run()
-    run_folder.write_json(run / "run.json", {"backbone": "compact"})
+    files.write_json(run / "run.json", {"backbone": "compact"})
     return ["inquire", run]
 
 
@@ -599,15 +599,15 @@ def evaluate_into_a_full_folder(at: Place):
 @ends(2, r"<TMP>/old: the run's data has gone missing; put it back, or evaluate other recordings with --data")
 def evaluate_without_the_data(at: Place):
     run = at.copied_run()
-    asked = run_folder.read_json(run / "run.json")
-    run_folder.write_json(run / "run.json", {**asked, "data": {**asked["data"], "path": str(at.tmp / "old")}})
+    asked = files.read_json(run / "run.json")
+    files.write_json(run / "run.json", {**asked, "data": {**asked["data"], "path": str(at.tmp / "old")}})
     return ["evaluate", run]
 
 
 @ends(1, r"<TMP>/copy/run/run\.json: is damaged \(it does not say what was held out\); evaluate other recordings .*")
 def evaluate_a_run_that_forgot(at: Place):
     run = at.copied_run()
-    run_folder.write_json(run / "run.json", {"backbone": "compact"})
+    files.write_json(run / "run.json", {"backbone": "compact"})
     return ["evaluate", run]
 
 
@@ -858,7 +858,7 @@ def test_a_data_set_with_a_bad_file_goes_to_quarantine(at):
     assert strict.lines[0].startswith("earwitness: low/notes.txt: has no sound file's name")
     left = earwitness(*arguments)
     assert left.code == 3, left.err
-    rows = run_folder.read_csv(at.tmp / "out" / "quarantine.csv")
+    rows = files.read_csv(at.tmp / "out" / "quarantine.csv")
     assert [row["file"] for row in rows] == [r"low/bad\x0a.wav", "low/notes.txt"]
     assert [line for line in left.lines if "bad" in line] == [
         f"earwitness: {row['file']}: {row['reason']}" for row in rows[:1]

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from earwitness.core.errors import EarwitnessError
 from earwitness.data import esc10
-from earwitness.models import weights
+from earwitness.workflows import download
 from local_site import (
     HASTY,
     Site,
@@ -76,7 +76,7 @@ def files_in(folder: Path) -> dict[str, bytes]:
 @pytest.mark.usefixtures("_three_clips")
 def test_esc10_is_unpacked_checked_and_attributed(site: Site, home: Path) -> None:
     site.bodies["/zip"] = zipped(archive())
-    folder = weights.download("esc10", source_url=site.url("/zip"), patience=HASTY)
+    folder = download.download("esc10", source_url=site.url("/zip"), patience=HASTY)
     assert folder == home / "data" / "esc10"
     found = files_in(folder)
     assert {name: found[name] for name in CLIPS} == CLIPS
@@ -84,7 +84,7 @@ def test_esc10_is_unpacked_checked_and_attributed(site: Site, home: Path) -> Non
     assert b"Piczak" in found["README.md"]
     assert left(folder.parent) == {"esc10"}
     (folder / "dog" / "mine.wav").write_bytes(b"more of the user's own")
-    assert weights.download("esc10", source_url=site.url("/zip")) == folder
+    assert download.download("esc10", source_url=site.url("/zip")) == folder
     assert len(site.log) == 1
 
 
@@ -93,20 +93,20 @@ def test_esc10_without_ranges_and_length_after_a_cut(site: Site, home: Path) -> 
     """This is how the author's host sends archives made on demand."""
     site.bodies["/zip"] = zipped(archive())
     site.script = [lambda handler, body: chunked(handler, body[:300], b""), chunked]
-    folder = weights.download("esc10", source_url=site.url("/zip"), patience=HASTY)
+    folder = download.download("esc10", source_url=site.url("/zip"), patience=HASTY)
     assert esc10.wrong_clips(folder) == []
 
 
 @pytest.mark.usefixtures("_three_clips")
 def test_esc10_folder_that_was_changed_is_named_and_left_alone(site: Site, home: Path) -> None:
     site.bodies["/zip"] = zipped(archive())
-    folder = weights.download("esc10", source_url=site.url("/zip"), patience=HASTY)
+    folder = download.download("esc10", source_url=site.url("/zip"), patience=HASTY)
     (folder / "dog" / "1-1-B.ogg").write_bytes(b"meow")
     (folder / "rain" / "5-2-A.ogg").unlink()
     with pytest.raises(
         EarwitnessError, match=r"2 of 3 clips are missing or changed \(first: dog/1-1-B.ogg\)"
     ) as caught:
-        weights.download("esc10", source_url=site.url("/zip"))
+        download.download("esc10", source_url=site.url("/zip"))
     one_line(caught)
     assert (folder / "dog" / "1-1-B.ogg").read_bytes() == b"meow"
 
@@ -143,7 +143,7 @@ def test_esc10_bad_archives_are_refused_and_leave_nothing(site: Site, home: Path
     content, words = BAD_ARCHIVES[case]
     site.bodies["/zip"] = content
     with pytest.raises(EarwitnessError, match=words) as caught:
-        weights.download("esc10", source_url=site.url("/zip"), patience=HASTY)
+        download.download("esc10", source_url=site.url("/zip"), patience=HASTY)
     assert "nothing was kept" in one_line(caught)
     assert files_in(tmp_path) == {}
     assert left(home / "data") == set()
@@ -187,7 +187,7 @@ def test_esc10_disk_full_while_unpacking_leaves_nothing(
     monkeypatch.setattr(esc10, "_write", write)
     site.bodies["/zip"] = zipped(archive())
     with pytest.raises(EarwitnessError, match="No space left on device") as caught:
-        weights.download("esc10", source_url=site.url("/zip"), patience=HASTY)
+        download.download("esc10", source_url=site.url("/zip"), patience=HASTY)
     one_line(caught)
     assert left(home / "data") == set()
 
@@ -228,7 +228,7 @@ def test_real_esc10_comes_through_a_download_unchanged(shared: Path, site: Site,
             file.write(shared / "data" / "esc10" / clip.file, f"ESC-10/001 - {label}/{name}")
     site.bodies["/zip"] = box.getvalue()
     site.script = [cut(20_480_000)]
-    folder = weights.download("esc10", source_url=site.url("/zip"), patience=HASTY)
+    folder = download.download("esc10", source_url=site.url("/zip"), patience=HASTY)
     assert esc10.wrong_clips(folder) == []
     assert len([name for name in files_in(folder) if name.endswith(".ogg")]) == 398
     assert site.ranges[-1] == "bytes=20480000-"

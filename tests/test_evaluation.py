@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from earwitness.core.errors import EarwitnessError
-from earwitness.core.run_folder import RunFolder, read_csv, read_json
+from earwitness.core.files import read_csv, read_json
+from earwitness.core.run_folder import RunFolder
+from earwitness.models import prediction
+from earwitness.models.prediction import Predictions
 from earwitness.training import evaluation
-from earwitness.training.evaluation import Predictions, class_metrics, confusion_matrix, measure, wilson_interval
+from earwitness.training.evaluation import class_metrics, confusion_matrix, measure, wilson_interval
 from rounding import DEEP, rounding
 from tiny_sounds import LABELS, made_data, new_classifier
 
@@ -196,7 +199,7 @@ def test_all_right_is_not_certain():
 def test_predictions_are_of_the_asked_recordings_in_their_order():
     data, classifier = made_data(), new_classifier()
     asked = np.array([7, 2, 5])
-    found = evaluation.predict(classifier, data.segments, data.labels, asked)
+    found = prediction.predict(classifier, data.segments, data.labels, asked)
     assert found.files == tuple(data.segments.files[number] for number in asked)
     assert found.labels.tolist() == data.labels[asked].tolist()
     assert found.classes == LABELS
@@ -212,9 +215,9 @@ def test_predictions_are_of_the_asked_recordings_in_their_order():
 
 def test_long_recordings_are_heard_in_parts(monkeypatch):
     data, classifier = made_data(), new_classifier()
-    whole = evaluation.predict(classifier, data.segments, data.labels, np.arange(3))
+    whole = prediction.predict(classifier, data.segments, data.labels, np.arange(3))
     monkeypatch.setattr(evaluation, "SEGMENTS_AT_ONCE", 2)
-    parts = evaluation.predict(classifier, data.segments, data.labels, np.arange(3))
+    parts = prediction.predict(classifier, data.segments, data.labels, np.arange(3))
     np.testing.assert_array_equal(parts.recording, whole.recording)
     np.testing.assert_allclose(parts.scores, whole.scores, atol=rounding(1.0, units=DEEP))
 

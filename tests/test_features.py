@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from earwitness.audio import decoding, extraction
-from earwitness.audio.extraction import listen, log_mel_of, one_thread
+from earwitness.audio.extraction import log_mel_of, one_thread
 from earwitness.audio.frontend import FRONT_ENDS, VGGISH, log_mel
 from earwitness.core.errors import BadRecordingError, UsageError
 from earwitness.data import recordings
+from earwitness.data.extraction import listen
 from tiny_sounds import LABELS, RATE, write_sounds
 
 front_ends = pytest.mark.parametrize("front_end", FRONT_ENDS.values(), ids=FRONT_ENDS)

@@ -146,7 +146,7 @@ def test_batch_equals_single_segments(monkeypatch):
     classifier, excerpt = convolutional(), segments(7)
     targets = [[Target(i % 4)] for i in range(7)]
     whole = GradCam().attribute(classifier, excerpt, targets)
-    monkeypatch.setattr("earwitness.explainers.protocol_.PROCESSOR_CELLS", 3 * 12 * 8)
+    monkeypatch.setattr("earwitness.explainers.inference.scoring.PROCESSOR_CELLS", 3 * 12 * 8)
     parted = GradCam().attribute(classifier, excerpt, targets)
     alone = [GradCam().attribute(classifier, excerpt.take([i]), [targets[i]])[0] for i in range(7)]
     for one, two, three in zip(whole, parted, alone, strict=True):

@@ -255,7 +255,7 @@ def test_steps_in_batches_are_the_same_path(steps, size):
     classifier, excerpt = convolutional(), segments(1)
     (whole,) = explain("integratedgradients", classifier, excerpt, [[Target(0)]], steps=steps)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("earwitness.explainers.protocol_.PROCESSOR_CELLS", size * 12 * 8)
+        patch.setattr("earwitness.explainers.inference.scoring.PROCESSOR_CELLS", size * 12 * 8)
         (parted,) = explain("integratedgradients", classifier, excerpt, [[Target(0)]], steps=steps)
     np.testing.assert_allclose(whole.values, parted.values, rtol=0, atol=rounding(whole.values))
 

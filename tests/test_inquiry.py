@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 import tiny_run
 from earwitness.audio import decoding, extraction
 from earwitness.audio.frontend import VGGISH, log_mel
-from earwitness.core import run_folder
 from earwitness.core.errors import EarwitnessError, UsageError
+from earwitness.core.files import read_csv, read_json, safe_name, write_json
 from earwitness.explainers import explanations
 from earwitness.explainers.attribution import Attribution, Target, is_silent
 from earwitness.explainers.explanations import Inquiry
@@ -83,9 +83,9 @@ def run(made, tmp_path) -> Path:
     """A copy that a test may break."""
     shutil.copytree(made.parent, tmp_path / "copy")
     path = tmp_path / "copy" / "run"
-    asked = run_folder.read_json(path / "run.json")
+    asked = read_json(path / "run.json")
     asked["data"]["path"] = str(tmp_path / "copy" / "data")
-    run_folder.write_json(path / "run.json", asked)
+    write_json(path / "run.json", asked)
     return path
 
 
@@ -114,15 +114,15 @@ def test_predictions_of_another_model_are_refused(run):
 
 
 def test_a_data_set_in_a_table_names_its_recordings_from_the_tables_folder(run):
-    asked = run_folder.read_json(run / "run.json")
+    asked = read_json(run / "run.json")
     data = Path(asked["data"]["path"])
     asked["data"]["path"] = str(data / "labels.csv")
-    run_folder.write_json(run / "run.json", asked)
+    write_json(run / "run.json", asked)
     assert open_run(run).root == data
 
 
 def test_moved_data_is_found_where_the_caller_says(run, tmp_path):
-    asked = run_folder.read_json(run / "run.json")
+    asked = read_json(run / "run.json")
     shutil.move(asked["data"]["path"], tmp_path / "moved")
     with pytest.raises(EarwitnessError, match=r"click/0\.wav: has gone missing .* is gone, too\); put it back, or"):
         open_run(run).listen([0])
@@ -130,7 +130,7 @@ def test_moved_data_is_found_where_the_caller_says(run, tmp_path):
 
 
 def test_a_run_that_does_not_say_where_its_data_is(run):
-    run_folder.write_json(run / "run.json", {"command": []})
+    write_json(run / "run.json", {"command": []})
     with pytest.raises(EarwitnessError, match="does not say where the data is; name it with --data"):
         open_run(run)
 
@@ -206,15 +206,15 @@ def test_names_that_are_not_utf8_are_found_again(opened):
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_safe_names_are_safe_and_differ(one, other):
     for text in (one, other):
-        name = investigation.safe_name(text)
+        name = safe_name(text)
         assert 0 < len(name) <= 60
         assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789._-")
         assert not name.startswith((".", "-"))
-    assert (investigation.safe_name(one) == investigation.safe_name(other)) == (one == other)
+    assert (safe_name(one) == safe_name(other)) == (one == other)
 
 
 def test_a_plain_name_stays_as_it_is():
-    assert investigation.safe_name("clock_tick") == "clock_tick"
+    assert safe_name("clock_tick") == "clock_tick"
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ def test_samples_repeat_with_their_seed_and_come_from_different_recordings(opene
     rows = [[each.row for each in answer.findings] for answer in (one, same, other)]
     assert rows[0] == rows[1] != rows[2]
     assert len({each.file for each in one.findings}) == 5
-    stored = run_folder.read_csv(opened.run.predictions)
+    stored = read_csv(opened.run.predictions)
     for each in one.findings:
         row = stored[each.row]
         assert (each.file, each.label, each.predicted) == (row["file"], row["label"], row["predicted"])

@@ -14,15 +14,16 @@ from torch import nn
 import tiny_run
 import tiny_sounds
 from command import earwitness, write_sounds
-from earwitness.core import run_folder
+from earwitness.core import files
+from earwitness.core.device import choose_device
 from earwitness.core.run_folder import RunFolder
 from earwitness.explainers.attribution import Attribution, Target
+from earwitness.explainers.inference.scoring import as_input
 from earwitness.explainers.perturbation.occlusion import Occlusion
 from earwitness.explainers.perturbation.recording import explain_recording
-from earwitness.explainers.protocol_ import as_input
 from earwitness.explainers.registry import METHODS, parse
 from earwitness.models.classifier import ready
-from earwitness.training.loop import choose_device, train
+from earwitness.training.loop import train
 from earwitness.training.recipes import RECIPES
 from earwitness.trust.metrics.faithfulness import faithfulness
 from earwitness.trust.metrics.reinitialise import settle
@@ -265,13 +266,13 @@ def test_explain_whole(run, tmp_path):
 def test_train_evaluate_inquire_and_audit(gpu, tmp_path):
     data, trained = write_sounds(tmp_path / "data", seconds=1.5), tmp_path / "run"
     done("train", data, "--out", trained, "--backbone", "compact", "--epochs", 1, "--batch", 16)
-    assert run_folder.read_json(RunFolder(trained).run_json)["device"] == "cuda"
+    assert files.read_json(RunFolder(trained).run_json)["device"] == "cuda"
     assert gpu.moved
     gpu.tf32.clear()
-    there = run_folder.read_csv(RunFolder(trained).predictions)
+    there = files.read_csv(RunFolder(trained).predictions)
     for device in ("auto", "cpu"):
         done("evaluate", trained, "--out", tmp_path / device, "--device", device)
-        again = run_folder.read_csv(RunFolder(tmp_path / device).predictions)
+        again = files.read_csv(RunFolder(tmp_path / device).predictions)
         assert [row["predicted"] for row in again] == [row["predicted"] for row in there]
         np.testing.assert_allclose([float(row["score"]) for row in again], [float(row["score"]) for row in there], 1e-5)
     label = there[0]["predicted"]

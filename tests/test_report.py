@@ -12,8 +12,7 @@ import pytest
 from PIL import Image
 
 import tiny_run
-from earwitness import report
-from earwitness.core import run_folder
+from earwitness.core import files
 from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.core.progress import Plain
 from earwitness.core.run_folder import RunFolder
@@ -22,6 +21,7 @@ from earwitness.inspection import questions
 from earwitness.inspection.run import open_run
 from earwitness.plots import gallery
 from earwitness.report import contents, pictures
+from earwitness.report.page import build_report
 from earwitness.workflows.audit import audit
 
 CLICK, HISS, LOW = tiny_run.CLASSES
@@ -61,7 +61,7 @@ def asked(tmp_path_factory) -> Path:
         questions.confusion(opened, methods, true=HISS, predicted=LOW),
     ):
         gallery.add(opened.run, answer)
-    report.build(path)
+    build_report(path)
     return path
 
 
@@ -130,7 +130,7 @@ def test_it_is_small(asked):
 def test_the_same_folder_gives_the_same_bytes(run):
     before = (run / "report.html").read_bytes()
     figures = {path.name: path.read_bytes() for path in (run / "figures").iterdir()}
-    report.build(run)
+    build_report(run)
     assert (run / "report.html").read_bytes() == before
     assert {path.name: path.read_bytes() for path in (run / "figures").iterdir()} == figures
 
@@ -143,7 +143,7 @@ def test_an_audit_is_shown_where_there_is_one_and_asked_for_where_there_is_none(
     copy = tmp_path / "copy"
     shutil.copytree(asked, copy)
     found = audit(copy).audit
-    text = report.build(copy).read_text(encoding="utf-8")
+    text = build_report(copy).read_text(encoding="utf-8")
     assert "Not tested yet" not in text
     said = " ".join(Page(text).text.split())
     for each in found.effects:
@@ -175,7 +175,7 @@ def test_an_answer_of_none_is_told(page):
 
 
 def test_the_recipes_numbers_are_folded_away_and_complete(page, text, asked):
-    recipe = run_folder.read_json(asked / "run.json")["recipe"]
+    recipe = files.read_json(asked / "run.json")["recipe"]
     for name in recipe:
         assert contents._words(name) in page.text
         assert contents._words(name) not in text[text.index('<section id="asked"') : text.index('<section id="data"')]
@@ -213,7 +213,7 @@ def test_names_are_text_and_never_markup(page, text):
 
 
 def test_the_numbers_are_those_of_the_run(page, asked):
-    metrics = run_folder.read_json(asked / "metrics.json")
+    metrics = files.read_json(asked / "metrics.json")
     assert f"{100 * metrics['segment_accuracy']:.1f}\N{NARROW NO-BREAK SPACE}%" in page.text
     right = round(metrics["file_accuracy"] * metrics["files"])
     assert f"Of {metrics['files']} recordings that were kept out of the training, {right} were heard right" in page.text
@@ -260,7 +260,7 @@ def test_a_run_without_inquiries_has_a_report(run):
     shutil.rmtree(run / "figures")
     (run / "quarantine.csv").unlink()
     (run / "history.csv").unlink()
-    page = Page(report.build(run).read_text(encoding="utf-8"))
+    page = Page(build_report(run).read_text(encoding="utf-8"))
     assert len(page.of("img")) == 3
     assert "What it listened to" not in page.text
     assert "None: every file could be used." in page.text
@@ -270,7 +270,7 @@ def test_a_run_without_inquiries_has_a_report(run):
 def test_an_unfinished_run_has_none(run):
     (run / "model.safetensors").unlink()
     with pytest.raises(UsageError, match="unfinished"):
-        report.build(run)
+        build_report(run)
 
 
 @pytest.mark.parametrize("name", ["run.json", "metrics.json", "files.csv"])
@@ -278,26 +278,26 @@ def test_what_is_missing_is_named(run, name):
     (run / name).unlink()
     before = (run / "report.html").read_bytes()
     with pytest.raises(EarwitnessError, match=name):
-        report.build(run)
+        build_report(run)
     assert (run / "report.html").read_bytes() == before
 
 
 def test_a_run_of_another_version_is_said_to_be_so(run):
-    run_folder.write_json(run / "run.json", {"backbone": "compact"})
+    files.write_json(run / "run.json", {"backbone": "compact"})
     with pytest.raises(EarwitnessError, match="do not fit this version"):
-        report.build(run)
+        build_report(run)
 
 
 def test_a_missing_picture_is_told_on_the_page(run):
     (run / "figures" / "samples.png").unlink()
-    page = Page(report.build(run).read_text(encoding="utf-8"))
+    page = Page(build_report(run).read_text(encoding="utf-8"))
     assert "The picture figures/samples.png is missing" in page.text
 
 
 def test_a_picture_that_is_none_is_an_error(run):
     (run / "figures" / "samples.png").write_bytes(b"<svg onload=alert(1)>")
     with pytest.raises(EarwitnessError, match=r"samples\.png: is not a readable PNG"):
-        report.build(run)
+        build_report(run)
 
 
 def test_drawing_counts_its_pictures_and_says_what_it_replaced(run, capsys):
@@ -323,7 +323,7 @@ def test_verdicts_fold_out_under_their_picture(run):
         for each in answer.findings
     )
     gallery.add(RunFolder(run), replace(answer, findings=findings))
-    report.build(run)
+    build_report(run)
     page = Page((run / "report.html").read_text(encoding="utf-8"))
     assert "Can these maps be believed? Grad-CAM: 2 weak." in page.text
     assert page.text.count("says how far it may be believed") == 1
@@ -331,10 +331,8 @@ def test_verdicts_fold_out_under_their_picture(run):
     assert len(lines) == 2
     assert all(line.endswith("hiding its <cells> breaks nothing") for line in lines)
     index = run / "figures" / "index.json"
-    older = [
-        {k: v for k, v in entry.items() if k not in ("verdicts", "counts")} for entry in run_folder.read_json(index)
-    ]
-    run_folder.write_json(index, older)
+    older = [{k: v for k, v in entry.items() if k not in ("verdicts", "counts")} for entry in files.read_json(index)]
+    files.write_json(index, older)
     assert all(not entry.verdicts for entry in gallery.read(RunFolder(run)))
 
 
@@ -349,14 +347,12 @@ def test_a_damaged_index_is_named_and_nothing_outside_is_read(run, index):
         index = json.dumps(stored)
     path.write_text(index, encoding="utf-8")
     with pytest.raises(EarwitnessError, match=r"index\.json"):
-        report.build(run)
+        build_report(run)
 
 
 def test_long_lists_are_cut_and_say_where_the_rest_is(run):
-    run_folder.write_csv(
-        run / "quarantine.csv", ["file", "reason"], [[f"{number}.wav", "empty"] for number in range(250)]
-    )
-    page = Page(report.build(run).read_text(encoding="utf-8"))
+    files.write_csv(run / "quarantine.csv", ["file", "reason"], [[f"{number}.wav", "empty"] for number in range(250)])
+    page = Page(build_report(run).read_text(encoding="utf-8"))
     assert "99.wav" in page.text
     assert "100.wav" not in page.text
     assert "150 more stand in quarantine.csv." in " ".join(page.text.split())

@@ -16,12 +16,8 @@ from hypothesis import strategies as st
 
 from earwitness.core import run_folder
 from earwitness.core.errors import EarwitnessError, UsageError
-from earwitness.core.run_folder import (
-    CONTRACT,
-    RunFolder,
+from earwitness.core.files import (
     atomic_write,
-    create,
-    open_finished,
     read_csv,
     read_json,
     remove_leftovers,
@@ -31,6 +27,7 @@ from earwitness.core.run_folder import (
     write_tensors,
     write_text,
 )
+from earwitness.core.run_folder import CONTRACT, RunFolder, create, open_finished
 
 PROJECT = Path(__file__).resolve().parents[1]
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"))

@@ -20,7 +20,7 @@ from test_ablationcam import Changing, Shortcuts
 def small(monkeypatch):
     """Two segments are many, and make a batch of the first stage."""
     monkeypatch.setattr("earwitness.explainers.inference.prefix.MANY", 2)
-    monkeypatch.setattr("earwitness.explainers.protocol_.PROCESSOR_CELLS", 2 * 12 * 8)
+    monkeypatch.setattr("earwitness.explainers.inference.scoring.PROCESSOR_CELLS", 2 * 12 * 8)
     monkeypatch.setattr("earwitness.explainers.inference.two_stage.FIRST_NUMBERS", 2 * 6 * 12 * 8)
 
 

@@ -16,13 +16,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from earwitness.core import run_folder
 from earwitness.core.errors import BadRecordingError, EarwitnessError, UsageError
+from earwitness.core.files import read_csv, read_json, write_tensors
 from earwitness.core.progress import Plain
 from earwitness.models.registry import BACKBONES
 from earwitness.training import evaluation
 from earwitness.training.request import Request, make_plan, segment_frames
-from earwitness.workflows.train import FINISHED_BEFORE, _mean_interval, cross_validate, evaluate_run, train_run
+from earwitness.workflows.evaluate import evaluate_run
+from earwitness.workflows.train import FINISHED_BEFORE, _mean_interval, cross_validate, train_run
 from rounding import DEEP, rounding
 from tiny_sounds import LABELS, write_sounds
 
@@ -51,7 +52,7 @@ def bytes_of(run: Path) -> dict[str, bytes]:
 
 
 def history_of(run: Path) -> list[dict[str, str]]:
-    return [{**row, "seconds": ""} for row in run_folder.read_csv(run / "history.csv")]
+    return [{**row, "seconds": ""} for row in read_csv(run / "history.csv")]
 
 
 def same(run: Path, other: Path) -> None:
@@ -68,7 +69,7 @@ def test_a_run_writes_what_the_contract_names_and_nothing_else(finished):
 
 
 def test_the_record_tells_what_was_asked(finished, request_):
-    record = run_folder.read_json(finished.run.run_json)
+    record = read_json(finished.run.run_json)
     assert record["backbone"] == "compact"
     assert record["weights"] == {"source": "random", "sha256": None}
     assert record["data"]["classes"] == dict.fromkeys(sorted(LABELS), 6)
@@ -83,10 +84,10 @@ def test_the_record_tells_what_was_asked(finished, request_):
 
 
 def test_only_held_out_recordings_are_measured(finished):
-    record = run_folder.read_json(finished.run.run_json)
-    files = [row["file"] for row in run_folder.read_csv(finished.run.files)]
+    record = read_json(finished.run.run_json)
+    files = [row["file"] for row in read_csv(finished.run.files)]
     assert sorted(files) == sorted(record["split"]["validation"])
-    assert {row["file"] for row in run_folder.read_csv(finished.run.predictions)} == set(files)
+    assert {row["file"] for row in read_csv(finished.run.predictions)} == set(files)
 
 
 def test_the_history_has_the_contracts_columns(finished):
@@ -102,7 +103,7 @@ def test_the_history_has_the_contracts_columns(finished):
         "validation_loss",
         "validation_accuracy",
     ]
-    rows = run_folder.read_csv(finished.run.history)
+    rows = read_csv(finished.run.history)
     assert [int(row["iteration"]) for row in rows] == list(range(1, len(rows) + 1))
     assert rows[-1]["validation_loss"] != ""
     assert all(row["validation_loss"] == "" for row in rows[:-1])
@@ -263,7 +264,7 @@ def test_a_finished_folder_is_refused_and_overwritten_only_on_request(request_, 
         train_run(request)
     train_run(replace(request, seed=5), overwrite=True)
     assert not (request.out / "report.html").exists()
-    assert run_folder.read_json(request.out / "run.json")["seed"] == 5
+    assert read_json(request.out / "run.json")["seed"] == 5
 
 
 def test_unusable_files_are_listed_again_by_a_resume(tmp_path, request_):
@@ -272,7 +273,7 @@ def test_unusable_files_are_listed_again_by_a_resume(tmp_path, request_):
     request = replace(request_, data=data, out=tmp_path / "run", changes={"epochs": 1, "batch": 64})
     first = train_run(request)
     assert [entry.file for entry in first.unusable] == ["low/broken.wav"]
-    assert [row["file"] for row in run_folder.read_csv(first.run.quarantine)] == ["low/broken.wav"]
+    assert [row["file"] for row in read_csv(first.run.quarantine)] == ["low/broken.wav"]
     assert train_run(request, resume=True).unusable == first.unusable
     with pytest.raises(BadRecordingError, match=r"broken\.wav"):
         train_run(replace(request, out=tmp_path / "strict", strict=True))
@@ -364,7 +365,7 @@ def test_a_held_out_recording_that_is_gone_is_named(request_, tmp_path):
     data = write_sounds(tmp_path / "data", clips=3)
     request = replace(request_, data=data, out=tmp_path / "run", changes={"epochs": 1, "batch": 64})
     outcome = train_run(request)
-    gone = run_folder.read_json(outcome.run.run_json)["split"]["validation"][0]
+    gone = read_json(outcome.run.run_json)["split"]["validation"][0]
     (data / gone).unlink()
     with pytest.raises(UsageError, match="is gone or unusable"):
         evaluate_run(outcome.run.path)
@@ -377,7 +378,7 @@ def test_cross_validation_holds_out_everything_once_and_keeps_finished_folds(req
     request = replace(request_, out=tmp_path / "cv", changes={"epochs": 1, "batch": 64})
     result = cross_validate(request, 2)
     assert [row["fold"] for row in result["folds"]] == [1, 2]
-    records = [run_folder.read_json(request.out / f"fold-{fold}" / "run.json") for fold in (1, 2)]
+    records = [read_json(request.out / f"fold-{fold}" / "run.json") for fold in (1, 2)]
     held_out = [name for record in records for name in record["split"]["validation"]]
     assert len(held_out) == len(set(held_out)) == 18
     assert result["mean"]["file_accuracy"] == pytest.approx(np.mean([row["file_accuracy"] for row in result["folds"]]))
@@ -405,5 +406,5 @@ def test_a_full_disk_is_said_in_one_line_and_leaves_nothing_half_written(tmp_pat
 
     monkeypatch.setattr("safetensors.torch.save_file", full)
     with pytest.raises(EarwitnessError, match=r"model\.safetensors: could not be written .*No space"):
-        run_folder.write_tensors(tmp_path / "model.safetensors", {}, {})
+        write_tensors(tmp_path / "model.safetensors", {}, {})
     assert list(tmp_path.iterdir()) == []

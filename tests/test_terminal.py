@@ -4,7 +4,8 @@ import numpy as np
 
 from command import earwitness, write_sounds
 from earwitness.cli.output import metrics_lines
-from earwitness.training.evaluation import Predictions, measure
+from earwitness.models.prediction import Predictions
+from earwitness.training.evaluation import measure
 
 
 def test_classes_without_recordings_are_named_and_fill_no_table():

@@ -14,20 +14,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from earwitness.core.device import choose_device, resolve_precision
 from earwitness.core.errors import EarwitnessError, UsageError
+from earwitness.core.files import read_csv
 from earwitness.core.processor import native_bfloat16
-from earwitness.core.run_folder import read_csv
 from earwitness.training.checkpoints import NAME, read_checkpoint
-from earwitness.training.loop import (
-    _Loop,
-    choose_device,
-    make_optimiser,
-    rate_factor,
-    resolve_precision,
-    standardise,
-    train,
-    write_history,
-)
+from earwitness.training.loop import _Loop, make_optimiser, rate_factor, standardise, train, write_history
 from earwitness.training.recipes import EXAMPLE, Augmentation, Recipe
 from tiny_sounds import made_data, new_classifier
 

@@ -10,20 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earwitness.core.errors import EarwitnessError
-from earwitness.trust.verdicts.fit import NAMES, Known, area_under_roc, calibration, fit
+from earwitness.trust.verdicts.calibration import area_under_roc, calibration
+from earwitness.trust.verdicts.fit import NAMES, Known, fit
 from earwitness.trust.verdicts.indicators import Signs
-from earwitness.trust.verdicts.judge import (
-    LEVELS,
-    NOT_RELIABLE,
-    RELIABLE,
-    WEAK,
-    WORDS,
-    Judge,
-    Verdict,
-    fitted,
-    percent,
-    verdict,
-)
+from earwitness.trust.verdicts.judge import WORDS, Judge, fitted, verdict
+from earwitness.trust.verdicts.verdict import LEVELS, NOT_RELIABLE, RELIABLE, WEAK, Verdict, percent
 
 GOOD = Signs(0.95, 0.9, 0.5, 0.4, 0.2, 0.6, 0.95, 0.98, 0.9, 0.8, 0.05, 0.7, 0.6, True, "")
 BAD = Signs(0.4, 0.1, 0.0, -0.05, -0.3, 0.0, 0.2, 0.5, 0.1, 0.0, 0.6, -0.1, 0.3, True, "")

@@ -18,11 +18,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from earwitness.core import download
+from earwitness.core.download import home_folder
 from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.data import esc10
 from earwitness.models import weights
 from earwitness.models.registry import backbone_named
+from earwitness.workflows.download import download
 from local_site import (
     BODY,
     HASTY,
@@ -52,10 +53,10 @@ def small(site: Site, monkeypatch: pytest.MonkeyPatch) -> bytes:
 
 @pytest.mark.parametrize("name", ["mn04", "vggish"])
 def test_download_keeps_and_does_not_fetch_twice(site: Site, home: Path, small: bytes, name: str) -> None:
-    path = weights.download(name, patience=HASTY)
+    path = download(name, patience=HASTY)
     assert path == home / "weights" / weights.PUBLISHED[name].file
     assert path.read_bytes() == small
-    assert weights.download(name, patience=HASTY) == path
+    assert download(name, patience=HASTY) == path
     assert len(site.log) == 1
     resolved = weights.resolve(name)
     assert resolved is not None
@@ -65,14 +66,14 @@ def test_download_keeps_and_does_not_fetch_twice(site: Site, home: Path, small: 
 
 def test_download_from_a_mirror_is_checked_too(site: Site, home: Path, small: bytes) -> None:
     site.bodies["/mirror"] = BODY
-    weights.download("mn04", source_url=site.url("/mirror"), patience=HASTY)
+    download("mn04", source_url=site.url("/mirror"), patience=HASTY)
     site.bodies["/bad"] = b"something else"
     with pytest.raises(EarwitnessError, match="SHA-256"):
-        weights.download("vggish", source_url=site.url("/bad"), patience=HASTY)
+        download("vggish", source_url=site.url("/bad"), patience=HASTY)
     assert left(home / "weights") == {"mn04_as_mAP_432.pt"}
 
 
-@pytest.mark.parametrize("ask", [weights.download, weights.resolve])
+@pytest.mark.parametrize("ask", [download, weights.resolve])
 def test_damaged_copy_is_named_and_left_alone(
     site: Site, home: Path, small: bytes, ask: Callable[[str], object]
 ) -> None:
@@ -91,22 +92,22 @@ def test_unreadable_or_dangling_copy_is_named(home: Path, small: bytes) -> None:
     path.parent.mkdir(parents=True)
     path.symlink_to("nowhere")
     with pytest.raises(EarwitnessError, match="cannot be read"):
-        weights.download("mn04")
+        download("mn04")
 
 
 def test_unknown_name_is_refused(home: Path) -> None:
     with pytest.raises(UsageError, match="choose one of vggish, mn04, esc10"):
-        weights.download("resnet")
+        download("resnet")
 
 
 def test_home_is_an_argument_else_the_variable_else_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EARWITNESS_HOME", str(tmp_path / "a"))
-    assert download.home_folder(tmp_path / "b") == tmp_path / "b"
-    assert download.home_folder() == tmp_path / "a"
+    assert home_folder(tmp_path / "b") == tmp_path / "b"
+    assert home_folder() == tmp_path / "a"
     monkeypatch.setenv("EARWITNESS_HOME", "~/c")
-    assert download.home_folder() == Path.home() / "c"
+    assert home_folder() == Path.home() / "c"
     monkeypatch.setenv("EARWITNESS_HOME", "")
-    assert download.home_folder().name == "earwitness"
+    assert home_folder().name == "earwitness"
 
 
 def test_resolve_looks_in_the_cache_then_in_shared_folders(

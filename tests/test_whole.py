@@ -24,15 +24,15 @@ from earwitness.audio.frontend import VGGISH
 from earwitness.audio.segments import cut
 from earwitness.core.errors import UsageError
 from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution
+from earwitness.explainers.explanations import HeardWhole
 from earwitness.explainers.perturbation.occlusion import Occlusion
 from earwitness.explainers.registry import METHODS
 from earwitness.inspection import recordings
-from earwitness.inspection.recordings import HeardWhole, hear_whole
-from earwitness.models import classifier
+from earwitness.inspection.recordings import hear_whole
+from earwitness.models import classifier, prediction
 from earwitness.plots import style
 from earwitness.plots.recording import FULL_SCORE, MOST_COLUMNS, _borders, whole_recording
-from earwitness.training import evaluation
-from earwitness.workflows import whole
+from earwitness.workflows import explain
 from rounding import DEEP, rounding
 
 CLICK, HISS, LOW = tiny_run.CLASSES
@@ -83,7 +83,7 @@ def panels(figure: Figure) -> list[Axes]:
 
 def test_segments_are_those_of_an_evaluation(judge, recording, heard):
     data = cut([log_mel_of(recording, VGGISH)], ["three.wav"], VGGISH.silence, 96, judge.overlap)
-    told = evaluation.predict(judge, data, np.array([0]), np.array([0]))
+    told = prediction.predict(judge, data, np.array([0]), np.array([0]))
     np.testing.assert_allclose(heard.scores, told.scores, atol=rounding(1.0, units=DEEP))
     np.testing.assert_allclose(heard.mean, told.mean_scores[0], atol=rounding(1.0, units=DEEP))
     np.testing.assert_array_equal(heard.votes, told.votes[0])
@@ -278,7 +278,7 @@ def test_pictures_and_maps_are_written_and_bad_files_named(run, recording, tmp_p
     shutil.copy(recording, again)
     bad.write_bytes(b"no sound")
     told = Told()
-    outcome = whole.explain_whole(
+    outcome = explain.explain_whole(
         [str(recording), str(bad), str(again)],
         run=run,
         methods=["occlusion:mask=50%,stride=50%"],
@@ -302,7 +302,7 @@ def test_pictures_and_maps_are_written_and_bad_files_named(run, recording, tmp_p
 
 
 def answer(heard: HeardWhole, **changes) -> str:
-    return whole.WholeAnswer(dataclasses.replace(heard, **changes), Path("x.png"), verdicts=False).text()
+    return explain.WholeAnswer(dataclasses.replace(heard, **changes), Path("x.png"), verdicts=False).text()
 
 
 def test_a_terminal_reads_what_was_heard_and_what_it_hangs_on(heard):
@@ -341,7 +341,7 @@ def test_a_terminal_reads_what_cannot_be_seen(heard):
 
 def test_a_verdict_is_offered_where_there_is_none(run, recording, tmp_path):
     options = {"run": run, "methods": ["occlusion:mask=50%,stride=50%"], "out": tmp_path}
-    (told,) = whole.explain_whole([str(recording)], **options).heard
+    (told,) = explain.explain_whole([str(recording)], **options).heard
     (line,) = [line for line in told.text().splitlines() if line.startswith("  verdict:")]
     assert "none" in line
     at = float(line.partition("--at ")[2].split()[0])
@@ -351,7 +351,7 @@ def test_a_verdict_is_offered_where_there_is_none(run, recording, tmp_path):
 def test_a_short_recording_is_padded_and_says_so(run, tmp_path):
     path = run.parent / "data" / tiny_run.SHORT
     options = {"run": run, "methods": ["occlusion:mask=50%,stride=50%"], "out": tmp_path, "verdicts": True}
-    (told,) = whole.explain_whole([str(path)], **options).heard
+    (told,) = explain.explain_whole([str(path)], **options).heard
     text = told.text()
     assert "1 segment)" in text
     assert "(padded)" in text
@@ -365,4 +365,4 @@ def test_a_mask_that_does_not_fit_names_the_file(run, recording, tmp_path):
     with pytest.raises(
         UsageError, match=r"three\.wav: occlusion: mask=97x10 is larger than the segment of 96x64 cells"
     ):
-        whole.explain_whole([str(recording)], run=run, methods=["occlusion:mask=97x10"], out=tmp_path)
+        explain.explain_whole([str(recording)], run=run, methods=["occlusion:mask=97x10"], out=tmp_path)

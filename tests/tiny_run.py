@@ -10,8 +10,9 @@ import torch
 from earwitness.audio import decoding, extraction
 from earwitness.audio.frontend import VGGISH
 from earwitness.audio.segments import cut
-from earwitness.core import run_folder
+from earwitness.core import files
 from earwitness.core.run_folder import RunFolder
+from earwitness.models import prediction
 from earwitness.models.classifier import Classifier
 from earwitness.models.registry import BACKBONES
 from earwitness.training import evaluation
@@ -40,9 +41,9 @@ def make(folder: Path) -> Path:
     run = RunFolder(folder / "run")
     run.path.mkdir()
     everything = np.arange(len(names))
-    metrics = evaluation.write(evaluation.predict(classifier, data, labels, everything), run)
+    metrics = evaluation.write(prediction.predict(classifier, data, labels, everything), run)
     assert 0.5 < metrics["segment_accuracy"] < 1.0
-    run_folder.write_csv(run.quarantine, ["file", "reason"], [("low/<i>broken.wav", "is not audio & more")])
+    files.write_csv(run.quarantine, ["file", "reason"], [("low/<i>broken.wav", "is not audio & more")])
     _write_history(run)
     _write_asked(run, folder / "data", names, labels)
     classifier.save(run.model)
@@ -94,7 +95,7 @@ def _write_history(run: RunFolder) -> None:
         rows.append(
             [step, 1 + step // 21, f"{step / 10:.2f}", 1e-3, f"{3 / step:.4f}", f"{1 - 0.9 / step:.4f}", *measured]
         )
-    run_folder.write_csv(run.history, columns, rows)
+    files.write_csv(run.history, columns, rows)
 
 
 def _write_asked(run: RunFolder, root: Path, names: list[str], labels: np.ndarray) -> None:
@@ -117,4 +118,4 @@ def _write_asked(run: RunFolder, root: Path, names: list[str], labels: np.ndarra
         "precision": "float32",
         "versions": {"python": "3", "earwitness": "0.1.0"},
     }
-    run_folder.write_json(run.run_json, content)
+    files.write_json(run.run_json, content)

@@ -26,18 +26,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from earwitness.audio.segments import Segments
+from earwitness.core.arrays import Float32Array
 from earwitness.core.device import without_tf32
 from earwitness.data import recordings
 from earwitness.data.synthetic import corpus
 from earwitness.explainers.attribution import Target
 from earwitness.explainers.inference.prepared import Prepared
+from earwitness.explainers.method import Explainer
 from earwitness.explainers.presets import quick
 from earwitness.explainers.ranks import rank_correlation
-from earwitness.explainers.registry import METHODS, Explainer, parse
+from earwitness.explainers.registry import METHODS, parse
 from earwitness.models.classifier import load
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -54,7 +55,6 @@ LAYOUTS = {"channels last": torch.channels_last, "contiguous": torch.contiguous_
 SHORT = ("--method", "gradcam")
 PATHS_AT_ONCE = (32, 128, 512, 2048)  # batches that are tried for Captum
 
-Map = npt.NDArray[np.float32]
 Table = list[list[str]]
 
 
@@ -248,7 +248,7 @@ def maps(job: Job) -> None:
     print(f"{wanted}: {'all' if not missed else 'not ' + ', '.join(missed)}")
 
 
-def _drawn(question: Question, explainer: Explainer, prepared: Prepared) -> Map:
+def _drawn(question: Question, explainer: Explainer, prepared: Prepared) -> Float32Array:
     (found,) = explainer.attribute(prepared, question.segments, question.targets)
     return found.values
 

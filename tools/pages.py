@@ -18,7 +18,8 @@ from typer.models import ArgumentInfo
 
 import speed
 from earwitness.cli.app import app
-from earwitness.explainers.registry import FAMILIES, Summary, catalogue
+from earwitness.explainers.method import FAMILIES
+from earwitness.explainers.registry import Summary, catalogue
 
 PROJECT = Path(__file__).resolve().parents[1]
 DOCS = PROJECT / "docs"

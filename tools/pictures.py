@@ -19,20 +19,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from earwitness.core import run_folder
+from earwitness.core import files, run_folder
+from earwitness.core.device import choose_device
 from earwitness.core.progress import for_terminal
 from earwitness.data import esc10
 from earwitness.explainers.attribution import Attribution
 from earwitness.explainers.explanations import Finding, Inquiry
-from earwitness.explainers.registry import FAMILIES, catalogue, parse
+from earwitness.explainers.method import FAMILIES
 from earwitness.explainers.registry import METHODS as EVERY_METHOD
+from earwitness.explainers.registry import catalogue, parse
 from earwitness.inspection import questions
 from earwitness.inspection.run import open_run
 from earwitness.plots import gallery, style
 from earwitness.plots.style import EVIDENCE_COLOURS, evidence, evidence_limit, sound_limits, spectrogram, styled
-from earwitness.training.loop import choose_device
-from earwitness.workflows.explain import ask, explain_files
-from earwitness.workflows.whole import explain_whole
+from earwitness.workflows.explain import explain_files, explain_whole
+from earwitness.workflows.inquire import ask
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 MOST_BYTES = 150_000
@@ -210,7 +211,7 @@ def main(run: Path, data: Path) -> None:
     commands = {**COMMANDS}
     commands["misheard.png"] = commands["misheard.png"].replace("TRUE", true).replace("PREDICTED", predicted)
     table = "".join(f"| `{name}` | `{command}` |\n" for name, command in commands.items())
-    run_folder.write_text(IMAGES / "README.md", HEAD + table + CREDIT + credits_of(shown))
+    files.write_text(IMAGES / "README.md", HEAD + table + CREDIT + credits_of(shown))
 
 
 def _most_misheard(name: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from earwitness.core import run_folder
+from earwitness.core import files
 from earwitness.workflows.scoreboard import ASKED, SCOREBOARD, page_table
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "scoreboard.md"
@@ -26,7 +26,7 @@ def section(title: str, folder: Path) -> str:
     folder
         That ``earwitness scoreboard`` wrote.
     """
-    asked = run_folder.read_json(folder / ASKED)
+    asked = files.read_json(folder / ASKED)
     text = [f"<!-- begin {title}; made by tools/scoreboard.py -->", f"## {title}\n"]
     settings = f"Preset `{asked['preset']}`, {asked['mixtures']} mixtures of each source, seed {asked['seed']}"
     text.append(f"{settings}. Bold: beats energy; in brackets: 95 % interval.\n")
@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> int:
         return 2
     title, folder = arguments
     page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else "# The scoreboard\n"
-    run_folder.write_text(PAGE, put(page, title, section(title, Path(folder))))
+    files.write_text(PAGE, put(page, title, section(title, Path(folder))))
     return 0
 
 

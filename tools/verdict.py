@@ -20,13 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from earwitness.core import run_folder
+from earwitness.core import files
 from earwitness.core.progress import for_terminal
 from earwitness.data.recordings import Recording
 from earwitness.explainers.inference.prepared import Prepared
+from earwitness.explainers.method import Explainer
 from earwitness.explainers.parameters import spec
 from earwitness.explainers.presets import quick
-from earwitness.explainers.registry import Explainer, parse
+from earwitness.explainers.registry import parse
 from earwitness.inspection.run import open_run
 from earwitness.models.classifier import Classifier
 from earwitness.plots import audit
@@ -36,9 +37,11 @@ from earwitness.trust.metrics.localisation import scores
 from earwitness.trust.metrics.randomisation import randomisation
 from earwitness.trust.scoreboard import collect, mixtures
 from earwitness.trust.scoreboard.cases import segments_of
-from earwitness.trust.verdicts.fit import Known, area_under_roc, calibration, fit
+from earwitness.trust.verdicts.calibration import area_under_roc, calibration
+from earwitness.trust.verdicts.fit import Known, fit
 from earwitness.trust.verdicts.indicators import Signs, signs
-from earwitness.trust.verdicts.judge import LEVELS, Judge, verdict
+from earwitness.trust.verdicts.judge import Judge, verdict
+from earwitness.trust.verdicts.verdict import LEVELS
 
 PROJECT = Path(__file__).resolve().parents[1]
 RESOURCE = PROJECT / "src" / "earwitness" / "resources" / "verdict.json"
@@ -231,7 +234,7 @@ def _rows(
 
 def fit_and_test(arguments: argparse.Namespace) -> None:
     """Fit on one part, print what the judge is worth on the other, and write both away."""
-    rows = [row for path in arguments.signs for row in run_folder.read_csv(path)]
+    rows = [row for path in arguments.signs for row in files.read_csv(path)]
     learned, held_out = ([row for row in rows if row["part"] == part] for part in PARTS)
     backbones, methods = (sorted({row[name].split(":")[0] for row in rows}) for name in ("backbone", "method"))
     judge = fit(
@@ -249,14 +252,14 @@ def fit_and_test(arguments: argparse.Namespace) -> None:
     known = [_known(row) for row in held_out]
     chances, right = [verdict(each.signs, judge).chance for each in known], [each.right for each in known]
     bins = calibration(chances, right)
-    run_folder.write_json(
+    files.write_json(
         RESOURCE, {"judge": asdict(judge), "tested": table, "calibration": [asdict(each) for each in bins]}
     )
     save(audit.calibration_chart(bins, area_under_roc(chances, right)), FIGURE)
     weights = [
         f"| `{name}` | {SIGNS[name]} | {weight:+.2f} |" for name, weight in zip(judge.names, judge.weights, strict=True)
     ]
-    run_folder.write_text(
+    files.write_text(
         PAGE,
         TEXT.format(
             **_in_words(table),

@@ -18,19 +18,22 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from earwitness.core.version import VERSION
+
 if TYPE_CHECKING:
     from earwitness.core.errors import BadRecordingError, EarwitnessError, UsageError
-    from earwitness.report import build as build_report
+    from earwitness.models.loading import load_classifier
+    from earwitness.report.page import build_report
     from earwitness.training.request import Request
     from earwitness.workflows.audit import audit
-    from earwitness.workflows.explain import ask, explain_files, load_classifier
+    from earwitness.workflows.evaluate import evaluate_run as evaluate
+    from earwitness.workflows.explain import explain_files, explain_whole
+    from earwitness.workflows.inquire import ask
     from earwitness.workflows.scoreboard import score as score_methods
     from earwitness.workflows.train import cross_validate
-    from earwitness.workflows.train import evaluate_run as evaluate
     from earwitness.workflows.train import train_run as train
-    from earwitness.workflows.whole import explain_whole
 
-__version__ = "0.1.0"
+__version__ = VERSION
 __all__ = [
     "BadRecordingError",
     "EarwitnessError",
@@ -54,14 +57,14 @@ _DEFINED = {
     "EarwitnessError": "core.errors.EarwitnessError",
     "Request": "training.request.Request",
     "UsageError": "core.errors.UsageError",
-    "ask": "workflows.explain.ask",
+    "ask": "workflows.inquire.ask",
     "audit": "workflows.audit.audit",
-    "build_report": "report.build",
+    "build_report": "report.page.build_report",
     "cross_validate": "workflows.train.cross_validate",
-    "evaluate": "workflows.train.evaluate_run",
+    "evaluate": "workflows.evaluate.evaluate_run",
     "explain_files": "workflows.explain.explain_files",
-    "explain_whole": "workflows.whole.explain_whole",
-    "load_classifier": "workflows.explain.load_classifier",
+    "explain_whole": "workflows.explain.explain_whole",
+    "load_classifier": "models.loading.load_classifier",
     "score_methods": "workflows.scoreboard.score",
     "train": "workflows.train.train_run",
 }

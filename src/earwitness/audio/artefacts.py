@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
-Samples = npt.NDArray[np.float32]
-FloatArray = npt.NDArray[np.float64]
-Change = Callable[[FloatArray, int], FloatArray]
+from earwitness.core.arrays import Float64Array, Int64Array, Samples
+
+Change = Callable[[Float64Array, int], Float64Array]
 
 CLICK_SECONDS = 0.02
 CLICK_CRESTS = 3.0  # height of the click over the recording's peak
@@ -91,7 +91,7 @@ def rms(samples: npt.NDArray[np.floating]) -> float:
 # ---- a click at the edge ------------------------------------------------------------------------------------------
 
 
-def add_click(samples: FloatArray, sample_rate: int) -> FloatArray:
+def add_click(samples: Float64Array, sample_rate: int) -> Float64Array:
     """Add a click: 20 ms of noise at the recording's beginning, dying away, three times as high as its peak."""
     size = min(len(samples), round(CLICK_SECONDS * sample_rate))
     # One noise for all: the same switch clicks the same each time.
@@ -103,7 +103,7 @@ def add_click(samples: FloatArray, sample_rate: int) -> FloatArray:
     return clicked
 
 
-def mend_start(samples: FloatArray, sample_rate: int) -> FloatArray:
+def mend_start(samples: Float64Array, sample_rate: int) -> Float64Array:
     """Replace the first 30 ms by the 30 ms after them, played backwards, so that the sound goes on without a step."""
     size = min(len(samples) // 2, round(MEND_SECONDS * sample_rate))
     mended = samples.copy()
@@ -111,7 +111,7 @@ def mend_start(samples: FloatArray, sample_rate: int) -> FloatArray:
     return mended
 
 
-def mend_edges(samples: FloatArray, sample_rate: int) -> FloatArray:
+def mend_edges(samples: Float64Array, sample_rate: int) -> Float64Array:
     """Replace the first and the last 30 ms by what stands beside them (:func:`mend_start` at both ends)."""
     return mend_start(mend_start(samples, sample_rate)[::-1], sample_rate)[::-1]
 
@@ -119,7 +119,7 @@ def mend_edges(samples: FloatArray, sample_rate: int) -> FloatArray:
 # ---- lines --------------------------------------------------------------------------------------------------------
 
 
-def add_lines(samples: FloatArray, sample_rate: int, hertz: FloatArray, decibels: float) -> FloatArray:
+def add_lines(samples: Float64Array, sample_rate: int, hertz: Float64Array, decibels: float) -> Float64Array:
     """Add equal sines of some frequencies (Hz), together so many decibels above the recording's RMS."""
     audible = hertz[hertz < sample_rate / 2]
     if not audible.size:
@@ -134,7 +134,7 @@ def add_lines(samples: FloatArray, sample_rate: int, hertz: FloatArray, decibels
     return added
 
 
-def remove_lines(samples: FloatArray, sample_rate: int, hertz: FloatArray) -> FloatArray:
+def remove_lines(samples: Float64Array, sample_rate: int, hertz: Float64Array) -> Float64Array:
     """Bring narrow lines (Hz) down to the level beside them, in overlapping windows of 0.25 s, phases kept."""
     size = round(NOTCH_WINDOW_SECONDS * sample_rate) // 2 * 2
     hop = size // 2
@@ -153,25 +153,25 @@ def remove_lines(samples: FloatArray, sample_rate: int, hertz: FloatArray) -> Fl
     return cleaned[hop : hop + len(samples)]
 
 
-def _beside(bins: FloatArray, line: float) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _beside(bins: Float64Array, line: float) -> tuple[Int64Array, Int64Array]:
     distance = np.abs(bins - line)
     inside = np.flatnonzero(distance <= NOTCH_HZ)
     return inside, np.flatnonzero((distance > NOTCH_HZ) & (distance <= 2 * NOTCH_HZ) & (bins > 0))
 
 
-TONE_LINES: FloatArray = np.array([TONE_HZ])
-HUM_LINES: FloatArray = np.arange(1, HUM_HARMONICS + 1) * np.float64(HUM_HZ)
+TONE_LINES: Float64Array = np.array([TONE_HZ])
+HUM_LINES: Float64Array = np.arange(1, HUM_HARMONICS + 1) * np.float64(HUM_HZ)
 
 
 # ---- a missing band, and level ------------------------------------------------------------------------------------
 
 
-def limit_band(samples: FloatArray, sample_rate: int) -> FloatArray:
+def limit_band(samples: Float64Array, sample_rate: int) -> Float64Array:
     """Remove everything above 4 kHz, as a narrow channel or a low sample rate does."""
     return _filtered(samples, sample_rate, _below)
 
 
-def fill_band(samples: FloatArray, sample_rate: int) -> FloatArray:
+def fill_band(samples: Float64Array, sample_rate: int) -> Float64Array:
     """Put noise where nothing sounds above 4 kHz: in the rhythm of the octave below, falling off by 6 dB an octave.
 
     A recording in which anything does sound there, within 20 dB of that noise, is left as it is.
@@ -186,36 +186,36 @@ def fill_band(samples: FloatArray, sample_rate: int) -> FloatArray:
     return samples if rms(above) >= SOUNDING * rms(noise) else samples + noise
 
 
-def clip_level(samples: FloatArray, sample_rate: int) -> FloatArray:  # noqa: ARG001
+def clip_level(samples: Float64Array, sample_rate: int) -> Float64Array:  # noqa: ARG001
     """Amplify until one sample in twenty is at full scale, and cut off what is over it."""
     edge = float(np.quantile(np.abs(samples), 1.0 - CLIPPED_SHARE))
     return np.clip(samples * FULL_SCALE / max(edge, 1e-4), -FULL_SCALE, FULL_SCALE)
 
 
-def even_level(samples: FloatArray, sample_rate: int) -> FloatArray:  # noqa: ARG001
+def even_level(samples: Float64Array, sample_rate: int) -> Float64Array:  # noqa: ARG001
     """Scale to an RMS of 0.1 (-20 dBFS); silence stays silence."""
     return samples * USUAL_RMS / rms(samples) if rms(samples) > TINY else samples
 
 
-def _below(hertz: FloatArray) -> FloatArray:
+def _below(hertz: Float64Array) -> Float64Array:
     """Return the gain of the band limit: 1 up to it, then half a period of a cosine down to 0."""
     place = np.clip((hertz - LIMIT_HZ) / LIMIT_EDGE_HZ, 0.0, 1.0)
     return np.asarray(0.5 + 0.5 * np.cos(np.pi * place))
 
 
-def _octave_below(hertz: FloatArray) -> FloatArray:
+def _octave_below(hertz: Float64Array) -> Float64Array:
     """Return 1 in the octave below the band limit, 0 elsewhere."""
     return np.asarray((hertz > LIMIT_HZ / 2) & (hertz < LIMIT_HZ), dtype=np.float64)
 
 
-def _falling_above(hertz: FloatArray) -> FloatArray:
+def _falling_above(hertz: Float64Array) -> Float64Array:
     """Return what the band limit takes away, falling off by 6 dB an octave."""
     return (1.0 - _below(hertz)) * LIMIT_HZ / np.maximum(hertz, LIMIT_HZ)
 
 
 def _filtered(
-    samples: FloatArray, sample_rate: int, gain: Callable[[FloatArray], npt.NDArray[np.generic]]
-) -> FloatArray:
+    samples: Float64Array, sample_rate: int, gain: Callable[[Float64Array], npt.NDArray[np.generic]]
+) -> Float64Array:
     size = fft.next_fast_len(2 * len(samples), real=True)
     spectrum = fft.rfft(samples, size) * gain(fft.rfftfreq(size, 1 / sample_rate))
     return np.asarray(fft.irfft(spectrum, size)[: len(samples)])

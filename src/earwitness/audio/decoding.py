@@ -20,10 +20,10 @@ import soundfile
 import soxr
 
 from earwitness.audio import containers
-from earwitness.core import run_folder
+from earwitness.core import files
+from earwitness.core.arrays import Float32Array
 from earwitness.core.errors import BadRecordingError
 
-FloatArray = npt.NDArray[np.float32]
 Result = TypeVar("Result")
 
 QUALITY = "HQ"  # of soxr; the reference features were computed with it
@@ -49,7 +49,7 @@ class Clip:
         The file they came from.
     """
 
-    samples: FloatArray
+    samples: Float32Array
     sample_rate: int
     path: Path
 
@@ -121,7 +121,7 @@ def read(path: Path | str, sample_rate: int | None = None) -> Clip:
 
 
 def follow(
-    path: Path | str, sample_rate: int | None, listener: Callable[[Iterator[FloatArray]], Result]
+    path: Path | str, sample_rate: int | None, listener: Callable[[Iterator[Float32Array]], Result]
 ) -> tuple[Result, Facts]:
     """Decode a recording of any length once, in bounded memory, for its facts and for a listener.
 
@@ -154,7 +154,7 @@ def inspect(path: Path | str) -> Facts:
 
 def stream(
     path: Path | str, sample_rate: int | None = None, block_seconds: float = BLOCK_SECONDS
-) -> Iterator[FloatArray]:
+) -> Iterator[Float32Array]:
     """Decode a recording of any length in bounded memory.
 
     Parameters
@@ -177,7 +177,7 @@ def stream(
     return _resampled(Path(path), sample_rate, block_seconds, _Watch(hashing=False))
 
 
-def resample(samples: npt.ArrayLike, from_rate: int, to_rate: int) -> FloatArray:
+def resample(samples: npt.ArrayLike, from_rate: int, to_rate: int) -> Float32Array:
     """Resample mono sound with soxr HQ.
 
     Parameters
@@ -211,7 +211,7 @@ def write_wav(path: Path | str, samples: npt.ArrayLike, sample_rate: int, subtyp
     subtype
         ``"PCM_U8"``, ``"PCM_16"``, ``"PCM_24"``, ``"PCM_32"``, ``"FLOAT"`` or ``"DOUBLE"``.
     """
-    with run_folder.atomic_write(path) as temporary:
+    with files.atomic_write(path) as temporary:
         soundfile.write(temporary, np.asarray(samples), sample_rate, subtype=subtype, format="WAV")
 
 
@@ -245,7 +245,7 @@ class _Watch:
     last_sound: int = -1  # the last frame that is not silent
     sound_hash: Any = field(default_factory=hashlib.sha256)
 
-    def see(self, path: Path, block: FloatArray, mono: FloatArray) -> None:
+    def see(self, path: Path, block: Float32Array, mono: Float32Array) -> None:
         """Take in a block of shape (k, channels) and its mean (k,)."""
         lowest, highest = float(mono.min()), float(mono.max())
         # A NaN makes both NaN; infinities show as themselves, or as NaN where channels cancel.
@@ -299,7 +299,7 @@ class _Watch:
         )
 
 
-def _last_sound(mono: FloatArray) -> int:
+def _last_sound(mono: Float32Array) -> int:
     """Return the index of the last sample that is not silent, or -1; most blocks end in sound, so look there first."""
     size = 4096
     end = len(mono)
@@ -312,7 +312,7 @@ def _last_sound(mono: FloatArray) -> int:
     return -1
 
 
-def _resampled(path: Path, sample_rate: int | None, block_seconds: float, watch: _Watch) -> Iterator[FloatArray]:
+def _resampled(path: Path, sample_rate: int | None, block_seconds: float, watch: _Watch) -> Iterator[Float32Array]:
     blocks = _mono_blocks(path, block_seconds, watch)
     first = next(blocks)  # there is one: a recording without samples was refused
     if sample_rate is None or sample_rate == watch.sample_rate:
@@ -336,7 +336,7 @@ def _resampled(path: Path, sample_rate: int | None, block_seconds: float, watch:
         yield rest
 
 
-def _mono_blocks(path: Path, block_seconds: float, watch: _Watch) -> Iterator[FloatArray]:
+def _mono_blocks(path: Path, block_seconds: float, watch: _Watch) -> Iterator[Float32Array]:
     """Yield the mean of the channels, block by block, at the file's own rate; each block is a new array."""
     watch.kind = containers.examine(path)
     with _open(path, watch) as file:
@@ -375,9 +375,9 @@ def _open(path: Path, watch: _Watch) -> _Forward:
     return file
 
 
-def _next_block(path: Path, file: _Forward, buffer: FloatArray) -> FloatArray:
+def _next_block(path: Path, file: _Forward, buffer: Float32Array) -> Float32Array:
     try:
-        block: FloatArray = file.read(out=buffer)
+        block: Float32Array = file.read(out=buffer)
     except soundfile.SoundFileError as error:
         raise BadRecordingError(
             path, f"is truncated or damaged: decoding stopped ({_detail(error)}); {containers.COPY_AGAIN}"

@@ -12,10 +12,8 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from earwitness.audio import decoding
-from earwitness.audio.frontend import FrontEnd, LogMel, Samples, log_mel_stream
-from earwitness.core.progress import Progress
-from earwitness.data.checks import for_each_recording
-from earwitness.data.recordings import DataSet, Recording
+from earwitness.audio.frontend import FrontEnd, log_mel_stream
+from earwitness.core.arrays import LogMel, Samples
 
 
 def log_mel_of(path: Path | str, front_end: FrontEnd) -> LogMel:
@@ -29,64 +27,11 @@ def log_mel_of(path: Path | str, front_end: FrontEnd) -> LogMel:
         It cannot be used.
     """
     with one_thread():
-        return _log_mel(decoding.stream(path, front_end.sample_rate), front_end)
+        return log_mel_of_blocks(decoding.stream(path, front_end.sample_rate), front_end)
 
 
-def listen(
-    data: DataSet,
-    front_end: FrontEnd,
-    *,
-    strict: bool = False,
-    for_training: bool = True,
-    workers: int | None = None,
-    progress: Progress | None = None,
-) -> tuple[DataSet, list[LogMel]]:
-    """Compute the log-mels of a data set's recordings, each of which is decoded once.
-
-    Parameters
-    ----------
-    data
-        As it was loaded.
-    front_end
-        How.
-    strict
-        Raise at the first recording that cannot be used, instead of setting it aside.
-    for_training
-        Whether too few usable recordings are an error.
-    workers
-        Recordings at a time; None takes the processor's cores.
-    progress
-        Told a step a recording.
-
-    Returns
-    -------
-    The data set with its facts and without what cannot be used, and a log-mel (frames, bands) for each recording.
-
-    Raises
-    ------
-    BadRecordingError
-        With ``strict``.
-    UsageError
-        With ``for_training``, where too little is left.
-    """
-
-    def hear(_recording: Recording, blocks: Iterator[Samples]) -> LogMel:
-        with one_thread():
-            return _log_mel(blocks, front_end)
-
-    return for_each_recording(
-        data,
-        front_end.sample_rate,
-        hear,
-        strict=strict,
-        for_training=for_training,
-        workers=workers,
-        progress=progress,
-        description="Computing log-mels",
-    )
-
-
-def _log_mel(blocks: Iterator[Samples], front_end: FrontEnd) -> LogMel:
+def log_mel_of_blocks(blocks: Iterator[Samples], front_end: FrontEnd) -> LogMel:
+    """Return the log-mel of a recording that comes in blocks of samples, as :func:`log_mel_of` does."""
     first = next(blocks)
     if first.shape[0] < front_end.least_samples:
         # Shorter than a window, perhaps. Silence after it makes one window of it, and changes nothing if more comes.

@@ -12,16 +12,13 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from earwitness.audio.timefreq import Clock, hz_to_mel
+from earwitness.core.arrays import LogMel, Samples
 from earwitness.core.device import to_numpy
-
-Samples = npt.NDArray[np.float32]
-LogMel = npt.NDArray[np.float32]
 
 # Frames that a CPU transforms at a time: a few megabytes in between, with few calls for many frames.
 FRAMES_AT_ONCE = 512

@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from earwitness.audio.timefreq import segment_starts
-
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
+from earwitness.core.arrays import Float32Array, Int64Array
 
 
 @dataclass(frozen=True)
@@ -31,15 +28,15 @@ class Segments:
         Length n: the recordings' names.
     """
 
-    values: FloatArray
-    start_frames: IntArray
-    real_frames: IntArray
+    values: Float32Array
+    start_frames: Int64Array
+    real_frames: Int64Array
     files: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.files)
 
-    def take(self, rows: Sequence[int] | IntArray) -> Segments:
+    def take(self, rows: Sequence[int] | Int64Array) -> Segments:
         """Return the named rows, in that order."""
         index = np.asarray(rows, dtype=np.int64)
         files = tuple(self.files[i] for i in index)
@@ -68,24 +65,24 @@ class SegmentedLogMels:
         Frames in a segment.
     """
 
-    log_mels: tuple[FloatArray, ...]
+    log_mels: tuple[Float32Array, ...]
     files: tuple[str, ...]
     real_frames: tuple[int, ...]
-    recording: IntArray
-    start_frames: IntArray
+    recording: Int64Array
+    start_frames: Int64Array
     segment_frames: int
 
     def __len__(self) -> int:
         return len(self.start_frames)
 
     @cached_property
-    def segment_real_frames(self) -> IntArray:
+    def segment_real_frames(self) -> Int64Array:
         """Per segment, the frames that are not padding, shape (n,)."""
         real = np.asarray(self.real_frames, dtype=np.int64)[self.recording]
-        clipped: IntArray = np.clip(real - self.start_frames, 0, self.segment_frames)
+        clipped: Int64Array = np.clip(real - self.start_frames, 0, self.segment_frames)
         return clipped
 
-    def values(self, rows: Sequence[int] | IntArray) -> FloatArray:
+    def values(self, rows: Sequence[int] | Int64Array) -> Float32Array:
         """Return the log-mels of the named segments, shape (rows, frames, bands)."""
         index = np.asarray(rows, dtype=np.int64)
         bands = self.log_mels[0].shape[1]
@@ -96,19 +93,19 @@ class SegmentedLogMels:
             out[position] = self.log_mels[recording][start : start + self.segment_frames]
         return out
 
-    def take(self, rows: Sequence[int] | IntArray) -> Segments:
+    def take(self, rows: Sequence[int] | Int64Array) -> Segments:
         """Return the named segments."""
         index = np.asarray(rows, dtype=np.int64)
         files = tuple(self.files[i] for i in self.recording[index])
         return Segments(self.values(index), self.start_frames[index], self.segment_real_frames[index], files)
 
-    def rows_of(self, recordings: Sequence[int] | IntArray) -> IntArray:
+    def rows_of(self, recordings: Sequence[int] | Int64Array) -> Int64Array:
         """Return the segments of the named recordings, in order."""
         return np.flatnonzero(np.isin(self.recording, np.asarray(recordings, dtype=np.int64)))
 
 
 def cut(
-    log_mels: Sequence[FloatArray],
+    log_mels: Sequence[Float32Array],
     files: Sequence[str],
     silence: float,
     segment_frames: int,
@@ -143,7 +140,7 @@ def cut(
     )
 
 
-def _pad(log_mel: FloatArray, frames: int, silence: float) -> FloatArray:
+def _pad(log_mel: Float32Array, frames: int, silence: float) -> Float32Array:
     missing = frames - log_mel.shape[0]
     if missing <= 0:
         return log_mel

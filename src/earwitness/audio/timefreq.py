@@ -15,8 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from earwitness.core.arrays import Float64Array, Int64Array
 
 # O'Shaughnessy's mel scale, as HTK writes it (2595 log10) and as Kaldi writes it (1127 ln). The two differ in the
 # fifth digit, which is enough to miss reference values, so each front end names its own.
@@ -24,7 +23,7 @@ MEL_PER_NEPER = {"htk": 2595.0 / np.log(10.0), "kaldi": 1127.0}
 MEL_BREAK_HZ = 700.0
 
 
-def hz_to_mel(hz: npt.ArrayLike, scale: str = "htk") -> FloatArray:
+def hz_to_mel(hz: npt.ArrayLike, scale: str = "htk") -> Float64Array:
     """Convert hertz to mel.
 
     Parameters
@@ -35,13 +34,13 @@ def hz_to_mel(hz: npt.ArrayLike, scale: str = "htk") -> FloatArray:
         ``"htk"`` (2595 log10(1 + f / 700); Young et al., *The HTK Book*, section 5.6) or ``"kaldi"``
         (1127 ln(1 + f / 700)).
     """
-    mel: FloatArray = MEL_PER_NEPER[scale] * np.log1p(np.asarray(hz, dtype=np.float64) / MEL_BREAK_HZ)
+    mel: Float64Array = MEL_PER_NEPER[scale] * np.log1p(np.asarray(hz, dtype=np.float64) / MEL_BREAK_HZ)
     return mel
 
 
-def mel_to_hz(mel: npt.ArrayLike, scale: str = "htk") -> FloatArray:
+def mel_to_hz(mel: npt.ArrayLike, scale: str = "htk") -> Float64Array:
     """Convert mel to hertz; the inverse of :func:`hz_to_mel`."""
-    hz: FloatArray = MEL_BREAK_HZ * np.expm1(np.asarray(mel, dtype=np.float64) / MEL_PER_NEPER[scale])
+    hz: Float64Array = MEL_BREAK_HZ * np.expm1(np.asarray(mel, dtype=np.float64) / MEL_PER_NEPER[scale])
     return hz
 
 
@@ -80,30 +79,30 @@ class Clock:
         """Seconds from one frame to the next."""
         return self.hop / self.sample_rate
 
-    def samples_to_seconds(self, samples: npt.ArrayLike) -> FloatArray:
+    def samples_to_seconds(self, samples: npt.ArrayLike) -> Float64Array:
         """Convert sample positions to seconds."""
         return np.asarray(samples, dtype=np.float64) / self.sample_rate
 
-    def seconds_to_samples(self, seconds: npt.ArrayLike) -> IntArray:
+    def seconds_to_samples(self, seconds: npt.ArrayLike) -> Int64Array:
         """Convert seconds to the nearest sample positions."""
         return np.rint(np.asarray(seconds, dtype=np.float64) * self.sample_rate).astype(np.int64)
 
-    def frame_start_seconds(self, frames: npt.ArrayLike) -> FloatArray:
+    def frame_start_seconds(self, frames: npt.ArrayLike) -> Float64Array:
         """Return the nominal start of frames: ``frame * hop``; this names segments (0.00, 0.24, 0.48 s ...)."""
         return np.asarray(frames, dtype=np.float64) * self.hop / self.sample_rate
 
-    def frame_centre_seconds(self, frames: npt.ArrayLike) -> FloatArray:
+    def frame_centre_seconds(self, frames: npt.ArrayLike) -> Float64Array:
         """Return the middle of the windows that frames are computed from, in seconds."""
         return (np.asarray(frames, dtype=np.float64) * self.hop + self.centre) / self.sample_rate
 
-    def frame_edge_seconds(self, edges: npt.ArrayLike) -> FloatArray:
+    def frame_edge_seconds(self, edges: npt.ArrayLike) -> Float64Array:
         """Return the picture's edge before frame ``e`` (fractions allowed), in seconds.
 
         ``frame_edge_seconds(np.arange(n + 1))`` are the edges of n cells.
         """
         return self.frame_centre_seconds(np.asarray(edges, dtype=np.float64) - 0.5)
 
-    def seconds_to_frame(self, seconds: npt.ArrayLike) -> IntArray:
+    def seconds_to_frame(self, seconds: npt.ArrayLike) -> Int64Array:
         """Return the frame whose cell holds each moment; the inverse of :meth:`frame_edge_seconds`."""
         position = np.asarray(seconds, dtype=np.float64) * self.sample_rate - self.centre
         # A moment on an edge belongs to the frame after it, in spite of the last bit of a division.
@@ -119,27 +118,27 @@ class Clock:
         low, high = hz_to_mel([self.low_hz, self.high_hz], self.mel_scale)
         return float(low), float((high - low) / (self.bands + 1))
 
-    def filter_edges_hz(self) -> FloatArray:
+    def filter_edges_hz(self) -> Float64Array:
         """Return the corner frequencies of the filters, shape (bands + 2,): filter b rises from b, peaks at b + 1."""
         return self.band_centre_hz(np.arange(-1, self.bands + 1))
 
-    def band_centre_hz(self, bands: npt.ArrayLike) -> FloatArray:
+    def band_centre_hz(self, bands: npt.ArrayLike) -> Float64Array:
         """Return the peak frequency of bands (Hz)."""
         low, step = self._mel_step()
         return mel_to_hz(low + (np.asarray(bands, dtype=np.float64) + 1.0) * step, self.mel_scale)
 
-    def band_edge_hz(self, edges: npt.ArrayLike) -> FloatArray:
+    def band_edge_hz(self, edges: npt.ArrayLike) -> Float64Array:
         """Return the picture's edge below band ``e`` (fractions allowed), in Hz."""
         return self.band_centre_hz(np.asarray(edges, dtype=np.float64) - 0.5)
 
-    def hz_to_band(self, hz: npt.ArrayLike) -> IntArray:
+    def hz_to_band(self, hz: npt.ArrayLike) -> Int64Array:
         """Return the band whose cell holds each frequency; outside the range the number lies outside 0..bands-1."""
         low, step = self._mel_step()
         position = (hz_to_mel(hz, self.mel_scale) - low) / step - 1.0
         return np.floor(position + 0.5 + 1e-9).astype(np.int64)
 
 
-def segment_starts(frames: int, segment_frames: int, overlap: float) -> IntArray:
+def segment_starts(frames: int, segment_frames: int, overlap: float) -> Int64Array:
     """Return the first frame of each segment of a recording.
 
     Parameters
@@ -166,11 +165,11 @@ def segment_hop(segment_frames: int, overlap: float) -> int:
     return max(1, round(segment_frames * (1.0 - overlap / 100.0)))
 
 
-def cell_edges(length: int, cells: int) -> FloatArray:
+def cell_edges(length: int, cells: int) -> Float64Array:
     """Return the edges of equal cells over ``length`` frames or bands, shape (cells + 1,), fractions allowed."""
     return np.linspace(0.0, float(length), cells + 1)
 
 
-def nearest_cells(length: int, cells: int) -> IntArray:
+def nearest_cells(length: int, cells: int) -> Int64Array:
     """Return, for each of ``length`` frames or bands, the coarse cell that its middle lies in, shape (length,)."""
     return np.minimum((np.arange(length) + 0.5) * cells / length, cells - 1).astype(np.int64)

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from earwitness import __version__
 from earwitness.cli import exit, explaining, trusting
 from earwitness.cli.exit import leave
 from earwitness.cli.options import (
@@ -52,6 +51,7 @@ from earwitness.cli.output import (
 )
 from earwitness.core.errors import UsageError, printable
 from earwitness.core.progress import for_terminal
+from earwitness.core.version import VERSION
 
 app = typer.Typer(
     name="earwitness",
@@ -68,7 +68,7 @@ DEMO_METHODS = ("gradcam", "lime:samples=512,score=logit", "occlusion:score=logi
 
 def _tell_version(wanted: bool) -> None:
     if wanted:
-        show(f"earwitness {__version__}")
+        show(f"earwitness {VERSION}")
         raise typer.Exit
 
 
@@ -106,7 +106,7 @@ def download(
 ) -> None:
     """Fetch published weights or ESC-10. They are checked and kept in the cache: EARWITNESS_HOME, or the user's."""
     from earwitness.core.download import Patience
-    from earwitness.models import weights
+    from earwitness.workflows import download as weights
 
     with download_progress(name) as report:
         path = weights.download(name, progress=report, source_url=url, patience=Patience(tell=warn))
@@ -165,7 +165,7 @@ def evaluate(
     strict: Strict = False,
 ) -> None:
     """Measure a run's classifier again. On its held-out recordings, on others, or with other segments."""
-    from earwitness.workflows.train import evaluate_run
+    from earwitness.workflows.evaluate import evaluate_run
 
     outcome = evaluate_run(
         run,
@@ -213,9 +213,9 @@ def run(
 ) -> None:
     """Do the whole job: train, evaluate, investigate, report."""
     options = dict(locals())
-    from earwitness.workflows.explain import METHODS, check_methods
+    from earwitness.explainers.registry import DEFAULT_METHODS, check_methods
 
-    methods = tuple(options.pop("method") or METHODS)
+    methods = tuple(options.pop("method") or DEFAULT_METHODS)
     check_methods(methods, backbone)
     unusable = _train(_request(options), options, last=False)
     _investigate_and_report(out, methods, device, seed)
@@ -297,11 +297,11 @@ def _cross_validate(request: Any, folds: int | None, overwrite: bool) -> None:
 
 
 def _investigate_and_report(run: Path, methods: tuple[str, ...], device: str, seed: int) -> None:
-    from earwitness.report import build
-    from earwitness.workflows.explain import ask
+    from earwitness.report.page import build_report
+    from earwitness.workflows.inquire import ask
 
     ask(run, methods=methods, device=device, seed=seed, progress=for_terminal())
-    path = build(run)
+    path = build_report(run)
     show(f"\nReport: {printable(path)} ({path.stat().st_size / 1e6:.1f} MB)")
     next_step(f"open {typed(path)}, or ask more: earwitness inquire {typed(run)} --class NAME")
 

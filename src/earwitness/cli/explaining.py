@@ -59,8 +59,10 @@ def explain(
     options: dict[str, Any] = {"run": run, "backbone": backbone, "weights": weights, "targets": tuple(target or ())}
     options |= {"top": top, "out": out, "verdicts": verdicts, "device": device, "progress": for_terminal()}
     outcome = _explain_whole(files, method, at, options) if whole else _explain_segments(files, method, at, options)
+    from earwitness.cli import text
+
     for heard in outcome.heard:
-        show(heard.text())
+        show(text.whole_answer(heard) if whole else text.file_answer(heard))
     if outcome.heard:
         next_step(f"open {typed(outcome.heard[0].picture)}")
     leave(outcome.unusable, every=not outcome.heard)
@@ -92,11 +94,13 @@ def inquire(
     seed: Seed = 0,
 ) -> None:
     """Investigate a run's decisions. Without a question, everything that the report shows is asked."""
-    from earwitness.workflows.explain import METHODS, ask
+    from earwitness.cli import text
+    from earwitness.explainers.registry import DEFAULT_METHODS
+    from earwitness.workflows.inquire import ask
 
     pictures = ask(
         run,
-        methods=tuple(method or METHODS),
+        methods=tuple(method or DEFAULT_METHODS),
         of_class=of_class,
         true=true,
         predicted=predicted,
@@ -110,29 +114,30 @@ def inquire(
         progress=for_terminal(),
     )
     for picture in pictures:
-        show(picture.text())
+        show(text.answer(picture))
     next_step(f"earwitness report {typed(run)}")
 
 
 def report(run: Run) -> None:
     """Write RUN/report.html. One page holds everything, and it needs no network."""
-    from earwitness.report import build
+    from earwitness.report.page import build_report
 
-    path = build(run)
+    path = build_report(run)
     show(f"{printable(path)}: {path.stat().st_size / 1e6:.1f} MB")
     next_step(f"open {typed(path)}")
 
 
 def _explain_segments(files: list[str], methods: list[str] | None, at: float | None, options: dict[str, Any]) -> Any:
-    from earwitness.workflows.explain import METHODS, explain_files
+    from earwitness.explainers.registry import DEFAULT_METHODS
+    from earwitness.workflows.explain import explain_files
 
-    return explain_files(files, methods=tuple(methods or METHODS), at=at, **options)
+    return explain_files(files, methods=tuple(methods or DEFAULT_METHODS), at=at, **options)
 
 
 def _explain_whole(files: list[str], methods: list[str] | None, at: float | None, options: dict[str, Any]) -> Any:
     if at is not None:
         raise UsageError(f"--at {at:g}: names one segment, and --whole explains all of a recording; leave out one")
     from earwitness.inspection.recordings import METHODS
-    from earwitness.workflows.whole import explain_whole
+    from earwitness.workflows.explain import explain_whole
 
     return explain_whole(files, methods=tuple(methods or METHODS), **options)

@@ -196,7 +196,8 @@ def methods_lines(names: Sequence[str] = ()) -> str:
     UsageError
         There is no such method.
     """
-    from earwitness.explainers.registry import FAMILIES, METHODS, catalogue
+    from earwitness.explainers.method import FAMILIES
+    from earwitness.explainers.registry import METHODS, catalogue
 
     for name in names:
         if name not in METHODS:

@@ -38,6 +38,7 @@ def scoreboard(
     seed: Seed = 0,
 ) -> None:
     """Score the explanation methods where the evidence is known. Mixed sounds, planted shortcuts, networks by hand."""
+    from earwitness.cli import text
     from earwitness.workflows.scoreboard import score
 
     outcome = score(
@@ -51,7 +52,7 @@ def scoreboard(
         seed=seed,
         progress=for_terminal(),
     )
-    show(outcome.text())
+    show(text.scoreboard(outcome.board))
     next_step(f"open {typed(outcome.folder / 'scoreboard.png')}")
 
 
@@ -64,8 +65,9 @@ def audit(
     seed: Seed = 0,
 ) -> None:
     """Test what a run leans on. Edges, silence, hum, a band limit, level and the like are taken out, and it listens."""
+    from earwitness.cli import text
     from earwitness.workflows.audit import audit as audited
 
     outcome = audited(run, data=data, device=device, seed=seed, progress=for_terminal())
-    show(outcome.text())
+    show(text.audit(outcome))
     next_step(f"open {typed(outcome.picture)}")

@@ -11,6 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from earwitness.core.errors import UsageError
+from earwitness.core.processor import fast_bfloat16
+
 
 def to_numpy(tensor: Tensor) -> npt.NDArray[Any]:
     """Return a tensor's values as an array, whatever device it lies on and whether or not gradients pass through it.
@@ -114,3 +117,32 @@ def _tell(words: list[Any]) -> None:
         cuda.fp32_precision, cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision = words  # type: ignore[attr-defined]
     else:
         cuda.allow_tf32, cudnn.allow_tf32 = words
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """Return ``"float32"`` or ``"bfloat16"`` for a recipe's wish on a device."""
+    if precision != "auto":
+        return precision
+    return "bfloat16" if fast_bfloat16(device) else "float32"
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the device of a name; ``"auto"`` takes CUDA, then Apple's MPS, then the CPU.
+
+    Raises
+    ------
+    UsageError
+        Unknown, or not on this machine.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        if device.type not in ("cpu", "cuda", "mps"):
+            raise NotImplementedError
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(f"--device {name}: cannot be used here; try cpu, cuda or mps") from error
+    return device

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from earwitness.audio import decoding
-from earwitness.audio.decoding import Facts, FloatArray
+from earwitness.audio.decoding import Facts
+from earwitness.core.arrays import Float32Array
 from earwitness.core.errors import BadRecordingError, UsageError
 from earwitness.core.progress import Progress, Silent
 from earwitness.data.recordings import COLUMNS, DataSet, Recording, Unusable, load, without
@@ -106,7 +107,7 @@ def check(
 def for_each_recording(
     dataset: DataSet,
     sample_rate: int | None,
-    function: Callable[[Recording, Iterator[FloatArray]], Result],
+    function: Callable[[Recording, Iterator[Float32Array]], Result],
     *,
     strict: bool = False,
     progress: Progress | None = None,

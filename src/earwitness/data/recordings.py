@@ -21,6 +21,7 @@ from pathlib import Path
 from earwitness.audio.containers import SOUND_SUFFIXES, check_name
 from earwitness.audio.decoding import Facts
 from earwitness.core.errors import BadRecordingError, UsageError, printable
+from earwitness.core.files import write_csv
 
 # As the ESC data sets name their clips: FOLD-SOURCE-TAKE.ogg, and in ESC-50 FOLD-SOURCE-TAKE-CLASS.wav.
 TELLING_NAME = re.compile(r"(?P<fold>\d+)-(?P<source>\d+)-(?P<take>[A-Z]+)(?:-\d+)?")
@@ -87,10 +88,20 @@ class DataSet:
     unusable: tuple[Unusable, ...] = ()
     facts: tuple[Facts, ...] = ()
 
+    @property
+    def names(self) -> list[str]:
+        """The recordings' names."""
+        return [recording.name for recording in self.recordings]
+
     def class_numbers(self) -> list[int]:
         """Return the class number of each recording."""
         numbers = {name: number for number, name in enumerate(self.classes)}
         return [numbers[recording.label] for recording in self.recordings]
+
+
+def write_quarantine(path: Path, unusable: Iterable[Unusable]) -> None:
+    """Write the recordings that could not be used, and why, as a CSV."""
+    write_csv(path, ["file", "reason"], [[entry.file, entry.reason] for entry in unusable])
 
 
 def load(path: Path | str, classes: Sequence[str] | None = None, *, for_training: bool = True) -> DataSet:

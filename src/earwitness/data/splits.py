@@ -12,16 +12,14 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from earwitness.core.arrays import BoolArray, Float64Array, Int64Array
 from earwitness.core.errors import UsageError, printable
 from earwitness.data.recordings import TELLING_NAME, DataSet
 
 KINDS = ("order", "fold", "group", "random")
 TRAIN_FRACTION = 0.8
 DEFAULT_FOLDS = 5
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -182,7 +180,7 @@ def _group_split(dataset: DataSet, fraction: float, seed: int) -> Split:
     return _split(dataset, sides == 1, "group")
 
 
-def _per_class(dataset: DataSet, fraction: float, seed: int | None) -> npt.NDArray[np.bool_]:
+def _per_class(dataset: DataSet, fraction: float, seed: int | None) -> BoolArray:
     """Return which recordings are held out when each class is cut after ``fraction`` of it."""
     labels = np.asarray(dataset.class_numbers())
     held = np.zeros(len(labels), dtype=bool)
@@ -196,7 +194,7 @@ def _per_class(dataset: DataSet, fraction: float, seed: int | None) -> npt.NDArr
     return held
 
 
-def _assign(labels: IntArray, groups: IntArray, shares: npt.NDArray[np.float64], seed: int) -> IntArray:
+def _assign(labels: Int64Array, groups: Int64Array, shares: Float64Array, seed: int) -> Int64Array:
     """Give each recording a side, whole groups together, so that each class has its share on each side.
 
     The largest groups come first (equal ones in seeded order), each to the side where it brings the counts of its
@@ -220,7 +218,7 @@ def _assign(labels: IntArray, groups: IntArray, shares: npt.NDArray[np.float64],
     return side_of[groups]
 
 
-def _hold_out_every_class(labels: IntArray, groups: IntArray, sides: IntArray) -> None:
+def _hold_out_every_class(labels: Int64Array, groups: Int64Array, sides: Int64Array) -> None:
     """Move the smallest group of a class to validation where the class has none there and can spare one."""
     for number in np.unique(labels):
         member = labels == number
@@ -237,7 +235,7 @@ def _hold_out_every_class(labels: IntArray, groups: IntArray, sides: IntArray) -
 # ---- putting together, and what must be said ---------------------------------------------------------------------
 
 
-def _split(dataset: DataSet, held: npt.NDArray[np.bool_], kind: str, held_out: str = "") -> Split:
+def _split(dataset: DataSet, held: BoolArray, kind: str, held_out: str = "") -> Split:
     labels = np.asarray(dataset.class_numbers())
     warnings = []
     where = f" (fold {held_out} held out)" if held_out else ""
@@ -252,7 +250,7 @@ def _split(dataset: DataSet, held: npt.NDArray[np.bool_], kind: str, held_out: s
     return Split(tuple(train), tuple(validation), kind, tuple(warnings), held_out)
 
 
-def _leak_warnings(dataset: DataSet, held: npt.NDArray[np.bool_], kind: str) -> list[str]:
+def _leak_warnings(dataset: DataSet, held: BoolArray, kind: str) -> list[str]:
     sides: dict[str, set[bool]] = defaultdict(set)
     for recording, out in zip(dataset.recordings, held, strict=True):
         if recording.group is not None:
@@ -287,7 +285,7 @@ def _folds_known(dataset: DataSet) -> bool:
     return bool(dataset.recordings) and all(recording.fold is not None for recording in dataset.recordings)
 
 
-def _group_numbers(dataset: DataSet) -> IntArray:
+def _group_numbers(dataset: DataSet) -> Int64Array:
     """Return a number for each recording's group; a recording without one is a group by itself."""
     numbers: dict[tuple[str, int], int] = {}
     keys = [

@@ -13,12 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from earwitness.audio.timefreq import cell_edges, nearest_cells
+from earwitness.core.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from earwitness.core.errors import EarwitnessError, printable
-from earwitness.core.run_folder import atomic_write
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
+from earwitness.core.files import atomic_write
 
 SILENT = "silent"
 CONSTANT = "constant"
@@ -106,13 +103,13 @@ class Attribution:
         draws would give; None for methods that do not measure it.
     verdict
         Whether the map may be believed, with the reasons and their numbers, as JSON types
-        (:meth:`earwitness.trust.verdicts.judge.Verdict.as_dict`); None where nobody asked.
+        (:meth:`earwitness.trust.verdicts.verdict.Verdict.as_dict`); None where nobody asked.
     """
 
-    values: npt.NDArray[np.float32]
-    native: npt.NDArray[np.float32]
-    frame_edges: npt.NDArray[np.float64]
-    band_edges: npt.NDArray[np.float64]
+    values: Float32Array
+    native: Float32Array
+    frame_edges: Float64Array
+    band_edges: Float64Array
     target: Target
     target_label: str
     score: float
@@ -130,7 +127,7 @@ class Attribution:
     real_frames: int = 0
     file: str = ""
     start_seconds: float = 0.0
-    standard_error: npt.NDArray[np.float32] | None = None
+    standard_error: Float32Array | None = None
     verdict: dict[str, Any] | None = None
 
     def save(self, path: Path | str) -> None:
@@ -182,10 +179,10 @@ class Grid:
         Shapes (frames,) and (bands,): the row that each frame and the column that each band lies in.
     """
 
-    frame_edges: FloatArray
-    band_edges: FloatArray
-    frame_cells: IntArray
-    band_cells: IntArray
+    frame_edges: Float64Array
+    band_edges: Float64Array
+    frame_cells: Int64Array
+    band_cells: Int64Array
 
     @classmethod
     def even(cls, frames: int, bands: int, rows: int, columns: int) -> Grid:
@@ -201,7 +198,7 @@ class Grid:
         return cls(*edges, frame_cells, band_cells)
 
     @classmethod
-    def around(cls, frame_centres: FloatArray, band_centres: FloatArray, frames: int, bands: int) -> Grid:
+    def around(cls, frame_centres: Float64Array, band_centres: Float64Array, frames: int, bands: int) -> Grid:
         """Return cells around given centres, parted half-way between neighbours (positions of a moving mask)."""
         frame_edges, band_edges = _midway_edges(frame_centres, frames), _midway_edges(band_centres, bands)
         return cls(frame_edges, band_edges, _cells_between(frame_edges, frames), _cells_between(band_edges, bands))
@@ -221,19 +218,19 @@ class Grid:
         return self.frame_edges[:-1] >= real_frames
 
 
-def _whole_edges(cells: IntArray, count: int) -> FloatArray:
+def _whole_edges(cells: Int64Array, count: int) -> Float64Array:
     return np.searchsorted(cells, np.arange(count + 1)).astype(np.float64)
 
 
-def _midway_edges(centres: FloatArray, length: int) -> FloatArray:
+def _midway_edges(centres: Float64Array, length: int) -> Float64Array:
     return np.concatenate([[0.0], (centres[1:] + centres[:-1]) / 2, [float(length)]])
 
 
-def _cells_between(edges: FloatArray, length: int) -> IntArray:
+def _cells_between(edges: Float64Array, length: int) -> Int64Array:
     return np.searchsorted(edges[1:-1], np.arange(length) + 0.5, side="right").astype(np.int64)
 
 
-def is_silent(segment: npt.NDArray[np.float32], real_frames: int, silence: float) -> bool:
+def is_silent(segment: Float32Array, real_frames: int, silence: float) -> bool:
     """Tell whether a segment (frames, bands) holds no sound: at the front end's silence, or the same everywhere."""
     real = segment[:real_frames]
     if real.size == 0:
@@ -242,7 +239,7 @@ def is_silent(segment: npt.NDArray[np.float32], real_frames: int, silence: float
     return high - low < SILENCE_TOLERANCE or high - silence < SILENCE_TOLERANCE
 
 
-def is_constant(values: npt.NDArray[np.float32], real_frames: int, score: float) -> bool:
+def is_constant(values: Float32Array, real_frames: int, score: float) -> bool:
     """Tell whether a map (frames, bands) tells no real cell from another, rounding apart."""
     real = values[:real_frames]
     if real.size == 0:

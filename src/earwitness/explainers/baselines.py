@@ -17,34 +17,31 @@ import torch
 from scipy import ndimage
 
 from earwitness.audio.segments import Segments
+from earwitness.core.arrays import Float32Array, Float64Array
 from earwitness.core.device import to_numpy
 from earwitness.core.progress import Progress
 from earwitness.explainers.attribution import Attribution, Grid, Target
 from earwitness.explainers.inference.prepared import Prepared
-from earwitness.explainers.method import Method, in_batches
-from earwitness.explainers.parameters import check, choice, integer, parameter
-from earwitness.explainers.protocol_ import (
+from earwitness.explainers.inference.scoring import (
     SCORE_KINDS,
-    Cost,
-    Explainable,
-    Found,
     activated,
     as_input,
-    attribution_of,
     batch_size,
     check_scores,
     logits_of,
     stopwatch,
     target_scores,
 )
-
-Map = npt.NDArray[np.float32]
-
+from earwitness.explainers.method import Cost, Found, Method, attribution_of, in_batches
+from earwitness.explainers.parameters import check, choice, integer, parameter
+from earwitness.models.protocols import Explainable
 
 # ---- maps from arrays ---------------------------------------------------------------------------------------------
 
 
-def random_map(values: npt.NDArray[Any], real_frames: int | None = None, *, seed: int | Sequence[int] = 0) -> Map:
+def random_map(
+    values: npt.NDArray[Any], real_frames: int | None = None, *, seed: int | Sequence[int] = 0
+) -> Float32Array:
     """Return independent normal draws, shape (frames, bands), zero in the padding.
 
     Parameters
@@ -59,7 +56,7 @@ def random_map(values: npt.NDArray[Any], real_frames: int | None = None, *, seed
     return _real(np.random.default_rng(seed).standard_normal(values.shape), real_frames)
 
 
-def energy_map(values: npt.NDArray[Any], silence: float, real_frames: int | None = None) -> Map:
+def energy_map(values: npt.NDArray[Any], silence: float, real_frames: int | None = None) -> Float32Array:
     """Return how far each cell rises above silence, in the log-mel's unit, shape (frames, bands); never negative.
 
     Parameters
@@ -74,7 +71,7 @@ def energy_map(values: npt.NDArray[Any], silence: float, real_frames: int | None
     return _real(np.maximum(values.astype(np.float64) - silence, 0.0), real_frames)
 
 
-def centre_map(values: npt.NDArray[Any], real_frames: int | None = None) -> Map:
+def centre_map(values: npt.NDArray[Any], real_frames: int | None = None) -> Float32Array:
     """Return 1 in the middle of the real part, 0 at its corners, falling linearly with the distance.
 
     Both sides of the real part count as equally long, whatever their numbers of cells. Shape (frames, bands).
@@ -93,7 +90,7 @@ def centre_map(values: npt.NDArray[Any], real_frames: int | None = None) -> Map:
     return _real(1.0 - distance / np.sqrt(2.0), real_frames)
 
 
-def edge_map(values: npt.NDArray[Any], real_frames: int | None = None) -> Map:
+def edge_map(values: npt.NDArray[Any], real_frames: int | None = None) -> Float32Array:
     """Return how steep the log-mel is at each cell: the length of Sobel's gradient, shape (frames, bands).
 
     Adebayo et al. (*Sanity Checks for Saliency Maps*, NeurIPS 2018, section 6) show how much an edge detector looks
@@ -114,7 +111,7 @@ def edge_map(values: npt.NDArray[Any], real_frames: int | None = None) -> Map:
     return _real(found, real_frames)
 
 
-def _real(found: npt.NDArray[np.float64], real_frames: int | None) -> Map:
+def _real(found: Float64Array, real_frames: int | None) -> Float32Array:
     """Return a map as float32, zero in the padding."""
     kept = found.astype(np.float32)
     if real_frames is not None:
@@ -194,7 +191,7 @@ class Baseline(Method):
         check(self)
 
     @abstractmethod
-    def draw(self, values: Map, silence: float, real_frames: int) -> Map:
+    def draw(self, values: Float32Array, silence: float, real_frames: int) -> Float32Array:
         """Return the map, shape (frames, bands), of a segment."""
 
     def explained(
@@ -231,7 +228,7 @@ class RandomBaseline(Baseline):
 
     seed: int = parameter(0, integer(0), "seed of the draws")
 
-    def draw(self, values: Map, silence: float, real_frames: int) -> Map:  # noqa: ARG002
+    def draw(self, values: Float32Array, silence: float, real_frames: int) -> Float32Array:  # noqa: ARG002
         """Return :func:`random_map`."""
         mark = zlib.crc32(np.ascontiguousarray(values).tobytes())
         return random_map(values, real_frames, seed=[self.seed, mark])
@@ -244,7 +241,7 @@ class EnergyBaseline(Baseline):
     name: ClassVar[str] = "energy"
     title: ClassVar[str] = "Energy"
 
-    def draw(self, values: Map, silence: float, real_frames: int) -> Map:
+    def draw(self, values: Float32Array, silence: float, real_frames: int) -> Float32Array:
         """Return :func:`energy_map`."""
         return energy_map(values, silence, real_frames)
 
@@ -256,7 +253,7 @@ class CentreBaseline(Baseline):
     name: ClassVar[str] = "centre"
     title: ClassVar[str] = "Centre"
 
-    def draw(self, values: Map, silence: float, real_frames: int) -> Map:  # noqa: ARG002
+    def draw(self, values: Float32Array, silence: float, real_frames: int) -> Float32Array:  # noqa: ARG002
         """Return :func:`centre_map`."""
         return centre_map(values, real_frames)
 
@@ -268,7 +265,7 @@ class EdgeBaseline(Baseline):
     name: ClassVar[str] = "edge"
     title: ClassVar[str] = "Edges"
 
-    def draw(self, values: Map, silence: float, real_frames: int) -> Map:  # noqa: ARG002
+    def draw(self, values: Float32Array, silence: float, real_frames: int) -> Float32Array:  # noqa: ARG002
         """Return :func:`edge_map`."""
         return edge_map(values, real_frames)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from earwitness.audio.timefreq import Clock
+from earwitness.core.arrays import Float32Array, Float64Array, Int64Array
 from earwitness.explainers.attribution import SILENCE_TOLERANCE, Attribution
+from earwitness.explainers.perturbation.occlusion import Occlusion
 
 MOST_SHOWN = 60  # rows of a picture
 
@@ -33,9 +35,9 @@ class Recording:
 
     file: str
     label: str
-    samples: npt.NDArray[np.float32]
+    samples: Float32Array
     sample_rate: int
-    log_mel: npt.NDArray[np.float32]
+    log_mel: Float32Array
     whole: bool = True
 
 
@@ -73,7 +75,7 @@ class Finding:
     predicted: str
     score: float
     scores: tuple[float, ...]
-    log_mel: npt.NDArray[np.float32]
+    log_mel: Float32Array
     start_frame: int
     real_frames: int
     silent: bool
@@ -143,3 +145,100 @@ class Inquiry:
     findings: tuple[Finding, ...] = ()
     recordings: tuple[Recording, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class WholeMap:
+    """What a method found over a whole recording for one class.
+
+    Parameters
+    ----------
+    method
+        The explainer.
+    map
+        What is lost when a mask hides some time and some bands.
+    profile
+        What is lost when all bands of a moment are hidden, by the same method; the map itself where it is that.
+    """
+
+    method: Occlusion
+    map: Attribution
+    profile: Attribution
+
+
+@dataclass(frozen=True)
+class HeardWhole:
+    """What was heard in a whole recording.
+
+    Parameters
+    ----------
+    file
+        Its name, printable.
+    name
+        Of its pictures, safe in any file system.
+    clock, classes, silence
+        Of the classifier; ``silence`` is the log-mel value of a silent cell.
+    log_mel
+        Shape (frames, bands), float32; padded with silence where it is shorter than a segment.
+    real_frames
+        Frames before the padding.
+    segment_frames, start_frames
+        Frames in a segment, and the first of each, shape (n,).
+    scores
+        Shape (n, classes): every segment's probabilities.
+    top
+        Classes to list.
+    maps
+        A list a target, in each one entry a method.
+    """
+
+    file: str
+    name: str
+    clock: Clock
+    classes: tuple[str, ...]
+    silence: float
+    log_mel: Float32Array
+    real_frames: int
+    segment_frames: int
+    start_frames: Int64Array
+    scores: Float64Array
+    top: int
+    maps: tuple[tuple[WholeMap, ...], ...]
+
+    @property
+    def seconds(self) -> float:
+        """Its length as far as it was listened to."""
+        return self.real_frames * self.clock.frame_seconds
+
+    @property
+    def heard_frames(self) -> int:
+        """Frames before the end of the last segment: a tail that fills no segment is heard by nobody."""
+        return int(self.start_frames[-1]) + self.segment_frames
+
+    @cached_property
+    def mean(self) -> Float64Array:
+        """Mean probability over the segments, shape (classes,)."""
+        return np.asarray(self.scores.mean(axis=0))
+
+    @cached_property
+    def predicted(self) -> Int64Array:
+        """The class that each segment votes for, shape (n,)."""
+        return self.scores.argmax(axis=1).astype(np.int64)
+
+    @cached_property
+    def votes(self) -> Int64Array:
+        """Segments that vote for each class, shape (classes,)."""
+        return np.bincount(self.predicted, minlength=len(self.classes)).astype(np.int64)
+
+    @cached_property
+    def voted(self) -> int:
+        """The class with most votes; among equals, the one of the higher mean."""
+        return int(np.argmax(np.where(self.votes == self.votes.max(), self.mean, -1.0)))
+
+    def vote_words(self, index: int) -> str:
+        """Return how many of the segments vote for a class, in words."""
+        return f"{self.votes[index]} of {len(self.scores)} segment{'s' if len(self.scores) > 1 else ''}"
+
+    def best(self, count: int) -> list[int]:
+        """Return the classes of the highest mean, best first."""
+        return [int(index) for index in np.argsort(-self.mean, kind="stable")[:count]]

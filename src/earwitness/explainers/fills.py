@@ -9,16 +9,18 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from earwitness.audio.segments import Segments
+from earwitness.core.arrays import Float64Array, LogMel
 from earwitness.explainers.attribution import Attribution
+from earwitness.explainers.inference.scoring import as_input
 from earwitness.explainers.parameters import Reader, UnreadableError, integer, parameter
 from earwitness.explainers.ranks import rank_correlation, tells
+from earwitness.models.protocols import Explainable
 
-LogMel = npt.NDArray[np.float32]
 NONE = "none"
 
 
@@ -67,7 +69,7 @@ class Ground:
         return float(real.mean(dtype=np.float64)) if real.size else self.silence
 
     @cached_property
-    def noise(self) -> npt.NDArray[np.float64]:
+    def noise(self) -> Float64Array:
         """Normal noise with each band's mean and spread over the real frames, shape (frames, bands)."""
         if self.whole is not None:
             return self.whole.noise[self.first : self.first + len(self.values)]
@@ -225,3 +227,21 @@ def compared(first: Attribution, second: Attribution) -> Attribution:
         forwards=first.forwards + second.forwards,
         seconds=first.seconds + second.seconds,
     )
+
+
+def reference_parameter() -> Any:
+    """Declare ``fill``: what the whole segment is compared with. Silence is the absence of sound; 0 is not."""
+    return parameter("floor", fill, f"what the segment is compared with: {', '.join(FILLS)}, or a number")
+
+
+def reference(name: str | float, classifier: Explainable, segments: Segments, index: int) -> Tensor:
+    """Return a segment whose real cells are all filled, shape (frames, bands), as the network takes it.
+
+    Padding stays what it is: it is not evidence, and so it differs in nothing from the segment's.
+    """
+    values, real = segments.values[index], int(segments.real_frames[index])
+    segment = as_input(classifier, values)
+    hidden = torch.zeros((1, *segment.shape), dtype=torch.bool, device=segment.device)
+    hidden[:, :real] = True
+    ground = Ground(values, segment, real, classifier.front_end.silence)
+    return torch.where(hidden, filled(name, ground, hidden), segment)[0]

@@ -4,17 +4,36 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from earwitness.audio.segments import Segments
+from earwitness.core.arrays import Float32Array
+from earwitness.core.errors import UsageError
 from earwitness.core.progress import Progress, Silent
-from earwitness.explainers.attribution import Attribution, Target
+from earwitness.explainers.attribution import (
+    CONSTANT,
+    NOT_CONVERGED,
+    PADDED,
+    SILENT,
+    Attribution,
+    Grid,
+    Target,
+    is_constant,
+    is_silent,
+)
+from earwitness.explainers.inference.modules import precision_of
 from earwitness.explainers.inference.prepared import Prepared, working
-from earwitness.explainers.protocol_ import Explainable, check_request
+from earwitness.explainers.inference.scoring import check_values
+from earwitness.explainers.parameters import in_force
+from earwitness.models.protocols import Explainable
 
 
 class Method(ABC):
-    """An :class:`~earwitness.explainers.registry.Explainer` whose subclasses are frozen dataclasses."""
+    """An :class:`~earwitness.explainers.method.Explainer` whose subclasses are frozen dataclasses."""
 
     name: ClassVar[str]
     title: ClassVar[str]
@@ -26,7 +45,7 @@ class Method(ABC):
         targets: Sequence[Sequence[Target]],
         progress: Progress | None = None,
     ) -> list[Attribution]:
-        """Explain segments, as :meth:`earwitness.explainers.registry.Explainer.attribute` says."""
+        """Explain segments, as :meth:`earwitness.explainers.method.Explainer.attribute` says."""
         check_request(classifier, segments, targets)
         if not len(segments):
             return []
@@ -67,3 +86,183 @@ def in_batches(
             found += explain(prepared, segments.take(rows), [targets[row] for row in rows])
             advance(len(rows))
     return found
+
+
+class Explainer(Protocol):
+    """An explanation method: a frozen dataclass whose fields are its parameters.
+
+    The words are phrases without a full stop, for lists of methods: ``cost`` counts passes, ``assumes`` is what has to
+    be true for the map to mean something, ``misses`` what the map cannot show, ``family`` one of :data:`FAMILIES`.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    paper: ClassVar[str]
+    cost: ClassVar[str]
+    assumes: ClassVar[str]
+    misses: ClassVar[str]
+    family: ClassVar[str]
+
+    def attribute(
+        self,
+        classifier: Explainable,
+        segments: Segments,
+        targets: Sequence[Sequence[Target]],
+        progress: Progress | None = None,
+    ) -> list[Attribution]:
+        """Explain segments.
+
+        Parameters
+        ----------
+        classifier
+            What made the decision.
+        segments
+            The excerpts to explain.
+        targets
+            Per segment, what to explain; all come from the same forward passes where the method's can be shared.
+        progress
+            Told how far the work has come.
+
+        Returns
+        -------
+        One attribution per segment and target, the first segment's first.
+
+        Raises
+        ------
+        UsageError
+            If a target is out of range, a parameter does not fit the segments, or the network is not made of what the
+            method needs (a layer with a map, say).
+        EarwitnessError
+            If the network's score is not a number.
+        """
+        ...
+
+
+# Kinds of methods, in the order in which they are told of.
+FAMILIES = ("activation maps", "perturbation", "gradients")
+
+
+def check_request(classifier: Explainable, segments: Segments, targets: Sequence[Sequence[Target]]) -> None:
+    """Refuse targets that do not fit the segments or the classes, and segments of what is not a number.
+
+    Raises
+    ------
+    UsageError
+        If there is not one list of targets per segment, or a target names no class.
+    EarwitnessError
+        If a segment holds NaN or infinite numbers.
+    """
+    if len(targets) != len(segments):
+        raise UsageError(f"{len(targets)} lists of targets for {len(segments)} segments; give one list per segment")
+    count = len(classifier.classes)
+    for target in {target for listed in targets for target in listed}:
+        for index in (target.index, target.against):
+            if index is not None and not 0 <= index < count:
+                raise UsageError(f"target {index} is out of range; the classifier's classes are 0 to {count - 1}")
+        if target.index == target.against:
+            name = classifier.classes[target.index]
+            raise UsageError(f"target '{name}' is contrasted with itself; name another class")
+    check_values(classifier, segments)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the explanation of one segment took (shared by its targets); the arithmetic, where not the network's own."""
+
+    forwards: int
+    backwards: int
+    seconds: float
+    precision: str = ""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a method found for one segment and one target.
+
+    Parameters
+    ----------
+    native, values
+        The map on the method's own cells and on the segment's grid (frames, bands).
+    grid
+        The method's own cells, or None where they are not a grid.
+    score
+        The score of the whole segment for the target.
+    diagnostics
+        Numbers that the method reports about itself.
+    settled
+        Parameters that were settled only now, such as a mask's size in cells.
+    error
+        Standard error of each native cell, or None where it is not known.
+    converged
+        Whether the error is under the tolerance that was asked for.
+    """
+
+    native: npt.NDArray[Any]
+    values: npt.NDArray[Any]
+    grid: Grid | None
+    score: float
+    diagnostics: dict[str, float] = field(default_factory=dict)
+    settled: dict[str, Any] = field(default_factory=dict)
+    error: npt.NDArray[Any] | None = None
+    converged: bool = True
+
+
+def attribution_of(
+    explainer: Any,
+    classifier: Explainable,
+    segments: Segments,
+    index: int,
+    target: Target,
+    found: Found,
+    cost: Cost,
+) -> Attribution:
+    """Return the finished attribution: padding emptied, flags raised, provenance written down."""
+    real = int(segments.real_frames[index])
+    values, native = (np.array(array, dtype=np.float32) for array in (found.values, found.native))
+    error = None if found.error is None else np.array(found.error, dtype=np.float32)
+    values[real:] = 0.0
+    if found.grid is None:
+        native = values.copy()
+    padding = slice(real, None) if found.grid is None else found.grid.beyond(real)
+    native[padding] = 0.0
+    if error is not None:
+        error[padding] = 0.0
+    none = np.zeros(0)
+    start = classifier.front_end.clock.frame_start_seconds(segments.start_frames[index])
+    return Attribution(
+        values=values,
+        native=native,
+        frame_edges=none if found.grid is None else found.grid.frame_edges,
+        band_edges=none if found.grid is None else found.grid.band_edges,
+        target=target,
+        target_label=target.label(classifier.classes),
+        score=found.score,
+        score_kind=explainer.score,
+        method=explainer.name,
+        parameters=in_force(explainer) | found.settled,
+        fill=str(getattr(explainer, "fill", "")),
+        seed=getattr(explainer, "seed", None),
+        precision=cost.precision or precision_of(classifier.network),
+        forwards=cost.forwards,
+        backwards=cost.backwards,
+        seconds=cost.seconds,
+        diagnostics=found.diagnostics,
+        flags=_flags(classifier, segments, index, values, found),
+        real_frames=real,
+        file=segments.files[index],
+        start_seconds=float(start),
+        standard_error=error,
+    )
+
+
+def _flags(
+    classifier: Explainable, segments: Segments, index: int, values: Float32Array, found: Found
+) -> tuple[str, ...]:
+    segment, real = segments.values[index], int(segments.real_frames[index])
+    raised = {
+        SILENT: is_silent(segment, real, classifier.front_end.silence),
+        CONSTANT: is_constant(values, real, found.score),
+        PADDED: real < segment.shape[0],
+        NOT_CONVERGED: not found.converged,
+    }
+    return tuple(flag for flag, up in raised.items() if up)

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from earwitness.explainers.fills import NONE
-from earwitness.explainers.registry import Explainer
+from earwitness.explainers.method import Explainer
 
 # Samples that suffice for 49 parts (or, for SmoothGrad, for a segment); more parts take more in proportion.
 SAMPLES = {"lime": 257, "rise": 513, "shapley": 290, "kernelshap": 290, "smoothgrad": 12}

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from earwitness.core.arrays import Float64Array
 from earwitness.core.errors import EarwitnessError
 from earwitness.explainers.attribution import is_constant
 
-FloatArray = npt.NDArray[np.float64]
 Map = npt.NDArray[np.floating[Any]]
 
 
@@ -33,7 +33,7 @@ def rank_correlation(a: Map, b: Map) -> float:
     return float(np.clip(standard_ranks(first) @ standard_ranks(second), -1.0, 1.0))
 
 
-def standard_ranks(a: Map) -> FloatArray:
+def standard_ranks(a: Map) -> Float64Array:
     """Return a map's ranks, shape (cells,), shifted and scaled to mean 0 and length 1; all 0 where it tells nothing.
 
     The rank correlation of two maps is the scalar product of theirs, so many pairs of maps need each map's ranks once.
@@ -42,7 +42,7 @@ def standard_ranks(a: Map) -> FloatArray:
     return standard_values(stats.rankdata(values).reshape(values.shape)) if tells(values) else np.zeros(values.size)
 
 
-def standard_values(a: Map) -> FloatArray:
+def standard_values(a: Map) -> Float64Array:
     """Return a map's values, shape (cells,), shifted and scaled to mean 0 and length 1; all 0 where it tells nothing.
 
     The correlation of two maps is the scalar product of theirs.
@@ -54,7 +54,7 @@ def standard_values(a: Map) -> FloatArray:
     return np.asarray(centred / np.linalg.norm(centred), dtype=np.float64)
 
 
-def pair(a: Map, b: Map) -> tuple[FloatArray, FloatArray]:
+def pair(a: Map, b: Map) -> tuple[Float64Array, Float64Array]:
     """Return two maps in float64.
 
     Raises
@@ -67,7 +67,7 @@ def pair(a: Map, b: Map) -> tuple[FloatArray, FloatArray]:
     return np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
 
 
-def tells(values: FloatArray) -> bool:
+def tells(values: Float64Array) -> bool:
     """Tell whether a map holds numbers only, and more than one, rounding apart."""
     # The measures are taken in float64, but a map's cells were worked out in float32: rounding is told by that.
     return bool(np.isfinite(values).all()) and not is_constant(values, len(values), 0.0)  # type: ignore[arg-type]

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
 
-from earwitness.audio.segments import Segments
-from earwitness.core.progress import Progress
 from earwitness.explainers import parameters
 from earwitness.explainers.attribution import Attribution, Target
 from earwitness.explainers.cam.ablation_cam import AblationCam
@@ -29,16 +26,17 @@ from earwitness.explainers.gradient.input_x_gradient import InputXGradient
 from earwitness.explainers.gradient.integrated_gradients import IntegratedGradients
 from earwitness.explainers.gradient.saliency import Saliency
 from earwitness.explainers.gradient.smoothgrad import SmoothGrad
+from earwitness.explainers.method import Explainer
 from earwitness.explainers.parameters import spec
 from earwitness.explainers.perturbation.kernel_shap import KernelShap
 from earwitness.explainers.perturbation.lime import Lime
 from earwitness.explainers.perturbation.occlusion import Occlusion
 from earwitness.explainers.perturbation.rise import Rise
 from earwitness.explainers.perturbation.shapley import Shapley
-from earwitness.explainers.protocol_ import Explainable
+from earwitness.models.protocols import Explainable
+from earwitness.models.registry import backbone_named
 
 __all__ = [
-    "FAMILIES",
     "METHODS",
     "Attribution",
     "Explainable",
@@ -51,58 +49,7 @@ __all__ = [
 ]
 
 
-class Explainer(Protocol):
-    """An explanation method: a frozen dataclass whose fields are its parameters.
-
-    The words are phrases without a full stop, for lists of methods: ``cost`` counts passes, ``assumes`` is what has to
-    be true for the map to mean something, ``misses`` what the map cannot show, ``family`` one of :data:`FAMILIES`.
-    """
-
-    name: ClassVar[str]
-    title: ClassVar[str]
-    paper: ClassVar[str]
-    cost: ClassVar[str]
-    assumes: ClassVar[str]
-    misses: ClassVar[str]
-    family: ClassVar[str]
-
-    def attribute(
-        self,
-        classifier: Explainable,
-        segments: Segments,
-        targets: Sequence[Sequence[Target]],
-        progress: Progress | None = None,
-    ) -> list[Attribution]:
-        """Explain segments.
-
-        Parameters
-        ----------
-        classifier
-            What made the decision.
-        segments
-            The excerpts to explain.
-        targets
-            Per segment, what to explain; all come from the same forward passes where the method's can be shared.
-        progress
-            Told how far the work has come.
-
-        Returns
-        -------
-        One attribution per segment and target, the first segment's first.
-
-        Raises
-        ------
-        UsageError
-            If a target is out of range, a parameter does not fit the segments, or the network is not made of what the
-            method needs (a layer with a map, say).
-        EarwitnessError
-            If the network's score is not a number.
-        """
-        ...
-
-
-# Kinds of methods, in the order in which they are told of.
-FAMILIES = ("activation maps", "perturbation", "gradients")
+DEFAULT_METHODS = ("gradcam", "lime", "occlusion")  # the example's
 
 # A new method is one file beside these and one line here.
 METHODS: dict[str, type[Explainer]] = {
@@ -176,3 +123,18 @@ def catalogue() -> list[Summary]:
         )
         for name, method in METHODS.items()
     ]
+
+
+def check_methods(methods: Sequence[str], backbone: str) -> None:
+    """Refuse methods that are wrong, or that the backbone has no place for, before long work and not after it.
+
+    Raises
+    ------
+    UsageError
+        Naming what is wrong.
+    """
+    network = backbone_named(backbone).build(2)
+    for explainer in (parse(method) for method in methods):
+        refuse = getattr(explainer, "refuse", None)
+        if refuse is not None:
+            refuse(network)

@@ -13,8 +13,8 @@ from earwitness.core.progress import Progress
 from earwitness.explainers import explanations
 from earwitness.explainers.attribution import Attribution, Target, is_silent
 from earwitness.explainers.explanations import Finding, Inquiry
+from earwitness.explainers.method import Explainer
 from earwitness.explainers.parameters import spec
-from earwitness.explainers.registry import Explainer
 from earwitness.inspection.run import Investigation
 from earwitness.trust.verdicts.assess import TESTED_ON, all_judged
 

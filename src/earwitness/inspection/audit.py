@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import soundfile
 
-from earwitness.core import run_folder
+from earwitness.core import files
 from earwitness.core.errors import printable
 from earwitness.core.progress import Progress
-from earwitness.core.run_folder import RunFolder
 from earwitness.inspection.run import Investigation
-from earwitness.trust.audit.effects import LEAST_FILES, Audit, Sounding, audit
+from earwitness.trust.audit.effects import LEAST_FILES, Audit
+from earwitness.trust.audit.measure import Sounding, audit
+from earwitness.trust.audit.store import kept_at
 
 SECONDS = 60.0  # of each recording; hours would be held in memory eight times
-NAME = "audit.json"
 
 
 def audit_run(investigation: Investigation, *, seed: int = 0, progress: Progress | None = None) -> Audit:
@@ -46,25 +45,8 @@ def audit_run(investigation: Investigation, *, seed: int = 0, progress: Progress
         seed=seed,
         progress=progress,
     )
-    run_folder.write_json(kept_at(investigation.run), found.as_dict())
+    files.write_json(kept_at(investigation.run), found.as_dict())
     return found
-
-
-def kept_at(run: RunFolder) -> Path:
-    """Return where a run keeps its audit."""
-    return run.trust / NAME
-
-
-def read(run: RunFolder) -> Audit | None:
-    """Return a run's audit, or None where it has none.
-
-    Raises
-    ------
-    EarwitnessError
-        It is damaged.
-    """
-    path = kept_at(run)
-    return Audit.from_dict(run_folder.read_json(path)) if path.exists() else None
 
 
 def _formats(investigation: Investigation) -> dict[str, list[tuple[int, str]]]:

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from earwitness.audio.extraction import log_mel_of
 from earwitness.audio.segments import SegmentedLogMels, Segments, cut
+from earwitness.core.arrays import Float64Array
 from earwitness.core.device import to_numpy
 from earwitness.core.errors import UsageError, printable
+from earwitness.core.files import file_name
 from earwitness.core.progress import Progress
 from earwitness.core.run_folder import RunFolder
 from earwitness.explainers.attribution import Target, is_silent
 from earwitness.explainers.explanations import Finding, Inquiry
 from earwitness.explainers.inference.prepared import Prepared
-from earwitness.explainers.registry import Explainer
-from earwitness.inspection.run import safe_name
-from earwitness.models.classifier import Classifier
+from earwitness.explainers.method import Explainer
+from earwitness.models.classifier import Classifier, segment_frames
 from earwitness.trust.verdicts.assess import all_judged, rows_to_test
-
-# Names that every file system keeps as they are.
-PLAIN_NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
 
 MOST_LOOKED_AT = 16  # segments among which those to test a method on are looked for
 
@@ -147,25 +143,11 @@ def hear(
     return Heard(name, log_mel.shape[0] * clock.frame_seconds, ranking, inquiry)
 
 
-def _to_test(
-    classifier: Classifier, data: SegmentedLogMels, scores: npt.NDArray[np.float64]
-) -> tuple[Segments, list[Target]]:
+def _to_test(classifier: Classifier, data: SegmentedLogMels, scores: Float64Array) -> tuple[Segments, list[Target]]:
     """Return a few sounding segments of the file, and the class that each is heard as."""
     some = np.unique(np.linspace(0, len(data) - 1, MOST_LOOKED_AT).astype(np.int64))
     rows = some[rows_to_test(classifier, data.take(some))]
     return data.take(rows), [Target(int(scores[row].argmax())) for row in rows]
-
-
-def segment_frames(classifier: Classifier, frames: int) -> int:
-    """Return the length of a segment: a tagger hears a short file as it is, not filled up with silence."""
-    if classifier.activation != "sigmoid":
-        return classifier.segment_frames
-    return min(classifier.segment_frames, max(frames, classifier.front_end.segment_frames))
-
-
-def file_name(path: Path) -> str:
-    """Return what a file's pictures are called: safe in any file system."""
-    return path.stem if PLAIN_NAME.fullmatch(path.stem) else safe_name(path.stem)
 
 
 def _segment_at(classifier: Classifier, data: SegmentedLogMels, at: float, name: str) -> int:
@@ -174,5 +156,5 @@ def _segment_at(classifier: Classifier, data: SegmentedLogMels, at: float, name:
     seconds = data.real_frames[0] * clock.frame_seconds
     if not 0.0 <= at <= seconds:
         raise UsageError(f"--at {at:g}: {name} lasts {seconds:.2f} s; name a moment within it")
-    middles: npt.NDArray[np.float64] = clock.frame_centre_seconds(data.start_frames + data.segment_frames / 2)
+    middles: Float64Array = clock.frame_centre_seconds(data.start_frames + data.segment_frames / 2)
     return int(np.abs(middles - at).argmin())

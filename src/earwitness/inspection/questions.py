@@ -18,12 +18,13 @@ from itertools import islice
 import numpy as np
 
 from earwitness.core.errors import UsageError
+from earwitness.core.files import safe_name
 from earwitness.core.progress import Progress
 from earwitness.explainers import explanations
 from earwitness.explainers.explanations import Finding, Inquiry
-from earwitness.explainers.registry import Explainer
+from earwitness.explainers.method import Explainer
 from earwitness.inspection.answers import answer
-from earwitness.inspection.run import SHOWN_SECONDS, Investigation, open_run, safe_name
+from earwitness.inspection.run import SHOWN_SECONDS, Investigation, open_run
 from earwitness.training.evaluation import confusion_matrix
 
 __all__ = [

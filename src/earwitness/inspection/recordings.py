@@ -3,128 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from earwitness.audio.extraction import log_mel_of
 from earwitness.audio.segments import SegmentedLogMels, cut
-from earwitness.audio.timefreq import Clock
+from earwitness.core.arrays import Float32Array, Float64Array
 from earwitness.core.device import to_numpy
 from earwitness.core.errors import UsageError, printable
+from earwitness.core.files import file_name
 from earwitness.core.progress import Progress, Silent
 from earwitness.explainers.attribution import Attribution, Target
+from earwitness.explainers.explanations import HeardWhole, WholeMap
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.explainers.perturbation.occlusion import Occlusion
 from earwitness.explainers.perturbation.recording import explain_recording
 from earwitness.explainers.registry import parse
-from earwitness.inspection.files import file_name, segment_frames
-from earwitness.models.classifier import Classifier
-from earwitness.training.evaluation import SEGMENTS_AT_ONCE
+from earwitness.models.classifier import Classifier, segment_frames
+from earwitness.models.prediction import SEGMENTS_AT_ONCE
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 METHODS = (Occlusion.name,)
-
-
-@dataclass(frozen=True)
-class WholeMap:
-    """What a method found over a whole recording for one class.
-
-    Parameters
-    ----------
-    method
-        The explainer.
-    map
-        What is lost when a mask hides some time and some bands.
-    profile
-        What is lost when all bands of a moment are hidden, by the same method; the map itself where it is that.
-    """
-
-    method: Occlusion
-    map: Attribution
-    profile: Attribution
-
-
-@dataclass(frozen=True)
-class HeardWhole:
-    """What was heard in a whole recording.
-
-    Parameters
-    ----------
-    file
-        Its name, printable.
-    name
-        Of its pictures, safe in any file system.
-    clock, classes, silence
-        Of the classifier; ``silence`` is the log-mel value of a silent cell.
-    log_mel
-        Shape (frames, bands), float32; padded with silence where it is shorter than a segment.
-    real_frames
-        Frames before the padding.
-    segment_frames, start_frames
-        Frames in a segment, and the first of each, shape (n,).
-    scores
-        Shape (n, classes): every segment's probabilities.
-    top
-        Classes to list.
-    maps
-        A list a target, in each one entry a method.
-    """
-
-    file: str
-    name: str
-    clock: Clock
-    classes: tuple[str, ...]
-    silence: float
-    log_mel: npt.NDArray[np.float32]
-    real_frames: int
-    segment_frames: int
-    start_frames: IntArray
-    scores: FloatArray
-    top: int
-    maps: tuple[tuple[WholeMap, ...], ...]
-
-    @property
-    def seconds(self) -> float:
-        """Its length as far as it was listened to."""
-        return self.real_frames * self.clock.frame_seconds
-
-    @property
-    def heard_frames(self) -> int:
-        """Frames before the end of the last segment: a tail that fills no segment is heard by nobody."""
-        return int(self.start_frames[-1]) + self.segment_frames
-
-    @cached_property
-    def mean(self) -> FloatArray:
-        """Mean probability over the segments, shape (classes,)."""
-        return np.asarray(self.scores.mean(axis=0))
-
-    @cached_property
-    def predicted(self) -> IntArray:
-        """The class that each segment votes for, shape (n,)."""
-        return self.scores.argmax(axis=1).astype(np.int64)
-
-    @cached_property
-    def votes(self) -> IntArray:
-        """Segments that vote for each class, shape (classes,)."""
-        return np.bincount(self.predicted, minlength=len(self.classes)).astype(np.int64)
-
-    @cached_property
-    def voted(self) -> int:
-        """The class with most votes; among equals, the one of the higher mean."""
-        return int(np.argmax(np.where(self.votes == self.votes.max(), self.mean, -1.0)))
-
-    def vote_words(self, index: int) -> str:
-        """Return how many of the segments vote for a class, in words."""
-        return f"{self.votes[index]} of {len(self.scores)} segment{'s' if len(self.scores) > 1 else ''}"
-
-    def best(self, count: int) -> list[int]:
-        """Return the classes of the highest mean, best first."""
-        return [int(index) for index in np.argsort(-self.mean, kind="stable")[:count]]
 
 
 def explainers(methods: Sequence[str]) -> list[Occlusion]:
@@ -207,7 +107,7 @@ def hear_whole(
     )
 
 
-def _scores(classifier: Classifier, data: SegmentedLogMels, progress: Progress) -> FloatArray:
+def _scores(classifier: Classifier, data: SegmentedLogMels, progress: Progress) -> Float64Array:
     parts = np.array_split(np.arange(len(data)), -(-len(data) // SEGMENTS_AT_ONCE))
     found = []
     with progress.task("Listening to segments", len(data)) as advance:
@@ -219,7 +119,7 @@ def _scores(classifier: Classifier, data: SegmentedLogMels, progress: Progress) 
 
 def _found(
     prepared: Prepared,
-    log_mel: npt.NDArray[np.float32],
+    log_mel: Float32Array,
     indices: Sequence[int],
     method: Occlusion,
     name: str,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from earwitness.audio import decoding, extraction
@@ -20,23 +17,24 @@ from earwitness.audio.frontend import log_mel
 from earwitness.audio.segments import Segments, cut
 from earwitness.audio.timefreq import Clock
 from earwitness.core import run_folder
+from earwitness.core.arrays import Float32Array
 from earwitness.core.device import to_numpy
 from earwitness.core.errors import BadRecordingError, EarwitnessError, UsageError, on_disk, printable
+from earwitness.core.files import read_json, safe_name
 from earwitness.core.progress import Progress, Silent
 from earwitness.core.run_folder import RunFolder
 from earwitness.explainers.attribution import Attribution, is_silent
 from earwitness.explainers.explanations import Recording
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.models.classifier import Classifier, load
+from earwitness.models.prediction import Predictions
 from earwitness.training import evaluation
-from earwitness.training.evaluation import Predictions
 
 # Scores of the same segment may differ this much between devices and number formats (bfloat16 has 8 bits). More, and
 # the recording or the model is not the one that was measured.
 SCORE_TOLERANCE = 0.05
 # Log-mels held at once: questions walk through segments by confidence and come back to the same recordings.
 REMEMBERED = 16
-NAME_LENGTH = 48
 # What is shown of a recording that lasts for hours.
 SHOWN_SECONDS = 30
 
@@ -67,7 +65,7 @@ class Investigation:
     predictions: Predictions
     root: Path
     judging: bool = False
-    _remembered: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict, repr=False, compare=False)
+    _remembered: dict[str, Float32Array] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def prepared(self) -> Prepared:
@@ -123,7 +121,7 @@ class Investigation:
                 yield Recording(name, label, samples, front_end.sample_rate, values, whole)
                 advance(1)
 
-    def samples(self, name: str, seconds: float) -> npt.NDArray[np.float32]:
+    def samples(self, name: str, seconds: float) -> Float32Array:
         """Return the samples (n,) of a recording's beginning, at the front end's rate; raises as listening does."""
         with self._same_recording(name):
             return _beginning(self.path_of(name), self.classifier.front_end.sample_rate, seconds)[0]
@@ -154,7 +152,7 @@ class Investigation:
             )
         return data.take([int(np.searchsorted(mine, row))])
 
-    def _log_mel(self, name: str) -> npt.NDArray[np.float32]:
+    def _log_mel(self, name: str) -> Float32Array:
         if name not in self._remembered:
             with self._same_recording(name):
                 values = extraction.log_mel_of(self.path_of(name), self.classifier.front_end)
@@ -272,7 +270,7 @@ class Investigation:
         return self.run.attributions / ("__".join(parts) + ".npz")
 
 
-def _beginning(path: Path, sample_rate: int, seconds: float) -> tuple[npt.NDArray[np.float32], bool]:
+def _beginning(path: Path, sample_rate: int, seconds: float) -> tuple[Float32Array, bool]:
     """Return a recording's first samples, and whether they are all of it."""
     most = round(seconds * sample_rate)
     blocks, count = [], 0
@@ -282,19 +280,6 @@ def _beginning(path: Path, sample_rate: int, seconds: float) -> tuple[npt.NDArra
         if count > most:
             break
     return np.concatenate(blocks)[:most], count <= most
-
-
-def safe_name(text: str) -> str:
-    """Return a name that any file system can hold, different for different texts.
-
-    Only ``a-z``, ``0-9``, ``.``, ``-`` and ``_`` remain; where that changed the text, a piece of its hash follows, for
-    ``a/b``, ``a b`` and ``A b`` must not meet in one file.
-    """
-    plain = re.sub(r"[^a-z0-9._]+", "-", text.lower()).strip("-.")[:NAME_LENGTH].strip("-.")
-    if plain == text != "":
-        return text
-    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    return f"{plain}-{digest}" if plain else digest
 
 
 def open_run(
@@ -325,7 +310,7 @@ def open_run(
         Something in the folder is damaged, or two of its files do not belong together.
     """
     run = run_folder.open_finished(path)
-    asked = run_folder.read_json(run.run_json)
+    asked = read_json(run.run_json)
     loaded = load(run.model, device)
     predictions = evaluation.read(run)
     if predictions.classes != loaded.classes:

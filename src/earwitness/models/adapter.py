@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from earwitness.audio.timefreq import Clock
 from earwitness.core.errors import UsageError
-from earwitness.explainers.protocol_ import ListeningFrontEnd
+from earwitness.models.protocols import ListeningFrontEnd
 
 ACTIVATIONS = ("softmax", "sigmoid")
 

@@ -8,16 +8,15 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from earwitness.audio.frontend import FRONT_ENDS, FrontEnd
+from earwitness.core.arrays import Float32Array
 from earwitness.core.device import filled_up, without_tf32
 from earwitness.core.errors import EarwitnessError, UsageError, printable
-from earwitness.core.run_folder import write_tensors
+from earwitness.core.files import write_tensors
 from earwitness.models.network import Network
 from earwitness.models.registry import BACKBONES
 
@@ -70,7 +69,7 @@ class Classifier:
         """Return the same classifier listening to segments of another length or overlap."""
         return replace(self, segment_frames=segment_frames, overlap=overlap)
 
-    def logits(self, values: npt.NDArray[np.float32] | Tensor, batch_size: int | None = None) -> Tensor:
+    def logits(self, values: Float32Array | Tensor, batch_size: int | None = None) -> Tensor:
         """Return class scores before the activation.
 
         Parameters
@@ -99,7 +98,7 @@ class Classifier:
         """Return probabilities, shape (n, classes), of logits."""
         return logits.softmax(dim=-1) if self.activation == "softmax" else logits.sigmoid()
 
-    def probabilities(self, values: npt.NDArray[np.float32] | Tensor, batch_size: int | None = None) -> Tensor:
+    def probabilities(self, values: Float32Array | Tensor, batch_size: int | None = None) -> Tensor:
         """Return class probabilities, shape (n, classes), of log-mel segments, shape (n, frames, bands)."""
         return self.activate(self.logits(values, batch_size))
 
@@ -183,3 +182,10 @@ def from_description(description: dict[str, Any]) -> Classifier:
         float(description["overlap"]),
         description["activation"],
     )
+
+
+def segment_frames(classifier: Classifier, frames: int) -> int:
+    """Return the length of a segment: a tagger hears a short file as it is, not filled up with silence."""
+    if classifier.activation != "sigmoid":
+        return classifier.segment_frames
+    return min(classifier.segment_frames, max(frames, classifier.front_end.segment_frames))

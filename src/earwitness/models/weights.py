@@ -17,20 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from earwitness.core.download import (
-    ELSEWHERE,
-    HOME_VARIABLE,
-    Patience,
-    Progress,
-    fetch,
-    home_folder,
-    sha256_check,
-    sha256_of,
-)
+from earwitness.core.arrays import Float64Array
+from earwitness.core.download import HOME_VARIABLE, home_folder, sha256_of
 from earwitness.core.errors import EarwitnessError, UsageError, printable
-from earwitness.data import esc10
 
 if TYPE_CHECKING:
     import torch
@@ -85,8 +75,6 @@ PUBLISHED = {
         527,
     ),
 }
-ESC10 = "esc10"
-DOWNLOADS = (*PUBLISHED, ESC10)
 
 
 @dataclass(frozen=True)
@@ -111,66 +99,6 @@ class Resolved:
         """Return one line for the user: the file and how far it was checked."""
         how = "SHA-256 as published" if self.published else "not a published file: only its structure is checked"
         return f"{printable(self.path)} ({how})"
-
-
-def download(
-    name: str,
-    home: str | Path | None = None,
-    progress: Progress | None = None,
-    source_url: str | None = None,
-    patience: Patience | None = None,
-) -> Path:
-    """Fetch published weights or ESC-10 into the user's cache, or find that they are there already.
-
-    Parameters
-    ----------
-    name
-        ``"vggish"``, ``"mn04"`` or ``"esc10"``.
-    home
-        Cache folder; by default what ``EARWITNESS_HOME`` says, else the user's cache folder. Weights are kept in its
-        ``weights``, ESC-10 in its ``data/esc10``.
-    progress
-        Called with the bytes that are there and the bytes in all (None where the server does not say). Not called
-        where nothing need be fetched.
-    source_url
-        A mirror's address; what comes from it must be the same.
-    patience
-        Time limits and number of attempts.
-
-    Returns
-    -------
-    Path
-        The weights' file, or ESC-10's folder.
-
-    Raises
-    ------
-    UsageError
-        The name is unknown, or the address is not http or https.
-    EarwitnessError
-        There is a damaged copy (it is left alone), or the download fails.
-    """
-    if name not in DOWNLOADS:
-        raise UsageError(f"{name!r}: nothing to download by this name; choose one of {', '.join(DOWNLOADS)}")
-    folder = home_folder(home)
-    if name == ESC10:
-        return esc10.download(folder / "data" / ESC10, url=source_url, progress=progress, patience=patience)
-    published = PUBLISHED[name]
-    target = folder / "weights" / published.file
-    if os.path.lexists(target):
-        return _checked(target, published).path
-    try:
-        return fetch(
-            source_url or published.url,
-            target,
-            sha256_check(published.sha256),
-            limit=published.most_bytes,
-            progress=progress,
-            patience=patience,
-        )
-    except EarwitnessError as error:
-        if not str(error).endswith(ELSEWHERE):
-            raise
-        raise EarwitnessError(f"{error} and give it with --weights FILE") from error
 
 
 def resolve(
@@ -214,7 +142,7 @@ def resolve(
                 f"{printable(path)}: {what}; give --weights a file of weights" + (f" or {NO_WEIGHTS}" if random else "")
             )
         if published is not None and path.name == published.file:
-            return _checked(path, published)
+            return checked(path, published)
         digest = _digest(path)
         return Resolved(path, digest, published is not None and digest.startswith(published.sha256))
     if published is None:
@@ -225,7 +153,7 @@ def resolve(
     folders.append(Path("..") / "shared" / "weights")
     for path in (folder / published.file for folder in folders):
         if path.is_file():
-            return _checked(path, published)
+            return checked(path, published)
     raise UsageError(
         f"{name}: its published weights are not in {printable(folders[0])}; fetch them with 'earwitness download "
         f"{name}', or give a file with --weights FILE"
@@ -233,7 +161,7 @@ def resolve(
     )
 
 
-def _checked(path: Path, published: Published) -> Resolved:
+def checked(path: Path, published: Published) -> Resolved:
     """Return a file that bears a published name if it is the published one."""
     digest = _digest(path)
     if not digest.startswith(published.sha256):
@@ -388,7 +316,7 @@ def audioset_labels() -> tuple[str, ...]:
     return tuple(row["display_name"] for row in csv.DictReader(text.splitlines()))
 
 
-def vggish_pca() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def vggish_pca() -> tuple[Float64Array, Float64Array]:
     """Return VGGish's PCA: eigenvectors (128, 128), one a row, and means (128,).
 
     From the VGGish of the TensorFlow models, Apache-2.0.

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from earwitness.plots.style import QUIET, RIGHT, WRONG, label, styled
 from earwitness.trust.audit.effects import FEW_TOUCHED, LEAST_CLASS_LOSS, Audit, Effect
-from earwitness.trust.verdicts.fit import Bin
+from earwitness.trust.verdicts.calibration import Bin
 
 MOST_CLASSES = 30
 

@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from earwitness.core.errors import EarwitnessError, printable
+from earwitness.core.files import read_csv, read_json, write_json
 from earwitness.core.progress import Progress, Silent
-from earwitness.core.run_folder import RunFolder, read_csv, read_json, write_json
+from earwitness.core.run_folder import RunFolder
 from earwitness.explainers.explanations import Finding, Inquiry, shown_score
-from earwitness.inspection import audit as auditing
 from earwitness.plots import evidence, style, training
 from earwitness.plots.audit import audit_chart
+from earwitness.trust.audit import store
 from earwitness.trust.audit.effects import Audit
 from earwitness.trust.verdicts.summary import counted_verdicts, verdict_lines
 
@@ -195,7 +196,7 @@ def add_measures(run: RunFolder) -> list[Path]:
         alt = "F1 of each class by segment and by file; the same numbers stand in the table."
         entries.append(_measure("classes", "chart-classes", "Classes", "Which classes are heard best and worst?", alt))
     _put(run, entries)
-    audit = auditing.read(run)
+    audit = store.read(run)
     if audit is not None:
         add_audit(run, audit)
     return [run.figures / str(entry.file) for entry in entries]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -16,10 +15,10 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from earwitness.audio.timefreq import Clock
+from earwitness.core.arrays import BoolArray, Float64Array
 from earwitness.explainers.attribution import Attribution
-from earwitness.explainers.explanations import shown_score
+from earwitness.explainers.explanations import HeardWhole, WholeMap, shown_score
 from earwitness.explainers.parameters import spec
-from earwitness.inspection.recordings import HeardWhole, WholeMap
 from earwitness.plots.style import (
     EVIDENCE_COLOURS,
     QUIET,
@@ -185,9 +184,7 @@ def _outline(axes: Axes, clock: Clock, found: Attribution) -> None:
     _title(axes, "log-mel", words)
 
 
-def _borders(
-    inside: npt.NDArray[np.bool_], seconds: npt.NDArray[np.float64], hertz: npt.NDArray[np.float64]
-) -> list[list[tuple[float, float]]]:
+def _borders(inside: BoolArray, seconds: Float64Array, hertz: Float64Array) -> list[list[tuple[float, float]]]:
     """Return the lines between cells that are inside and cells that are not, each from point to point."""
     padded = np.pad(inside, 1)
     upright = np.argwhere(padded[1:, 1:-1] != padded[:-1, 1:-1]).tolist()

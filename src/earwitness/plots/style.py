@@ -20,12 +20,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from earwitness.audio.timefreq import Clock, hz_to_mel, mel_to_hz
-from earwitness.core.run_folder import atomic_write
+from earwitness.core.arrays import Float32Array, Float64Array
+from earwitness.core.files import atomic_write
 from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution
-from earwitness.trust.verdicts.judge import NOT_RELIABLE, RELIABLE, WEAK, percent
+from earwitness.trust.verdicts.verdict import NOT_RELIABLE, RELIABLE, WEAK, percent
 
 P = ParamSpec("P")
-FloatArray = npt.NDArray[np.float64]
 
 DPI = 120
 # Sound from black to bright; evidence from blue (against) over white (nothing) to red (for). Both keep their order for
@@ -112,7 +112,7 @@ def label(text: str, most: int = 26) -> str:
 
 def spectrogram(
     axes: Axes,
-    log_mel: npt.NDArray[np.float32],
+    log_mel: Float32Array,
     clock: Clock,
     start_frame: int,
     real_frames: int,
@@ -217,7 +217,7 @@ def nothing(attribution: Attribution) -> str:
 
 def _cells(
     axes: Axes,
-    values: npt.NDArray[np.float32],
+    values: Float32Array,
     clock: Clock,
     start_frame: int,
     frame_edges: npt.NDArray[Any],
@@ -285,9 +285,9 @@ def hertz(hz: float) -> str:
     return f"{hz / 1000:g}k" if hz >= 1000 else f"{hz:g}"
 
 
-def sound_limits(log_mels: Sequence[npt.NDArray[np.float32]], silence: float) -> Normalize:
+def sound_limits(log_mels: Sequence[Float32Array], silence: float) -> Normalize:
     """Return shared colour limits of log-mels: from silence, or what is quieter than all but 2 %, to the loudest."""
-    cells: FloatArray = np.concatenate([values.ravel() for values in log_mels]).astype(np.float64)
+    cells: Float64Array = np.concatenate([values.ravel() for values in log_mels]).astype(np.float64)
     sounding = cells[cells > silence + 1e-3]
     if not sounding.size:
         return Normalize(silence, silence + 1.0)

@@ -11,16 +11,15 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from earwitness.core.arrays import BoolArray, Float64Array, Int64Array
 from earwitness.plots.style import QUIET, RIGHT, label, styled
-
-IntArray = npt.NDArray[np.int64]
 
 MOST_NUMBERED_CLASSES = 30
 SMOOTHING = 15  # iterations
 
 
 @styled
-def confusion_chart(counts: IntArray, classes: Sequence[str], unit: str = "segments") -> Figure:
+def confusion_chart(counts: Int64Array, classes: Sequence[str], unit: str = "segments") -> Figure:
     """Draw a confusion matrix with the shares right and wrong of each row (recall) and each column (precision).
 
     Parameters
@@ -66,24 +65,24 @@ def confusion_chart(counts: IntArray, classes: Sequence[str], unit: str = "segme
     return figure
 
 
-def _shares(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def _shares(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> Float64Array:
     return np.divide(part, whole, out=np.full(np.broadcast(part, whole).shape, np.nan), where=whole > 0)
 
 
-def _pair(right: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _pair(right: Float64Array) -> Float64Array:
     return np.stack([right, 1.0 - right], axis=1)
 
 
-def _percent(shares: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
+def _percent(shares: Float64Array) -> npt.NDArray[Any]:
     return np.array([[f"{100 * each:.0f}%" if np.isfinite(each) else "\N{EN DASH}" for each in row] for row in shares])
 
 
 def _tiles(
     axes: Axes,
-    shares: npt.NDArray[np.float64],
-    is_right: npt.NDArray[np.bool_],
+    shares: Float64Array,
+    is_right: BoolArray,
     texts: npt.NDArray[Any] | None,
-    written: npt.NDArray[np.bool_] | None = None,
+    written: BoolArray | None = None,
 ) -> None:
     """Draw tiles whose colour says right or wrong, its depth the share, and the number the rest."""
     blues, oranges = matplotlib.colormaps["Blues"], matplotlib.colormaps["Oranges"]
@@ -145,13 +144,13 @@ def training_curves(history: Sequence[dict[str, str]]) -> Figure:
     return figure
 
 
-def _smooth(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _smooth(values: Float64Array) -> Float64Array:
     kernel = np.ones(SMOOTHING)
     weight = np.convolve(np.ones(len(values)), kernel, mode="same")
     return np.convolve(values, kernel, mode="same") / weight
 
 
-def _epochs(axes: Axes, history: Sequence[dict[str, str]], iteration: IntArray) -> None:
+def _epochs(axes: Axes, history: Sequence[dict[str, str]], iteration: Int64Array) -> None:
     epoch = np.array([int(row["epoch"]) for row in history])
     for number in range(int(epoch.min()), int(epoch.max()) + 1):
         inside = iteration[epoch == number]

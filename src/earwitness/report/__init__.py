@@ -1,56 +1,5 @@
-"""The report: one HTML file about a run that needs nothing else, neither network nor script.
+"""One self-contained HTML page from a run folder.
 
->>> from earwitness import report
->>> report.build("runs/mn04")  # doctest: +SKIP
-PosixPath('runs/mn04/report.html')
+page.py builds it from contents.py (words, tables) and pictures.py; template and style lie beside them.
+Imports plots, trust and core.
 """
-
-from __future__ import annotations
-
-from importlib import resources
-from pathlib import Path
-
-from jinja2 import Environment, StrictUndefined
-
-from earwitness.core import run_folder
-from earwitness.plots import gallery
-from earwitness.report.contents import gather
-from earwitness.report.pictures import embed
-
-__all__ = ["build"]
-
-
-def build(path: Path | str) -> Path:
-    """Write ``report.html`` from what a finished run folder holds.
-
-    Measures are drawn anew; the pictures of inquiries are taken as they are. The same folder gives the same bytes.
-
-    Parameters
-    ----------
-    path
-        The run folder. Inquiries need not have been made.
-
-    Returns
-    -------
-    The report's path.
-
-    Raises
-    ------
-    UsageError
-        It is not a finished run.
-    EarwitnessError
-        Something in the folder is missing or damaged.
-    """
-    run = run_folder.open_finished(path)
-    contents = gather(run)
-    gallery.add_measures(run)
-    pictures = embed(run, gallery.read(run))
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(_part("report.html.j2"))
-    page = template.render(**contents, pictures=pictures, style=_part("report.css"))
-    run_folder.write_text(run.report, page.strip() + "\n")
-    return run.report
-
-
-def _part(name: str) -> str:
-    return resources.files("earwitness.report").joinpath(name).read_text(encoding="utf-8")

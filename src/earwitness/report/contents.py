@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from earwitness.core.errors import EarwitnessError, printable
-from earwitness.core.run_folder import RunFolder, read_csv, read_json
-from earwitness.inspection import audit
+from earwitness.core.files import read_csv, read_json
+from earwitness.core.run_folder import RunFolder
+from earwitness.trust.audit import store
 
 # Longer lists are cut in the page and stand in full in the run folder's files.
 MOST_ROWS = 100
@@ -100,7 +101,7 @@ def gather(run: RunFolder) -> dict[str, Any]:
 
 def _audit(run: RunFolder) -> dict[str, Any] | None:
     """Return what an audit asked and found, or None where there was none."""
-    found = audit.read(run)
+    found = store.read(run)
     if found is None:
         return None
     return {

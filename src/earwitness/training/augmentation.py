@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -13,6 +12,7 @@ from torch.nn import functional
 from earwitness.audio.frontend import FrontEnd, energy_of, log_of
 from earwitness.audio.segments import SegmentedLogMels
 from earwitness.audio.timefreq import segment_hop
+from earwitness.core.arrays import Float32Array, Float64Array, Int64Array
 from earwitness.training.recipes import Augmentation
 
 EQUALISER_PLACES = (3, 6)
@@ -27,8 +27,8 @@ class Batch(NamedTuple):
 
 def draw(
     data: SegmentedLogMels,
-    rows: npt.NDArray[np.int64],
-    labels: npt.NDArray[np.int64],
+    rows: Int64Array,
+    labels: Int64Array,
     classes: int,
     front_end: FrontEnd,
     overlap: float,
@@ -68,9 +68,7 @@ def draw(
     return Batch(values, shares)
 
 
-def _gains_db(
-    count: int, front_end: FrontEnd, augmentation: Augmentation, rng: np.random.Generator
-) -> npt.NDArray[np.float64]:
+def _gains_db(count: int, front_end: FrontEnd, augmentation: Augmentation, rng: np.random.Generator) -> Float64Array:
     """Draw each segment's gain in each band (dB), shape (count, bands)."""
     gains = np.zeros((count, front_end.bands))
     if augmentation.gain_db:
@@ -85,12 +83,12 @@ def _gains_db(
 
 def _cut(
     data: SegmentedLogMels,
-    rows: npt.NDArray[np.int64],
+    rows: Int64Array,
     front_end: FrontEnd,
     overlap: float,
     augmentation: Augmentation,
     rng: np.random.Generator,
-) -> npt.NDArray[np.float32]:
+) -> Float32Array:
     """Cut segments whose start is drawn; a recording too short for one goes on in silence."""
     length = data.segment_frames
     hop = segment_hop(data.segment_frames, overlap)

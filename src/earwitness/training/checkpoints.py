@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from earwitness.core.errors import EarwitnessError, printable
-from earwitness.core.run_folder import remove_leftovers, write_tensors
+from earwitness.core.files import remove_leftovers, write_tensors
 
 NAME = "newest.safetensors"
 

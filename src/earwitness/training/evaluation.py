@@ -2,139 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import norm
 
-from earwitness.audio.segments import SegmentedLogMels
-from earwitness.core.device import to_numpy
+from earwitness.core.arrays import Int64Array
 from earwitness.core.errors import EarwitnessError, printable
-from earwitness.core.progress import Progress, Silent
-from earwitness.core.run_folder import RunFolder, read_csv, write_csv, write_json
-from earwitness.models.classifier import Classifier
+from earwitness.core.files import read_csv, write_csv, write_json
+from earwitness.core.run_folder import RunFolder
+from earwitness.models.prediction import Predictions
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 SCORE_COLUMN = "score_"
 CONFIDENCE = 0.95
-SEGMENTS_AT_ONCE = 512  # overlapping segments of an hour would be several times its log-mel
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """A classifier's scores for every segment of some labelled recordings.
-
-    Parameters
-    ----------
-    classes
-        Names, in the order of the scores.
-    files
-        One name a recording.
-    labels
-        Shape (files,): each recording's true class.
-    recording
-        Shape (n,): per segment, its recording's position in ``files``.
-    start_seconds, end_seconds
-        Shape (n,): per segment, its place in the recording.
-    scores
-        Shape (n, classes): probabilities.
-    """
-
-    classes: tuple[str, ...]
-    files: tuple[str, ...]
-    labels: IntArray
-    recording: IntArray
-    start_seconds: FloatArray
-    end_seconds: FloatArray
-    scores: FloatArray
-
-    @cached_property
-    def segment_labels(self) -> IntArray:
-        """True class of each segment, shape (n,)."""
-        return self.labels[self.recording]
-
-    @cached_property
-    def predicted(self) -> IntArray:
-        """Predicted class of each segment, shape (n,)."""
-        return np.argmax(self.scores, axis=1).astype(np.int64)
-
-    @cached_property
-    def votes(self) -> IntArray:
-        """Segments that chose each class, shape (files, classes)."""
-        counts = np.zeros((len(self.files), len(self.classes)), dtype=np.int64)
-        np.add.at(counts, (self.recording, self.predicted), 1)
-        return counts
-
-    @cached_property
-    def mean_scores(self) -> FloatArray:
-        """Mean probability over each file's segments, shape (files, classes)."""
-        sums = np.zeros((len(self.files), len(self.classes)))
-        np.add.at(sums, self.recording, self.scores)
-        return sums / np.bincount(self.recording, minlength=len(self.files))[:, None]
-
-    @cached_property
-    def tied(self) -> npt.NDArray[np.bool_]:
-        """Files whose vote ended in a tie, shape (files,)."""
-        most = self.votes.max(axis=1, keepdims=True)
-        return (self.votes == most).sum(axis=1) > 1
-
-    @cached_property
-    def file_predicted(self) -> IntArray:
-        """Class of each file by majority vote, shape (files,); among tied classes the higher mean score decides."""
-        most = self.votes.max(axis=1, keepdims=True)
-        return np.argmax(np.where(self.votes == most, self.mean_scores, -1.0), axis=1).astype(np.int64)
-
-    @cached_property
-    def file_predicted_by_mean(self) -> IntArray:
-        """Class of each file by mean score, shape (files,)."""
-        return np.argmax(self.mean_scores, axis=1).astype(np.int64)
-
-
-def predict(
-    classifier: Classifier,
-    data: SegmentedLogMels,
-    labels: IntArray,
-    recordings: IntArray,
-    progress: Progress | None = None,
-) -> Predictions:
-    """Let a classifier listen to recordings.
-
-    Parameters
-    ----------
-    classifier
-        Which one.
-    data
-        Log-mels and segments of recordings, by the classifier's front end and segment length.
-    labels
-        Shape (recordings in data,): true classes.
-    recordings
-        Positions in ``data`` of the recordings to listen to.
-    progress
-        Told a step a recording.
-    """
-    scores: list[FloatArray] = []
-    chosen = np.asarray(recordings, dtype=np.int64)
-    with (progress or Silent()).task("Listening", len(chosen)) as advance:
-        rows = [data.rows_of([recording]) for recording in chosen]
-        for row in rows:
-            parts = np.array_split(row, -(-len(row) // SEGMENTS_AT_ONCE))
-            scores += [to_numpy(classifier.probabilities(data.values(part))).astype(np.float64) for part in parts]
-            advance(1)
-    every = np.concatenate(rows)
-    start = classifier.front_end.clock.frame_start_seconds(data.start_frames[every])
-    return Predictions(
-        classifier.classes,
-        tuple(data.files[recording] for recording in chosen),
-        np.asarray(labels, dtype=np.int64)[chosen],
-        np.repeat(np.arange(len(chosen)), [len(row) for row in rows]),
-        start,
-        start + classifier.segment_seconds,
-        np.concatenate(scores),
-    )
 
 
 def wilson_interval(right: int, total: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -159,14 +39,14 @@ def wilson_interval(right: int, total: int, confidence: float = CONFIDENCE) -> t
     return low, high
 
 
-def confusion_matrix(true: IntArray, predicted: IntArray, classes: int) -> IntArray:
+def confusion_matrix(true: Int64Array, predicted: Int64Array, classes: int) -> Int64Array:
     """Return counts, shape (classes, classes): a row a true class, a column a predicted one."""
     matrix = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(matrix, (true, predicted), 1)
     return matrix
 
 
-def class_metrics(matrix: IntArray) -> list[dict[str, float | int | None]]:
+def class_metrics(matrix: Int64Array) -> list[dict[str, float | int | None]]:
     """Return precision, recall, F1 and support of each class of a confusion matrix; None where it is 0 / 0."""
     rows = []
     for index in range(matrix.shape[0]):

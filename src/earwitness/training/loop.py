@@ -15,18 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from earwitness.audio.segments import SegmentedLogMels
-from earwitness.core.device import tf32_as
+from earwitness.core.arrays import Int64Array
+from earwitness.core.device import resolve_precision, tf32_as
 from earwitness.core.errors import EarwitnessError, UsageError
-from earwitness.core.processor import fast_bfloat16
+from earwitness.core.files import write_csv
 from earwitness.core.processor import native_bfloat16 as native_bfloat16
 from earwitness.core.progress import Progress, Silent
-from earwitness.core.run_folder import write_csv
 from earwitness.models.classifier import Classifier
 from earwitness.models.network import Network
 from earwitness.training.augmentation import Batch, draw
@@ -34,7 +33,6 @@ from earwitness.training.checkpoints import Checkpoint, read_checkpoint, write_c
 from earwitness.training.folding import folded
 from earwitness.training.recipes import Augmentation, Recipe
 
-IntArray = npt.NDArray[np.int64]
 # A checkpoint costs the writing of all weights and of Adam's two moments; so it is made at most so often (seconds).
 CHECKPOINT_SECONDS = 30.0
 WARM_UP = 0.1
@@ -71,9 +69,9 @@ class TrainingData:
     """
 
     segments: SegmentedLogMels
-    labels: IntArray
-    train: IntArray
-    validation: IntArray
+    labels: Int64Array
+    train: Int64Array
+    validation: Int64Array
 
 
 def train(
@@ -174,35 +172,6 @@ def write_history(path: Path, history: list[HistoryRow]) -> None:
     write_csv(path, columns, (["" if value is None else value for value in asdict(row).values()] for row in history))
 
 
-def resolve_precision(precision: str, device: torch.device) -> str:
-    """Return ``"float32"`` or ``"bfloat16"`` for a recipe's wish on a device."""
-    if precision != "auto":
-        return precision
-    return "bfloat16" if fast_bfloat16(device) else "float32"
-
-
-def choose_device(name: str = "auto") -> torch.device:
-    """Return the device of a name; ``"auto"`` takes CUDA, then Apple's MPS, then the CPU.
-
-    Raises
-    ------
-    UsageError
-        Unknown, or not on this machine.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        if device.type not in ("cpu", "cuda", "mps"):
-            raise NotImplementedError
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(f"--device {name}: cannot be used here; try cpu, cuda or mps") from error
-    return device
-
-
 @contextmanager
 def _arithmetic(loop: _Loop) -> Iterator[None]:
     """Let the processor or the GPU add in the same order each time, and multiply as the recipe says.
@@ -291,11 +260,11 @@ class _Loop:
                 if isinstance(module, nn.BatchNorm2d):
                     module.eval()
 
-    def _rows(self, epoch: int, number: int) -> IntArray:
+    def _rows(self, epoch: int, number: int) -> Int64Array:
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.data.train))
         return order[number * self.recipe.batch : (number + 1) * self.recipe.batch]
 
-    def _batch(self, order: IntArray, rng: np.random.Generator) -> Batch:
+    def _batch(self, order: Int64Array, rng: np.random.Generator) -> Batch:
         rows = self.data.train[order]
         classes = len(self.classifier.classes)
         if self.embeddings is not None:
@@ -364,7 +333,7 @@ class _Embeddings:
         self.validation = self._embed(classifier, data.segments, data.validation)
 
     @staticmethod
-    def _embed(classifier: Classifier, segments: SegmentedLogMels, rows: IntArray, size: int = 64) -> Tensor:
+    def _embed(classifier: Classifier, segments: SegmentedLogMels, rows: Int64Array, size: int = 64) -> Tensor:
         classifier.network.eval()
         parts = []
         with torch.no_grad():

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
+from earwitness.core.device import choose_device
 from earwitness.core.errors import UsageError
 from earwitness.models.registry import Backbone, backbone_named
 from earwitness.models.weights import Resolved, resolve
-from earwitness.training.loop import choose_device
 from earwitness.training.recipes import Recipe, recipe_named
 
 SEGMENT_OVERLAP = 75.0

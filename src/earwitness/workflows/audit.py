@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from earwitness.cli.output import table
+from earwitness.core.device import choose_device
 from earwitness.core.errors import UsageError, printable
+from earwitness.core.files import check_writable
 from earwitness.core.progress import Progress
-from earwitness.core.run_folder import RunFolder, check_writable
-from earwitness.inspection.audit import audit_run, kept_at
+from earwitness.core.run_folder import RunFolder
+from earwitness.inspection.audit import audit_run
 from earwitness.inspection.run import open_run
 from earwitness.plots import gallery
-from earwitness.training.loop import choose_device
 from earwitness.trust.audit.effects import Audit
+from earwitness.trust.audit.store import kept_at
 
 
 @dataclass(frozen=True)
@@ -32,49 +32,6 @@ class AuditOutcome:
     audit: Audit
     file: Path
     picture: Path
-
-    def text(self) -> str:
-        """Return the audit's table and findings for a terminal."""
-        rows = [
-            [
-                each.name,
-                each.touched,
-                f"{100 * each.before:.1f} %",
-                f"{100 * each.after:.1f} %",
-                f"{100 * each.low:+.1f} to {100 * each.high:+.1f}",
-                f"{each.score_change:+.3f}",
-            ]
-            for each in self.audit.effects
-        ]
-        head = [
-            "taken out",
-            "recordings that had it",
-            "segments right with",
-            "without",
-            "95 % interval of the change (points)",
-            "change of score",
-        ]
-        lines = [
-            f"{self.audit.files} recordings heard with and without; shares and changes are means over all of them:",
-            "",
-            table(head, rows),
-        ]
-        for each in self.audit.effects:
-            lines += ["", f"{each.name}: {each.taken}.", f"  {each.question} {each.told()}"]
-        lines += ["", *(f"warning: {sentence}" for sentence in self.audit.formats)]
-        return "\n".join([*lines, _verdict(self.audit), f"kept in {printable(self.file)}"])
-
-
-def _verdict(audit: Audit) -> str:
-    """Return what all was tested for in a line or two."""
-    leans = [f"{each.name}{_of(each.leaning)}" for each in audit.effects if each.found]
-    gains = [f"{each.name}{_of(each.gaining)}" for each in audit.effects if each.gaining]
-    said = f"It leans on: {'; '.join(leans)}." if leans else "Nothing was found that it leans on, of what was tested."
-    return said + (f" Heard better without: {'; '.join(gains)}." if gains else "")
-
-
-def _of(classes: Sequence[str]) -> str:
-    return f" ({', '.join(classes)})" if classes else ""
 
 
 def check_place(run: RunFolder) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from earwitness.cli.output import table
-from earwitness.core import run_folder
+from earwitness.core import files
+from earwitness.core.device import choose_device
 from earwitness.core.errors import UsageError, printable
 from earwitness.core.progress import Progress, Silent
 from earwitness.data.recordings import Recording
@@ -15,11 +15,10 @@ from earwitness.explainers.baselines import BASELINES
 from earwitness.inspection.run import open_run
 from earwitness.models.classifier import Classifier
 from earwitness.plots import scoreboard, style
-from earwitness.training.loop import choose_device
 from earwitness.trust.scoreboard import tiny_models
-from earwitness.trust.scoreboard.board import MAIN_SCORE, Scoreboard, explainers, measure, verdicts
+from earwitness.trust.scoreboard.board import MAIN_SCORE, Scoreboard, explainers, measure
 from earwitness.trust.scoreboard.collect import PRESETS, gather
-from earwitness.trust.scoreboard.ranking import ALL, ENERGY, Standing
+from earwitness.trust.scoreboard.ranking import ALL
 
 SCOREBOARD, CASES, FIGURE, ASKED = "scoreboard.csv", "cases.csv", "scoreboard.png", "scoreboard.json"
 
@@ -30,10 +29,6 @@ class Outcome:
 
     board: Scoreboard
     folder: Path
-
-    def text(self) -> str:
-        """Return what the terminal shows."""
-        return "\n".join(lines(self.board))
 
 
 def score(
@@ -85,7 +80,7 @@ def score(
         raise UsageError(f"--mixtures {mixtures}: two kinds take turns; ask for 2 or more")
     chosen = tuple(methods) or spent.methods()
     explainers(chosen)  # a wrong method must not be found out after the training
-    run_folder.check_writable(out)
+    files.check_writable(out)
     progress = progress or Silent()
     classifier, recordings = _asked(run, data, device, seed, progress)
     gathered = gather(classifier, recordings, preset=spent, seed=seed, progress=progress)
@@ -126,72 +121,14 @@ def write(board: Scoreboard, folder: Path, asked: dict[str, str | int | None]) -
         What was asked for.
     """
     cases, standings = [each.row() for each in board.records], [each.row() for each in board.standings]
-    run_folder.write_csv(folder / CASES, list(cases[0]), (list(row.values()) for row in cases))
-    run_folder.write_csv(folder / SCOREBOARD, list(standings[0]), (list(row.values()) for row in standings))
+    files.write_csv(folder / CASES, list(cases[0]), (list(row.values()) for row in cases))
+    files.write_csv(folder / SCOREBOARD, list(standings[0]), (list(row.values()) for row in standings))
     style.save(scoreboard.scoreboard(board), folder / FIGURE)
     found = {"tallies": [asdict(each) for each in board.gathered.tallies], "notes": list(board.gathered.notes)}
-    run_folder.write_json(folder / ASKED, {**asked, **found, "versions": dict(run_folder.versions())})
+    files.write_json(folder / ASKED, {**asked, **found, "versions": dict(files.versions())})
 
 
 # ---- words --------------------------------------------------------------------------------------------------------
-
-
-def lines(board: Scoreboard) -> list[str]:
-    """Return a scoreboard in words: what was tried, what was planted, the table, and who beats energy."""
-    kinds = board.kinds()
-    legend = [
-        f"  {number}  {family}: {kind} ({board.of(family, kind)[0].cases} cases)"
-        for number, (family, kind) in enumerate(kinds, 1)
-    ]
-    header = [
-        "method",
-        "all",
-        "95 % interval",
-        "pointing",
-        "mass",
-        *(str(number) for number in range(1, len(kinds) + 1)),
-    ]
-    marks = {place: {each.method: each for each in board.of(*place)} for place in kinds}
-    pointing, mass = ({each.method: each.mean for each in board.of(score=name)} for name in ("pointing", "mass"))
-    rows = [
-        [
-            f"{each.method} (baseline)" if each.method in BASELINES else each.method,
-            _marked(each),
-            f"{each.low:.2f} to {each.high:.2f}",
-            f"{pointing[each.method]:.2f}",
-            f"{mass[each.method]:.2f}",
-            *(_marked(marks[place].get(each.method)) for place in kinds),
-        ]
-        for each in board.of()
-    ]
-    return [
-        *(each.text() for each in board.gathered.tallies),
-        *board.gathered.notes,
-        "",
-        "Area under ROC of cells (0.5: chance, 1: right); * where the whole interval lies above energy's:",
-        *legend,
-        "",
-        table(header, rows),
-        "",
-        *_verdict(board),
-    ]
-
-
-def _marked(each: Standing | None) -> str:
-    if each is None:
-        return ""
-    return f"{each.mean:.2f}{'*' if each.beats_energy else ' '}"
-
-
-def _verdict(board: Scoreboard) -> list[str]:
-    families = [ALL, *dict.fromkeys(family for family, _ in board.kinds())]
-    found = []
-    for family in families:
-        beat, rest = verdicts(board, family)
-        where = "over all cases" if family == ALL else f"on {family}"
-        if any(each.method == ENERGY for each in board.of(family)):
-            found.append(f"{where}: beat energy: {', '.join(beat) or 'none'}; do not: {', '.join(rest) or 'none'}")
-    return found
 
 
 def page_table(scoreboard_csv: Path, score_name: str = MAIN_SCORE) -> str:
@@ -204,7 +141,7 @@ def page_table(scoreboard_csv: Path, score_name: str = MAIN_SCORE) -> str:
     score_name
         Which score.
     """
-    rows = [row for row in run_folder.read_csv(scoreboard_csv) if row["kind"] == ALL and row["score"] == score_name]
+    rows = [row for row in files.read_csv(scoreboard_csv) if row["kind"] == ALL and row["score"] == score_name]
     families = list(dict.fromkeys(row["family"] for row in rows))
     cells = {(row["method"], row["family"]): row for row in rows}
     order = sorted((row for row in rows if row["family"] == ALL), key=lambda row: -float(row["mean"]))

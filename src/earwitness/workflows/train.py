@@ -12,70 +12,30 @@ import numpy as np
 import torch
 from scipy.stats import t as student
 
-from earwitness.audio.extraction import listen
-from earwitness.audio.frontend import LogMel
-from earwitness.audio.segments import SegmentedLogMels, cut
-from earwitness.core import run_folder
-from earwitness.core.errors import EarwitnessError, UsageError, on_disk, printable
+from earwitness.core import files, run_folder
+from earwitness.core.arrays import LogMel
+from earwitness.core.device import resolve_precision
+from earwitness.core.errors import UsageError, printable
 from earwitness.core.progress import Progress
 from earwitness.core.run_folder import RunFolder
 from earwitness.data import checks, recordings
 from earwitness.data import splits as dataset
-from earwitness.data.recordings import DataSet, Unusable
+from earwitness.data.extraction import listen
+from earwitness.data.recordings import DataSet
 from earwitness.data.splits import Split
-from earwitness.models.classifier import Classifier, load
+from earwitness.models import prediction
+from earwitness.models.classifier import Classifier
 from earwitness.models.mobilenet import MobileNet
-from earwitness.models.registry import backbone_named
 from earwitness.models.vggish import initialise_he
 from earwitness.models.weights import fill
 from earwitness.training import evaluation
 from earwitness.training.checkpoints import remove_checkpoints
-from earwitness.training.loop import (
-    CHECKPOINT_SECONDS,
-    HistoryRow,
-    TrainingData,
-    choose_device,
-    resolve_precision,
-    train,
-    write_history,
-)
-from earwitness.training.request import Plan, Request, check_overlap, make_plan, segment_frames
-
-__all__ = [
-    "Outcome",
-    "Plan",
-    "Request",
-    "cross_validate",
-    "evaluate_run",
-    "make_plan",
-    "segment_frames",
-    "train_run",
-]
+from earwitness.training.loop import CHECKPOINT_SECONDS, HistoryRow, TrainingData, train, write_history
+from earwitness.training.request import Plan, Request, make_plan
+from earwitness.workflows.evaluate import Outcome
 
 FINISHED_BEFORE = "the run was finished already and is kept as it is"
 ACCURACIES = ("segment_accuracy", "file_accuracy", "file_accuracy_mean_score")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a training or an evaluation came to.
-
-    Parameters
-    ----------
-    run
-        Its folder.
-    metrics
-        Content of ``metrics.json``.
-    unusable
-        Recordings that could not be used.
-    warnings
-        What the user should know.
-    """
-
-    run: RunFolder
-    metrics: dict[str, Any]
-    unusable: tuple[Unusable, ...]
-    warnings: tuple[str, ...]
 
 
 def train_run(
@@ -150,7 +110,7 @@ def cross_validate(
         raise UsageError("--folds makes splits of its own; leave out --split and --fold")
     data = recordings.load(request.data)
     _check_apart(request)
-    run_folder.check_writable(Path(request.out))
+    files.check_writable(Path(request.out))
     dataset.folds(data, folds, seed=request.seed)
     _check_weights(plan, data.classes)
     data, log_mels = hear(data, plan, progress)
@@ -168,74 +128,8 @@ def cross_validate(
         "interval_of_mean": {key: list(_mean_interval([row[key] for row in rows])) for key in ACCURACIES},
         "unusable": [[entry.file, entry.reason] for entry in data.unusable],
     }
-    run_folder.write_json(Path(request.out, "cross_validation.json"), result)
+    files.write_json(Path(request.out, "cross_validation.json"), result)
     return result
-
-
-def evaluate_run(
-    path: Path | str,
-    *,
-    data: Path | str | None = None,
-    out: Path | str | None = None,
-    segment_seconds: float | None = None,
-    overlap: float | None = None,
-    device: str = "auto",
-    strict: bool = False,
-    progress: Progress | None = None,
-) -> Outcome:
-    """Measure a finished run's classifier again: on its held-out recordings, or on other labelled ones.
-
-    Parameters
-    ----------
-    path
-        The run folder.
-    data
-        Other labelled recordings; None takes those that the run held out.
-    out
-        Folder for the results; None writes them into the run (only where nothing else than there is asked for).
-    segment_seconds, overlap
-        Another length or overlap of segments.
-    device, strict, progress
-        As for a training.
-
-    Raises
-    ------
-    UsageError
-        Something other than the run's own evaluation is asked for without ``out``.
-    """
-    run = run_folder.open_finished(path)
-    asked = run_folder.read_json(run.run_json)
-    changed = data is not None or segment_seconds is not None or overlap is not None
-    if changed and out is None:
-        raise UsageError("--out: name a folder for the results; the run's own are kept as they are")
-    target = run if out is None else RunFolder(Path(out))
-    if out is not None:
-        if target.path.exists() and (not target.path.is_dir() or any(target.path.iterdir())):
-            raise UsageError(f"{printable(out)}: exists and is not an empty folder; name a new one with --out")
-        run_folder.check_writable(target.path)
-    classifier = load(run.model, choose_device(device))
-    if segment_seconds is not None or overlap is not None:
-        classifier = _other_segments(classifier, segment_seconds, overlap)
-    if data is not None:
-        source = recordings.load(data, classifier.classes, for_training=False)
-    else:
-        place, held_out = _measured(run, asked)
-        source = recordings.load(place, classifier.classes, for_training=False)
-        source = replace(source, recordings=tuple(entry for entry in source.recordings if entry.name in held_out))
-        _check_complete(held_out, source)
-    source, log_mels = listen(source, classifier.front_end, strict=strict, for_training=False, progress=progress)
-    if not source.recordings:
-        raise UsageError(f"{printable(source.root)}: holds no usable recording")
-    predictions = evaluation.predict(
-        classifier,
-        _cut(source, log_mels, classifier),
-        np.array(source.class_numbers(), dtype=np.int64),
-        np.arange(len(log_mels)),
-        progress,
-    )
-    if out is not None:
-        _write_quarantine(target, source.unusable)
-    return Outcome(target, evaluation.write(predictions, target), source.unusable, ())
 
 
 @dataclass(frozen=True)
@@ -278,10 +172,10 @@ def _train_split(
     if run.finished:
         remove_checkpoints(run.checkpoints)
         _warn((FINISHED_BEFORE,), watch.progress)
-        return Outcome(run, run_folder.read_json(run.metrics), data.unusable, (*warnings, FINISHED_BEFORE))
-    _write_quarantine(run, data.unusable)
+        return Outcome(run, files.read_json(run.metrics), data.unusable, (*warnings, FINISHED_BEFORE))
+    recordings.write_quarantine(run.quarantine, data.unusable)
     classifier = build(plan, data.classes)
-    segments = _cut(data, log_mels, classifier)
+    segments = prediction.segmented(classifier, log_mels, data.names)
     labels = np.array(data.class_numbers(), dtype=np.int64)
     history = train(
         classifier,
@@ -297,8 +191,8 @@ def _train_split(
     write_history(run.history, history)
     if plan.judge_frames != plan.segment_frames:
         classifier = classifier.with_segments(plan.judge_frames, plan.request.overlap)
-        segments = _cut(data, log_mels, classifier)
-    predictions = evaluation.predict(classifier, segments, labels, np.asarray(split.validation), watch.progress)
+        segments = prediction.segmented(classifier, log_mels, data.names)
+    predictions = prediction.predict(classifier, segments, labels, np.asarray(split.validation), watch.progress)
     metrics = evaluation.write(predictions, run)
     # The model comes last: a folder that holds it is finished.
     classifier.save(run.model)
@@ -316,7 +210,7 @@ def _warn(warnings: tuple[str, ...], progress: Progress | None) -> None:
 def _record(plan: Plan, data: DataSet, split: Split, run: RunFolder) -> None:
     """Write ``run.json``, or, where a training is resumed or was finished before, make sure that the same is asked."""
     request = plan.request
-    names = [recording.name for recording in data.recordings]
+    names = data.names
     content = {
         "command": list(request.command),
         "backbone": plan.backbone.name,
@@ -345,12 +239,12 @@ def _record(plan: Plan, data: DataSet, split: Split, run: RunFolder) -> None:
         "device": str(plan.device),
         "precision": resolve_precision(plan.recipe.precision, plan.device),
         "threads": torch.get_num_threads(),
-        "versions": dict(run_folder.versions()),
+        "versions": dict(files.versions()),
     }
     if not run.started:
-        run_folder.write_json(run.run_json, content)
+        files.write_json(run.run_json, content)
         return
-    before = run_folder.read_json(run.run_json)
+    before = files.read_json(run.run_json)
     # What the bytes of an unfinished training may depend on says nothing against a finished one.
     free = {"command", *(("device", "precision", "threads", "versions") if run.finished else ())}
     for key, value in content.items():
@@ -366,38 +260,9 @@ def choose_split(request: Request, data: DataSet) -> Split:
     return dataset.split(data, request.split, fold=request.fold, fraction=request.fraction, seed=request.seed)
 
 
-def _cut(data: DataSet, log_mels: list[LogMel], classifier: Classifier) -> SegmentedLogMels:
-    names = [recording.name for recording in data.recordings]
-    return cut(log_mels, names, classifier.front_end.silence, classifier.segment_frames, classifier.overlap)
-
-
-def _other_segments(classifier: Classifier, seconds: float | None, overlap: float | None) -> Classifier:
-    frames = classifier.segment_frames
-    if seconds is not None:
-        frames = segment_frames(backbone_named(classifier.backbone), seconds)
-    return classifier.with_segments(frames, classifier.overlap if overlap is None else check_overlap(overlap))
-
-
 def _check_weights(plan: Plan, classes: tuple[str, ...]) -> None:
     if plan.weights is not None:
         fill(plan.backbone.build(len(classes)), plan.backbone.name, plan.weights)
-
-
-def _measured(run: RunFolder, asked: Any) -> tuple[Path, set[str]]:
-    """Return where a run's data was, and the names of the recordings that it held out."""
-    try:
-        place, held_out = on_disk(Path(asked["data"]["path"])), set(asked["split"]["validation"])
-    except (KeyError, TypeError) as error:
-        raise EarwitnessError(
-            f"{printable(run.run_json)}: is damaged (it does not say what was held out); "
-            "evaluate other recordings with --data"
-        ) from error
-    if not place.exists():
-        raise UsageError(
-            f"{printable(place)}: the run's data has gone missing; "
-            "put it back, or evaluate other recordings with --data"
-        )
-    return place, held_out
 
 
 def _check_apart(request: Request) -> None:
@@ -407,20 +272,6 @@ def _check_apart(request: Request) -> None:
         raise UsageError(
             f"{printable(request.out)}: lies in the data folder, whose folders are classes; name another --out"
         )
-
-
-def _check_complete(names: set[str], data: DataSet) -> None:
-    missing = sorted(names - {recording.name for recording in data.recordings})
-    if missing:
-        raise UsageError(
-            f"{printable(data.root / missing[0])}: was held out by the run and is gone or unusable"
-            + (f", and {len(missing) - 1} more" if len(missing) > 1 else "")
-            + "; put it back, or evaluate other recordings with --data"
-        )
-
-
-def _write_quarantine(run: RunFolder, unusable: tuple[Unusable, ...]) -> None:
-    run_folder.write_csv(run.quarantine, ["file", "reason"], [[entry.file, entry.reason] for entry in unusable])
 
 
 def _mean_interval(values: list[float], confidence: float = evaluation.CONFIDENCE) -> tuple[float, float]:

@@ -26,11 +26,12 @@ from scipy import fft
 
 from earwitness.audio import decoding
 from earwitness.audio.timefreq import Clock, hz_to_mel
-from earwitness.core import run_folder
+from earwitness.core.arrays import Float64Array, Samples
 from earwitness.core.errors import BadRecordingError, EarwitnessError, UsageError, printable
+from earwitness.core.files import atomic_write, read_json, write_json
 from earwitness.core.progress import Progress, Silent
-from earwitness.data.synthetic.events import SAMPLE_RATE, FloatArray
-from earwitness.data.synthetic.scenes import CLASSES, FULL_SCALE, Event, Samples, Scene, make
+from earwitness.data.synthetic.events import SAMPLE_RATE
+from earwitness.data.synthetic.scenes import CLASSES, FULL_SCALE, Event, Scene, make
 
 __all__ = [
     "CLASSES",
@@ -97,7 +98,7 @@ def ratio_mask(event: Samples, rest: Samples, sample_rate: int, clock: Clock, fr
     return (wanted / (wanted + other)).astype(np.float32)
 
 
-def mel_energy(samples: Samples, sample_rate: int, clock: Clock, frames: int) -> FloatArray:
+def mel_energy(samples: Samples, sample_rate: int, clock: Clock, frames: int) -> Float64Array:
     """Return the energy of each cell of a front end's grid, (frames, bands), at the samples' own rate."""
     window, hertz = _window(sample_rate)
     centres = np.rint(clock.frame_centre_seconds(np.arange(frames)) * sample_rate).astype(np.int64)
@@ -108,19 +109,19 @@ def mel_energy(samples: Samples, sample_rate: int, clock: Clock, frames: int) ->
     return np.asarray((spectrum.real**2 + spectrum.imag**2) @ _mel_filters(clock, hertz))
 
 
-def _window(sample_rate: int) -> tuple[FloatArray, FloatArray]:
+def _window(sample_rate: int) -> tuple[Float64Array, Float64Array]:
     """Return the Hann window and the frequencies of its bins: close enough for the narrowest mel filter to hold one."""
     window = np.hanning(round(WINDOW_SECONDS * sample_rate))
     return window, fft.rfftfreq(2 * fft.next_fast_len(window.size, real=True), 1 / sample_rate)
 
 
-def steps_energy(sample_rate: int, clock: Clock) -> FloatArray:
+def steps_energy(sample_rate: int, clock: Clock) -> Float64Array:
     """Return the energy of white noise of one step of a 16-bit file in each band, (bands,)."""
     window, hertz = _window(sample_rate)
     return np.asarray(np.sum(window**2) / FULL_SCALE**2 * _mel_filters(clock, hertz).sum(axis=0))
 
 
-def _mel_filters(clock: Clock, hertz: FloatArray) -> FloatArray:
+def _mel_filters(clock: Clock, hertz: Float64Array) -> Float64Array:
     """Return triangles on the clock's mel scale, (bins, bands): each rises from one corner to the next and falls."""
     corners = hz_to_mel(clock.filter_edges_hz(), clock.mel_scale)
     mel = hz_to_mel(hertz, clock.mel_scale)[:, None]
@@ -174,7 +175,7 @@ def write_dataset(
             new = Path(workshop, "new")
             new.mkdir()
             _write_clips(new, clips_per_class, seed, progress or Silent())
-            run_folder.write_json(new / EVIDENCE_FOLDER / MANIFEST, {**asked, "files": _hashes(new)})
+            write_json(new / EVIDENCE_FOLDER / MANIFEST, {**asked, "files": _hashes(new)})
             if target.exists():
                 target.rename(Path(workshop, "old"))
             new.rename(target)
@@ -222,7 +223,7 @@ def _write_clips(root: Path, clips_per_class: int, seed: int, progress: Progress
                 scene = make(label, seed * SOURCES + source, take)
                 wav = root / label / f"{fold}-{source:06d}-{chr(ord('A') + take)}.wav"
                 decoding.write_wav(wav, _integers(scene.samples), scene.sample_rate)
-                with run_folder.atomic_write(evidence_path(wav)) as temporary:
+                with atomic_write(evidence_path(wav)) as temporary:
                     np.savez(temporary, **_evidence(scene))
                 advance(1)
 
@@ -272,7 +273,7 @@ def _holds(target: Path, asked: dict[str, Any]) -> bool:
     manifest = target / EVIDENCE_FOLDER / MANIFEST
     if not manifest.is_file():
         raise UsageError(f"{printable(target)}: is not a folder of made sounds; name a new folder")
-    found = run_folder.read_json(manifest)
+    found = read_json(manifest)
     if not isinstance(found, dict) or found.get("made_by") != MADE_BY or not isinstance(found.get("files"), dict):
         raise UsageError(f"{printable(manifest)}: was not written by earwitness; name a new folder")
     files = _hashes(target)

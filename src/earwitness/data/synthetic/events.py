@@ -17,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
-FloatArray = npt.NDArray[np.float64]
+from earwitness.core.arrays import Float64Array, Int64Array
+
 Spans = tuple[tuple[int, int], ...]
-Gain = Callable[[FloatArray], FloatArray]  # hertz to factor
+Gain = Callable[[Float64Array], Float64Array]  # hertz to factor
 
 SAMPLE_RATE = 32_000  # Hz; the higher of the two front ends' rates
 HIGHEST_HARMONIC_HZ = 14_000.0
@@ -30,7 +31,7 @@ EQUALISER_DB = 2.0  # spread of a random colour, each octave by itself
 class Sound:
     """An event over silence: samples, and the (first, last + 1) samples of each of its parts."""
 
-    samples: FloatArray
+    samples: Float64Array
     spans: Spans
 
 
@@ -45,7 +46,7 @@ def seconds(value: float) -> int:
     return round(value * SAMPLE_RATE)
 
 
-def filtered(samples: FloatArray, gain: Gain) -> FloatArray:
+def filtered(samples: Float64Array, gain: Gain) -> Float64Array:
     """Multiply the spectrum of ``samples`` (n,) by ``gain(hertz)``: a filter without delay."""
     size = fft.next_fast_len(samples.size + seconds(0.02), real=True)  # zeros, so that the end does not wrap round
     spectrum = fft.rfft(samples, size)
@@ -55,7 +56,7 @@ def filtered(samples: FloatArray, gain: Gain) -> FloatArray:
 def tilt(decibels_per_octave: float, low: float = 0.0, high: float = 16_000.0) -> Gain:
     """Return a gain over hertz: a slope about 1 kHz, soft edges (12 dB an octave) at ``low`` and ``high`` Hz."""
 
-    def gain(hertz: FloatArray) -> FloatArray:
+    def gain(hertz: Float64Array) -> Float64Array:
         hertz = np.maximum(hertz, 20.0)
         slope = (hertz / 1000.0) ** (decibels_per_octave / 6.02)
         return np.asarray(slope / np.sqrt(1.0 + (low / hertz) ** 4) / np.sqrt(1.0 + (hertz / high) ** 4))
@@ -68,17 +69,17 @@ def equaliser(voice: np.random.Generator) -> Gain:
     octaves = np.arange(-4.0, 5.0)  # about 1 kHz
     decibels = voice.normal(0.0, EQUALISER_DB, octaves.size) + voice.uniform(-1.5, 1.5) * octaves
 
-    def gain(hertz: FloatArray) -> FloatArray:
+    def gain(hertz: Float64Array) -> Float64Array:
         place = np.log2(np.maximum(hertz, 30.0) / 1000.0)
         return np.asarray(10 ** (np.interp(place, octaves, decibels) / 20))
 
     return gain
 
 
-def resonances(centres: FloatArray, widths: FloatArray, floor: float = 0.1) -> Gain:
+def resonances(centres: Float64Array, widths: Float64Array, floor: float = 0.1) -> Gain:
     """Return a gain over hertz with peaks of height 1 at ``centres`` (Hz), the vocal tract of the voiced classes."""
 
-    def gain(hertz: FloatArray) -> FloatArray:
+    def gain(hertz: Float64Array) -> Float64Array:
         return np.asarray(
             floor + sum(1.0 / (1.0 + ((hertz - c) / w) ** 2) for c, w in zip(centres, widths, strict=True))
         )
@@ -86,7 +87,7 @@ def resonances(centres: FloatArray, widths: FloatArray, floor: float = 0.1) -> G
     return gain
 
 
-def buzz(pitch: FloatArray) -> FloatArray:
+def buzz(pitch: Float64Array) -> Float64Array:
     """Return a train of band-limited pulses with the given pitch (Hz, one value a sample): all harmonics equal.
 
     The closed form of a sum of cosines, Stilson and Smith 1996, *Alias-free digital synthesis of classic analog
@@ -100,7 +101,7 @@ def buzz(pitch: FloatArray) -> FloatArray:
     return np.asarray((np.where(on_pulse, 2 * harmonics + 1.0, ratio) - 1.0) / np.sqrt(2.0 * harmonics))
 
 
-def curve(times: npt.ArrayLike, values: npt.ArrayLike, samples: int) -> FloatArray:
+def curve(times: npt.ArrayLike, values: npt.ArrayLike, samples: int) -> Float64Array:
     """Return a smooth line through points, times from 0 to 1 over ``samples``: half cosines between the points."""
     times, values = np.asarray(times, dtype=np.float64), np.asarray(values, dtype=np.float64)
     position = np.interp(np.arange(samples) / max(samples, 1), times, np.arange(times.size))
@@ -109,7 +110,7 @@ def curve(times: npt.ArrayLike, values: npt.ArrayLike, samples: int) -> FloatArr
     return np.asarray(values[left] * (1.0 - share) + values[left + 1] * share)
 
 
-def swell(samples: int, attack: float, release: float) -> FloatArray:
+def swell(samples: int, attack: float, release: float) -> Float64Array:
     """Return an envelope that rises over ``attack`` seconds, stays at 1, and falls over ``release`` seconds."""
     moment = np.arange(samples) / SAMPLE_RATE
     rise = np.clip(moment / attack, 0.0, 1.0)
@@ -117,13 +118,13 @@ def swell(samples: int, attack: float, release: float) -> FloatArray:
     return np.asarray(np.sin(np.pi / 2 * rise) ** 2 * np.sin(np.pi / 2 * fall) ** 2)
 
 
-def wander(rng: np.random.Generator, samples: int, rate: float) -> FloatArray:
+def wander(rng: np.random.Generator, samples: int, rate: float) -> Float64Array:
     """Return a smooth random line of unit spread that changes about ``rate`` times a second."""
     points = max(3, round(samples / SAMPLE_RATE * rate) + 2)
     return curve(np.linspace(0.0, 1.0, points), rng.standard_normal(points), samples)
 
 
-def ping(rng: np.random.Generator, decay: float, centre: float, modes: int, grit: float) -> FloatArray:
+def ping(rng: np.random.Generator, decay: float, centre: float, modes: int, grit: float) -> Float64Array:
     """Return a click: ``modes`` decaying tones around ``centre`` (Hz) and a burst of noise; peak near 1."""
     moment = np.arange(seconds(7.0 * decay)) / SAMPLE_RATE
     tones = np.minimum(centre * rng.uniform(0.6, 1.7, modes), HIGHEST_HARMONIC_HZ)
@@ -133,7 +134,7 @@ def ping(rng: np.random.Generator, decay: float, centre: float, modes: int, grit
     return np.asarray(ring * np.exp(-moment / decay) + noise)
 
 
-def place(target: FloatArray, start: int, piece: FloatArray) -> tuple[int, int]:
+def place(target: Float64Array, start: int, piece: Float64Array) -> tuple[int, int]:
     """Add ``piece`` to ``target`` from sample ``start`` on, cut at the target's ends; return the span it took."""
     first, last = max(start, 0), min(start + piece.size, target.size)
     if first >= last:
@@ -143,8 +144,8 @@ def place(target: FloatArray, start: int, piece: FloatArray) -> tuple[int, int]:
 
 
 def scatter(
-    rng: np.random.Generator, samples: int, starts: npt.NDArray[np.int64], heights: FloatArray, pings: list[FloatArray]
-) -> FloatArray:
+    rng: np.random.Generator, samples: int, starts: Int64Array, heights: Float64Array, pings: list[Float64Array]
+) -> Float64Array:
     """Return clicks at ``starts``, each with its height and one of ``pings``, by convolution (many cost as few)."""
     which = rng.integers(len(pings), size=starts.size)
     size = fft.next_fast_len(samples + max(p.size for p in pings), real=True)
@@ -156,12 +157,12 @@ def scatter(
     return np.asarray(fft.irfft(spectrum, size)[:samples])
 
 
-def whole(samples: FloatArray) -> Sound:
+def whole(samples: Float64Array) -> Sound:
     """Return a sound that lasts from the first to the last sample."""
     return Sound(samples, ((0, samples.size),))
 
 
-def kept(samples: FloatArray, spans: list[tuple[int, int]]) -> Sound:
+def kept(samples: Float64Array, spans: list[tuple[int, int]]) -> Sound:
     """Return a sound with its spans, less those that fell outside the clip."""
     return Sound(samples, tuple((first, last) for first, last in spans if last > first))
 
@@ -266,7 +267,7 @@ def tract(voice: np.random.Generator, scale: float) -> Gain:
     return resonances(centres, centres * voice.uniform(0.12, 0.3, 4), voice.uniform(0.1, 0.25))
 
 
-def voiced(rng: np.random.Generator, pitch: FloatArray, breath: float, formants: Gain) -> FloatArray:
+def voiced(rng: np.random.Generator, pitch: Float64Array, breath: float, formants: Gain) -> Float64Array:
     """Return pulses of the given pitch and breath noise through ``formants``, of unit power."""
     source = filtered(buzz(pitch), tilt(-3.0)) + breath * rng.standard_normal(pitch.size)
     shaped = filtered(source, formants)

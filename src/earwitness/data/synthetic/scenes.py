@@ -6,13 +6,11 @@ import zlib
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import fft
 
+from earwitness.core.arrays import Float64Array, Samples
 from earwitness.core.errors import UsageError
-from earwitness.data.synthetic.events import MAKERS, SAMPLE_RATE, FloatArray, Sound, equaliser, filtered, tilt, wander
-
-Samples = npt.NDArray[np.float32]
+from earwitness.data.synthetic.events import MAKERS, SAMPLE_RATE, Sound, equaliser, filtered, tilt, wander
 
 CLASSES: tuple[str, ...] = tuple(MAKERS)
 SECONDS = 2.5
@@ -129,7 +127,7 @@ def make(label: str, seed: int, take: int = 0, *, seconds: float | None = None, 
     )
 
 
-def _background(voice: np.random.Generator, rng: np.random.Generator, size: int) -> FloatArray:
+def _background(voice: np.random.Generator, rng: np.random.Generator, size: int) -> Float64Array:
     """Return noise of random colour that drifts a little, and in two places of five a hum or a whine in it."""
     slope, colour = tilt(voice.uniform(-6.0, 0.0), 40.0), equaliser(voice)
     noise = filtered(rng.standard_normal(size), lambda hertz: slope(hertz) * colour(hertz))
@@ -144,7 +142,7 @@ def _background(voice: np.random.Generator, rng: np.random.Generator, size: int)
     return noise
 
 
-def _weighted_rms(samples: FloatArray, sound: Sound | None = None) -> float:
+def _weighted_rms(samples: Float64Array, sound: Sound | None = None) -> float:
     """Return the RMS from 125 Hz to 7.5 kHz with octaves alike; of a sound, over the samples in which it sounds."""
     power = filtered(samples, tilt(3.0, 125.0, 7500.0)) ** 2
     if sound is None:
@@ -155,7 +153,7 @@ def _weighted_rms(samples: FloatArray, sound: Sound | None = None) -> float:
     return float(np.sqrt(power[active].mean()))
 
 
-def _sixteen_bits(samples: FloatArray) -> Samples:
+def _sixteen_bits(samples: Float64Array) -> Samples:
     return np.asarray(np.rint(samples * FULL_SCALE) / FULL_SCALE, dtype=np.float32)
 
 

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from earwitness.core.device import to_numpy
 from earwitness.explainers.cam.base import Cam, Cams, Request, weighed
+from earwitness.explainers.inference.scoring import target_scores
 from earwitness.explainers.inference.suffix import Rest
-from earwitness.explainers.protocol_ import Explainable, target_scores
+from earwitness.models.protocols import Explainable
 
 # How many segments at most are tried together; more save next to nothing, and what is remembered of them takes memory.
 SEGMENTS = 16

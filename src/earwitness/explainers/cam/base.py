@@ -12,34 +12,29 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from earwitness.audio.segments import Segments
+from earwitness.core.arrays import Float64Array
 from earwitness.core.device import to_numpy
 from earwitness.core.progress import Progress
 from earwitness.explainers.attribution import Attribution, Grid, Target
 from earwitness.explainers.inference.layers import Layer, refuse_layer
+from earwitness.explainers.inference.modules import precision_of
 from earwitness.explainers.inference.prepared import Prepared
-from earwitness.explainers.inference.two_stage import GATHERED, runs
-from earwitness.explainers.method import Method, in_batches
-from earwitness.explainers.parameters import check, choice, parameter, text, truth
-from earwitness.explainers.protocol_ import (
+from earwitness.explainers.inference.scoring import (
     SCORE_KINDS,
-    Cost,
-    Explainable,
-    Found,
     activated,
-    attribution_of,
     batch_size,
     check_scores,
-    precision_of,
     stopwatch,
     target_scores,
 )
-
-FloatArray = npt.NDArray[np.float64]
+from earwitness.explainers.inference.two_stage import GATHERED, runs
+from earwitness.explainers.method import Cost, Found, Method, attribution_of, in_batches
+from earwitness.explainers.parameters import check, choice, parameter, text, truth
+from earwitness.models.protocols import Explainable
 
 
 @dataclass(frozen=True)
@@ -66,11 +61,11 @@ class Request:
         """Whose decision is explained."""
         return self.layer.classifier
 
-    def scores(self, logits: Tensor) -> FloatArray:
+    def scores(self, logits: Tensor) -> Float64Array:
         """Return class scores, shape (n, classes), float64."""
         return to_numpy(activated(logits.detach().cpu().double(), self.score, self.classifier.activation))
 
-    def check(self, scores: FloatArray, start: int = 0) -> None:
+    def check(self, scores: Float64Array, start: int = 0) -> None:
         """Refuse scores that are not numbers; the first are those of the segment ``start``."""
         for row in range(len(scores)):
             check_scores(scores[row], self.classifier, self.segments, start + row)
@@ -93,7 +88,7 @@ class Cams:
     """
 
     maps: list[Tensor]
-    scores: FloatArray
+    scores: Float64Array
     forwards: list[int]
     backwards: list[int]
     diagnostics: list[dict[str, float]] = field(default_factory=list)

@@ -9,20 +9,19 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from earwitness.core.arrays import Float64Array
 from earwitness.core.device import to_numpy
 from earwitness.explainers.cam.base import Cam, Cams, Request, weighed
+from earwitness.explainers.fills import reference, reference_parameter
 from earwitness.explainers.inference.optimised import swift
+from earwitness.explainers.inference.scoring import as_input, target_scores
 from earwitness.explainers.inference.two_stage import runs
 from earwitness.explainers.parameters import choice, parameter
-from earwitness.explainers.protocol_ import Explainable, as_input, target_scores
-from earwitness.explainers.reference import reference, reference_parameter
-
-FloatArray = npt.NDArray[np.float64]
+from earwitness.models.protocols import Explainable
 
 # How many segments at most are seen through their channels together; more save next to nothing.
 SEGMENTS = 16
@@ -91,7 +90,9 @@ class ScoreCam(Cam):
         tried = [2 + int(each["channels"]) for each in diagnostics]
         return Cams(found, scores, tried, [0] * len(tried), diagnostics)
 
-    def _through(self, request: Request, maps: Tensor, rows: Tensor, channels: Tensor) -> tuple[FloatArray, FloatArray]:
+    def _through(
+        self, request: Request, maps: Tensor, rows: Tensor, channels: Tensor
+    ) -> tuple[Float64Array, Float64Array]:
         """Return class scores of each segment's fill alone, and of segments seen through some channels of their own."""
         classifier, segments = request.classifier, request.segments
         ready = swift(classifier, segments)

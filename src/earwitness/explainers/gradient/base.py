@@ -8,40 +8,36 @@ through the network once and takes every target's gradient from that pass: input
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from earwitness.audio.segments import Segments
+from earwitness.core.arrays import Float64Array
 from earwitness.core.device import filled_up, to_numpy
 from earwitness.core.progress import Progress
 from earwitness.explainers.attribution import Attribution, Grid, Target
+from earwitness.explainers.fills import reference
+from earwitness.explainers.inference.modules import out_of_place
 from earwitness.explainers.inference.prepared import Prepared
-from earwitness.explainers.method import Method, in_batches
-from earwitness.explainers.parameters import check, choice, parameter
-from earwitness.explainers.protocol_ import (
+from earwitness.explainers.inference.scoring import (
     SCORE_KINDS,
-    Cost,
-    Explainable,
-    Found,
     activated,
     as_input,
-    attribution_of,
     batch_size,
     check_scores,
     logits_of,
     stopwatch,
     target_scores,
 )
-from earwitness.explainers.reference import reference
+from earwitness.explainers.method import Cost, Found, Method, attribution_of, in_batches
+from earwitness.explainers.parameters import check, choice, parameter
+from earwitness.models.protocols import Explainable
 
-FloatArray = npt.NDArray[np.float64]
 # A map that has to add up to a difference of scores has not converged where it misses it by more than this share of
 # its own absolute sum.
 WIDE_GAP = 1e-3
@@ -94,7 +90,7 @@ class Batch:
         each = [reference(fill, self.classifier, self.segments, row) for row in range(len(self.segments))]
         return torch.stack(each)[:, None]
 
-    def evaluate(self, x: Tensor) -> FloatArray:
+    def evaluate(self, x: Tensor) -> Float64Array:
         """Return class scores, shape (n, classes), of inputs, shape (n, 1, frames, bands): the segments in turn."""
         with torch.inference_mode():
             found = self.exact_scores(logits_of(self.classifier, filled_up(x[:, 0]))[: len(x)])
@@ -102,7 +98,7 @@ class Batch:
             check_scores(each, self.classifier, self.segments, row % len(self.segments))
         return found
 
-    def exact_scores(self, logits: Tensor) -> FloatArray:
+    def exact_scores(self, logits: Tensor) -> Float64Array:
         """Return class scores, shape (n, classes), in float64: small differences of scores near 1 keep their digits."""
         return to_numpy(self.scored(logits.detach().cpu().double()))
 
@@ -120,7 +116,7 @@ class Gradients:
     """
 
     batch: Batch
-    scores: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
+    scores: Float64Array = field(default_factory=lambda: np.zeros((0, 0)))
 
     def __call__(
         self, forward_fn: Any, inputs: tuple[Tensor, ...], target_ind: Any = None, additional_forward_args: Any = None
@@ -180,10 +176,10 @@ class Measured:
     """
 
     values: Tensor
-    scores: FloatArray
+    scores: Float64Array
     forwards: int | Sequence[int]
     backwards: int | Sequence[int] = 1
-    reference_scores: FloatArray | None = None
+    reference_scores: Float64Array | None = None
     errors: Tensor | None = None
     diagnostics: dict[str, float] = field(default_factory=dict)
     exact: bool = False
@@ -261,19 +257,6 @@ def _found(measured: Measured, index: int, position: int, target: Target, grid: 
 def of(numbers: int | Sequence[int], index: int) -> int:
     """Return the number of one segment, where all have the same or each its own."""
     return numbers if isinstance(numbers, int) else numbers[index]
-
-
-@contextmanager
-def out_of_place(network: nn.Module) -> Iterator[None]:
-    """Hold modules back from changing their input in place, which gradients and hooks of other methods trip over."""
-    held = [module for module in network.modules() if getattr(module, "inplace", False) is True]
-    for module in held:
-        module.inplace = False  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        for module in held:
-            module.inplace = True  # type: ignore[assignment]
 
 
 def by_captum(make: Callable[[Any], Any], gradients: Gradients) -> Any:

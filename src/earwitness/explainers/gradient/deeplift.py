@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from earwitness.explainers.fills import reference_parameter
 from earwitness.explainers.gradient.base import Batch, GradientMethod, Measured, gradients_of
 from earwitness.explainers.inference.hooks import answering
-from earwitness.explainers.protocol_ import Explainable, check_scores, logits_of, parts
-from earwitness.explainers.reference import reference_parameter
+from earwitness.explainers.inference.modules import parts
+from earwitness.explainers.inference.scoring import check_scores, logits_of
+from earwitness.models.protocols import Explainable
 
 # Activations that work number by number, to which the rescale rule applies.
 RESCALED = (

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from earwitness.core.errors import UsageError
 from earwitness.explainers.gradient.base import Batch, GradientMethod, Gradients, Measured
 from earwitness.explainers.inference.hooks import answering, calls_of, operations
-from earwitness.explainers.protocol_ import as_input, logits_of, parts
+from earwitness.explainers.inference.modules import parts
+from earwitness.explainers.inference.scoring import as_input, logits_of
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from earwitness.core.arrays import Float64Array
 from earwitness.core.device import to_numpy
+from earwitness.explainers.fills import reference_parameter
 from earwitness.explainers.gradient.base import WIDE_GAP, Batch, GradientMethod, Gradients, Measured, by_captum
+from earwitness.explainers.inference.scoring import batch_size, target_scores
 from earwitness.explainers.parameters import integer, parameter
-from earwitness.explainers.protocol_ import Explainable, batch_size, target_scores
-from earwitness.explainers.reference import reference_parameter
-
-FloatArray = npt.NDArray[np.float64]
+from earwitness.models.protocols import Explainable
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ class IntegratedGradients(GradientMethod):
         )
         return values.detach()
 
-    def _misses(self, batch: Batch, row: int, change: FloatArray, maps: Tensor) -> bool:
+    def _misses(self, batch: Batch, row: int, change: Float64Array, maps: Tensor) -> bool:
         """Tell whether a map of a segment adds up to something else than the difference of scores."""
         wanted = target_scores(change[row : row + 1], batch.targets[row])[0]
         found = maps[: len(wanted)].double()

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from earwitness.explainers.gradient.base import Batch, GradientMethod, Gradients, Measured
+from earwitness.explainers.inference.scoring import batch_size
 from earwitness.explainers.parameters import integer, number_from, parameter
-from earwitness.explainers.protocol_ import Explainable, batch_size
+from earwitness.models.protocols import Explainable
 
 
 @dataclass(frozen=True)

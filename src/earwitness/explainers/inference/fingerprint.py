@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from earwitness.explainers.protocol_ import parts
+from earwitness.explainers.inference.modules import parts
 
 SAMPLED = 4096  # numbers of a weight that are looked at
 

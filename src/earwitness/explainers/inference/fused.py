@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from earwitness.core.processor import features
+from earwitness.explainers.inference.modules import parts
 from earwitness.explainers.inference.winograd import spare_products
-from earwitness.explainers.protocol_ import parts
 
 # Layers whose output is a new map, and activations that can write over one.
 LAYERS = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)

@@ -13,7 +13,7 @@ from earwitness.audio.segments import Segments
 from earwitness.core.errors import UsageError
 from earwitness.explainers.inference.hooks import hookable
 from earwitness.explainers.inference.prepared import Prepared
-from earwitness.explainers.protocol_ import as_input, logits_of
+from earwitness.explainers.inference.scoring import as_input, logits_of
 
 # How many layers an error message names; the last ones are the likeliest choices.
 LAYERS_NAMED = 6

@@ -39,8 +39,10 @@ from earwitness.explainers.inference.fused import (
     suit_processor,
     twin_of,
 )
+from earwitness.explainers.inference.modules import parts, precision_of
 from earwitness.explainers.inference.prepared import Prepared
-from earwitness.explainers.protocol_ import Explainable, as_input, batch_size, logits_of, parts, precision_of
+from earwitness.explainers.inference.scoring import as_input, batch_size, logits_of
+from earwitness.models.protocols import Explainable
 
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
 # How far the copy's logits may lie from the network's in the trial, as share of the largest.

@@ -19,8 +19,9 @@ from earwitness.core.errors import UsageError
 from earwitness.explainers.inference.fingerprint import untouched
 from earwitness.explainers.inference.fused import convolutions, packs, suit_processor, twin_of
 from earwitness.explainers.inference.layers import Layer, is_map
+from earwitness.explainers.inference.modules import parts
 from earwitness.explainers.inference.prepared import Prepared
-from earwitness.explainers.protocol_ import as_input, parts
+from earwitness.explainers.inference.scoring import as_input
 
 # The copy is used where its maps are the network's to this share of the largest cell: float32 rounding, which is a few
 # millionths for each of both.

@@ -25,7 +25,8 @@ from torch import nn
 from earwitness.core.device import without_tf32
 from earwitness.explainers.inference.fingerprint import Seal
 from earwitness.explainers.inference.fused import convolutions, frozen_copy
-from earwitness.explainers.protocol_ import Explainable, ListeningFrontEnd, evaluation_mode, parts
+from earwitness.explainers.inference.modules import evaluation_mode, parts
+from earwitness.models.protocols import Explainable, ListeningFrontEnd
 
 T = TypeVar("T")
 

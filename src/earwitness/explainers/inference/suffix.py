@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from earwitness.audio.segments import Segments
 from earwitness.explainers.inference.hooks import answering, hookable
 from earwitness.explainers.inference.layers import Layer
-from earwitness.explainers.protocol_ import as_input, logits_of
+from earwitness.explainers.inference.scoring import as_input, logits_of
 
 # Numbers in the layer's maps of one batch.
 PROCESSOR_NUMBERS = 6_000_000

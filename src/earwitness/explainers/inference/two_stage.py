@@ -14,8 +14,8 @@ from earwitness.audio.segments import Segments
 from earwitness.explainers.inference.hooks import answering
 from earwitness.explainers.inference.layers import Layer
 from earwitness.explainers.inference.prefix import Before, before
+from earwitness.explainers.inference.scoring import batch_size, logits_of
 from earwitness.explainers.inference.suffix import ACCELERATOR_NUMBERS, PROCESSOR_NUMBERS
-from earwitness.explainers.protocol_ import batch_size, logits_of
 
 # How many first-stage batches at most are gathered for one of the second stage.
 GATHERED = 16

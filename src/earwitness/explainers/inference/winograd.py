@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from earwitness.explainers.protocol_ import parts
+from earwitness.explainers.inference.modules import parts
 
 Rows = tuple[tuple[float, ...], ...]
 

@@ -9,22 +9,21 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from earwitness.audio.segments import Segments
+from earwitness.core.arrays import Float64Array
 from earwitness.core.progress import Progress
 from earwitness.explainers import fills
 from earwitness.explainers.attribution import Attribution, Target
 from earwitness.explainers.inference.prepared import Prepared
-from earwitness.explainers.method import Method
+from earwitness.explainers.inference.scoring import stopwatch
+from earwitness.explainers.method import Cost, Found, Method, attribution_of
 from earwitness.explainers.parameters import number_from, parameter
 from earwitness.explainers.perturbation.precision import Settled, settle
 from earwitness.explainers.perturbation.scoring import Hiding, Listening, batches
-from earwitness.explainers.protocol_ import Cost, Explainable, Found, attribution_of, stopwatch
+from earwitness.models.protocols import Explainable
 
 __all__ = ["Hiding", "Listening", "Perturbing", "Plan", "batches", "relative_error", "stops", "tolerance_parameter"]
-
-FloatArray = npt.NDArray[np.float64]
 
 
 # ---- the loop of every perturbation method ------------------------------------------------------------------------
@@ -43,7 +42,7 @@ class Plan(Protocol):
         """After how many perturbations the map may be made; rising, the last is all of them."""
         ...
 
-    def solve(self, segment: int, scores: FloatArray) -> list[Found]:
+    def solve(self, segment: int, scores: Float64Array) -> list[Found]:
         """Return what was found for each target, of the scores heard so far, shape (perturbations, targets)."""
         ...
 

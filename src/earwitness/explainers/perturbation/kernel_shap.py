@@ -13,17 +13,14 @@ from itertools import combinations
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
+from earwitness.core.arrays import BoolArray, Float64Array
 from earwitness.core.errors import UsageError
+from earwitness.explainers.method import Found
 from earwitness.explainers.parameters import choice, parameter
 from earwitness.explainers.perturbation.base import Plan, stops
 from earwitness.explainers.perturbation.regions import Coalitions, Parts
 from earwitness.explainers.perturbation.shapley import ShapleyValues, shapley_found
-from earwitness.explainers.protocol_ import Found
-
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -93,7 +90,7 @@ class SizedCoalitions:
 
     kept: BoolArray
     complete: int
-    weights: FloatArray
+    weights: Float64Array
 
 
 def coalitions_by_size(parts: int, samples: int, seed: int, *, even: bool) -> SizedCoalitions:
@@ -116,7 +113,7 @@ def coalitions_by_size(parts: int, samples: int, seed: int, *, even: bool) -> Si
     law = np.full(parts - 1, 1.0 / (parts - 1)) if even else kernel.copy()
     left = samples - 2
     complete: list[BoolArray] = []
-    weights: list[FloatArray] = []
+    weights: list[Float64Array] = []
     for small in range(1, parts // 2 + 1):
         sides = sorted({small, parts - small})
         needed = math.comb(parts, small) * len(sides)
@@ -155,7 +152,7 @@ class _Plan:
     hiding: Coalitions
     stops: Sequence[int]
 
-    def solve(self, segment: int, scores: FloatArray) -> list[Found]:
+    def solve(self, segment: int, scores: Float64Array) -> list[Found]:
         del segment
         samples = self.hiding.scores(scores)
         pairs = (len(samples) - 2 - self.drawn.complete) // 2
@@ -173,8 +170,8 @@ class _Plan:
 
 
 def constrained_fit(
-    kept: FloatArray, scores: FloatArray, weights: FloatArray, total: float, complete: int
-) -> tuple[FloatArray, FloatArray | None]:
+    kept: Float64Array, scores: Float64Array, weights: Float64Array, total: float, complete: int
+) -> tuple[Float64Array, Float64Array | None]:
     """Fit a linear model without intercept whose coefficients add up to a total, by weighted least squares.
 
     Parameters

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-import numpy.typing as npt
-
 from earwitness.audio.segments import Segments
+from earwitness.core.arrays import Float64Array
 from earwitness.core.errors import UsageError
 from earwitness.explainers.fills import fill_parameter, second_fill_parameter, soft_parameter
+from earwitness.explainers.inference.scoring import SCORE_KINDS
+from earwitness.explainers.method import Found
 from earwitness.explainers.parameters import check, choice, integer, number_from, pair, parameter
 from earwitness.explainers.perturbation.base import Perturbing, stops, tolerance_parameter
 from earwitness.explainers.perturbation.precision import precision_parameter
@@ -20,9 +20,7 @@ from earwitness.explainers.perturbation.regions import GRIDS, Coalitions, Parts,
 from earwitness.explainers.perturbation.sampling import DESIGNS, Design, random_design
 from earwitness.explainers.perturbation.slic import seed_grid
 from earwitness.explainers.perturbation.surrogates import Fit, fit_lasso, fit_linear, fit_tree, similarity
-from earwitness.explainers.protocol_ import SCORE_KINDS, Explainable, Found
-
-FloatArray = npt.NDArray[np.float64]
+from earwitness.models.protocols import Explainable
 
 
 @dataclass(frozen=True)
@@ -153,7 +151,7 @@ class _Plan:
     hiding: Coalitions
     stops: Sequence[int]
 
-    def solve(self, segment: int, scores: FloatArray) -> list[Found]:
+    def solve(self, segment: int, scores: Float64Array) -> list[Found]:
         parts = self.divided[segment]
         fits = self._fits(parts.count, self.hiding.scores(scores))
         return [
@@ -161,7 +159,7 @@ class _Plan:
             for fit, score in zip(fits, scores[0], strict=True)
         ]
 
-    def _fits(self, features: int, scores: FloatArray) -> list[Fit]:
+    def _fits(self, features: int, scores: Float64Array) -> list[Fit]:
         kept = self.design.kept[: len(scores), :features]
         # The whole segment is one sample in thousands to the coins; in a small balanced design it would weigh heavily
         # and spoil the balance.

@@ -12,15 +12,17 @@ import torch
 from torch import Tensor
 
 from earwitness.audio.segments import Segments
+from earwitness.core.arrays import BoolArray, Float64Array
 from earwitness.core.errors import UsageError
 from earwitness.explainers.attribution import Grid
 from earwitness.explainers.fills import fill_parameter, second_fill_parameter, soft_parameter
+from earwitness.explainers.inference.scoring import SCORE_KINDS
+from earwitness.explainers.method import Found
 from earwitness.explainers.parameters import check, choice, integer, parameter, size
 from earwitness.explainers.perturbation.base import Perturbing
 from earwitness.explainers.perturbation.precision import precision_parameter
-from earwitness.explainers.protocol_ import SCORE_KINDS, Explainable, Found
+from earwitness.models.protocols import Explainable
 
-FloatArray = npt.NDArray[np.float64]
 Cells = tuple[int, int]
 
 
@@ -110,7 +112,7 @@ class Occlusion(Perturbing):
         ]
         return Masks(starts[0], starts[1], mask, stride, lengths, torch.device(device))
 
-    def read(self, masks: Masks, scores: FloatArray) -> list[Found]:
+    def read(self, masks: Masks, scores: Float64Array) -> list[Found]:
         """Return the map of each target, of the scores under every mask, shape (masks, targets)."""
         drops = (scores[0] - scores[1:]).reshape(*masks.shape, scores.shape[1])
         settled = {"mask": list(masks.mask), "stride": list(masks.stride)}
@@ -133,7 +135,7 @@ class _Plan:
     def stops(self) -> list[int]:
         return [self.hiding.count]
 
-    def solve(self, segment: int, scores: FloatArray) -> list[Found]:
+    def solve(self, segment: int, scores: Float64Array) -> list[Found]:
         del segment
         return self.explainer.read(self.hiding, scores)
 
@@ -180,7 +182,7 @@ class Masks:
         ]
         return Grid.around(centres[0], centres[1], *self.lengths)
 
-    def sides(self) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    def sides(self) -> tuple[BoolArray, BoolArray]:
         """Return which frames each step along time hides, and which bands each step along frequency."""
         return (
             _within(self.frame_starts, self.mask[0], self.lengths[0]),
@@ -197,7 +199,7 @@ class Masks:
         row, column = rows[number // len(columns)], columns[number % len(columns)]
         return row[:, :, None] & column[:, None, :] & ~whole[:, None, None]
 
-    def average(self, drops: FloatArray) -> FloatArray:
+    def average(self, drops: Float64Array) -> Float64Array:
         """Return, for each cell, the mean of the drops of the masks that hide it, shape (frames, bands)."""
         rows, columns = (side.astype(np.float64) for side in self.sides())
         total = rows.T @ drops @ columns
@@ -231,7 +233,7 @@ def positions(length: int, mask: int, stride: int, edges: str) -> tuple[int, ...
     return tuple(starts)
 
 
-def _within(starts: tuple[int, ...], mask: int, length: int) -> npt.NDArray[np.bool_]:
+def _within(starts: tuple[int, ...], mask: int, length: int) -> BoolArray:
     cells, first = np.arange(length), np.array(starts)[:, np.newaxis]
     return np.asarray((cells >= first) & (cells < first + mask))
 

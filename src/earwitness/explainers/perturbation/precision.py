@@ -14,19 +14,19 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from earwitness.audio.segments import Segments
+from earwitness.core.arrays import Int64Array
 from earwitness.core.processor import fast_bfloat16
 from earwitness.core.progress import Progress
 from earwitness.explainers.attribution import CONSTANT_TOLERANCE, Target
 from earwitness.explainers.inference.optimised import BFLOAT16, FLOAT32, Swift, swift
 from earwitness.explainers.inference.prepared import Prepared
+from earwitness.explainers.method import Found
 from earwitness.explainers.parameters import choice, parameter
 from earwitness.explainers.perturbation.scoring import Hiding, Listening
-from earwitness.explainers.protocol_ import Found
 from earwitness.explainers.ranks import rank_correlation
 
 AUTO = "auto"
@@ -163,7 +163,7 @@ class _Some:
     def __init__(self, hiding: Hiding, rows: list[int], most: int) -> None:
         self.hiding, self.rows = hiding, rows
         number = min(most, hiding.count - 1)
-        self.chosen: npt.NDArray[np.int64] = np.linspace(0, hiding.count - 1, number + 1).round().astype(np.int64)
+        self.chosen: Int64Array = np.linspace(0, hiding.count - 1, number + 1).round().astype(np.int64)
 
     @property
     def count(self) -> int:

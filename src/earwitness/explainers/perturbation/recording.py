@@ -23,11 +23,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from earwitness.audio.segments import SegmentedLogMels, Segments, cut
+from earwitness.core.arrays import Float32Array, Float64Array, Int64Array
 from earwitness.core.device import to_numpy
 from earwitness.core.errors import UsageError
 from earwitness.core.progress import Advance, Progress, Silent
@@ -35,23 +35,20 @@ from earwitness.explainers import fills
 from earwitness.explainers.attribution import Attribution, Target
 from earwitness.explainers.inference.optimised import Swift, swift
 from earwitness.explainers.inference.prepared import Prepared, prepare
-from earwitness.explainers.perturbation.occlusion import Masks, Occlusion
-from earwitness.explainers.perturbation.precision import SEGMENTS_CHECKED, settle
-from earwitness.explainers.perturbation.scoring import Piece, Sheet
-from earwitness.explainers.protocol_ import (
-    Cost,
-    Explainable,
+from earwitness.explainers.inference.scoring import (
     activated,
     as_input,
-    attribution_of,
-    check_request,
     check_scores,
     check_values,
     stopwatch,
     target_scores,
 )
+from earwitness.explainers.method import Cost, attribution_of, check_request
+from earwitness.explainers.perturbation.occlusion import Masks, Occlusion
+from earwitness.explainers.perturbation.precision import SEGMENTS_CHECKED, settle
+from earwitness.explainers.perturbation.scoring import Piece, Sheet
+from earwitness.models.protocols import Explainable
 
-FloatArray = npt.NDArray[np.float64]
 # Perturbed stretches of the recording at a time, and their cells together (128 MB in float32) where these are fewer.
 TOGETHER = 32
 CELLS_TOGETHER = 2**25
@@ -59,7 +56,7 @@ CELLS_TOGETHER = 2**25
 
 def explain_recording(
     classifier: Explainable,
-    log_mel: npt.NDArray[np.float32],
+    log_mel: Float32Array,
     targets: Sequence[Target],
     explainer: Occlusion | None = None,
     *,
@@ -148,7 +145,7 @@ def _explained(
 
 
 def _cut(
-    classifier: Explainable, log_mel: npt.NDArray[np.float32], file: str, frames: int | None, overlap: float | None
+    classifier: Explainable, log_mel: Float32Array, file: str, frames: int | None, overlap: float | None
 ) -> tuple[Segments, SegmentedLogMels]:
     """Return the recording as one long segment (padded if it is short), and the segments that it is cut into."""
     values: Any = np.asarray(log_mel, dtype=np.float32)
@@ -188,7 +185,7 @@ class _Recording:
     targets: Sequence[Target]
     explainer: Occlusion
 
-    def scores(self, masks: Masks, progress: Progress) -> tuple[FloatArray, int]:
+    def scores(self, masks: Masks, progress: Progress) -> tuple[Float64Array, int]:
         """Return the recording's score under each mask (the first hides nothing), and how many segments were heard.
 
         Returns
@@ -213,7 +210,9 @@ class _Recording:
                 forwards += heard
         return found, forwards
 
-    def _hidden(self, masks: Masks, ground: fills.Ground, base: FloatArray, advance: Advance) -> tuple[FloatArray, int]:
+    def _hidden(
+        self, masks: Masks, ground: fills.Ground, base: Float64Array, advance: Advance
+    ) -> tuple[Float64Array, int]:
         """Return how far each of a few masks moves the mean over segments, and how many segments were heard.
 
         Only a stretch of the recording is copied for each mask, so that time and memory do not grow with its square.
@@ -259,8 +258,8 @@ class _Recording:
         return max(0, low), min(self.whole.values.shape[1], high)
 
     def _change(
-        self, copies: Tensor, stretch: Tensor, first: int, inside: npt.NDArray[np.int64], base: FloatArray
-    ) -> tuple[FloatArray, int]:
+        self, copies: Tensor, stretch: Tensor, first: int, inside: Int64Array, base: Float64Array
+    ) -> tuple[Float64Array, int]:
         """Return how far the mean over segments moves in perturbed stretches, and how many segments were heard."""
         change = np.zeros((len(copies), len(self.targets)))
         if not len(copies):
@@ -277,13 +276,13 @@ class _Recording:
             np.add.at(change, which[pairs], self._scored(rows, numbers) - base[numbers])
         return change / len(self.data), len(which)
 
-    def _base(self) -> FloatArray:
+    def _base(self) -> Float64Array:
         """Return every segment's scores, shape (segments, targets)."""
         rows, step = np.arange(len(self.data)), self.swift.rows
         batches = [rows[first : first + step] for first in range(0, len(rows), step)]
         return np.concatenate([self._scored(as_input(self.classifier, self.data.values(one)), one) for one in batches])
 
-    def _scored(self, rows: Tensor, numbers: npt.NDArray[np.int64]) -> FloatArray:
+    def _scored(self, rows: Tensor, numbers: Int64Array) -> Float64Array:
         """Return the scores, shape (rows, targets), of perturbed segments, whose numbers are for messages."""
         logits = self.swift.logits(rows).cpu().double()
         scores = to_numpy(activated(logits, self.explainer.score, self.classifier.activation))

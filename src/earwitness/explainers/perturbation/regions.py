@@ -6,19 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from earwitness.audio.segments import Segments
+from earwitness.core.arrays import BoolArray, Float64Array, Int64Array
 from earwitness.core.errors import UsageError
 from earwitness.explainers.attribution import Grid
+from earwitness.explainers.method import Found
 from earwitness.explainers.perturbation.slic import slic
-from earwitness.explainers.protocol_ import Found
-
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
 
 GRIDS = ("grid", "time", "bands")
 
@@ -37,12 +33,12 @@ class Parts:
         Their grid, or None for superpixels.
     """
 
-    labels: IntArray
+    labels: Int64Array
     count: int
     grid: Grid | None
 
     def found(
-        self, values: FloatArray, score: float, diagnostics: dict[str, float], error: FloatArray | None = None
+        self, values: Float64Array, score: float, diagnostics: dict[str, float], error: Float64Array | None = None
     ) -> Found:
         """Return a map of one number per part, with its standard errors where they are known."""
         if self.grid is None:
@@ -124,7 +120,7 @@ class Coalitions:
         """Return how many perturbations make the first so many samples; stops that add none are left out."""
         return sorted({int(self.reach[number - 1]) for number in samples})
 
-    def scores(self, heard: FloatArray) -> FloatArray:
+    def scores(self, heard: Float64Array) -> Float64Array:
         """Return the scores of all samples whose perturbations were heard, (perturbations, targets) to (samples, …)."""
         return heard[self.perturbation[: np.searchsorted(self.reach, len(heard), side="right")]]
 

@@ -8,22 +8,22 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from earwitness.audio.segments import Segments
+from earwitness.core.arrays import BoolArray, Float64Array, Int64Array
 from earwitness.core.errors import UsageError
 from earwitness.explainers.attribution import Grid
 from earwitness.explainers.fills import fill_parameter, second_fill_parameter, soft_parameter
+from earwitness.explainers.inference.scoring import SCORE_KINDS
+from earwitness.explainers.method import Found
 from earwitness.explainers.parameters import check, choice, integer, number_from, pair, parameter
 from earwitness.explainers.perturbation.base import Perturbing, stops, tolerance_parameter
 from earwitness.explainers.perturbation.precision import precision_parameter
 from earwitness.explainers.perturbation.regions import gridded
 from earwitness.explainers.perturbation.sampling import DESIGNS, ROOM, Design, random_design
-from earwitness.explainers.protocol_ import SCORE_KINDS, Explainable, Found
-
-FloatArray = npt.NDArray[np.float64]
+from earwitness.models.protocols import Explainable
 
 # Samples whose masks are held at once while the map is made.
 TOGETHER = 64
@@ -129,10 +129,10 @@ class RandomMasks:
         Where masks are made.
     """
 
-    coarse: npt.NDArray[np.bool_]
-    along_time: FloatArray
-    along_bands: FloatArray
-    shifts: npt.NDArray[np.int64]
+    coarse: BoolArray
+    along_time: Float64Array
+    along_bands: Float64Array
+    shifts: Int64Array
     soft: bool
     device: torch.device
 
@@ -161,7 +161,7 @@ class RandomMasks:
         """How many there are, the one that hides nothing first."""
         return len(self.coarse)
 
-    def kept(self, start: int, stop: int) -> FloatArray:
+    def kept(self, start: int, stop: int) -> Float64Array:
         """Return how far masks keep each cell, shape (stop - start, frames, bands)."""
         rows = self.along_time[self.shifts[start:stop, 0]]
         columns = self.along_bands[self.shifts[start:stop, 1]]
@@ -176,7 +176,7 @@ class RandomMasks:
         return lost if self.soft else lost > 0.5
 
 
-def enlarged(length: int, cells: int) -> FloatArray:
+def enlarged(length: int, cells: int) -> Float64Array:
     """Return linear interpolations of coarse cells on a longer line, shape (shifts, length, cells).
 
     The coarse cells are enlarged to ``cells + 1`` times the size of a cell (their middles are the nodes) and cut to the
@@ -188,7 +188,7 @@ def enlarged(length: int, cells: int) -> FloatArray:
     return np.stack([nodes[shift : shift + length] for shift in range(size)])
 
 
-def _repeated(length: int, cells: int) -> FloatArray:
+def _repeated(length: int, cells: int) -> Float64Array:
     grid = Grid.whole(length, 1, cells, 1)
     return (grid.frame_cells[:, np.newaxis] == np.arange(cells)).astype(np.float64)[np.newaxis]
 
@@ -200,7 +200,7 @@ class _Plan:
     hiding: RandomMasks
     stops: Sequence[int]
 
-    def solve(self, segment: int, scores: FloatArray) -> list[Found]:
+    def solve(self, segment: int, scores: Float64Array) -> list[Found]:
         del segment
         hard = not self.hiding.soft
         frames, bands = self.hiding.along_time.shape[1], self.hiding.along_bands.shape[1]
@@ -212,7 +212,7 @@ class _Plan:
             found.append(Found(native, grid.spread(native), grid, float(measured[0]), error=error))
         return found
 
-    def _masks(self, stop: int) -> Iterator[tuple[slice, FloatArray]]:
+    def _masks(self, stop: int) -> Iterator[tuple[slice, Float64Array]]:
         """Yield the masks after the first in stretches of whole blocks, on the native cells."""
         step = math.ceil(TOGETHER / self.design.block) * self.design.block
         for start in range(1, stop, step):
@@ -220,7 +220,7 @@ class _Plan:
             coarse = self.hiding.coarse[stretch].astype(np.float64)
             yield stretch, self.hiding.kept(stretch.start, stretch.stop) if self.hiding.soft else coarse
 
-    def _map(self, scores: FloatArray) -> tuple[FloatArray, FloatArray | None]:
+    def _map(self, scores: Float64Array) -> tuple[Float64Array, Float64Array | None]:
         """Return the map of one target and its standard error, of the scores so far."""
         stretches = [
             (np.tensordot(scores[stretch], kept, axes=1), kept.sum(axis=0))
@@ -248,5 +248,5 @@ class _Plan:
         return native, np.sqrt(square * draws / (draws - 1))
 
 
-def _share(part: FloatArray, whole: FloatArray) -> FloatArray:
+def _share(part: Float64Array, whole: Float64Array) -> Float64Array:
     return np.divide(part, whole, out=np.zeros(np.broadcast_shapes(part.shape, whole.shape)), where=whole > 0)

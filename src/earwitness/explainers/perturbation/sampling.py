@@ -18,13 +18,9 @@ from functools import cache
 from itertools import combinations
 
 import numpy as np
-import numpy.typing as npt
 
+from earwitness.core.arrays import BoolArray, Float64Array, Int64Array
 from earwitness.core.errors import UsageError
-
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
 
 DESIGNS = ("bernoulli", "hadamard")
 # Larger matrices than this many times the parts gain nothing over several of this size.
@@ -131,14 +127,14 @@ def hadamard_order(features: int, samples: int, room: int = ROOM) -> int:
     return order
 
 
-def _fold_over(columns: IntArray, order: int, rng: np.random.Generator) -> BoolArray:
+def _fold_over(columns: Int64Array, order: int, rng: np.random.Generator) -> BoolArray:
     """Return one block: columns of Sylvester's matrix with random signs, each row followed by its complement."""
     odd = np.bitwise_count(np.arange(order)[:, np.newaxis] & columns) & 1
     kept = (odd == 1) ^ (rng.random(len(columns)) < 0.5)
     return np.stack([kept, ~kept], axis=1).reshape(2 * order, len(columns))
 
 
-def columns_of(shape: tuple[int, int], order: int, rng: np.random.Generator) -> IntArray:
+def columns_of(shape: tuple[int, int], order: int, rng: np.random.Generator) -> Int64Array:
     """Choose each part's column of Sylvester's Hadamard matrix.
 
     The product of columns a, b and c is column a ^ b ^ c, so three parts are mixed up with a fourth that has this
@@ -182,7 +178,7 @@ def columns_of(shape: tuple[int, int], order: int, rng: np.random.Generator) -> 
 
 
 @cache
-def _neighbours(shape: tuple[int, int]) -> tuple[IntArray, FloatArray]:
+def _neighbours(shape: tuple[int, int]) -> tuple[Int64Array, Float64Array]:
     """Return all threes of neighbouring parts, shape (trios, 3), and how much they are likely to do together."""
     rows, columns = np.indices(shape)
     reach = range(-REACH, REACH + 1)

@@ -9,21 +9,19 @@ from hashlib import blake2b
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from earwitness.audio.segments import Segments
+from earwitness.core.arrays import Float64Array, Int64Array
 from earwitness.core.device import to_numpy
 from earwitness.core.progress import Advance
 from earwitness.explainers import fills
 from earwitness.explainers.attribution import Target
 from earwitness.explainers.inference.optimised import FLOAT32, Swift, swift
 from earwitness.explainers.inference.prepared import Prepared
-from earwitness.explainers.protocol_ import Explainable, activated, as_input, check_scores, target_scores
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from earwitness.explainers.inference.scoring import activated, as_input, check_scores, target_scores
+from earwitness.models.protocols import Explainable
 
 
 class Hiding(Protocol):
@@ -130,7 +128,7 @@ class Listening:
         self.classifier, self.segments, self.targets, self.hiding = prepared, segments, targets, hiding
         self.kind, self.advance = kind, advance
         self.sheet = Sheet(prepared, segments, fill, seed, soft)
-        self.scores: list[FloatArray] = [np.zeros((0, len(listed))) for listed in targets]
+        self.scores: list[Float64Array] = [np.zeros((0, len(listed))) for listed in targets]
         self.forwards = [0] * len(segments)
         self.swift = ready or swift(prepared, segments, precision)
 
@@ -187,7 +185,7 @@ class Sheet:
             self.held = (index, fills.Ground(values, as_input(self.classifier, values), real, silence, self.seed))
         return self.held[1]
 
-    def perturbed(self, piece: Piece, hiding: Hiding) -> tuple[Tensor, IntArray]:
+    def perturbed(self, piece: Piece, hiding: Hiding) -> tuple[Tensor, Int64Array]:
         """Return the copies that are to be heard, and whose score each perturbation takes.
 
         Returns
@@ -223,7 +221,7 @@ class Sheet:
         share = (fills.faded(wanted, self.soft) if self.soft else wanted).to(ground.segment.dtype) * real
         return ground.segment + share * (filled - ground.segment)
 
-    def _first(self, piece: Piece, hole: Tensor) -> IntArray:
+    def _first(self, piece: Piece, hole: Tensor) -> Int64Array:
         """Return, for each perturbation, the first one of its segment that hides the same."""
         known = self.known[piece.segment]
         packed = np.packbits(to_numpy(hole.flatten(1)), axis=1)

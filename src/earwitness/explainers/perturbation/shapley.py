@@ -13,20 +13,18 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from earwitness.audio.segments import Segments
+from earwitness.core.arrays import BoolArray, Float64Array, Int64Array
 from earwitness.core.errors import UsageError
 from earwitness.explainers.fills import fill_parameter, second_fill_parameter, soft_parameter
+from earwitness.explainers.inference.scoring import SCORE_KINDS
+from earwitness.explainers.method import Found
 from earwitness.explainers.parameters import check, choice, integer, pair, parameter
 from earwitness.explainers.perturbation.base import Perturbing, Plan, stops, tolerance_parameter
 from earwitness.explainers.perturbation.precision import precision_parameter
 from earwitness.explainers.perturbation.regions import GRIDS, Coalitions, Parts, gridded, strips
-from earwitness.explainers.protocol_ import SCORE_KINDS, Explainable, Found
-
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
+from earwitness.models.protocols import Explainable
 
 
 @dataclass(frozen=True)
@@ -142,7 +140,7 @@ def every_coalition(parts: int) -> BoolArray:
     return (number[:, np.newaxis] >> np.arange(parts) & 1).astype(bool)
 
 
-def exact_shapley(scores: FloatArray) -> FloatArray:
+def exact_shapley(scores: Float64Array) -> Float64Array:
     """Return the Shapley values, shape (parts,), of the scores of :func:`every_coalition`, shape (2**parts,)."""
     value = scores[::-1]
     parts = int(math.log2(len(value)))
@@ -169,7 +167,7 @@ class _ExactPlan:
         """All at once."""
         return [self.hiding.count]
 
-    def solve(self, segment: int, scores: FloatArray) -> list[Found]:
+    def solve(self, segment: int, scores: Float64Array) -> list[Found]:
         """Return the exact values for each target, with standard errors of zero."""
         del segment
         return [
@@ -179,21 +177,21 @@ class _ExactPlan:
 
 
 def shapley_found(
-    parts: Parts, measured: FloatArray, values: FloatArray, error: FloatArray | None, empty: float
+    parts: Parts, measured: Float64Array, values: Float64Array, error: Float64Array | None, empty: float
 ) -> Found:
     """Return Shapley values as a map, with the score of the empty segment and what the values fail to add up to."""
     gap = float(measured[0] - empty - values.sum())
     return parts.found(values, float(measured[0]), {"empty_score": float(empty), "completeness_gap": gap}, error)
 
 
-def antithetic_orders(parts: int, pairs: int, seed: int) -> IntArray:
+def antithetic_orders(parts: int, pairs: int, seed: int) -> Int64Array:
     """Return random orders of parts, each followed by its reverse, shape (2 * pairs, parts)."""
     rng = np.random.default_rng(seed)
     drawn = rng.permuted(np.tile(np.arange(parts), (pairs, 1)), axis=1)
     return np.stack([drawn, drawn[:, ::-1]], axis=1).reshape(2 * pairs, parts)
 
 
-def _climbing(orders: IntArray) -> BoolArray:
+def _climbing(orders: Int64Array) -> BoolArray:
     """Return the whole, the empty, and for each order the coalitions between: after one part, after two, and so on."""
     count, parts = orders.shape
     rank = np.argsort(orders, axis=1)
@@ -205,11 +203,11 @@ def _climbing(orders: IntArray) -> BoolArray:
 @dataclass(frozen=True)
 class _Plan:
     parts: Parts
-    orders: IntArray
+    orders: Int64Array
     hiding: Coalitions
     stops: Sequence[int]
 
-    def solve(self, segment: int, scores: FloatArray) -> list[Found]:
+    def solve(self, segment: int, scores: Float64Array) -> list[Found]:
         del segment
         samples = self.hiding.scores(scores)
         # Coalitions of a later pair may all have been heard before; only whole pairs count.
@@ -221,7 +219,7 @@ class _Plan:
             found.append(shapley_found(self.parts, measured, values, error, measured[1]))
         return found
 
-    def _values(self, measured: FloatArray, pairs: int) -> tuple[FloatArray, FloatArray | None]:
+    def _values(self, measured: Float64Array, pairs: int) -> tuple[Float64Array, Float64Array | None]:
         parts = self.parts.count
         between = measured[2:].reshape(2 * pairs, parts - 1)
         empty, whole = (np.full((2 * pairs, 1), measured[row]) for row in (1, 0))

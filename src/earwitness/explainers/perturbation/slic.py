@@ -7,11 +7,9 @@ every cell is compared with every centre, not with those near by, which at a seg
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from earwitness.core.arrays import Float32Array, Float64Array, Int64Array
 
 ITERATIONS = 10
 # Weight of place against loudness, both in units of their spread: at 1, cells one grid step apart count as far from
@@ -19,7 +17,7 @@ ITERATIONS = 10
 COMPACTNESS = 0.5
 
 
-def slic(segment: npt.NDArray[np.float32], count: int) -> IntArray:
+def slic(segment: Float32Array, count: int) -> Int64Array:
     """Divide a segment into about ``count`` connected regions of similar loudness.
 
     Parameters
@@ -56,7 +54,7 @@ def seed_grid(frames: int, bands: int, count: int) -> tuple[int, int]:
     )
 
 
-def _features(segment: npt.NDArray[np.float32], rows: int, columns: int) -> FloatArray:
+def _features(segment: Float32Array, rows: int, columns: int) -> Float64Array:
     """Return loudness and place of each cell, shape (frames, bands, 3), in comparable units."""
     loudness = segment.astype(np.float64)
     spread = loudness.std()
@@ -66,12 +64,12 @@ def _features(segment: npt.NDArray[np.float32], rows: int, columns: int) -> Floa
     return np.concatenate([loudness[..., np.newaxis], COMPACTNESS * place], axis=-1)
 
 
-def _nearest(flat: FloatArray, centres: FloatArray) -> IntArray:
+def _nearest(flat: Float64Array, centres: Float64Array) -> Int64Array:
     distance = (centres**2).sum(axis=1) - 2.0 * flat @ centres.T  # the cell's own square changes no order
     return np.asarray(distance.argmin(axis=1), dtype=np.int64)
 
 
-def _connected(labels: IntArray) -> IntArray:
+def _connected(labels: Int64Array) -> Int64Array:
     """Give every region's stray parts to the neighbour that they touch most, and number the regions anew."""
     kept = np.full(labels.shape, -1, dtype=np.int64)
     for label in np.unique(labels):
@@ -83,7 +81,7 @@ def _connected(labels: IntArray) -> IntArray:
     return np.unique(kept, return_inverse=True)[1].reshape(labels.shape).astype(np.int64)
 
 
-def _grown(kept: IntArray) -> IntArray:
+def _grown(kept: Int64Array) -> Int64Array:
     """Return the labels after each stray part that touches a region has joined the one along its longest border."""
     strays, number = ndimage.label(kept < 0)
     framed, parts = np.pad(kept, 1, constant_values=-1), np.pad(strays, 1)

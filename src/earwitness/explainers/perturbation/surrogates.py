@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
+from earwitness.core.arrays import BoolArray, Float64Array
 
 # A leaf of the tree holds at least this share of the samples, so that it fits the score and not the draw.
 LEAF_SHARE = 0.01
@@ -32,12 +30,12 @@ class Fit:
         Shape (features,): standard error of each importance over draws of the samples, or None where it is not known.
     """
 
-    importance: FloatArray
+    importance: Float64Array
     r2: float
-    error: FloatArray | None = None
+    error: Float64Array | None = None
 
 
-def similarity(kept: BoolArray, width: float) -> FloatArray:
+def similarity(kept: BoolArray, width: float) -> Float64Array:
     """Return each sample's weight, shape (samples,), by how much of the segment it keeps.
 
     The distance is the cosine distance from keeping everything, and the weight the root of exp(-distance^2 / width^2),
@@ -47,7 +45,7 @@ def similarity(kept: BoolArray, width: float) -> FloatArray:
     return np.asarray(np.exp(-0.5 * (distance / width) ** 2))
 
 
-def fit_linear(kept: BoolArray, scores: FloatArray, weights: FloatArray, ridge: float, pair: int = 1) -> list[Fit]:
+def fit_linear(kept: BoolArray, scores: Float64Array, weights: Float64Array, ridge: float, pair: int = 1) -> list[Fit]:
     """Fit a linear model with intercept to each target's scores by weighted least squares.
 
     The standard error is the sandwich estimate, which holds for scores that are not linear in the parts too; samples
@@ -87,7 +85,7 @@ def fit_linear(kept: BoolArray, scores: FloatArray, weights: FloatArray, ridge: 
     return fits
 
 
-def _sandwich(solver: FloatArray, residual: FloatArray, pair: int) -> FloatArray | None:
+def _sandwich(solver: Float64Array, residual: Float64Array, pair: int) -> Float64Array | None:
     """Return the standard error of coefficients that a solver (features, samples) takes from the scores."""
     features, draws = len(solver), len(residual) // pair
     if draws <= features + 1:
@@ -96,7 +94,7 @@ def _sandwich(solver: FloatArray, residual: FloatArray, pair: int) -> FloatArray
     return np.asarray(np.sqrt((pulls**2).sum(axis=1) * draws / (draws - features - (pair == 1))))
 
 
-def fit_lasso(kept: BoolArray, scores: FloatArray, weights: FloatArray, sparsity: float) -> list[Fit]:
+def fit_lasso(kept: BoolArray, scores: Float64Array, weights: Float64Array, sparsity: float) -> list[Fit]:
     """Fit a linear model with intercept and few coefficients to each target's scores (Tibshirani, JRSS B 1996).
 
     Parameters
@@ -123,7 +121,7 @@ def fit_lasso(kept: BoolArray, scores: FloatArray, weights: FloatArray, sparsity
     return fits
 
 
-def fit_tree(kept: BoolArray, scores: FloatArray, weights: FloatArray, seed: int) -> list[Fit]:
+def fit_tree(kept: BoolArray, scores: Float64Array, weights: Float64Array, seed: int) -> list[Fit]:
     """Fit a regression tree to each target's scores.
 
     A tree has no coefficients. A part's importance is the coefficient with which a linear model would explain as much
@@ -156,11 +154,11 @@ def fit_tree(kept: BoolArray, scores: FloatArray, weights: FloatArray, seed: int
     return fits
 
 
-def _r2(centred: FloatArray, predicted: FloatArray, share: FloatArray, measured: FloatArray) -> float:
+def _r2(centred: Float64Array, predicted: Float64Array, share: Float64Array, measured: Float64Array) -> float:
     if _flat(centred, share, measured):
         return 0.0
     return 1.0 - float(share @ (centred - predicted) ** 2) / float(share @ centred**2)
 
 
-def _flat(centred: FloatArray, share: FloatArray, measured: FloatArray) -> bool:
+def _flat(centred: Float64Array, share: Float64Array, measured: Float64Array) -> bool:
     return float(share @ centred**2) <= (FLAT * float(np.abs(measured).max())) ** 2

@@ -22,10 +22,7 @@ import soundfile
 from scipy import fft, ndimage
 
 from earwitness.audio.artefacts import even_level, mend_edges, remove_lines, rms
-
-Samples = npt.NDArray[np.float32]
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
+from earwitness.core.arrays import BoolArray, Float64Array, Samples
 
 SILENT = 2.0**-15  # half a step of a 16-bit file, doubled: what dither and resampling leave of digital silence
 SILENT_SECONDS = 0.05
@@ -120,7 +117,7 @@ def without_lines(samples: Samples, sample_rate: int) -> Samples:
     return remove_lines(samples.astype(np.float64), sample_rate, lines).astype(np.float32)
 
 
-def steady_lines(samples: Samples, sample_rate: int) -> FloatArray:
+def steady_lines(samples: Samples, sample_rate: int) -> Float64Array:
     """Return the frequencies (Hz) of lines that stand out in at least four of five windows, the strongest 40 at most.
 
     A line rises 10 dB above the median of the 100 Hz around it. Notes of animals and engines move or pause and are not
@@ -141,7 +138,7 @@ def steady_lines(samples: Samples, sample_rate: int) -> FloatArray:
     return np.sort(bins[strongest])
 
 
-def _windows(samples: Samples, sample_rate: int) -> tuple[FloatArray, FloatArray]:
+def _windows(samples: Samples, sample_rate: int) -> tuple[Float64Array, Float64Array]:
     """Return frequencies (bins,) and powers (windows, bins) of a recording's sounding windows of 0.25 s."""
     size = round(SPECTRUM_SECONDS * sample_rate)
     starts = range(0, samples.size - size + 1, max(1, size // 2))
@@ -198,7 +195,7 @@ def without_inaudible(samples: Samples, sample_rate: int) -> Samples:
     return _passed(samples.astype(np.float64), sample_rate, *AUDIBLE_HZ).astype(np.float32)
 
 
-def _passed(samples: FloatArray, sample_rate: int, low: float, high: float) -> FloatArray:
+def _passed(samples: Float64Array, sample_rate: int, low: float, high: float) -> Float64Array:
     """Return the part of a sound between two frequencies, cut sharply; ends are mirrored so that they do not ring."""
     pad = min(samples.size - 1, sample_rate // 4)
     padded = np.pad(samples, pad, mode="reflect") if pad > 0 else samples

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from earwitness.audio.segments import Segments
+from earwitness.core.arrays import LogMel
 from earwitness.core.errors import UsageError
 from earwitness.core.progress import Progress
 from earwitness.explainers.attribution import Attribution
+from earwitness.explainers.method import Explainer
 from earwitness.explainers.parameters import spec
-from earwitness.explainers.protocol_ import Explainable
 from earwitness.explainers.ranks import standard_values
-from earwitness.explainers.registry import Explainer, parse
-from earwitness.trust.metrics.robustness import Again
+from earwitness.explainers.registry import parse
+from earwitness.models.protocols import Explainable
+from earwitness.trust.metrics.reexplain import Again
 from earwitness.trust.metrics.similarity import correlation
-
-LogMel = npt.NDArray[np.float32]
 
 # Two of each family that shows whole regions; cell-by-cell gradients find the evidence of no known case.
 REFERENCES = ("gradcam", "layercam", "occlusion", "lime:samples=129,design=hadamard")

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from earwitness.core.arrays import Float32Array, Float64Array, Int64Array
 from earwitness.explainers.attribution import Attribution
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 # Scores that differ by less are the same: float32 networks round here.
 ROUNDING = 1e-6
@@ -24,7 +22,7 @@ ROUNDING = 1e-6
 # ---- orders -------------------------------------------------------------------------------------------------------
 
 
-def blocks_of(attribution: Attribution) -> IntArray:
+def blocks_of(attribution: Attribution) -> Int64Array:
     """Return which of the map's own cells each real cell of the segment lies in, shape (real frames, bands).
 
     Numbers run from 0 without gaps. A map whose own cells are no grid (superpixels) shows them by their values; where
@@ -59,7 +57,7 @@ class Draws:
     mark: int
 
     @classmethod
-    def of(cls, values: npt.NDArray[np.float32], seed: int) -> Draws:
+    def of(cls, values: Float32Array, seed: int) -> Draws:
         """Return the draws for a log-mel segment (frames, bands)."""
         return cls(seed, zlib.crc32(np.ascontiguousarray(values).tobytes()))
 
@@ -67,12 +65,12 @@ class Draws:
         """Return a new generator, which draws the same for the same purpose."""
         return np.random.default_rng([self.seed, self.mark, *purpose])
 
-    def permutation(self, count: int, *purpose: int) -> IntArray:
+    def permutation(self, count: int, *purpose: int) -> Int64Array:
         """Return a random order of ``count`` things, the same for the same purpose."""
         return self.generator(*purpose).permutation(count)
 
 
-def order_of(values: npt.NDArray[np.floating], blocks: IntArray, draws: Draws) -> IntArray:
+def order_of(values: npt.NDArray[np.floating], blocks: Int64Array, draws: Draws) -> Int64Array:
     """Return each cell's rank, shape of ``values``, when cells are ordered by signed value, largest first.
 
     Ties are broken by random draws: first among blocks, which stay together, then among the cells of a block. So a
@@ -93,7 +91,7 @@ def order_of(values: npt.NDArray[np.floating], blocks: IntArray, draws: Draws) -
     return _ranks(order).reshape(blocks.shape)
 
 
-def random_orders(blocks: IntArray, draws: Draws, orders: int) -> list[IntArray]:
+def random_orders(blocks: Int64Array, draws: Draws, orders: int) -> list[Int64Array]:
     """Return each cell's rank in random orders in which the blocks of a map stay together.
 
     The network takes many scattered cells that are hidden quite another way than one patch of the same area, so a
@@ -114,20 +112,20 @@ def random_orders(blocks: IntArray, draws: Draws, orders: int) -> list[IntArray]
     return found
 
 
-def _ranks(order: IntArray) -> IntArray:
+def _ranks(order: Int64Array) -> Int64Array:
     ranks = np.empty_like(order)
     ranks[order] = np.arange(order.size)
     return ranks
 
 
-def block_means(values: npt.NDArray[np.floating], blocks: IntArray) -> FloatArray:
+def block_means(values: npt.NDArray[np.floating], blocks: Int64Array) -> Float64Array:
     """Return each cell's mean over its block, shape of ``values``."""
     labels = blocks.ravel()
     sums = np.bincount(labels, weights=values.ravel().astype(np.float64))
     return (sums / np.bincount(labels))[labels].reshape(values.shape)
 
 
-def shares(ranks: IntArray, steps: int) -> IntArray:
+def shares(ranks: Int64Array, steps: int) -> Int64Array:
     """Return at which step, 1 to ``steps``, each cell's turn comes, when the ranks are dealt in equal shares."""
     return 1 + ranks * steps // max(1, ranks.size)
 
@@ -165,7 +163,7 @@ class Curve:
         By how much the area is better than that of the energy order, in the unit of the score.
     """
 
-    scores: FloatArray
+    scores: Float64Array
     area: float
     normalised: float | None
     random_mean: float
@@ -175,7 +173,7 @@ class Curve:
     beats_energy: float
 
 
-def judged(scores: FloatArray, random_areas: Sequence[float], energy: float, *, insertion: bool) -> Curve:
+def judged(scores: Float64Array, random_areas: Sequence[float], energy: float, *, insertion: bool) -> Curve:
     """Return a curve held against areas of random orders and of the energy order."""
     found, sign = area(scores), 1.0 if insertion else -1.0
     empty, whole = (scores[0], scores[-1]) if insertion else (scores[-1], scores[0])

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from earwitness.audio.segments import Segments
+from earwitness.core.arrays import Float32Array, Float64Array, Int64Array
 from earwitness.core.device import to_numpy
 from earwitness.core.errors import UsageError
 from earwitness.core.progress import Progress, Silent
@@ -21,9 +21,11 @@ from earwitness.explainers import fills
 from earwitness.explainers.attribution import Attribution, Target
 from earwitness.explainers.baselines import energy_map
 from earwitness.explainers.inference.prepared import Prepared, prepare
+from earwitness.explainers.inference.scoring import SCORE_KINDS, activated, stopwatch, target_scores
+from earwitness.explainers.method import check_request
 from earwitness.explainers.parameters import UnreadableError
 from earwitness.explainers.perturbation.scoring import Listening
-from earwitness.explainers.protocol_ import SCORE_KINDS, Explainable, activated, check_request, stopwatch, target_scores
+from earwitness.models.protocols import Explainable
 from earwitness.trust.metrics.complexity import entropy, gini
 from earwitness.trust.metrics.curves import (
     ROUNDING,
@@ -39,9 +41,6 @@ from earwitness.trust.metrics.curves import (
 )
 from earwitness.trust.metrics.passes import NOTHING, WHOLE, Series
 from earwitness.trust.metrics.sensitivity import infidelity
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 STEPS = 16
 RANDOM_ORDERS = 10
@@ -246,7 +245,7 @@ class _Rivals:
     the areas of its deletion curve serve insertion too.
     """
 
-    turns: list[IntArray]
+    turns: list[Int64Array]
     random: list[list[int]]
     energy_deletion: list[int]
     energy_insertion: list[int]
@@ -311,16 +310,14 @@ def _planned(
     return found
 
 
-def _rivals(
-    series: Series, blocks: IntArray, energy: npt.NDArray[np.float32], draws: Draws, settings: _Settings
-) -> _Rivals:
+def _rivals(series: Series, blocks: Int64Array, energy: Float32Array, draws: Draws, settings: _Settings) -> _Rivals:
     turns = [shares(ranks, settings.steps) for ranks in random_orders(blocks, draws, settings.orders)]
     loudest = shares(order_of(block_means(energy, blocks), blocks, draws), settings.steps)
     random = [series.deletion(each) for each in turns]
     return _Rivals(turns, random, series.deletion(loudest), series.insertion(loudest))
 
 
-def mask_of(attribution: Attribution) -> FloatArray:
+def mask_of(attribution: Attribution) -> Float64Array:
     """Return how much of each cell a map keeps, 0 to 1, shape (frames, bands): clipped at 0, its largest cell at 1."""
     positive = np.maximum(attribution.values.astype(np.float64), 0.0)
     largest = float(positive.max(initial=0.0))
@@ -333,8 +330,8 @@ def mask_of(attribution: Attribution) -> FloatArray:
 def _read(
     passes: _Passes,
     attribution: Attribution,
-    scores: FloatArray,
-    chances: FloatArray,
+    scores: Float64Array,
+    chances: Float64Array,
     masks: int,
     settings: _Settings,
     forwards: int,
@@ -380,14 +377,14 @@ def _share(part: float, whole: float) -> float:
     return min(1.0, part / whole) if part > 0 and whole > 0 else 0.0
 
 
-def _sums(values: npt.NDArray[np.float32], turns: Sequence[IntArray], steps: int) -> FloatArray:
+def _sums(values: Float32Array, turns: Sequence[Int64Array], steps: int) -> Float64Array:
     """Return the map's sum over what each pass of each order hides, shape (orders, steps - 1)."""
     weights = values.ravel().astype(np.float64)
     each = [np.bincount(turn.ravel(), weights=weights, minlength=steps + 1)[1:steps] for turn in turns]
     return np.cumsum(each, axis=1)
 
 
-def _correlation(sums: FloatArray, falls: FloatArray) -> float:
+def _correlation(sums: Float64Array, falls: Float64Array) -> float:
     """Return the correlation of sums and falls, shapes (orders, steps - 1), among passes that hide equally much."""
     apart = [each - each.mean(axis=0) for each in (sums, falls)]
     sizes = [float(np.sqrt((each**2).sum())) for each in apart]

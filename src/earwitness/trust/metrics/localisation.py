@@ -21,8 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
+from earwitness.core.arrays import BoolArray, Float64Array
 
 EVIDENCE = 0.5  # a cell belongs to the evidence from this share of its energy on
 # A frame (or band) belongs to the evidence where it holds at least this share of what the fullest frame (band) holds.
@@ -127,7 +126,7 @@ def profile(mask: BoolArray, axis: int) -> BoolArray:
     return np.asarray((count > 0) & (count >= PROFILE * full))
 
 
-def _all(values: FloatArray, mask: BoolArray) -> dict[str, float]:
+def _all(values: Float64Array, mask: BoolArray) -> dict[str, float]:
     """Return the five scores of values (n,) against a mask (n,)."""
     if mask.all() or not mask.any():
         return dict.fromkeys(NAMES, math.nan)
@@ -140,20 +139,20 @@ def _all(values: FloatArray, mask: BoolArray) -> dict[str, float]:
     }
 
 
-def mass(values: FloatArray, mask: BoolArray) -> float:
+def mass(values: Float64Array, mask: BoolArray) -> float:
     """Return the share of the positive values (n,) that lies on a mask (n,); 0 where none is positive."""
     positive = _scaled(values)
     return float(positive[mask].sum() / positive.sum()) if positive.any() else 0.0
 
 
-def _scaled(values: FloatArray) -> FloatArray:
+def _scaled(values: Float64Array) -> Float64Array:
     """Return the positive values over the largest, so that neither huge nor tiny maps leave the range of numbers."""
     positive = np.maximum(values, 0.0)
     largest = float(positive.max(initial=0.0))
     return positive / largest if largest > 0.0 else positive
 
 
-def rank(values: FloatArray, mask: BoolArray) -> float:
+def rank(values: Float64Array, mask: BoolArray) -> float:
     """Return the expected share of a mask's cells among as many strongest cells, ties broken evenly."""
     count = int(mask.sum())
     last = np.partition(values, len(values) - count)[len(values) - count]  # the weakest value that is still taken
@@ -162,7 +161,7 @@ def rank(values: FloatArray, mask: BoolArray) -> float:
     return float((mask[above].sum() + room * mask[tied].mean()) / count)
 
 
-def auroc(values: FloatArray, mask: BoolArray) -> float:
+def auroc(values: Float64Array, mask: BoolArray) -> float:
     """Return the area under the receiver operating characteristic: Mann and Whitney's U, ties counting half."""
     positives = int(mask.sum())
     negatives = len(mask) - positives
@@ -170,7 +169,7 @@ def auroc(values: FloatArray, mask: BoolArray) -> float:
     return float(wins / (positives * negatives))
 
 
-def auprc(values: FloatArray, mask: BoolArray) -> float:
+def auprc(values: Float64Array, mask: BoolArray) -> float:
     """Return the average precision: precision at each distinct value, weighted by the recall gained there."""
     order = np.argsort(-values, kind="stable")
     hits, ordered = np.cumsum(mask[order]), values[order]

@@ -10,9 +10,7 @@ import torch
 from torch import Tensor
 
 from earwitness.audio.segments import Segments
-from earwitness.trust.metrics.curves import IntArray
-
-FloatArray = npt.NDArray[np.float64]
+from earwitness.core.arrays import Float32Array, Float64Array, Int64Array
 
 # The first two passes: all is heard; all real cells are hidden.
 WHOLE, NOTHING = 0, 1
@@ -56,18 +54,18 @@ class Series:
         """How many passes there are."""
         return len(self.rows) + len(self.masks)
 
-    def deletion(self, turns: IntArray) -> list[int]:
+    def deletion(self, turns: Int64Array) -> list[int]:
         """Add the passes that hide cells as their turns come, shape (real frames, bands); return the curve's passes.
 
         The curve's two ends are the same passes for every order.
         """
         return [WHOLE, *self._between(turns, shown=False), NOTHING]
 
-    def insertion(self, turns: IntArray) -> list[int]:
+    def insertion(self, turns: Int64Array) -> list[int]:
         """Add the passes that show cells as their turns come; return the curve's passes."""
         return [NOTHING, *self._between(turns, shown=True), WHOLE]
 
-    def mask(self, hidden: FloatArray) -> int:
+    def mask(self, hidden: Float64Array) -> int:
         """Add a pass that hides each real cell by a share, shape (real frames, bands); return the mask's number."""
         self.masks.append(self._laid(hidden.astype(np.float32)))
         return len(self.masks) - 1
@@ -82,16 +80,16 @@ class Series:
         orders = torch.stack([self.orders[number] for number in which.tolist()])
         return (orders <= steps[:, None, None]) != shown[:, None, None]
 
-    def _between(self, turns: IntArray, *, shown: bool) -> list[int]:
+    def _between(self, turns: Int64Array, *, shown: bool) -> list[int]:
         number, first = self._order(turns), len(self.rows)
         self.rows += [(number, step, shown) for step in range(1, self.steps)]
         return list(range(first, len(self.rows)))
 
-    def _order(self, turns: IntArray) -> int:
+    def _order(self, turns: Int64Array) -> int:
         self.orders.append(self._laid(turns.astype(np.int16)))
         return len(self.orders) - 1
 
-    def _laid(self, cells: npt.NDArray[np.int16] | npt.NDArray[np.float32]) -> Tensor:
+    def _laid(self, cells: npt.NDArray[np.int16] | Float32Array) -> Tensor:
         """Return real cells on the segment's grid; what stands in the padding is never looked at."""
         whole = np.zeros(self.one.values.shape[1:], dtype=cells.dtype)
         whole[: len(cells)] = cells

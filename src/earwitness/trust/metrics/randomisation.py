@@ -21,24 +21,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from earwitness.audio.segments import Segments
+from earwitness.core.arrays import Float32Array
 from earwitness.core.errors import EarwitnessError, UsageError, printable
+from earwitness.core.files import read_json, write_json
 from earwitness.core.progress import Progress, Silent
-from earwitness.core.run_folder import RunFolder, read_json, write_json
+from earwitness.core.run_folder import RunFolder
 from earwitness.explainers.attribution import Target
+from earwitness.explainers.inference.scoring import as_input
+from earwitness.explainers.method import Explainer
 from earwitness.explainers.parameters import spec
 from earwitness.explainers.presets import quick
-from earwitness.explainers.protocol_ import Explainable, ListeningFrontEnd, as_input
 from earwitness.explainers.ranks import rank_correlation
-from earwitness.explainers.registry import Explainer
+from earwitness.models.protocols import Explainable, ListeningFrontEnd
 from earwitness.trust.metrics.reinitialise import BLOCKS, blocks_of, redraw, restore, settle, weights_sha256
 from earwitness.trust.metrics.similarity import ssim
-
-Map = npt.NDArray[np.float32]
 
 FORMAT, FORMAT_VERSION = "earwitness-randomisation", 1
 # A map has not changed when its likeness to the original lies nearer to 1 than to the likeness of different segments'
@@ -258,7 +258,7 @@ def randomisation(
 
     with (progress or Silent()).task(f"{explainer.title} with random weights", 1 + (1 + alone) * len(order)) as advance:
 
-        def explain(model: Explainable) -> list[Map]:
+        def explain(model: Explainable) -> list[Float32Array]:
             found = explainer.attribute(model, segments, listed)
             advance(1)
             spent.append((sum(one.forwards for one in found), sum(one.backwards for one in found)))
@@ -295,8 +295,8 @@ def _redrawn_alone(
     at: int,
     heard: Tensor,
     seed: int,
-    explain: Callable[[Explainable], list[Map]],
-) -> list[Map]:
+    explain: Callable[[Explainable], list[Float32Array]],
+) -> list[Float32Array]:
     redraw(stand.network, order[at], np.random.default_rng([seed, at]))
     settle(stand.network, order[at], heard)
     found = explain(stand)
@@ -304,15 +304,15 @@ def _redrawn_alone(
     return found
 
 
-def _scaled(values: Map) -> Map:
+def _scaled(values: Float32Array) -> Float32Array:
     """Return a map's absolute values as share of the largest; zeros where it tells no cell from another."""
     if not values.size or rank_correlation(values, values) == 0:
         return np.zeros_like(values)
-    found: Map = np.abs(values) / np.abs(values).max()
+    found: Float32Array = np.abs(values) / np.abs(values).max()
     return found
 
 
-def _mean(first: list[Map], second: list[Map], pairs: list[tuple[int, int]]) -> Likeness:
+def _mean(first: list[Float32Array], second: list[Float32Array], pairs: list[tuple[int, int]]) -> Likeness:
     """Return the mean likeness of some pairs of maps, over the frames that both have."""
     found = []
     for one, other in pairs:

@@ -15,8 +15,10 @@ from earwitness.audio.segments import Segments
 from earwitness.core.device import to_numpy, without_tf32
 from earwitness.core.errors import UsageError
 from earwitness.explainers.inference.hooks import calls_of
+from earwitness.explainers.inference.modules import evaluation_mode
 from earwitness.explainers.inference.prepared import working
-from earwitness.explainers.protocol_ import Explainable, as_input, evaluation_mode, logits_of
+from earwitness.explainers.inference.scoring import as_input, logits_of
+from earwitness.models.protocols import Explainable
 
 BLOCKS = 8
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)

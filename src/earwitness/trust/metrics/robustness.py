@@ -13,25 +13,22 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from earwitness.audio.frontend import FrontEnd, energy_of, log_of
 from earwitness.audio.segments import Segments
+from earwitness.core.arrays import Float64Array, LogMel
 from earwitness.core.device import to_numpy
 from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.core.progress import Progress
-from earwitness.explainers.attribution import Attribution, Target
-from earwitness.explainers.inference.prepared import prepare
+from earwitness.explainers.attribution import Attribution
+from earwitness.explainers.method import Explainer
 from earwitness.explainers.parameters import spec
 from earwitness.explainers.presets import quick
-from earwitness.explainers.protocol_ import Explainable
 from earwitness.explainers.ranks import rank_correlation, standard_ranks, standard_values
-from earwitness.explainers.registry import Explainer
+from earwitness.models.protocols import Explainable
+from earwitness.trust.metrics.reexplain import Again, real_cells
 from earwitness.trust.metrics.similarity import correlation, top_overlap
-
-FloatArray = npt.NDArray[np.float64]
-LogMel = npt.NDArray[np.float32]
 
 # The fills that a map is compared under, its own apart: what is hidden sounds like the rest, or is silent.
 FILLS = ("mean", "floor")
@@ -135,7 +132,7 @@ def stability(
     if not len(segments):
         return []
     again = Again(classifier, segments, attributions, progress)
-    originals = [_real(one) for one in attributions]
+    originals = [real_cells(one) for one in attributions]
     if measured != explainer:
         (originals,) = again.explain(measured, [again.segments])
     later, earlier, *noised = again.explain(
@@ -162,64 +159,6 @@ def stability(
             )
         )
     return found
-
-
-class Again:
-    """Segments explained again: each once for all of its targets."""
-
-    def __init__(
-        self,
-        classifier: Explainable,
-        segments: Segments,
-        attributions: Sequence[Attribution],
-        progress: Progress | None,
-    ) -> None:
-        self.classifier, self.progress = prepare(classifier), progress
-        known: dict[tuple[bytes, int], int] = {}
-        firsts: list[int] = []
-        self.targets: list[list[Target]] = []
-        # Per attribution: which of the different segments, and which of this one's targets.
-        self.place: list[int] = []
-        self.rank: list[int] = []
-        for row, attribution in enumerate(attributions):
-            key = segments.values[row].tobytes(), int(segments.real_frames[row])
-            if key not in known:
-                known[key] = len(firsts)
-                firsts.append(row)
-                self.targets.append([])
-            self.place.append(known[key])
-            self.rank.append(len(self.targets[known[key]]))
-            self.targets[known[key]].append(attribution.target)
-        self.segments = segments.take(firsts)
-        self.cost = [(0, 0) for _ in firsts]
-
-    def explain(self, explainer: Explainer, versions: Sequence[Segments]) -> list[list[LogMel]]:
-        """Return the maps of each version of the segments, one per attribution."""
-        count = len(self.segments)
-        listed = explainer.attribute(self.classifier, _joined(versions), self.targets * len(versions), self.progress)
-        waiting = iter(listed)
-        maps: list[list[list[LogMel]]] = []
-        for _ in versions:
-            maps.append([])
-            for place in range(count):
-                own = [next(waiting) for _ in self.targets[place]]
-                maps[-1].append([_real(one) for one in own])
-                forwards, backwards = self.cost[place]
-                self.cost[place] = forwards + own[0].forwards, backwards + own[0].backwards
-        return [[of[place][rank] for place, rank in zip(self.place, self.rank, strict=True)] for of in maps]
-
-
-def _real(attribution: Attribution) -> LogMel:
-    return attribution.values[: attribution.real_frames]
-
-
-def _joined(versions: Sequence[Segments]) -> Segments:
-    return Segments(
-        np.concatenate([one.values for one in versions]),
-        np.concatenate([one.start_frames for one in versions]),
-        np.concatenate([one.real_frames for one in versions]),
-        sum((one.files for one in versions), ()),
-    )
 
 
 def _mean(pairs: Sequence[tuple[LogMel, LogMel]]) -> Agreement:
@@ -301,9 +240,9 @@ class Agreements:
     """
 
     methods: tuple[str, ...]
-    value: FloatArray
-    rank: FloatArray
-    overlap: FloatArray
+    value: Float64Array
+    rank: Float64Array
+    overlap: Float64Array
 
     @property
     def means(self) -> tuple[Agreement, ...]:
@@ -331,7 +270,7 @@ def agreement(attributions: Sequence[Attribution]) -> Agreements:
         raise EarwitnessError(
             "no maps, or maps of different segments or targets, cannot agree; compare those of one at a time"
         )
-    maps = [_real(one) for one in attributions]
+    maps = [real_cells(one) for one in attributions]
     values, ranks = (np.array([of(one) for one in maps]) for of in (standard_values, standard_ranks))
     overlap = np.zeros((len(maps), len(maps)))
     for row, first in enumerate(maps):

@@ -8,24 +8,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from earwitness.audio.segments import Segments
+from earwitness.core.arrays import Float64Array
 from earwitness.core.device import to_numpy
 from earwitness.core.errors import UsageError
 from earwitness.core.progress import Progress, Silent
 from earwitness.explainers.attribution import Target
 from earwitness.explainers.inference.prepared import prepare
-from earwitness.explainers.protocol_ import Explainable, check_request
-from earwitness.explainers.registry import Explainer
+from earwitness.explainers.method import Explainer, check_request
+from earwitness.models.protocols import Explainable
 from earwitness.trust.metrics.curves import Draws
 
-FloatArray = npt.NDArray[np.float64]
 
-
-def infidelity(sums: FloatArray, falls: FloatArray, *, scaled: bool = True) -> float:
+def infidelity(sums: Float64Array, falls: Float64Array, *, scaled: bool = True) -> float:
     """Return the infidelity of a map whose perturbations have been heard (definition 2.1).
 
     A perturbation hides cells, so its product with the map is the map's sum over these cells, and the score's fall is

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from earwitness.explainers.ranks import FloatArray, Map, pair, rank_correlation, standard_ranks, standard_values, tells
+from earwitness.core.arrays import Float64Array
+from earwitness.explainers.ranks import Map, pair, rank_correlation, standard_ranks, standard_values, tells
 
 __all__ = ["correlation", "rank_correlation", "ssim", "standard_ranks", "standard_values", "top_overlap"]
 
@@ -81,7 +82,7 @@ def top_overlap(a: Map, b: Map, share: float = 0.1) -> float:
     return float(np.minimum(_places(first, places), _places(second, places)).sum() / places)
 
 
-def _local(values: FloatArray) -> FloatArray:
+def _local(values: Float64Array) -> Float64Array:
     """Return the mean under a Gaussian window at every place where the window fits."""
     for axis, length in enumerate(values.shape):
         radius = (min(WINDOW, length - 1 + length % 2) - 1) // 2
@@ -91,7 +92,7 @@ def _local(values: FloatArray) -> FloatArray:
     return values
 
 
-def _places(values: FloatArray, places: int) -> FloatArray:
+def _places(values: Float64Array, places: int) -> Float64Array:
     """Return each cell's part of a place among the first ``places``, 0 to 1."""
     lowest = np.partition(values.ravel(), -places)[-places]
     above, tied = values > lowest, values == lowest

@@ -12,14 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from earwitness.audio.frontend import VGGISH
+from earwitness.core.arrays import Float32Array, Float64Array
 from earwitness.explainers.attribution import Target
 from earwitness.models.adapter import Adapter, ForeignFrontEnd
-from earwitness.trust.scoreboard.cases import Case, Map
+from earwitness.trust.scoreboard.cases import Case
 
 FRAMES, BANDS = VGGISH.segment_frames, VGGISH.bands
 NOISE_SPREAD = 0.15
@@ -169,7 +169,7 @@ class _Box:
     growing: int = 0
 
 
-def _segment(boxes: Sequence[_Box], noise: npt.NDArray[np.float64]) -> Map:
+def _segment(boxes: Sequence[_Box], noise: Float64Array) -> Float32Array:
     above = noise.copy()
     for box in boxes:
         first, last = box.frames

@@ -15,8 +15,9 @@ from earwitness.core.progress import Progress, Silent
 from earwitness.explainers.attribution import Attribution, Target
 from earwitness.explainers.baselines import BASELINES
 from earwitness.explainers.inference.prepared import prepare
-from earwitness.explainers.protocol_ import Explainable
-from earwitness.explainers.registry import Explainer, parse
+from earwitness.explainers.method import Explainer
+from earwitness.explainers.registry import parse
+from earwitness.models.protocols import Explainable
 from earwitness.trust.metrics.localisation import scores
 from earwitness.trust.scoreboard.cases import Case, segments_of
 from earwitness.trust.scoreboard.collect import PRESETS, Gathered

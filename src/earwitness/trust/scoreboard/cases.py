@@ -7,17 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from earwitness.audio.segments import Segments
+from earwitness.core.arrays import Float32Array, Float64Array
 from earwitness.core.device import filled_up, to_numpy
 from earwitness.explainers.attribution import Target
 from earwitness.explainers.inference.prepared import working
-from earwitness.explainers.protocol_ import Explainable, activated, as_input, batch_size, logits_of
+from earwitness.explainers.inference.scoring import activated, as_input, batch_size, logits_of
+from earwitness.models.protocols import Explainable
 from earwitness.trust.metrics.localisation import evidence_share
-
-Map = npt.NDArray[np.float32]
 
 LEAST_PROBABILITY = 0.2
 MOST_RANK = 2
@@ -55,11 +54,11 @@ class Case:
 
     name: str
     kind: str
-    log_mel: Map
+    log_mel: Float32Array
     real_frames: int
     target: Target
-    truth: Map
-    without: Map
+    truth: Float32Array
+    without: Float32Array
     level_db: float = math.nan
 
     @property
@@ -124,7 +123,7 @@ def check(classifier: Explainable, cases: Sequence[Case]) -> list[Checked]:
     return found
 
 
-def _reason(case: Case, probability: float, left: float, scores: npt.NDArray[np.float64]) -> str:
+def _reason(case: Case, probability: float, left: float, scores: Float64Array) -> str:
     if not SHARES[0] <= case.share <= SHARES[1]:
         return NO_PLACE
     if probability < LEAST_PROBABILITY or int((scores > probability).sum()) >= MOST_RANK:
@@ -132,7 +131,7 @@ def _reason(case: Case, probability: float, left: float, scores: npt.NDArray[np.
     return ELSEWHERE if left > MOST_LEFT * probability else ""
 
 
-def probabilities(classifier: Explainable, values: Map) -> npt.NDArray[np.float64]:
+def probabilities(classifier: Explainable, values: Float32Array) -> Float64Array:
     """Return class probabilities, shape (n, classes), of log-mel segments, shape (n, frames, bands)."""
     size = batch_size(classifier, *values.shape[1:])
     with working(classifier) as prepared, torch.inference_mode():

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from earwitness.core.progress import Progress, Silent
 from earwitness.data.recordings import Recording
 from earwitness.data.synthetic import scenes
-from earwitness.explainers.protocol_ import Explainable
 from earwitness.explainers.registry import METHODS
 from earwitness.models.classifier import Classifier
+from earwitness.models.protocols import Explainable
 from earwitness.trust.scoreboard import analytic
 from earwitness.trust.scoreboard.cases import ELSEWHERE, NO_PLACE, UNHEARD, Case, check
 from earwitness.trust.scoreboard.mixtures import Stage, made, recorded

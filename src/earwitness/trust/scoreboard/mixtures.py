@@ -16,13 +16,14 @@ import torch
 
 from earwitness.audio import decoding
 from earwitness.audio.artefacts import rms
-from earwitness.audio.frontend import FrontEnd, Samples, log_mel
+from earwitness.audio.frontend import FrontEnd, log_mel
+from earwitness.core.arrays import Float32Array, Samples
 from earwitness.core.device import to_numpy
 from earwitness.data.recordings import Recording
 from earwitness.data.synthetic import scenes
 from earwitness.data.synthetic.corpus import ratio_mask
 from earwitness.explainers.attribution import Target
-from earwitness.trust.scoreboard.cases import Case, Map
+from earwitness.trust.scoreboard.cases import Case
 
 OVER_BACKGROUND = "event over background"
 OVER_SOUND = "event over another sound"
@@ -89,11 +90,11 @@ class Stage:
         rate = self.front_end.sample_rate
         return round(min(MOST_SHARE * self.frames * self.front_end.clock.frame_seconds, MOST_SECONDS) * rate)
 
-    def log_mel(self, samples: Samples) -> Map:
+    def log_mel(self, samples: Samples) -> Float32Array:
         """Return the segment, shape (frames, bands), of samples at the front end's rate."""
         return to_numpy(log_mel(self.front_end, torch.from_numpy(samples)))[: self.frames]
 
-    def mask(self, event: Samples, rest: Samples) -> Map:
+    def mask(self, event: Samples, rest: Samples) -> Float32Array:
         """Return the event's share of each cell, shape (frames, bands)."""
         return ratio_mask(event, rest, self.front_end.sample_rate, self.front_end.clock, self.frames)
 

@@ -13,18 +13,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from earwitness.audio import decoding
 from earwitness.audio.artefacts import ARTEFACTS, Artefact
-from earwitness.audio.frontend import Samples
+from earwitness.core.arrays import BoolArray, Float32Array, Int64Array, Samples
 from earwitness.core.progress import Progress, Silent
 from earwitness.data.synthetic import scenes
 from earwitness.explainers.attribution import Target
 from earwitness.models.classifier import Classifier
 from earwitness.models.registry import backbone_named
-from earwitness.trust.audit.effects import Sounding, audit
-from earwitness.trust.scoreboard.cases import Case, Map, probabilities
+from earwitness.trust.audit.measure import Sounding, audit
+from earwitness.trust.scoreboard.cases import Case, probabilities
 from earwitness.trust.scoreboard.mixtures import Stage
 from earwitness.trust.scoreboard.tiny_models import BACKBONE, learned
 
@@ -108,8 +107,8 @@ class _Clips:
     """Made clips without any artefact: samples (front end's rate), labels, and whether they are held out."""
 
     samples: tuple[Samples, ...]
-    labels: npt.NDArray[np.int64]
-    held_out: npt.NDArray[np.bool_]
+    labels: Int64Array
+    held_out: BoolArray
 
 
 def plant(
@@ -196,7 +195,7 @@ def _audited(artefact: Artefact, classifier: Classifier, clips: _Clips, sample_r
     return tuple(each.name for each in found.effects if CARRIER in each.leaning)
 
 
-def change_mask(clean: Samples, changed: Samples, stage: Stage) -> Map:
+def change_mask(clean: Samples, changed: Samples, stage: Stage) -> Float32Array:
     """Return the share of each cell, (frames, bands), that an artefact brought or took away.
 
     Parameters

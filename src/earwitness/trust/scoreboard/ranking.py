@@ -8,11 +8,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from earwitness.core.arrays import Float64Array, Int64Array
 from earwitness.trust.metrics.localisation import TruthScores
-
-FloatArray = npt.NDArray[np.float64]
 
 ENERGY = "energy"
 ALL = "all"
@@ -166,11 +164,11 @@ def _place(record: Record) -> tuple[str, str, str]:
     return record.family, record.case, record.target
 
 
-def _table(scores: Iterable[TruthScores]) -> FloatArray:
+def _table(scores: Iterable[TruthScores]) -> Float64Array:
     return np.array([list(each.as_dict().values()) for each in scores], dtype=np.float64)
 
 
-def _interval(values: FloatArray, rows: npt.NDArray[np.int64], draws: FloatArray) -> tuple[float, float, float]:
+def _interval(values: Float64Array, rows: Int64Array, draws: Float64Array) -> tuple[float, float, float]:
     """Return the mean of values (cases,) and its bootstrap interval, whole segments drawn; NaN values do not count.
 
     Source: Efron & Tibshirani, *An Introduction to the Bootstrap*, 1993, section 13.3 (percentiles).

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from earwitness.audio import decoding
 from earwitness.audio.frontend import log_mel
-from earwitness.audio.segments import FloatArray, cut
+from earwitness.audio.segments import cut
+from earwitness.core.arrays import Float32Array, Int64Array
 from earwitness.core.device import to_numpy
 from earwitness.core.progress import Progress, Silent
 from earwitness.data.synthetic import scenes
@@ -28,8 +28,8 @@ OVERLAP = 50.0
 
 
 def learned(
-    log_mels: Sequence[FloatArray],
-    labels: npt.NDArray[np.int64],
+    log_mels: Sequence[Float32Array],
+    labels: Int64Array,
     classes: tuple[str, ...],
     *,
     epochs: int,

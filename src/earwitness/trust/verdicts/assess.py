@@ -10,12 +10,12 @@ from earwitness.core.progress import Progress
 from earwitness.core.run_folder import RunFolder
 from earwitness.explainers.attribution import Attribution, Target, is_silent
 from earwitness.explainers.inference.prepared import prepare
-from earwitness.explainers.protocol_ import Explainable
-from earwitness.explainers.registry import Explainer
+from earwitness.explainers.method import Explainer
+from earwitness.models.protocols import Explainable
 from earwitness.trust.metrics.consensus import Panel
 from earwitness.trust.metrics.randomisation import Randomisation, kept_randomisation
 from earwitness.trust.verdicts.indicators import signs
-from earwitness.trust.verdicts.judge import Judge, Verdict, verdict
+from earwitness.trust.verdicts.judge import Judge, verdict
 
 # Segments on which a method is tested with random weights, and blocks of layers: enough for a mean, as cheap as a few
 # maps.
@@ -110,11 +110,6 @@ def randomised_once(
     return kept_randomisation(
         folder, classifier, explainer, segments, targets, blocks=BLOCKS, alone=False, progress=progress
     )
-
-
-def verdict_of(attribution: Attribution) -> Verdict | None:
-    """Return the verdict that an attribution carries, or None."""
-    return None if attribution.verdict is None else Verdict.from_dict(attribution.verdict)
 
 
 def rows_to_test(classifier: Explainable, segments: Segments) -> list[int]:

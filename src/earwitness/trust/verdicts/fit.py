@@ -6,16 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import minimize
-from scipy.stats import rankdata
 
+from earwitness.core.arrays import BoolArray, Float64Array
 from earwitness.core.errors import EarwitnessError
 from earwitness.trust.verdicts.indicators import Signs
 from earwitness.trust.verdicts.judge import Judge
-
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 NAMES = (
     "probability",
@@ -38,7 +34,6 @@ SMALL_IS_GOOD = ("kept",)
 PENALTY = 0.02  # of squared weights, against chance in few cases
 # Of the maps called reliable and of those called not reliable, so many should be right, and wrong.
 RELIABLE_RIGHT, UNRELIABLE_WRONG = 0.85, 0.85
-BINS = 6
 
 
 @dataclass(frozen=True)
@@ -102,7 +97,7 @@ def fit(cases: Sequence[Known], fitted_on: str, names: Sequence[str] = NAMES) ->
     )
 
 
-def _loss(found: FloatArray, standard: FloatArray, right: BoolArray) -> tuple[float, FloatArray]:
+def _loss(found: Float64Array, standard: Float64Array, right: BoolArray) -> tuple[float, Float64Array]:
     """Return the penalised loss and its gradient."""
     weights = found[:-1]
     odds = found[-1] + standard @ weights
@@ -112,7 +107,7 @@ def _loss(found: FloatArray, standard: FloatArray, right: BoolArray) -> tuple[fl
     return loss, np.append(standard.T @ slope + 2 * PENALTY * weights, slope.sum())
 
 
-def _limits(chances: FloatArray, right: BoolArray) -> tuple[float, float]:
+def _limits(chances: Float64Array, right: BoolArray) -> tuple[float, float]:
     """Return the least chance of *reliable* and of *weak*.
 
     The first is the lowest limit above which enough maps are right, the second the highest limit below which enough
@@ -126,35 +121,8 @@ def _limits(chances: FloatArray, right: BoolArray) -> tuple[float, float]:
     return round(max(reliable, weak), 4), round(min(reliable, weak), 4)
 
 
-def _round(values: FloatArray) -> list[float]:
+def _round(values: Float64Array) -> list[float]:
     return [round(float(value), 6) for value in values]
 
 
 # ---- testing ------------------------------------------------------------------------------------------------------
-
-
-def area_under_roc(chances: Sequence[float], right: Sequence[bool]) -> float:
-    """Return the chance that a map that is right is given a higher chance than one that is not; NaN without both."""
-    marked = np.asarray(right, dtype=bool)
-    if not marked.any() or marked.all():
-        return float("nan")
-    ranks = rankdata(np.asarray(chances, dtype=np.float64))
-    count = int(marked.sum())
-    return float((ranks[marked].sum() - count * (count + 1) / 2) / (count * (len(marked) - count)))
-
-
-@dataclass(frozen=True)
-class Bin:
-    """Maps of about the same chance: their mean chance, the share that is right, how many."""
-
-    chance: float
-    right: float
-    count: int
-
-
-def calibration(chances: Sequence[float], right: Sequence[bool], bins: int = BINS) -> list[Bin]:
-    """Return how chances compare with what came true, in bins of about equal counts, the lowest chances first."""
-    order = np.argsort(chances, kind="stable")
-    given, came = np.asarray(chances, dtype=np.float64)[order], np.asarray(right, dtype=np.float64)[order]
-    parts = [part for part in np.array_split(np.arange(len(order)), bins) if part.size]
-    return [Bin(float(given[part].mean()), float(came[part].mean()), int(part.size)) for part in parts]

@@ -5,21 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-import numpy as np
-import numpy.typing as npt
-
 from earwitness.audio.segments import Segments
 from earwitness.core.progress import Progress
 from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution
 from earwitness.explainers.inference.prepared import prepare
-from earwitness.explainers.protocol_ import Explainable
-from earwitness.explainers.registry import Explainer
+from earwitness.explainers.method import Explainer
+from earwitness.models.protocols import Explainable
 from earwitness.trust.metrics.consensus import Panel, references
 from earwitness.trust.metrics.faithfulness import Faithfulness, faithfulness
 from earwitness.trust.metrics.randomisation import Randomisation
 from earwitness.trust.metrics.robustness import Stability, stability
-
-FloatArray = npt.NDArray[np.float64]
 
 # Cheaper than the defaults, for many maps are judged.
 STEPS, ORDERS, NOISES = 12, 8, 1

@@ -10,92 +10,22 @@ reliable* whatever else was measured; a map for a class that is hardly heard is 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from earwitness.core.arrays import Float64Array
 from earwitness.core.errors import EarwitnessError
 from earwitness.trust.verdicts.indicators import Signs
+from earwitness.trust.verdicts.verdict import NOT_RELIABLE, RELIABLE, WEAK, Reason, Verdict
 
-FloatArray = npt.NDArray[np.float64]
-
-RELIABLE, WEAK, NOT_RELIABLE = "reliable", "weak", "not reliable"
-LEVELS = (RELIABLE, WEAK, NOT_RELIABLE)
 MOST_REASONS = 4
 # Maps of a class that the classifier hardly hears were not among those that the judge was fitted on.
 LEAST_PROBABILITY = 0.2
 LEAST_SHIFT = 0.1  # log-odds by which a sign must move the chance to be named
-
-
-@dataclass(frozen=True)
-class Reason:
-    """One reason: a plain sentence with its number, and whether it speaks for the map."""
-
-    text: str
-    good: bool
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether one attribution may be believed.
-
-    Parameters
-    ----------
-    level
-        ``"reliable"``, ``"weak"`` or ``"not reliable"``.
-    chance
-        That the map is right, 0 to 1, as fitted.
-    reasons
-        Those that moved the chance most, the strongest first.
-    signs
-        The measured figures.
-    """
-
-    level: str
-    chance: float
-    reasons: tuple[Reason, ...]
-    signs: dict[str, float]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the verdict as JSON types, for an attribution's metadata."""
-        return asdict(self) | {"reasons": [asdict(reason) for reason in self.reasons]}
-
-    @classmethod
-    def from_dict(cls, stored: dict[str, Any]) -> Verdict:
-        """Return a verdict from :meth:`as_dict`.
-
-        Raises
-        ------
-        EarwitnessError
-            It is damaged.
-        """
-        try:
-            return cls(**{**stored, "reasons": tuple(Reason(**each) for each in stored["reasons"])})
-        except (KeyError, TypeError) as error:
-            raise EarwitnessError(f"a verdict is damaged ({error}); explain the segment again") from error
-
-    def lines(self) -> list[str]:
-        """Return the verdict, then a line a reason: ``+`` speaks for the map, ``-`` against it."""
-        marks = [f"  {'+' if reason.good else '-'} {reason.text}" for reason in self.reasons]
-        return [f"{self.level} ({percent(self.chance)}%)", *marks]
-
-    def text(self) -> str:
-        """Return the verdict and its reasons, for and against, in one line."""
-        sides = [
-            f"{side}: " + "; ".join(reason.text for reason in self.reasons if reason.good == good)
-            for side, good in (("for it", True), ("against it", False))
-            if any(reason.good == good for reason in self.reasons)
-        ]
-        return f"{self.level} ({percent(self.chance)}%); " + "; ".join(sides)
-
-
-def percent(chance: float) -> int:
-    """Return a chance as whole per cent, rounded down: no map shows a limit that it missed."""
-    return math.floor(100 * chance + 1e-9)
 
 
 @dataclass(frozen=True)
@@ -125,11 +55,11 @@ class Judge:
     weak: float
     fitted_on: str
 
-    def log_odds(self, signs: Signs) -> FloatArray:
+    def log_odds(self, signs: Signs) -> Float64Array:
         """Return what each sign adds to the log-odds, shape (names,), the intercept apart."""
         return np.asarray(self.standardised(signs) * np.array(self.weights))
 
-    def standardised(self, signs: Signs) -> FloatArray:
+    def standardised(self, signs: Signs) -> Float64Array:
         """Return the signs as multiples of their spread from their mean, shape (names,)."""
         found = signs.numbers()
         values = [found.get(name, mean) for name, mean in zip(self.names, self.means, strict=True)]

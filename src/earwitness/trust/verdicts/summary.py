@@ -9,8 +9,7 @@ from dataclasses import replace
 from earwitness.core.errors import UsageError
 from earwitness.explainers.attribution import Attribution
 from earwitness.explainers.explanations import Finding, Inquiry
-from earwitness.trust.verdicts.assess import verdict_of
-from earwitness.trust.verdicts.judge import LEVELS, NOT_RELIABLE
+from earwitness.trust.verdicts.verdict import LEVELS, NOT_RELIABLE, verdict_of
 
 FILTERS = tuple(level for level in LEVELS if level != NOT_RELIABLE)
 

@@ -1,0 +1,227 @@
+"""Results in words for a terminal: one function a kind of result. Imported when there is something to show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from earwitness.cli.output import table
+from earwitness.core.errors import printable
+from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution
+from earwitness.explainers.baselines import BASELINES
+from earwitness.explainers.explanations import HeardWhole, WholeMap, shown_score
+from earwitness.explainers.parameters import spec
+from earwitness.inspection.notes import SATURATED
+from earwitness.inspection.recordings import METHODS as WHOLE_METHODS
+from earwitness.trust.audit.effects import Audit
+from earwitness.trust.scoreboard.board import Scoreboard, verdicts
+from earwitness.trust.scoreboard.ranking import ALL, ENERGY, Standing
+from earwitness.trust.verdicts.summary import counted_verdicts, verdict_block
+from earwitness.workflows.audit import AuditOutcome
+from earwitness.workflows.explain import FileAnswer, WholeAnswer
+from earwitness.workflows.inquire import Answer
+
+SMALL = 0.02  # fall of the score, as share of it, under which hardly anything hangs on any one moment
+
+
+def answer(found: Answer) -> str:
+    """Return a question's answer."""
+    where = "nothing to show" if found.picture is None else printable(found.picture)
+    lines = [f"{found.inquiry.title}: {where}", *(f"  {note}" for note in found.inquiry.notes)]
+    verdicts = [f"  {line}" for line in counted_verdicts(found.inquiry)]
+    return "\n".join(lines + verdicts + ["  (the report tells why)"] * bool(verdicts))
+
+
+def file_answer(answer: FileAnswer) -> str:
+    """Return what was found in a file."""
+    finding = answer.heard.inquiry.findings[0]
+    lines = [f"{answer.heard.file} ({answer.heard.seconds:.2f} s)"]
+    lines += [f"  {score:6.1%}  {name}" for name, score in answer.heard.ranking]
+    flags = sorted({flag for maps in finding.attributions for each in maps for flag in each.flags})
+    about = f"  explained: {finding.start_seconds:.2f} to {finding.end_seconds:.2f} s"
+    lines.append(about + (f" ({', '.join(flags)})" if flags else ""))
+    lines += [f"  {line}" for line in verdict_block(answer.heard.inquiry)]
+    lines.append(f"  picture:   {printable(answer.picture)}")
+    return "\n".join(lines)
+
+
+def whole_answer(answer: WholeAnswer) -> str:
+    """Return what was found in a whole file."""
+    heard = answer.heard
+    segments = f"{len(heard.scores)} segment{'s' if len(heard.scores) > 1 else ''}"
+    lines = [f"{heard.file} ({heard.seconds:.2f} s, {segments})"]
+    width = max(len(heard.classes[index]) for index in heard.best(heard.top))
+    lines += [
+        f"  {heard.mean[index]:6.1%}  {heard.classes[index]:{width}}  {heard.votes[index]:3d} of {segments}"
+        for index in heard.best(heard.top)
+    ]
+    if heard.voted != heard.best(1)[0]:
+        lines.append(f"  by vote:   {heard.classes[heard.voted]}")
+    flags = sorted({flag for listed in heard.maps for each in listed for flag in each.map.flags})
+    end = min(heard.heard_frames, heard.real_frames) * heard.clock.frame_seconds
+    lines.append(f"  explained: 0.00 to {end:.2f} s" + (f" ({', '.join(flags)})" if flags else ""))
+    if heard.heard_frames < heard.real_frames:
+        lines.append(f"  not heard: {end:.2f} to {heard.seconds:.2f} s, which fill no segment")
+    for listed in heard.maps:
+        for each in listed:
+            lines += [f"  {line}" for line in _found(heard, each)]
+    if answer.verdicts:
+        first = heard.maps[0][0].profile
+        at = _moment(heard, first, _strongest(heard, first)[0])
+        lines.append(f"  verdict:   none, for they are for single segments: --at {at:.2f} instead of --whole gives one")
+    lines.append(f"  picture:   {printable(answer.picture)}")
+    return "\n".join(lines)
+
+
+def _found(heard: HeardWhole, each: WholeMap) -> list[str]:
+    """Return in words where the strongest evidence lies, and what a reader must know of it."""
+    clock, found, profile = heard.clock, each.map, each.profile
+    name = found.target_label + (f" by {spec(each.method)}" if spec(each.method) != WHOLE_METHODS[0] else "")
+    if {SILENT, CONSTANT} & set(found.flags):
+        return [f"{name}: nothing stands out"]
+    unit = "score" if found.score_kind == "probability" else found.score_kind
+    row, _ = _strongest(heard, profile)
+    fall = float(profile.native[row, 0])
+    seconds = min(profile.parameters["mask"][0], heard.real_frames) * clock.frame_seconds
+    words = "which no one moment raises by much"
+    if fall > 0 and _score(found, fall) != _score(found):
+        words = f"{_score(found, fall)} without the {seconds:.2g} s around {_moment(heard, profile, row):.2f} s"
+    lines = [f"{name}: mean {unit} {_score(found)}, {words}"]
+    at, column = _strongest(heard, found)
+    if found.native[at, column] > 0 and found is not profile:
+        low, high = clock.band_edge_hz(found.band_edges[[column, column + 1]])
+        moment = f"around {_moment(heard, found, at):.2f} s, " if len(found.native) > 1 else ""
+        lines.append(f"  strongest evidence: {moment}{low:.0f} to {high:.0f} Hz")
+    if found.score_kind == "probability" and found.score > SATURATED and fall < SMALL * found.score:
+        lines.append(f"  above {SATURATED:g} the score hardly moves; --method occlusion:score=logit shows more")
+    if "fill2_rank_correlation" in found.diagnostics:
+        told = found.diagnostics
+        where = float(clock.frame_centre_seconds(told["fill2_frame"]))
+        hertz = float(clock.band_centre_hz(told["fill2_band"]))
+        words = (
+            f"rank correlation {told['fill2_rank_correlation']:.2f}, they differ most at {where:.2f} s, {hertz:.0f} Hz"
+        )
+        lines.append(f"  fills {found.fill} and {found.parameters['fill2']}: {words}")
+    return lines
+
+
+def _strongest(heard: HeardWhole, found: Attribution) -> tuple[int, int]:
+    """Return the cell of a map that speaks most for the class, among those that a segment heard."""
+    heard_rows = found.native[found.frame_edges[:-1] < min(heard.heard_frames, heard.real_frames)]
+    row, column = np.unravel_index(int(heard_rows.argmax()), heard_rows.shape)
+    return int(row), int(column)
+
+
+def _moment(heard: HeardWhole, found: Attribution, row: int) -> float:
+    """Return the middle of a map's row, in seconds of the recording."""
+    middle = float(heard.clock.frame_edge_seconds(found.frame_edges[[row, row + 1]].mean()))
+    return min(max(0.0, middle), heard.seconds)
+
+
+def _score(found: Attribution, fall: float = 0.0) -> str:
+    score = found.score - fall
+    return f"{score:.2f}" if found.score_kind == "logit" else shown_score(score)
+
+
+def audit(outcome: AuditOutcome) -> str:
+    """Return an audit's table and findings."""
+    rows = [
+        [
+            each.name,
+            each.touched,
+            f"{100 * each.before:.1f} %",
+            f"{100 * each.after:.1f} %",
+            f"{100 * each.low:+.1f} to {100 * each.high:+.1f}",
+            f"{each.score_change:+.3f}",
+        ]
+        for each in outcome.audit.effects
+    ]
+    head = [
+        "taken out",
+        "recordings that had it",
+        "segments right with",
+        "without",
+        "95 % interval of the change (points)",
+        "change of score",
+    ]
+    lines = [
+        f"{outcome.audit.files} recordings heard with and without; shares and changes are means over all of them:",
+        "",
+        table(head, rows),
+    ]
+    for each in outcome.audit.effects:
+        lines += ["", f"{each.name}: {each.taken}.", f"  {each.question} {each.told()}"]
+    lines += ["", *(f"warning: {sentence}" for sentence in outcome.audit.formats)]
+    return "\n".join([*lines, _audit_summary(outcome.audit), f"kept in {printable(outcome.file)}"])
+
+
+def _audit_summary(audit: Audit) -> str:
+    """Return what all was tested for in a line or two."""
+    leans = [f"{each.name}{_of(each.leaning)}" for each in audit.effects if each.found]
+    gains = [f"{each.name}{_of(each.gaining)}" for each in audit.effects if each.gaining]
+    said = f"It leans on: {'; '.join(leans)}." if leans else "Nothing was found that it leans on, of what was tested."
+    return said + (f" Heard better without: {'; '.join(gains)}." if gains else "")
+
+
+def _of(classes: Sequence[str]) -> str:
+    return f" ({', '.join(classes)})" if classes else ""
+
+
+def scoreboard(board: Scoreboard) -> str:
+    """Return a scoreboard in words: what was tried, what was planted, the table, and who beats energy."""
+    kinds = board.kinds()
+    legend = [
+        f"  {number}  {family}: {kind} ({board.of(family, kind)[0].cases} cases)"
+        for number, (family, kind) in enumerate(kinds, 1)
+    ]
+    header = [
+        "method",
+        "all",
+        "95 % interval",
+        "pointing",
+        "mass",
+        *(str(number) for number in range(1, len(kinds) + 1)),
+    ]
+    marks = {place: {each.method: each for each in board.of(*place)} for place in kinds}
+    pointing, mass = ({each.method: each.mean for each in board.of(score=name)} for name in ("pointing", "mass"))
+    rows = [
+        [
+            f"{each.method} (baseline)" if each.method in BASELINES else each.method,
+            _marked(each),
+            f"{each.low:.2f} to {each.high:.2f}",
+            f"{pointing[each.method]:.2f}",
+            f"{mass[each.method]:.2f}",
+            *(_marked(marks[place].get(each.method)) for place in kinds),
+        ]
+        for each in board.of()
+    ]
+    lines = [
+        *(each.text() for each in board.gathered.tallies),
+        *board.gathered.notes,
+        "",
+        "Area under ROC of cells (0.5: chance, 1: right); * where the whole interval lies above energy's:",
+        *legend,
+        "",
+        table(header, rows),
+        "",
+        *_beats_energy(board),
+    ]
+    return "\n".join(lines)
+
+
+def _marked(each: Standing | None) -> str:
+    if each is None:
+        return ""
+    return f"{each.mean:.2f}{'*' if each.beats_energy else ' '}"
+
+
+def _beats_energy(board: Scoreboard) -> list[str]:
+    families = [ALL, *dict.fromkeys(family for family, _ in board.kinds())]
+    found = []
+    for family in families:
+        beat, rest = verdicts(board, family)
+        where = "over all cases" if family == ALL else f"on {family}"
+        if any(each.method == ENERGY for each in board.of(family)):
+            found.append(f"{where}: beat energy: {', '.join(beat) or 'none'}; do not: {', '.join(rest) or 'none'}")
+    return found

@@ -1,0 +1,66 @@
+"""From a data set to log-mels, several recordings at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from earwitness.audio.extraction import log_mel_of_blocks, one_thread
+from earwitness.audio.frontend import FrontEnd
+from earwitness.core.arrays import LogMel, Samples
+from earwitness.core.progress import Progress
+from earwitness.data.checks import for_each_recording
+from earwitness.data.recordings import DataSet, Recording
+
+
+def listen(
+    data: DataSet,
+    front_end: FrontEnd,
+    *,
+    strict: bool = False,
+    for_training: bool = True,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[DataSet, list[LogMel]]:
+    """Compute the log-mels of a data set's recordings, each of which is decoded once.
+
+    Parameters
+    ----------
+    data
+        As it was loaded.
+    front_end
+        How.
+    strict
+        Raise at the first recording that cannot be used, instead of setting it aside.
+    for_training
+        Whether too few usable recordings are an error.
+    workers
+        Recordings at a time; None takes the processor's cores.
+    progress
+        Told a step a recording.
+
+    Returns
+    -------
+    The data set with its facts and without what cannot be used, and a log-mel (frames, bands) for each recording.
+
+    Raises
+    ------
+    BadRecordingError
+        With ``strict``.
+    UsageError
+        With ``for_training``, where too little is left.
+    """
+
+    def hear(_recording: Recording, blocks: Iterator[Samples]) -> LogMel:
+        with one_thread():
+            return log_mel_of_blocks(blocks, front_end)
+
+    return for_each_recording(
+        data,
+        front_end.sample_rate,
+        hear,
+        strict=strict,
+        for_training=for_training,
+        workers=workers,
+        progress=progress,
+        description="Computing log-mels",
+    )

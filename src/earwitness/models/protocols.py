@@ -1,0 +1,58 @@
+"""What explanations need of a classifier, whoever made it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from earwitness.audio.timefreq import Clock
+
+
+class ListeningFrontEnd(Protocol):
+    """What explainers need of a front end."""
+
+    @property
+    def silence(self) -> float:
+        """The log-mel value of a silent cell."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """The grid of time and frequency."""
+        ...
+
+
+class Explainable(Protocol):
+    """What explainers need of a classifier.
+
+    The network maps (n, frames, bands) to logits (n, classes), each row by itself. It may have ``feature_layer``
+    (dotted name of the module that activation maps look at), ``map_axes`` (what the last two axes of a feature
+    map mean) and ``copies(frames)`` (how many times in a row it hears a segment, which its feature maps then show).
+    """
+
+    @property
+    def network(self) -> nn.Module:
+        """The network."""
+        ...
+
+    @property
+    def front_end(self) -> ListeningFrontEnd:
+        """The front end."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of the logits."""
+        ...
+
+    @property
+    def activation(self) -> str:
+        """``"softmax"`` or ``"sigmoid"``."""
+        ...
+
+    @property
+    def device(self) -> torch.device | str:
+        """Where the network's weights are."""
+        ...

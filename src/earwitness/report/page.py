@@ -1,0 +1,54 @@
+"""The report: one HTML file about a run that needs nothing else, neither network nor script.
+
+>>> from earwitness.report.page import build_report
+>>> build_report("runs/mn04")  # doctest: +SKIP
+PosixPath('runs/mn04/report.html')
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+
+from earwitness.core import files, run_folder
+from earwitness.plots import gallery
+from earwitness.report.contents import gather
+from earwitness.report.pictures import embed
+
+
+def build_report(path: Path | str) -> Path:
+    """Write ``report.html`` from what a finished run folder holds.
+
+    Measures are drawn anew; the pictures of inquiries are taken as they are. The same folder gives the same bytes.
+
+    Parameters
+    ----------
+    path
+        The run folder. Inquiries need not have been made.
+
+    Returns
+    -------
+    The report's path.
+
+    Raises
+    ------
+    UsageError
+        It is not a finished run.
+    EarwitnessError
+        Something in the folder is missing or damaged.
+    """
+    run = run_folder.open_finished(path)
+    contents = gather(run)
+    gallery.add_measures(run)
+    pictures = embed(run, gallery.read(run))
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(_part("report.html.j2"))
+    page = template.render(**contents, pictures=pictures, style=_part("report.css"))
+    files.write_text(run.report, page.strip() + "\n")
+    return run.report
+
+
+def _part(name: str) -> str:
+    return resources.files("earwitness.report").joinpath(name).read_text(encoding="utf-8")

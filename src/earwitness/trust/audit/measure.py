@@ -1,0 +1,187 @@
+"""Audits: does a classifier rely on something that is not the sound? Take it out, score again, count."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from earwitness.audio.frontend import log_mel
+from earwitness.audio.segments import cut
+from earwitness.core.arrays import BoolArray, Float64Array, Int64Array, Samples
+from earwitness.core.device import to_numpy
+from earwitness.core.errors import EarwitnessError
+from earwitness.core.progress import Progress, Silent
+from earwitness.models.classifier import Classifier
+from earwitness.trust.audit.counterfactuals import COUNTERFACTUALS, Counterfactual, repeated
+from earwitness.trust.audit.effects import CLASS_CONFIDENCE, CONFIDENCE, MOST_KEPT, Affected, Audit, ClassEffect, Effect
+
+DRAWS = 2000  # of the bootstrap
+
+
+@dataclass(frozen=True)
+class Sounding:
+    """A recording to be heard with and without.
+
+    Parameters
+    ----------
+    file, label
+        Its name and the index of its true class.
+    samples
+        Shape (n,), float32, at the front end's sample rate.
+    """
+
+    file: str
+    label: int
+    samples: Samples
+
+
+@dataclass(frozen=True)
+class Heard:
+    """How one version of a recording was heard: share of segments right, true class's mean score, best mean class."""
+
+    right: float
+    score: float
+    predicted: int
+
+
+def audit(
+    classifier: Classifier,
+    recordings: Sequence[Sounding] | Callable[[], Iterator[Sounding]],
+    count: int,
+    *,
+    seconds: float,
+    formats: Sequence[str] = (),
+    counterfactuals: Sequence[Counterfactual] = tuple(COUNTERFACTUALS.values()),
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Audit:
+    """Hear recordings with and without each counterfactual.
+
+    Parameters
+    ----------
+    classifier
+        Which one.
+    recordings
+        With their true classes, or a function that yields them (one at a time is held).
+    count
+        How many there are.
+    seconds
+        How much of each recording there is at most; written down.
+    formats
+        Sentences on file formats that give a class away.
+    counterfactuals
+        What is taken out.
+    seed
+        Of the bootstrap.
+    progress
+        Told a step a recording.
+
+    Raises
+    ------
+    EarwitnessError
+        There is nothing to hear.
+    """
+    heard: list[list[Heard]] = [[] for _ in range(1 + len(counterfactuals))]
+    touched: list[list[bool]] = [[] for _ in counterfactuals]
+    files, labels = [], []
+    listed = recordings() if callable(recordings) else iter(recordings)
+    with (progress or Silent()).task("Hearing with and without", count) as advance:
+        for each in listed:
+            files.append(each.file)
+            labels.append(each.label)
+            as_it_is = _hear(classifier, each.samples, each.label)
+            heard[0].append(as_it_is)
+            for place, counterfactual in enumerate(counterfactuals):
+                changed = _without(counterfactual, each.samples, classifier)
+                same = changed.shape == each.samples.shape and bool((changed == each.samples).all())
+                touched[place].append(not same)
+                heard[place + 1].append(as_it_is if same else _hear(classifier, changed, each.label))
+            advance(1)
+    if not files:
+        raise EarwitnessError("the audit has no recording to hear; evaluate the run on some first")
+    truth = np.array(labels)
+    effects = tuple(
+        _effect(each, classifier.classes, files, truth, heard[0], heard[place + 1], np.array(touched[place]), seed)
+        for place, each in enumerate(counterfactuals)
+    )
+    return Audit(effects, classifier.classes, len(files), seconds, tuple(formats), seed)
+
+
+def _without(counterfactual: Counterfactual, samples: Samples, classifier: Classifier) -> Samples:
+    rate = classifier.front_end.sample_rate
+    changed = counterfactual.change(samples, rate)
+    return repeated(changed, rate, classifier.segment_seconds) if counterfactual.fills_up else changed
+
+
+def _hear(classifier: Classifier, samples: Samples, label: int) -> Heard:
+    front_end = classifier.front_end
+    missing = max(0, front_end.least_samples - samples.size)
+    values = to_numpy(log_mel(front_end, torch.from_numpy(np.pad(samples, (0, missing)))))
+    data = cut([values], [""], front_end.silence, classifier.segment_frames, classifier.overlap)
+    scores = to_numpy(classifier.probabilities(data.values(np.arange(len(data))))).astype(np.float64)
+    mean = scores.mean(axis=0)
+    return Heard(float((scores.argmax(axis=1) == label).mean()), float(mean[label]), int(mean.argmax()))
+
+
+def _effect(
+    counterfactual: Counterfactual,
+    classes: Sequence[str],
+    files: Sequence[str],
+    truth: Int64Array,
+    before: Sequence[Heard],
+    after: Sequence[Heard],
+    touched: BoolArray,
+    seed: int,
+) -> Effect:
+    right = np.array([[one.right, other.right] for one, other in zip(before, after, strict=True)])
+    score = np.array([[one.score, other.score] for one, other in zip(before, after, strict=True)])
+    change = right[:, 1] - right[:, 0]
+    by_class = []
+    for index, name in enumerate(classes):
+        mine = truth == index
+        if mine.any():
+            means = right[mine].mean(axis=0)
+            interval = _interval(change[mine], CLASS_CONFIDENCE, [seed, index])
+            by_class.append(
+                ClassEffect(
+                    name, int(mine.sum()), int(touched[mine].sum()), float(means[0]), float(means[1]), *interval
+                )
+            )
+    lost = np.argsort(score[:, 1] - score[:, 0], kind="stable")
+    kept = sorted(
+        row for index in range(len(classes)) for row in np.flatnonzero(truth[lost] == index)[:MOST_KEPT].tolist()
+    )
+    return Effect(
+        counterfactual.name,
+        counterfactual.question,
+        counterfactual.taken,
+        len(files),
+        int(touched.sum()),
+        float(right[:, 0].mean()),
+        float(right[:, 1].mean()),
+        *_interval(change, CONFIDENCE, [seed]),
+        float((score[:, 1] - score[:, 0]).mean()),
+        tuple(by_class),
+        tuple(
+            Affected(
+                files[row],
+                classes[truth[row]],
+                float(score[row, 0]),
+                float(score[row, 1]),
+                classes[after[row].predicted],
+            )
+            for row in lost[kept]
+            if score[row, 1] < score[row, 0]
+        ),
+    )
+
+
+def _interval(change: Float64Array, confidence: float, seed: Sequence[int]) -> tuple[float, float]:
+    """Return the bootstrap interval of a mean over recordings (Efron & Tibshirani 1993, chapter 13)."""
+    draws = np.random.default_rng(seed).integers(0, len(change), (DRAWS, len(change)))
+    tail = (1.0 - confidence) / 2.0
+    low, high = np.quantile(change[draws].mean(axis=1), [tail, 1.0 - tail])
+    return float(low), float(high)

@@ -1,0 +1,145 @@
+"""Measure a run's classifier again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from earwitness.core import files, run_folder
+from earwitness.core.device import choose_device
+from earwitness.core.errors import EarwitnessError, UsageError, on_disk, printable
+from earwitness.core.progress import Progress
+from earwitness.core.run_folder import RunFolder
+from earwitness.data import recordings
+from earwitness.data.extraction import listen
+from earwitness.data.recordings import DataSet, Unusable
+from earwitness.models import prediction
+from earwitness.models.classifier import Classifier, load
+from earwitness.models.registry import backbone_named
+from earwitness.training import evaluation
+from earwitness.training.request import check_overlap, segment_frames
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training or an evaluation came to.
+
+    Parameters
+    ----------
+    run
+        Its folder.
+    metrics
+        Content of ``metrics.json``.
+    unusable
+        Recordings that could not be used.
+    warnings
+        What the user should know.
+    """
+
+    run: RunFolder
+    metrics: dict[str, Any]
+    unusable: tuple[Unusable, ...]
+    warnings: tuple[str, ...]
+
+
+def evaluate_run(
+    path: Path | str,
+    *,
+    data: Path | str | None = None,
+    out: Path | str | None = None,
+    segment_seconds: float | None = None,
+    overlap: float | None = None,
+    device: str = "auto",
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Measure a finished run's classifier again: on its held-out recordings, or on other labelled ones.
+
+    Parameters
+    ----------
+    path
+        The run folder.
+    data
+        Other labelled recordings; None takes those that the run held out.
+    out
+        Folder for the results; None writes them into the run (only where nothing else than there is asked for).
+    segment_seconds, overlap
+        Another length or overlap of segments.
+    device, strict, progress
+        As for a training.
+
+    Raises
+    ------
+    UsageError
+        Something other than the run's own evaluation is asked for without ``out``.
+    """
+    run = run_folder.open_finished(path)
+    asked = files.read_json(run.run_json)
+    changed = data is not None or segment_seconds is not None or overlap is not None
+    if changed and out is None:
+        raise UsageError("--out: name a folder for the results; the run's own are kept as they are")
+    target = run if out is None else RunFolder(Path(out))
+    if out is not None:
+        if target.path.exists() and (not target.path.is_dir() or any(target.path.iterdir())):
+            raise UsageError(f"{printable(out)}: exists and is not an empty folder; name a new one with --out")
+        files.check_writable(target.path)
+    classifier = load(run.model, choose_device(device))
+    if segment_seconds is not None or overlap is not None:
+        classifier = _other_segments(classifier, segment_seconds, overlap)
+    if data is not None:
+        source = recordings.load(data, classifier.classes, for_training=False)
+    else:
+        place, held_out = _measured(run, asked)
+        source = recordings.load(place, classifier.classes, for_training=False)
+        source = replace(source, recordings=tuple(entry for entry in source.recordings if entry.name in held_out))
+        _check_complete(held_out, source)
+    source, log_mels = listen(source, classifier.front_end, strict=strict, for_training=False, progress=progress)
+    if not source.recordings:
+        raise UsageError(f"{printable(source.root)}: holds no usable recording")
+    predictions = prediction.predict(
+        classifier,
+        prediction.segmented(classifier, log_mels, source.names),
+        np.array(source.class_numbers(), dtype=np.int64),
+        np.arange(len(log_mels)),
+        progress,
+    )
+    if out is not None:
+        recordings.write_quarantine(target.quarantine, source.unusable)
+    return Outcome(target, evaluation.write(predictions, target), source.unusable, ())
+
+
+def _other_segments(classifier: Classifier, seconds: float | None, overlap: float | None) -> Classifier:
+    frames = classifier.segment_frames
+    if seconds is not None:
+        frames = segment_frames(backbone_named(classifier.backbone), seconds)
+    return classifier.with_segments(frames, classifier.overlap if overlap is None else check_overlap(overlap))
+
+
+def _measured(run: RunFolder, asked: Any) -> tuple[Path, set[str]]:
+    """Return where a run's data was, and the names of the recordings that it held out."""
+    try:
+        place, held_out = on_disk(Path(asked["data"]["path"])), set(asked["split"]["validation"])
+    except (KeyError, TypeError) as error:
+        raise EarwitnessError(
+            f"{printable(run.run_json)}: is damaged (it does not say what was held out); "
+            "evaluate other recordings with --data"
+        ) from error
+    if not place.exists():
+        raise UsageError(
+            f"{printable(place)}: the run's data has gone missing; "
+            "put it back, or evaluate other recordings with --data"
+        )
+    return place, held_out
+
+
+def _check_complete(names: set[str], data: DataSet) -> None:
+    missing = sorted(names - {recording.name for recording in data.recordings})
+    if missing:
+        raise UsageError(
+            f"{printable(data.root / missing[0])}: was held out by the run and is gone or unusable"
+            + (f", and {len(missing) - 1} more" if len(missing) > 1 else "")
+            + "; put it back, or evaluate other recordings with --data"
+        )

@@ -67,7 +67,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def setting_of(wanted: argparse.Namespace) -> Setting:
     """Return what parts are given."""
-    empty = recordings.DataSet(wanted.data, (), (), ())
+    empty = recordings.DataSet(root=wanted.data, recordings=(), classes=(), unusable=())
     data = recordings.load(wanted.data) if wanted.data.is_dir() else empty
     sizes = QUICK if wanted.quick else Sizes()
     models = {name: wanted.runs / name / "model.safetensors" for name in sizes.networks}

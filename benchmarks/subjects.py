@@ -89,7 +89,9 @@ def _untrained(name: str, device: torch.device) -> Classifier:
     initialise_he(network, 0)
     frames = line.front_end.segment_frames
     _settle_norms(network, torch.as_tensor(_noise(4, frames, line.front_end.bands)))
-    classifier = Classifier(network, line.front_end, CLASSES, name, frames, 0.0)
+    classifier = Classifier(
+        network=network, front_end=line.front_end, classes=CLASSES, backbone=name, segment_frames=frames, overlap=0.0
+    )
     return ready(classifier, device)
 
 

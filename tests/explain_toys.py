@@ -22,7 +22,9 @@ SILENCE = -4.6
 @dataclass(frozen=True)
 class ToyFrontEnd:
     silence: float = SILENCE
-    clock: Clock = field(default_factory=lambda: Clock(16000, 160, 200.0, 64, 125.0, 7500.0))
+    clock: Clock = field(
+        default_factory=lambda: Clock(sample_rate=16000, hop=160, centre=200.0, bands=64, low_hz=125.0, high_hz=7500.0)
+    )
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,14 @@ def real(backbone, classes=10):
         network = line.build(classes).eval()
     initialise_he(network, 0)
     settle_norms(network, line.front_end)
-    return Classifier(network, line.front_end, classes_of(classes), backbone, line.front_end.segment_frames, 75.0)
+    return Classifier(
+        network=network,
+        front_end=line.front_end,
+        classes=classes_of(classes),
+        backbone=backbone,
+        segment_frames=line.front_end.segment_frames,
+        overlap=75.0,
+    )
 
 
 def real_segments(backbone, n=2):

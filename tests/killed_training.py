@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from earwitness.training.request import Request
-from earwitness.workflows.train import train_run
+from earwitness.workflows import train as workflow
 
 CHANGES = {"epochs": 2, "batch": 32}
 LAST_WRITES = 6  # quarantine.csv, history.csv, predictions.csv, files.csv, metrics.json, model.safetensors
@@ -40,8 +40,8 @@ def train(data: Path, out: Path, kill_at: int = 0, after: bool = False) -> bool:
 
 
 def _train(data: Path, out: Path) -> None:
-    request = Request(data, out, backbone="compact", changes=CHANGES, segment_seconds=0.48, seed=1)
-    train_run(request, resume=True, checkpoint_seconds=0.0)
+    request = Request(data=data, out=out, backbone="compact", changes=CHANGES, segment_seconds=0.48, seed=1)
+    workflow.train(request, resume=True, checkpoint_seconds=0.0)
 
 
 def _arm(kill_at: int, after: bool) -> None:

@@ -34,7 +34,7 @@ def run(path, monkeypatch):
 @pytest.fixture
 def inout(monkeypatch):
     """Register the page's first method by the page's own two lines."""
-    run("src/earwitness/explain/inout.py", monkeypatch)
+    run("src/earwitness/explainers/perturbation/inout.py", monkeypatch)
     (lines,) = [block for block in LINES if "InOut" in block]
     imported, entry = lines.split("\n\n")
     known = {}
@@ -45,8 +45,8 @@ def inout(monkeypatch):
 
 def test_the_page_shows_files_and_lines():
     assert sorted(FILES) == [
-        "src/earwitness/explain/inout.py",
-        "src/earwitness/explain/strongestcam.py",
+        "src/earwitness/explainers/perturbation/inout.py",
+        "src/earwitness/explainers/cam/strongest_cam.py",
         "tests/test_inout.py",
     ]
     assert len(LINES) == 2
@@ -76,7 +76,7 @@ def test_the_page_s_command_parses():
 
 
 def test_the_activation_map_equals_the_page_s_loops(monkeypatch):
-    module = run("src/earwitness/explain/strongestcam.py", monkeypatch)
+    module = run("src/earwitness/explainers/cam/strongest_cam.py", monkeypatch)
     monkeypatch.setitem(registry.METHODS, "strongestcam", module.StrongestCam)
     test_attribution.test_what_every_method_keeps("strongestcam")
     (loops,) = [block for block in LINES if "strongestcam" in block]

@@ -128,13 +128,28 @@ def test_a_classifier_that_answers_by_the_sound_is_not_accused():
 
 def made(touched=24, low=0.0, high=0.0, change=0.0, classes=(), recordings=()) -> Effect:
     """Return an effect on 80 recordings, of which half of the segments were heard right."""
-    counts = "hum", "Does it lean on hum?", "hum is removed", 80, touched
-    return Effect(*counts, 0.5, 0.5 + change, low, high, 0.0, tuple(classes), tuple(recordings))
+    return Effect(
+        name="hum",
+        question="Does it lean on hum?",
+        taken="hum is removed",
+        files=80,
+        touched=touched,
+        before=0.5,
+        after=0.5 + change,
+        low=low,
+        high=high,
+        score_change=0.0,
+        classes=tuple(classes),
+        recordings=tuple(recordings),
+    )
 
 
-FALLEN = Affected("a/1.wav", "a", 0.9, 0.3, "b"), Affected("b/1.wav", "b", 0.6, 0.2, "a")
-FALLS = ClassEffect("a", 8, 8, 0.84, 0.69, -0.35, -0.03)
-RISES = ClassEffect("c", 8, 6, 0.65, 0.84, 0.03, 0.35)
+FALLEN = (
+    Affected(file="a/1.wav", label="a", before=0.9, after=0.3, heard_as="b"),
+    Affected(file="b/1.wav", label="b", before=0.6, after=0.2, heard_as="a"),
+)
+FALLS = ClassEffect(name="a", files=8, touched=8, before=0.84, after=0.69, low=-0.35, high=-0.03)
+RISES = ClassEffect(name="c", files=8, touched=6, before=0.65, after=0.84, low=0.03, high=0.35)
 
 
 @given(st.integers(10, 79), st.floats(-0.1, 0.0))
@@ -160,7 +175,7 @@ def test_few_recordings_rule_nothing_out():
 
 
 def test_the_most_affected_are_named_of_the_classes_that_lean_or_of_all_where_none_does():
-    slight = Affected("a/2.wav", "a", 0.9, 0.85, "a")
+    slight = Affected(file="a/2.wav", label="a", before=0.9, after=0.85, heard_as="a")
     assert made(recordings=(*FALLEN, slight)).affected == FALLEN
     assert "a/1.wav (0.90 to 0.30), b/1.wav" in made(recordings=FALLEN).told()
     leaning = made(classes=[FALLS, RISES], recordings=FALLEN)
@@ -191,7 +206,7 @@ def test_the_chart_tells_all_recordings_from_a_class_and_from_too_few():
         made(),
         made(0),
     )
-    figure = audit_chart(Audit(effects, ("a", "c"), 80, 60.0))
+    figure = audit_chart(Audit(effects=effects, classes=("a", "c"), files=80, seconds=60.0))
     left, right = figure.axes
     marks = [(each.get_color(), each.get_markerfacecolor()) for each in left.lines if each.get_marker() == "o"]
     assert marks == [(WRONG, WRONG), (WRONG, "white"), (QUIET, QUIET), (RIGHT, RIGHT)]
@@ -199,11 +214,13 @@ def test_the_chart_tells_all_recordings_from_a_class_and_from_too_few():
 
 
 def test_a_chart_of_nothing_and_of_many_classes_can_be_drawn():
-    audit_chart(Audit((made(0),), ("a",), 80, 60.0))
+    audit_chart(Audit(effects=(made(0),), classes=("a",), files=80, seconds=60.0))
     many = tuple(f"class {number}" for number in range(40))
-    classes = [ClassEffect(name, 2, 2, 0.5, 0.5, 0.0, 0.0) for name in many[:-1]]
-    classes.append(ClassEffect(many[-1], 8, 8, 0.84, 0.69, -0.35, -0.03))
-    right = audit_chart(Audit((made(classes=classes),), many, 80, 60.0)).axes[1]
+    classes = [
+        ClassEffect(name=name, files=2, touched=2, before=0.5, after=0.5, low=0.0, high=0.0) for name in many[:-1]
+    ]
+    classes.append(ClassEffect(name=many[-1], files=8, touched=8, before=0.84, after=0.69, low=-0.35, high=-0.03))
+    right = audit_chart(Audit(effects=(made(classes=classes),), classes=many, files=80, seconds=60.0)).axes[1]
     names = [each.get_text() for each in right.get_xticklabels()]
     assert len(names) == MOST_CLASSES
     assert many[-1] in names

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import tiny_run
+from earwitness.cli import text
 from earwitness.core import files
 from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.core.run_folder import RunFolder
@@ -61,13 +62,13 @@ def test_the_same_seed_gives_the_same_bytes(outcome, run):
 
 
 def test_the_text_says_what_was_found_and_what_was_not(outcome):
-    text = outcome.text()
+    said = text.audit(outcome)
     for each in outcome.audit.effects:
-        assert each.question in text
-        assert each.told() in text
-        assert f"{each.name}: {each.taken}." in text
-    assert "segments right with" in text
-    assert ("It leans on: " in text) == any(each.found for each in outcome.audit.effects)
+        assert each.question in said
+        assert each.told() in said
+        assert f"{each.name}: {each.taken}." in said
+    assert "segments right with" in said
+    assert ("It leans on: " in said) == any(each.found for each in outcome.audit.effects)
 
 
 def test_a_run_without_an_audit_has_none(run, tmp_path):

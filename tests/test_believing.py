@@ -42,25 +42,34 @@ def inquiry(levels: list[list[str]]) -> Inquiry:
 
     findings = tuple(
         Finding(
-            row,
-            f"f{row}.wav",
-            0.0,
-            1.0,
-            "a",
-            "a",
-            0.9,
-            (0.9,),
-            SEGMENTS.values[0],
-            0,
-            24,
-            False,
-            (tuple(marked(level) for level in listed),),
+            row=row,
+            file=f"f{row}.wav",
+            start_seconds=0.0,
+            end_seconds=1.0,
+            label="a",
+            predicted="a",
+            score=0.9,
+            scores=(0.9,),
+            log_mel=SEGMENTS.values[0],
+            start_frame=0,
+            real_frames=24,
+            silent=False,
+            attributions=(tuple(marked(level) for level in listed),),
         )
         for row, listed in enumerate(levels)
     )
     methods = tuple(f"Method {number}" for number in range(len(levels[0])))
     return Inquiry(
-        "segments", "x", "t", "q", ToyFrontEnd().clock, CLASSIFIER.classes, SILENCE, methods, ("predicted",), findings
+        kind="segments",
+        name="x",
+        title="t",
+        question="q",
+        clock=ToyFrontEnd().clock,
+        classes=CLASSIFIER.classes,
+        silence=SILENCE,
+        methods=methods,
+        targets=("predicted",),
+        findings=findings,
     )
 
 

@@ -55,10 +55,12 @@ def usage(path: Path | str, **options: object) -> str:
 def made(*recordings: tuple[str, str | None, str | None]) -> DataSet:
     """Return a data set of (label, group, fold) without files; the names are in the order given."""
     items = tuple(
-        Recording(Path(f"{label}/{index:04}.wav"), f"{label}/{index:04}.wav", label, group, fold)
+        Recording(
+            path=Path(f"{label}/{index:04}.wav"), name=f"{label}/{index:04}.wav", label=label, group=group, fold=fold
+        )
         for index, (label, group, fold) in enumerate(sorted(recordings, key=lambda item: item[0]))
     )
-    return DataSet(Path("made"), items, tuple(sorted({item.label for item in items})))
+    return DataSet(root=Path("made"), recordings=items, classes=tuple(sorted({item.label for item in items})))
 
 
 # ---- loading a folder --------------------------------------------------------------------------------------------
@@ -480,7 +482,7 @@ def test_duplicates(tree):
     assert sound_line == "dog/x.wav = dog/x2.flac (the same sound)"
     indices = {item.name: index for index, item in enumerate(data.recordings)}
     held = (indices["dog/x2.flac"],)
-    parts = Split(tuple(set(indices.values()) - set(held)), held, "order")
+    parts = Split(train=tuple(set(indices.values()) - set(held)), validation=held, kind="order")
     assert checks.duplicate_warnings(data, parts)[1].endswith("on both sides of the split: the score will be too good")
     assert "both sides" not in checks.duplicate_warnings(data, parts)[0]
 

@@ -42,7 +42,10 @@ PLACES = {"dog": "001 - Dog bark", "rain": "002 - Rain"}
 @pytest.fixture
 def _three_clips(monkeypatch: pytest.MonkeyPatch) -> None:
     clips = tuple(
-        esc10.Clip(file, hashlib.sha256(content).hexdigest(), "", "", "", "CC0") for file, content in CLIPS.items()
+        esc10.ManifestEntry(
+            file=file, sha256=hashlib.sha256(content).hexdigest(), title="", source_url="", author="", licence="CC0"
+        )
+        for file, content in CLIPS.items()
     )
     monkeypatch.setattr(esc10, "manifest", lambda: clips)
 

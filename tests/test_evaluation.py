@@ -28,13 +28,13 @@ def made(scores_of_files, labels, classes=("a", "b", "c")) -> Predictions:
     counts = [len(scores) for scores in scores_of_files]
     start = np.concatenate([0.24 * np.arange(count) for count in counts])
     return Predictions(
-        classes,
-        tuple(f"{number}.wav" for number in range(len(counts))),
-        np.array(labels, dtype=np.int64),
-        np.repeat(np.arange(len(counts)), counts),
-        start,
-        start + 0.96,
-        np.concatenate([np.asarray(scores, dtype=np.float64) for scores in scores_of_files]),
+        classes=classes,
+        files=tuple(f"{number}.wav" for number in range(len(counts))),
+        labels=np.array(labels, dtype=np.int64),
+        recording=np.repeat(np.arange(len(counts)), counts),
+        start_seconds=start,
+        end_seconds=start + 0.96,
+        scores=np.concatenate([np.asarray(scores, dtype=np.float64) for scores in scores_of_files]),
     )
 
 
@@ -216,7 +216,7 @@ def test_predictions_are_of_the_asked_recordings_in_their_order():
 def test_long_recordings_are_heard_in_parts(monkeypatch):
     data, classifier = made_data(), new_classifier()
     whole = prediction.predict(classifier, data.segments, data.labels, np.arange(3))
-    monkeypatch.setattr(evaluation, "SEGMENTS_AT_ONCE", 2)
+    monkeypatch.setattr(prediction, "SEGMENTS_AT_ONCE", 2)
     parts = prediction.predict(classifier, data.segments, data.labels, np.arange(3))
     np.testing.assert_array_equal(parts.recording, whole.recording)
     np.testing.assert_allclose(parts.scores, whole.scores, atol=rounding(1.0, units=DEEP))

@@ -77,7 +77,7 @@ def test_the_length_of_blocks_does_not_matter(tmp_path, monkeypatch, block):
     expected = log_mel_of(tmp_path / "a.wav", VGGISH)
     step = round(block * RATE)
     blocks = iter([noise[start : start + step] for start in range(0, RATE, step)])
-    np.testing.assert_allclose(extraction._log_mel(blocks, VGGISH), expected, atol=1e-2)
+    np.testing.assert_allclose(extraction.log_mel_of_blocks(blocks, VGGISH), expected, atol=1e-2)
 
 
 @pytest.mark.parametrize("workers", [1, 3])

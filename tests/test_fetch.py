@@ -234,8 +234,9 @@ def test_redirects_are_followed_and_the_range_goes_along(site: Site, target: Pat
 def test_killed_process_leaves_a_part_that_the_next_one_uses(site: Site, target: Path) -> None:
     site.script = [stall(20_480)]
     code = (
-        "import sys; from pathlib import Path; from earwitness import fetch; fetch.BLOCK_BYTES = 1024\n"
-        "fetch.fetch(sys.argv[1], Path(sys.argv[2]), lambda path: None, limit=10**6, patience=fetch.Patience(1))"
+        "import sys; from pathlib import Path; from earwitness.core import download\n"
+        "download.BLOCK_BYTES = 1024; patience = download.Patience(attempts=1)\n"
+        "download.fetch(sys.argv[1], Path(sys.argv[2]), lambda path: None, limit=10**6, patience=patience)"
     )
     part = target.with_name("file.bin.part")
     with subprocess.Popen([sys.executable, "-c", code, site.url(), str(target)]) as process:

@@ -23,7 +23,7 @@ from matplotlib.patches import Rectangle
 from earwitness.audio import timefreq
 from earwitness.audio.frontend import EFFICIENTAT, VGGISH
 from earwitness.explainers.attribution import CONSTANT, PADDED, SILENT, Attribution, Grid, Target
-from earwitness.explainers.explanations import Finding, Inquiry, Recording, shown_score
+from earwitness.explainers.explanations import Finding, Inquiry, ShownRecording, shown_score
 from earwitness.plots import evidence, style, training
 
 CLASSES = ("helicopter", "chainsaw")
@@ -66,22 +66,36 @@ def finding(row: int = 0, *, right: bool = True, file: str = "a/b.wav", attribut
     log_mel = np.random.default_rng(row).normal(-2, 1, (FRAMES, BANDS)).astype(np.float32)
     predicted = CLASSES[0] if right else CLASSES[1]
     scores = (0.93, 0.07) if right else (0.07, 0.93)
-    return Finding(row, file, 1.2, 2.16, CLASSES[0], predicted, 0.93, scores, log_mel, 120, real, False, attributions)
+    return Finding(
+        row=row,
+        file=file,
+        start_seconds=1.2,
+        end_seconds=2.16,
+        label=CLASSES[0],
+        predicted=predicted,
+        score=0.93,
+        scores=scores,
+        log_mel=log_mel,
+        start_frame=120,
+        real_frames=real,
+        silent=False,
+        attributions=attributions,
+    )
 
 
 def asked(kind: str, findings, methods=(), targets=(), classes=CLASSES, recordings=()) -> Inquiry:
     return Inquiry(
-        kind,
-        kind,
-        "A title",
-        "A question?",
-        CLOCK,
-        classes,
-        VGGISH.silence,
-        methods,
-        targets,
-        tuple(findings),
-        recordings,
+        kind=kind,
+        name=kind,
+        title="A title",
+        question="A question?",
+        clock=CLOCK,
+        classes=classes,
+        silence=VGGISH.silence,
+        methods=methods,
+        targets=targets,
+        findings=tuple(findings),
+        recordings=recordings,
     )
 
 
@@ -364,7 +378,7 @@ def test_recordings_keep_every_peak_of_the_waveform():
     samples = np.zeros(50_000, np.float32)
     samples[12_345] = 0.75
     log_mel = np.random.default_rng(0).normal(size=(310, BANDS)).astype(np.float32)
-    shown = Recording("a/b.wav", "helicopter", samples, 16_000, log_mel)
+    shown = ShownRecording(file="a/b.wav", label="helicopter", samples=samples, sample_rate=16_000, log_mel=log_mel)
     figure = evidence.recordings(asked("recordings", [], recordings=(shown,)))
     (wave,) = [axes for axes in figure.axes if axes.get_ylabel() == "amplitude"]
     points = wave.collections[0].get_paths()[0].vertices
@@ -374,7 +388,9 @@ def test_recordings_keep_every_peak_of_the_waveform():
 
 
 def test_a_recording_of_few_samples_can_be_drawn():
-    shown = Recording("a.wav", "x", np.ones(3, np.float32), 16_000, np.zeros((1, BANDS), np.float32))
+    shown = ShownRecording(
+        file="a.wav", label="x", samples=np.ones(3, np.float32), sample_rate=16_000, log_mel=np.zeros((1, BANDS))
+    )
     assert evidence.recordings(asked("recordings", [], recordings=(shown,)))
 
 

@@ -23,7 +23,13 @@ NOTHING = torch.zeros(1, 6, 2, dtype=torch.bool)
 
 def ground(values, real=None, seed=0):
     values = np.asarray(values, np.float32)
-    return Ground(values, torch.tensor(values), len(values) if real is None else real, SILENCE, seed)
+    return Ground(
+        values=values,
+        segment=torch.tensor(values),
+        real_frames=len(values) if real is None else real,
+        silence=SILENCE,
+        seed=seed,
+    )
 
 
 def test_plain_fills_look_at_real_frames_only():

@@ -24,7 +24,9 @@ FEW = {
     "integratedgradients": "integratedgradients:steps=32",
     "smoothgrad": "smoothgrad:samples=8",
 }
-FRONT_END = ForeignFrontEnd(silence=-80.0, clock=Clock(22050, 512, 0.0, 16, 0.0, 11025.0))
+FRONT_END = ForeignFrontEnd(
+    silence=-80.0, clock=Clock(sample_rate=22050, hop=512, centre=0.0, bands=16, low_hz=0.0, high_hz=11025.0)
+)
 
 
 def foreign_network():

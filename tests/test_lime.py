@@ -123,7 +123,7 @@ def test_first_sample_is_whole_and_the_others_are_fair():
 @pytest.mark.parametrize("surrogate", ["linear", "tree"])
 def test_seed_decides_every_byte(parts, surrogate):
     classifier, excerpt = convolutional(), segments(2)
-    options = {"parts": regions, "features": 9, "grid": (3, 3), "samples": 64, "surrogate": surrogate}
+    options = {"parts": parts, "features": 9, "grid": (3, 3), "samples": 64, "surrogate": surrogate}
     first, again, other = (
         Lime(**options, seed=seed).attribute(classifier, excerpt, [[Target(0)]] * 2) for seed in (1, 1, 2)
     )

@@ -110,7 +110,7 @@ def test_recordings_are_mixed_by_class_and_unknown_classes_passed_over(tmp_path)
     for number, label in enumerate(("dog", "rain", "cow")):
         path = tmp_path / f"{label}.wav"
         decoding.write_wav(path, burst(0.3, 0.5 + number), RATE)
-        recordings.append(Recording(path, path.name, label))
+        recordings.append(Recording(path=path, name=path.name, label=label))
     groups = list(islice(mixtures.recorded(STAGE, recordings), 6))
     kinds = {case.kind for group in groups for case in group}
     assert kinds == {mixtures.OVER_SOUND, mixtures.TWO_EVENTS}
@@ -135,10 +135,10 @@ def test_cases_that_are_not_heard_in_their_evidence_cannot_be_judged():
     box, nowhere = np.zeros((96, 64), np.float32), np.zeros((96, 64), np.float32)
     box[10:30] = 1.0
     cases = [
-        Case("1", "k", loud, 96, Target(0), box, quiet),
-        Case("2", "k", loud, 96, Target(0), box, loud),
-        Case("3", "k", loud, 96, Target(1), box, quiet),
-        Case("4", "k", loud, 96, Target(0), nowhere, quiet),
+        Case(name="1", kind="k", log_mel=loud, real_frames=96, target=Target(0), truth=box, without=quiet),
+        Case(name="2", kind="k", log_mel=loud, real_frames=96, target=Target(0), truth=box, without=loud),
+        Case(name="3", kind="k", log_mel=loud, real_frames=96, target=Target(1), truth=box, without=quiet),
+        Case(name="4", kind="k", log_mel=loud, real_frames=96, target=Target(0), truth=nowhere, without=quiet),
     ]
     assert [each.reason for each in check(classifier, cases)] == ["", ELSEWHERE, UNHEARD, NO_PLACE]
     assert check(classifier, []) == []

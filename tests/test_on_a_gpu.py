@@ -283,7 +283,7 @@ def test_train_evaluate_inquire_and_audit(gpu, tmp_path):
 
 def test_scoreboard(run, gpu, monkeypatch, tmp_path):
     # Planted shortcuts train small networks of their own, for a minute.
-    monkeypatch.setattr(collect.shortcuts, "plant", lambda **_: [])
+    monkeypatch.setattr(collect, "plant", lambda **_: [])
     done("scoreboard", run, "--mixtures", 2, "--method", "gradcam", "--method", "rise:samples=32", "--out", tmp_path)
     assert gpu.moved
     assert not gpu.tf32

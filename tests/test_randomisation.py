@@ -13,7 +13,7 @@ from torch import nn
 
 import explain_toys as toys
 from earwitness.core import errors
-from earwitness.core.run_folder import RunFolder
+from earwitness.core.progress import NO_PROGRESS
 from earwitness.explainers.attribution import Target
 from earwitness.explainers.presets import quick
 from earwitness.explainers.ranks import rank_correlation
@@ -38,7 +38,7 @@ class Fixed:
 
     picture: str = "segment"
 
-    def attribute(self, classifier, segments, targets, progress=None):
+    def attribute(self, classifier, segments, targets, progress=NO_PROGRESS):
         found = parse("saliency").attribute(classifier, segments, targets, progress)
         pictures = {"segment": lambda one: one, "slope": lambda one: np.arange(one.size).reshape(one.shape)}
         pictures["nothing"] = np.zeros_like
@@ -245,9 +245,9 @@ def test_each_layer_alone_can_be_left_out():
 
 
 def test_the_test_is_kept_once_per_weights_and_method(tmp_path):
-    folder, classifier = RunFolder(tmp_path), deep()
+    folder, classifier = tmp_path, deep()
     first = kept_randomisation(folder, classifier, parse("saliency"), toys.segments(), TARGETS)
-    (path,) = folder.trust.iterdir()
+    (path,) = folder.iterdir()
     assert Randomisation.load(path) == first
     # Other segments: read, not measured again.
     assert kept_randomisation(folder, classifier, parse("saliency"), toys.segments(seed=9), TARGETS) == first
@@ -255,12 +255,12 @@ def test_the_test_is_kept_once_per_weights_and_method(tmp_path):
     with torch.no_grad():
         classifier.network.top.bias[0] += 1
     kept_randomisation(folder, classifier, parse("saliency"), toys.segments(), TARGETS)
-    assert len(list(folder.trust.iterdir())) == 3
+    assert len(list(folder.iterdir())) == 3
 
 
 def test_a_costly_method_is_tested_cheaply_and_the_test_says_so(tmp_path):
     classifier = toys.linear()
-    found = kept_randomisation(RunFolder(tmp_path), classifier, parse("lime:grid=3x3"), toys.segments(), TARGETS)
+    found = kept_randomisation(tmp_path, classifier, parse("lime:grid=3x3"), toys.segments(), TARGETS)
     assert found.method == "lime:grid=3x3,samples=257,design=hadamard"
 
 
@@ -274,7 +274,9 @@ def test_a_damaged_test_is_refused(tmp_path, text):
 
 def made(kept, between=0.0, first=0.0):
     steps = tuple(Step((f"l{i}",), Likeness(one, 0, 0), None, 0.0) for i, one in enumerate([first, 2 * kept - first]))
-    return Randomisation("m", "w", 3, 3, 0, Likeness(between, 0, 0), steps)
+    return Randomisation(
+        method="m", weights="w", segments=3, counted=3, seed=0, between=Likeness(between, 0, 0), steps=steps
+    )
 
 
 def test_the_limit_lies_between_other_segments_maps_and_the_same_map():

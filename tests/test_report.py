@@ -368,7 +368,11 @@ def noise(run: RunFolder, count: int) -> list[gallery.Entry]:
     for number in range(count):
         values = random.integers(0, 255, (100, 100, 3)).astype(np.uint8)
         Image.fromarray(values).save(run.figures / f"{number}.png")
-        entries.append(gallery.Entry(str(number), "samples", "t", "q", f"{number}.png", "r", "a"))
+        entries.append(
+            gallery.Entry(
+                name=str(number), kind="samples", title="t", question="q", file=f"{number}.png", reading="r", alt="a"
+            )
+        )
     return entries
 
 

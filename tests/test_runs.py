@@ -336,8 +336,8 @@ def hidden(name):
         raise metadata.PackageNotFoundError(name)
     return whole(name)
 metadata.distribution = hidden
-from earwitness.core import run_folder
-print(runs.versions()["earwitness"])
+from earwitness.core import files
+print(files.versions()["earwitness"])
 """
     environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from earwitness.audio.frontend import VGGISH
-from earwitness.cli import exit
+from earwitness.cli import exit, text
 from earwitness.cli.app import app
 from earwitness.core.errors import UsageError
 from earwitness.core.progress import Silent
@@ -33,7 +33,22 @@ METHODS = ["layercam", "eigencam", "occlusion"]
 
 def record(method: str, case: str, value: float, *, target: str = "a", kind: str = "k") -> Record:
     scores = TruthScores(**dict.fromkeys(SCORES, value))
-    return Record(method, method, "f", kind, case, target, math.nan, 0.1, 0.9, 0.1, (), 0.1, 1, scores)
+    return Record(
+        method=method,
+        settings=method,
+        family="f",
+        kind=kind,
+        case=case,
+        target=target,
+        level_db=math.nan,
+        share=0.1,
+        probability=0.9,
+        without=0.1,
+        flags=(),
+        seconds=0.1,
+        forwards=1,
+        scores=scores,
+    )
 
 
 def only(found, **asked):
@@ -102,9 +117,16 @@ def test_cases_are_taken_until_there_are_enough_and_counted():
 
 
 def test_what_lacks_is_said(monkeypatch):
-    monkeypatch.setattr(collect.shortcuts, "plant", lambda **_: [])
-    monkeypatch.setattr(collect.knownnets, "NETWORKS", {})
-    deaf = Classifier(backbone_named("compact").build(2).eval(), VGGISH, ("cow", "pig"), "compact", 96, 0.0)
+    monkeypatch.setattr(collect, "plant", lambda **_: [])
+    monkeypatch.setattr(collect.analytic, "NETWORKS", {})
+    deaf = Classifier(
+        network=backbone_named("compact").build(2).eval(),
+        front_end=VGGISH,
+        classes=("cow", "pig"),
+        backbone="compact",
+        segment_frames=96,
+        overlap=0.0,
+    )
     found = collect.gather(deaf)
     assert found.benches == ()
     assert [note.split(":")[0] for note in found.notes] == [f"no {collect.MADE}", f"no {collect.RECORDED}"]
@@ -160,12 +182,12 @@ def test_kept_maps_are_those_that_were_scored():
 
 
 def test_words_say_who_does_not_beat_energy(board):
-    text = "\n".join(scorebook.lines(board))
-    assert "planted click: a note" in text
-    assert "5 of 5 cases can be judged" in text
-    assert "beat energy: layercam" in text
-    assert "do not: eigencam" in text.replace("occlusion, eigencam", "eigencam")
-    assert "energy (baseline)" in text
+    said = text.scoreboard(board)
+    assert "planted click: a note" in said
+    assert "5 of 5 cases can be judged" in said
+    assert "beat energy: layercam" in said
+    assert "do not: eigencam" in said.replace("occlusion, eigencam", "eigencam")
+    assert "energy (baseline)" in said
 
 
 def test_written_tables_and_figure(board, tmp_path):
@@ -179,12 +201,12 @@ def test_written_tables_and_figure(board, tmp_path):
     assert "*energy* (baseline)" in page
     assert len({line.count("|") for line in page.splitlines()[2:]}) == 1
     first = (tmp_path / "out" / "scoreboard.png").read_bytes()
-    style.save(scoreboard.scoreboard(board), tmp_path / "again.png")
+    style.save(scoreboard.scoreboard_chart(board), tmp_path / "again.png")
     assert first == (tmp_path / "again.png").read_bytes()
 
 
 def test_figure_names_every_method_once(board):
-    figure = scoreboard.scoreboard(board, "pointing")
+    figure = scoreboard.scoreboard_chart(board, "pointing")
     names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert sorted(names) == sorted(
         [*METHODS, *(f"{name} (baseline)" for name in ("random", "energy", "centre", "edge"))]
@@ -208,7 +230,7 @@ def test_nothing_heard_is_said():
 @pytest.mark.parametrize("asked", [{"preset": "slow"}, {"methods": ("nonesuch",)}, {"mixtures": 1}])
 def test_wrong_questions_are_refused_before_any_work(asked, tmp_path):
     with pytest.raises(UsageError, match=r"slow|nonesuch|--mixtures 1: two kinds take turns"):
-        scorebook.score(out=tmp_path / "out", **asked)
+        scorebook.scoreboard(out=tmp_path / "out", **asked)
     assert not (tmp_path / "out").exists()
 
 
@@ -224,13 +246,13 @@ def test_so_many_mixtures_are_gathered_as_are_asked_for(monkeypatch, tmp_path):
     quick = collect.PRESETS["quick"]
     for mixtures, expected in ((None, quick.mixtures), (24, 24)):
         with pytest.raises(Asked) as found:
-            scorebook.score(out=tmp_path / "out", mixtures=mixtures)
+            scorebook.scoreboard(out=tmp_path / "out", mixtures=mixtures)
         assert found.value.args == (expected, quick.planted)
 
 
 def test_data_needs_a_run(tmp_path):
     with pytest.raises(UsageError, match="--data"):
-        scorebook.score(out=tmp_path / "out", data=tmp_path)
+        scorebook.scoreboard(out=tmp_path / "out", data=tmp_path)
 
 
 def test_presets_name_every_method_with_settings_that_exist():
@@ -263,9 +285,9 @@ def test_command_prints_the_table_and_what_is_next(board, monkeypatch, tmp_path,
 
     def score(run, **options):
         asked.update(options, run=run)
-        return scorebook.Outcome(board, options["out"])
+        return scorebook.ScoreboardResult(board, options["out"])
 
-    monkeypatch.setattr(scorebook, "score", score)
+    monkeypatch.setattr(scorebook, "scoreboard", score)
     assert exit.run(app, ["scoreboard", "--out", str(tmp_path), "--method", "lime", "--preset", "full"]) == 0
     printed = capsys.readouterr().out
     assert "energy (baseline)" in printed

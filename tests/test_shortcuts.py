@@ -66,7 +66,9 @@ class HearsClicks(torch.nn.Module):
 
 
 def hearing(network: torch.nn.Module) -> Classifier:
-    return Classifier(network, VGGISH, shortcuts.CLASSES, "toy", 96, 0.0)
+    return Classifier(
+        network=network, front_end=VGGISH, classes=shortcuts.CLASSES, backbone="toy", segment_frames=96, overlap=0.0
+    )
 
 
 def plant(monkeypatch, classifier):

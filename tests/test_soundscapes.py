@@ -35,7 +35,16 @@ def spectrogram(samples: np.ndarray, front_end: FrontEnd) -> np.ndarray:
 
 def scene_of(event: np.ndarray, background: np.ndarray) -> Scene:
     event, background = event.astype(np.float32), background.astype(np.float32)
-    return Scene(event + background, SAMPLE_RATE, "dog", event, background, (), 0.0, 0)
+    return Scene(
+        samples=event + background,
+        sample_rate=SAMPLE_RATE,
+        label="dog",
+        event=event,
+        background=background,
+        events=(),
+        snr_db=0.0,
+        seed=0,
+    )
 
 
 def tone_burst(start: float, end: float, hertz: float, length: float = 2.0) -> np.ndarray:

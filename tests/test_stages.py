@@ -54,7 +54,7 @@ def test_two_stages_answer_what_one_pass_answers(name, small):
 
 def test_the_second_stage_is_gathered_up_to_its_room(small, monkeypatch):
     classifier = convolutional()
-    monkeypatch.setattr("earwitness.explainers.inference.suffix.PROCESSOR_NUMBERS", 4 * 8 * 6 * 4)
+    monkeypatch.setattr("earwitness.explainers.inference.two_stage.PROCESSOR_NUMBERS", 4 * 8 * 6 * 4)
     assert [len(leaf) for leaf, _ in runs(Layer("gradcam", Prepared(classifier), "features.4"), segments(7))] == [4, 3]
 
 

@@ -22,8 +22,8 @@ from earwitness.core.progress import Plain
 from earwitness.models.registry import BACKBONES
 from earwitness.training import evaluation
 from earwitness.training.request import Request, make_plan, segment_frames
-from earwitness.workflows.evaluate import evaluate_run
-from earwitness.workflows.train import FINISHED_BEFORE, _mean_interval, cross_validate, train_run
+from earwitness.workflows.evaluate import evaluate
+from earwitness.workflows.train import FINISHED_BEFORE, _mean_interval, cross_validate, train
 from rounding import DEEP, rounding
 from tiny_sounds import LABELS, write_sounds
 
@@ -39,12 +39,12 @@ def sounds(tmp_path_factory):
 @pytest.fixture(scope="module")
 def request_(sounds, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "first"
-    return Request(sounds, out, backbone="compact", changes=CHANGES, segment_seconds=0.48, seed=1)
+    return Request(data=sounds, out=out, backbone="compact", changes=CHANGES, segment_seconds=0.48, seed=1)
 
 
 @pytest.fixture(scope="module")
 def finished(request_):
-    return train_run(request_)
+    return train(request_)
 
 
 def bytes_of(run: Path) -> dict[str, bytes]:
@@ -112,7 +112,7 @@ def test_the_history_has_the_contracts_columns(finished):
 def test_it_learns_three_plain_classes(request_, tmp_path):
     # Two epochs are enough for files of bytes, but not for every processor's roundings to learn from.
     changes = {"epochs": 6, "batch": 8, "standardise": True}
-    learned = train_run(replace(request_, out=tmp_path / "run", changes=changes))
+    learned = train(replace(request_, out=tmp_path / "run", changes=changes))
     assert learned.metrics["file_accuracy"] >= 2 / 3
 
 
@@ -120,12 +120,12 @@ def test_it_learns_three_plain_classes(request_, tmp_path):
 
 
 def test_the_same_seed_gives_the_same_bytes(finished, request_, tmp_path):
-    again = train_run(replace(request_, out=tmp_path / "again"))
+    again = train(replace(request_, out=tmp_path / "again"))
     same(finished.run.path, again.run.path)
 
 
 def test_another_seed_gives_other_bytes(finished, request_, tmp_path):
-    other = train_run(replace(request_, out=tmp_path / "other", seed=2))
+    other = train(replace(request_, out=tmp_path / "other", seed=2))
     for name in ("model.safetensors", "predictions.csv"):
         assert (other.run.path / name).read_bytes() != (finished.run.path / name).read_bytes()
     assert history_of(other.run.path) != history_of(finished.run.path)
@@ -144,7 +144,7 @@ def broken_off(request: Request, at: int) -> None:
             raise StopError
 
     with pytest.raises(StopError):
-        train_run(request, checkpoint_seconds=0.0, on_row=on_row)
+        train(request, checkpoint_seconds=0.0, on_row=on_row)
 
 
 @pytest.mark.parametrize("at", [1, 2, 5])
@@ -153,7 +153,7 @@ def test_a_broken_off_training_ends_with_the_same_bytes(finished, request_, tmp_
     broken_off(request, at)
     assert not (tmp_path / "run" / "model.safetensors").exists()
     seen = []
-    train_run(request, resume=True, on_row=lambda row: seen.append(row.iteration))
+    train(request, resume=True, on_row=lambda row: seen.append(row.iteration))
     assert seen[0] == at  # the last whole checkpoint was one iteration earlier
     same(finished.run.path, request.out)
     assert not (request.out / "checkpoints").exists()
@@ -217,7 +217,7 @@ def test_warnings_are_said_before_the_time_of_a_training_is_spent(sounds, reques
     shutil.copy(first, last)  # learned from and tested with
     said: list[str] = []
     asked = replace(request_, data=twice, out=tmp_path / "run", changes={**CHANGES, "epochs": 1})
-    outcome = train_run(asked, progress=Plain(), on_row=lambda row: said.append(capsys.readouterr().err))
+    outcome = train(asked, progress=Plain(), on_row=lambda row: said.append(capsys.readouterr().err))
     assert outcome.warnings
     for line in outcome.warnings:
         assert f"earwitness: warning: {line}\n" in said[0]
@@ -228,7 +228,7 @@ def test_warnings_are_said_before_the_time_of_a_training_is_spent(sounds, reques
 
 def test_a_finished_run_is_not_touched_by_resume(finished, request_):
     before = bytes_of(finished.run.path)
-    again = train_run(request_, resume=True, on_row=lambda row: pytest.fail("trained again"))
+    again = train(request_, resume=True, on_row=lambda row: pytest.fail("trained again"))
     assert again.metrics == finished.metrics
     assert FINISHED_BEFORE in again.warnings
     assert bytes_of(finished.run.path) == before
@@ -237,32 +237,32 @@ def test_a_finished_run_is_not_touched_by_resume(finished, request_):
 def test_resume_of_a_finished_run_clears_checkpoints_that_a_kill_left(finished, request_):
     finished.run.checkpoints.mkdir()
     (finished.run.checkpoints / "newest.safetensors").write_bytes(b"x")
-    train_run(request_, resume=True)
+    train(request_, resume=True)
     assert not finished.run.checkpoints.exists()
 
 
 @pytest.mark.parametrize("change", [{"seed": 2}, {"overlap": 50.0}, {"fraction": 0.5}, {"changes": {"epochs": 1}}])
 def test_resume_of_a_finished_run_refuses_another_request(finished, request_, change):
     with pytest.raises(UsageError, match="--resume needs the same request"):
-        train_run(replace(request_, **change), resume=True)
+        train(replace(request_, **change), resume=True)
 
 
 def test_resume_of_an_unfinished_run_refuses_another_request(request_, tmp_path):
     request = replace(request_, out=tmp_path / "run")
     broken_off(request, 2)
     with pytest.raises(UsageError, match="but seed differs"):
-        train_run(replace(request, seed=9), resume=True)
+        train(replace(request, seed=9), resume=True)
     with pytest.raises(UsageError, match="unfinished run; --resume"):
-        train_run(request)
+        train(request)
 
 
 def test_a_finished_folder_is_refused_and_overwritten_only_on_request(request_, tmp_path, finished):
     request = replace(request_, out=tmp_path / "run", changes={"epochs": 1, "batch": 64})
-    train_run(request)
+    train(request)
     (request.out / "report.html").write_text("old")
     with pytest.raises(UsageError, match="holds a finished run"):
-        train_run(request)
-    train_run(replace(request, seed=5), overwrite=True)
+        train(request)
+    train(replace(request, seed=5), overwrite=True)
     assert not (request.out / "report.html").exists()
     assert read_json(request.out / "run.json")["seed"] == 5
 
@@ -271,12 +271,12 @@ def test_unusable_files_are_listed_again_by_a_resume(tmp_path, request_):
     data = write_sounds(tmp_path / "data", clips=3)
     (data / "low" / "broken.wav").write_bytes(b"no sound")
     request = replace(request_, data=data, out=tmp_path / "run", changes={"epochs": 1, "batch": 64})
-    first = train_run(request)
+    first = train(request)
     assert [entry.file for entry in first.unusable] == ["low/broken.wav"]
     assert [row["file"] for row in read_csv(first.run.quarantine)] == ["low/broken.wav"]
-    assert train_run(request, resume=True).unusable == first.unusable
+    assert train(request, resume=True).unusable == first.unusable
     with pytest.raises(BadRecordingError, match=r"broken\.wav"):
-        train_run(replace(request, out=tmp_path / "strict", strict=True))
+        train(replace(request, out=tmp_path / "strict", strict=True))
 
 
 # ---- requests ----------------------------------------------------------------------------------------------------
@@ -308,7 +308,7 @@ def test_unusable_files_are_listed_again_by_a_resume(tmp_path, request_):
 )
 def test_a_wrong_request_is_refused_before_anything_is_made(request_, tmp_path, change, line):
     with pytest.raises(UsageError, match=line):
-        train_run(replace(request_, **{"out": tmp_path / "run", **change}))
+        train(replace(request_, **{"out": tmp_path / "run", **change}))
     assert not (tmp_path / "run").exists()
 
 
@@ -342,7 +342,7 @@ def test_segments_are_as_long_as_asked(backbone):
 
 
 def test_evaluating_again_gives_the_same_numbers(finished, tmp_path):
-    again = evaluate_run(finished.run.path, out=tmp_path / "again")
+    again = evaluate(finished.run.path, out=tmp_path / "again")
     assert again.metrics == finished.metrics
     first, second = evaluation.read(finished.run), evaluation.read(again.run)
     assert first.files == second.files
@@ -351,12 +351,12 @@ def test_evaluating_again_gives_the_same_numbers(finished, tmp_path):
 
 def test_another_evaluation_needs_a_folder_of_its_own(finished, sounds, tmp_path):
     with pytest.raises(UsageError, match="--out"):
-        evaluate_run(finished.run.path, overlap=0.0)
+        evaluate(finished.run.path, overlap=0.0)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("x")
     with pytest.raises(UsageError, match="not an empty folder"):
-        evaluate_run(finished.run.path, overlap=0.0, out=tmp_path / "full")
-    other = evaluate_run(finished.run.path, data=sounds, segment_seconds=0.96, overlap=0.0, out=tmp_path / "other")
+        evaluate(finished.run.path, overlap=0.0, out=tmp_path / "full")
+    other = evaluate(finished.run.path, data=sounds, segment_seconds=0.96, overlap=0.0, out=tmp_path / "other")
     assert other.metrics["files"] == 18
     assert other.metrics["segments"] == 18
 
@@ -364,11 +364,11 @@ def test_another_evaluation_needs_a_folder_of_its_own(finished, sounds, tmp_path
 def test_a_held_out_recording_that_is_gone_is_named(request_, tmp_path):
     data = write_sounds(tmp_path / "data", clips=3)
     request = replace(request_, data=data, out=tmp_path / "run", changes={"epochs": 1, "batch": 64})
-    outcome = train_run(request)
+    outcome = train(request)
     gone = read_json(outcome.run.run_json)["split"]["validation"][0]
     (data / gone).unlink()
     with pytest.raises(UsageError, match="is gone or unusable"):
-        evaluate_run(outcome.run.path)
+        evaluate(outcome.run.path)
 
 
 # ---- folds -------------------------------------------------------------------------------------------------------

@@ -11,7 +11,15 @@ from earwitness.training.evaluation import measure
 def test_classes_without_recordings_are_named_and_fill_no_table():
     scores = np.eye(4)[[0, 1, 3]]  # what is heard as the last class is no recording of it
     labels, moments = np.array([0, 1, 1]), np.arange(3.0)
-    heard = Predictions(("a", "b", "c", "d"), ("x", "y", "z"), labels, np.arange(3), moments, moments + 1.0, scores)
+    heard = Predictions(
+        classes=("a", "b", "c", "d"),
+        files=("x", "y", "z"),
+        labels=labels,
+        recording=np.arange(3),
+        start_seconds=moments,
+        end_seconds=moments + 1.0,
+        scores=scores,
+    )
     lines = metrics_lines(measure(heard)).splitlines()
     assert "no recordings to measure 2 class(es) on: c, d" in lines
     rows = [line.split()[0] for line in lines[lines.index("") + 3 :]]

@@ -16,8 +16,40 @@ from earwitness.trust.verdicts.indicators import Signs
 from earwitness.trust.verdicts.judge import WORDS, Judge, fitted, verdict
 from earwitness.trust.verdicts.verdict import LEVELS, NOT_RELIABLE, RELIABLE, WEAK, Verdict, percent
 
-GOOD = Signs(0.95, 0.9, 0.5, 0.4, 0.2, 0.6, 0.95, 0.98, 0.9, 0.8, 0.05, 0.7, 0.6, True, "")
-BAD = Signs(0.4, 0.1, 0.0, -0.05, -0.3, 0.0, 0.2, 0.5, 0.1, 0.0, 0.6, -0.1, 0.3, True, "")
+GOOD = Signs(
+    probability=0.95,
+    depends=0.9,
+    deletion=0.5,
+    insertion=0.4,
+    energy=0.2,
+    correlation=0.6,
+    shift=0.95,
+    noise=0.98,
+    seeds=0.9,
+    fills=0.8,
+    kept=0.05,
+    agrees=0.7,
+    sparse=0.6,
+    explains=True,
+    empty="",
+)
+BAD = Signs(
+    probability=0.4,
+    depends=0.1,
+    deletion=0.0,
+    insertion=-0.05,
+    energy=-0.3,
+    correlation=0.0,
+    shift=0.2,
+    noise=0.5,
+    seeds=0.1,
+    fills=0.0,
+    kept=0.6,
+    agrees=-0.1,
+    sparse=0.3,
+    explains=True,
+    empty="",
+)
 
 
 def drawn(rng: np.random.Generator, quality: float) -> Signs:
@@ -194,11 +226,29 @@ def test_no_printed_chance_reaches_a_limit_that_the_map_missed():
 
 
 def test_methods_that_agree_a_little_agree_partly_and_large_shares_are_not_counted_out():
-    judge = Judge(("agrees",), (0.6,), (0.2,), (2.0,), 0.0, 0.8, 0.5, "one sign")
+    judge = Judge(
+        names=("agrees",),
+        means=(0.6,),
+        scales=(0.2,),
+        weights=(2.0,),
+        intercept=0.0,
+        reliable=0.8,
+        weak=0.5,
+        fitted_on="one sign",
+    )
     for value, words in ((0.3, "agrees only partly (agrees 0.30)"), (-0.3, "shows something else (agrees -0.30)")):
         reasons = verdict(replace(BAD, agrees=value, others="Grad-CAM and LIME"), judge).reasons
         assert f"the mean of Grad-CAM and LIME {words}" in [reason.text for reason in reasons]
-    loud = Judge(("energy",), (0.0,), (0.2,), (2.0,), 0.0, 0.8, 0.5, "one sign")
+    loud = Judge(
+        names=("energy",),
+        means=(0.0,),
+        scales=(0.2,),
+        weights=(2.0,),
+        intercept=0.0,
+        reliable=0.8,
+        weak=0.5,
+        fitted_on="one sign",
+    )
     (reason,) = verdict(replace(GOOD, energy=15.6), loud).reasons
     assert reason.text == "it beats simply taking the loudest cells (energy over 1)"
 

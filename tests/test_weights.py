@@ -9,6 +9,7 @@ import os
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from hypothesis import strategies as st
 
 from earwitness.core.download import home_folder
 from earwitness.core.errors import EarwitnessError, UsageError
-from earwitness.data import esc10
 from earwitness.models import weights
 from earwitness.models.registry import backbone_named
 from earwitness.workflows.download import download
@@ -314,7 +314,7 @@ def test_vggish_pca_is_a_scaled_rotation() -> None:
 
 
 def test_shipped_tables_are_the_published_ones(shared: Path) -> None:
-    ships = Path(esc10.__file__).parent / "resources"
+    ships = files("earwitness") / "resources"
     for ours, theirs in (
         ("esc10_manifest.csv", "data/esc10/ATTRIBUTION.csv"),
         ("audioset_labels.csv", "weights/audioset_class_labels_indices.csv"),

@@ -22,17 +22,20 @@ from earwitness.audio import decoding
 from earwitness.audio.extraction import log_mel_of
 from earwitness.audio.frontend import VGGISH
 from earwitness.audio.segments import cut
+from earwitness.cli import text
 from earwitness.core.errors import UsageError
 from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution
-from earwitness.explainers.explanations import HeardWhole
+from earwitness.explainers.explanations import WholeExplanation
 from earwitness.explainers.perturbation.occlusion import Occlusion
 from earwitness.explainers.registry import METHODS
 from earwitness.inspection import recordings
-from earwitness.inspection.recordings import hear_whole
+from earwitness.inspection.files import score_file
+from earwitness.inspection.model import Model, load_model
+from earwitness.inspection.recordings import explain_whole
 from earwitness.models import classifier, prediction
 from earwitness.plots import style
 from earwitness.plots.recording import FULL_SCORE, MOST_COLUMNS, _borders, whole_recording
-from earwitness.workflows import explain
+from earwitness.workflows.explain import Explained, explain_to_folder
 from rounding import DEEP, rounding
 
 CLICK, HISS, LOW = tiny_run.CLASSES
@@ -62,9 +65,14 @@ def judge(run) -> classifier.Classifier:
     return classifier.load(run / "model.safetensors")
 
 
+def explained(model: Model, path: Path, methods, **options) -> WholeExplanation:
+    return explain_whole(model, path, score_file(model.classifier, path), methods, **options)
+
+
 @pytest.fixture(scope="module")
-def heard(judge, recording) -> HeardWhole:
-    return hear_whole(judge, recording, [FAST, Occlusion(mask=0.5, stride=0.5, along="time")], targets=[HISS, LOW])
+def heard(run, recording) -> WholeExplanation:
+    methods = [FAST, Occlusion(mask=0.5, stride=0.5, along="time")]
+    return explained(load_model(run), recording, methods, classes=[HISS, LOW])
 
 
 def texts(figure: Figure) -> str:
@@ -106,17 +114,27 @@ def test_maps_explain_the_mean_score(heard):
         assert index - 0.5 < strongest < index + 1.5
 
 
-def test_without_a_class_the_best_by_mean_is_explained(judge, recording):
-    found = hear_whole(judge, recording, [Occlusion(mask=1.0, stride=1.0)])
+def test_without_a_class_the_best_by_mean_is_explained(run, recording):
+    found = explained(load_model(run), recording, [Occlusion(mask=1.0, stride=1.0)])
     assert [each.map.target.index for listed in found.maps for each in listed] == found.best(1)
 
 
-def votes_of(scores) -> HeardWhole:
+def votes_of(scores) -> WholeExplanation:
     scores = np.asarray(scores, float)
     names = tuple(f"class{number}" for number in range(scores.shape[1]))
     starts = 12 * np.arange(len(scores))
-    return HeardWhole(
-        "a.wav", "a", CLOCK, names, VGGISH.silence, np.zeros((200, 64), np.float32), 200, 96, starts, scores, 3, ()
+    return WholeExplanation(
+        file="a.wav",
+        name="a",
+        clock=CLOCK,
+        classes=names,
+        silence=VGGISH.silence,
+        log_mel=np.zeros((200, 64), np.float32),
+        real_frames=200,
+        segment_frames=96,
+        start_frames=starts,
+        scores=scores,
+        maps=(),
     )
 
 
@@ -187,15 +205,16 @@ def test_what_segments_heard_stands_at_their_middles(figure, heard):
 
 
 def test_frames_that_no_segment_heard_are_hatched(figure, heard):
-    first, end = CLOCK.frame_edge_seconds([heard.heard_frames, heard.real_frames])
-    assert heard.heard_frames < heard.real_frames
+    first, end = CLOCK.frame_edge_seconds([heard.scored_frames, heard.real_frames])
+    assert heard.scored_frames < heard.real_frames
     hatched = [[patch for patch in axes.patches if patch.get_hatch()] for axes in panels(figure)]
     assert [len(each) for each in hatched] == [0, 1, 1, 1, 1, 1, 1, 0]
     for (patch,) in hatched[1:-1]:
         assert patch.get_x() == pytest.approx(first)
         assert patch.get_x() + patch.get_width() == pytest.approx(end)
     assert "hatched: heard by no segment" in texts(figure)
-    whole_one = dataclasses.replace(heard, real_frames=heard.heard_frames, log_mel=heard.log_mel[: heard.heard_frames])
+    end = heard.scored_frames
+    whole_one = dataclasses.replace(heard, real_frames=end, log_mel=heard.log_mel[:end])
     assert "hatched" not in texts(whole_recording(whole_one))
 
 
@@ -278,16 +297,17 @@ def test_pictures_and_maps_are_written_and_bad_files_named(run, recording, tmp_p
     shutil.copy(recording, again)
     bad.write_bytes(b"no sound")
     told = Told()
-    outcome = explain.explain_whole(
-        [str(recording), str(bad), str(again)],
-        run=run,
-        methods=["occlusion:mask=50%,stride=50%"],
-        targets=[HISS],
-        out=tmp_path / "out",
+    outcome = explain_to_folder(
+        [str(recording), str(bad), again],
+        run,
+        tmp_path / "out",
+        methods="occlusion:mask=50%,stride=50%",
+        classes=[HISS],
+        whole=True,
         progress=told,
     )
     assert [entry.file for entry in outcome.unusable] == [str(bad)]
-    assert [answer.picture.name for answer in outcome.heard] == ["three-whole.png", "three-whole-2.png"]
+    assert [picture.name for _, picture in outcome.explanations] == ["three-whole.png", "three-whole-2.png"]
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert len(names) == 2 * 3
     maps = [Attribution.load(tmp_path / "out" / name) for name in names if name.endswith(".npz")]
@@ -301,8 +321,15 @@ def test_pictures_and_maps_are_written_and_bad_files_named(run, recording, tmp_p
     assert pictures[0] == pictures[1]
 
 
-def answer(heard: HeardWhole, **changes) -> str:
-    return explain.WholeAnswer(dataclasses.replace(heard, **changes), Path("x.png"), verdicts=False).text()
+def answer(heard: WholeExplanation, **changes) -> str:
+    return text.whole_explanation(dataclasses.replace(heard, **changes), Path("x.png"), 3, verdicts=False)
+
+
+def told(explained: Explained) -> tuple[WholeExplanation, str]:
+    """Return the one explanation, and what a terminal shows of it."""
+    ((explanation, picture),) = explained.explanations
+    assert isinstance(explanation.answer, WholeExplanation)
+    return explanation.answer, text.whole_explanation(explanation.answer, picture, 5, verdicts=True)
 
 
 def test_a_terminal_reads_what_was_heard_and_what_it_hangs_on(heard):
@@ -311,7 +338,7 @@ def test_a_terminal_reads_what_was_heard_and_what_it_hangs_on(heard):
     for place, index in enumerate(heard.best(3), 1):
         assert lines[place].split()[0] == f"{100 * heard.mean[index]:.1f}%"
         assert lines[place].endswith(f"{heard.votes[index]} of {len(heard.scores)} segments")
-    end = heard.heard_frames * CLOCK.frame_seconds
+    end = heard.scored_frames * CLOCK.frame_seconds
     assert f"  not heard: {end:.2f} to 2.98 s, which fill no segment" in lines
     row = heard.maps[1][0].profile.native[:, 0].argmax()
     left = heard.mean[2] - heard.maps[1][0].profile.native[row, 0]
@@ -340,24 +367,21 @@ def test_a_terminal_reads_what_cannot_be_seen(heard):
 
 
 def test_a_verdict_is_offered_where_there_is_none(run, recording, tmp_path):
-    options = {"run": run, "methods": ["occlusion:mask=50%,stride=50%"], "out": tmp_path}
-    (told,) = explain.explain_whole([str(recording)], **options).heard
-    (line,) = [line for line in told.text().splitlines() if line.startswith("  verdict:")]
+    heard, said = told(explain_to_folder(recording, run, tmp_path, methods="occlusion:mask=50%,stride=50%", whole=True))
+    (line,) = [line for line in said.splitlines() if line.startswith("  verdict:")]
     assert "none" in line
     at = float(line.partition("--at ")[2].split()[0])
-    assert 0 <= at <= told.heard.seconds
+    assert 0 <= at <= heard.seconds
 
 
 def test_a_short_recording_is_padded_and_says_so(run, tmp_path):
     path = run.parent / "data" / tiny_run.SHORT
-    options = {"run": run, "methods": ["occlusion:mask=50%,stride=50%"], "out": tmp_path, "verdicts": True}
-    (told,) = explain.explain_whole([str(path)], **options).heard
-    text = told.text()
-    assert "1 segment)" in text
-    assert "(padded)" in text
-    assert "not heard" not in text
-    assert float(text.partition("--at ")[2].split()[0]) <= told.heard.seconds
-    figure = whole_recording(told.heard)
+    heard, said = told(explain_to_folder(path, run, tmp_path, methods="occlusion:mask=50%,stride=50%", whole=True))
+    assert "1 segment)" in said
+    assert "(padded)" in said
+    assert "not heard" not in said
+    assert float(said.partition("--at ")[2].split()[0]) <= heard.seconds
+    figure = whole_recording(heard)
     assert [any(patch.get_hatch() for patch in axes.patches) for axes in panels(figure)] == [True, True, True, False]
 
 
@@ -365,4 +389,4 @@ def test_a_mask_that_does_not_fit_names_the_file(run, recording, tmp_path):
     with pytest.raises(
         UsageError, match=r"three\.wav: occlusion: mask=97x10 is larger than the segment of 96x64 cells"
     ):
-        explain.explain_whole([str(recording)], run=run, methods=["occlusion:mask=97x10"], out=tmp_path)
+        explain_to_folder(recording, run, tmp_path, methods="occlusion:mask=97x10", whole=True)

@@ -37,7 +37,14 @@ def make(folder: Path) -> Path:
     with torch.inference_mode():
         embedded = network.embed(torch.from_numpy(data.values(honest))).numpy().astype(np.float64)
     _fit(network, embedded, labels[data.recording[honest]])
-    classifier = Classifier(network, VGGISH, CLASSES, "compact", VGGISH.segment_frames, 50.0)
+    classifier = Classifier(
+        network=network,
+        front_end=VGGISH,
+        classes=CLASSES,
+        backbone="compact",
+        segment_frames=VGGISH.segment_frames,
+        overlap=50.0,
+    )
     run = RunFolder(folder / "run")
     run.path.mkdir()
     everything = np.arange(len(names))

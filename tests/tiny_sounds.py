@@ -64,4 +64,11 @@ def new_classifier(backbone: str = "compact", length: int = 32, classes: tuple[s
         torch.manual_seed(0)
         network = line.build(len(classes))
         initialise_he(network, 0)
-    return Classifier(network, line.front_end, classes, backbone, length, 75.0)
+    return Classifier(
+        network=network,
+        front_end=line.front_end,
+        classes=classes,
+        backbone=backbone,
+        segment_frames=length,
+        overlap=75.0,
+    )

@@ -32,8 +32,8 @@ from earwitness.inspection import questions
 from earwitness.inspection.run import open_run
 from earwitness.plots import gallery, style
 from earwitness.plots.style import EVIDENCE_COLOURS, evidence, evidence_limit, sound_limits, spectrogram, styled
-from earwitness.workflows.explain import explain_files, explain_whole
-from earwitness.workflows.inquire import ask
+from earwitness.workflows.explain import explain
+from earwitness.workflows.inquire import inquire
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 MOST_BYTES = 150_000
@@ -185,23 +185,18 @@ def main(run: Path, data: Path) -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         copy = copy_of(run, Path(folder, "run"))
-        told = explain_files(
-            [str(data / TAGGED)],
-            backbone="mn04",
-            methods=METHODS,
-            out=Path(folder, "explained"),
-            progress=progress,
-        )
-        shrink(told.heard[0].picture, IMAGES / "explain.png")
-        whole = explain_whole([str(data / TAGGED)], run=copy.path, out=Path(folder, "explained"), progress=progress)
-        shrink(whole.heard[0].picture, IMAGES / "whole.png")
+        explained = Path(folder, "explained")
+        tagged = explain(data / TAGGED, "mn04", methods=METHODS, progress=progress)
+        shrink(tagged.save(explained), IMAGES / "explain.png")
+        whole = explain(data / TAGGED, copy.path, whole=True, progress=progress)
+        shrink(whole.save(explained), IMAGES / "whole.png")
         gallery.add_measures(copy)
         shrink(copy.figures / "chart-training.png", IMAGES / "training.png")
         shrink(copy.figures / "chart-confusion-segments.png", IMAGES / "confusion.png")
-        everything = ask(copy.path, methods=("gradcam",), progress=progress)
-        of_class = ask(copy.path, methods=METHODS, of_class="helicopter", count=3, progress=progress)
+        everything = inquire(copy.path, methods=("gradcam",), progress=progress)
+        of_class = inquire(copy.path, methods=METHODS, of_class="helicopter", count=3, progress=progress)
         true, predicted = _most_misheard(everything[-1].inquiry.name)
-        misheard = ask(copy.path, methods=METHODS, true=true, predicted=predicted, count=3, progress=progress)
+        misheard = inquire(copy.path, methods=METHODS, true=true, predicted=predicted, count=3, progress=progress)
         for name, answer in (("recordings", everything[0]), ("class", of_class[0]), ("misheard", misheard[0])):
             if answer.picture is None:
                 raise SystemExit(f"{run}: has nothing to show for {name}.png: {'; '.join(answer.inquiry.notes)}")

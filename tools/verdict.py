@@ -167,7 +167,7 @@ def _held_out(investigation: Any, seed: int) -> list[Recording]:
     """Return every other recording that the run was measured on."""
     predictions = investigation.predictions
     listed = [
-        Recording(investigation.path_of(file), file, predictions.classes[label], None, None)
+        Recording(path=investigation.path_of(file), name=file, label=predictions.classes[label], group=None, fold=None)
         for file, label in zip(predictions.files, predictions.labels, strict=True)
     ]
     return listed[seed::2]

@@ -43,7 +43,7 @@ FULL_SCALE = 1.0
 TINY = 1e-12
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Artefact:
     """One kind of trace.
 
@@ -224,38 +224,45 @@ def _filtered(
 ARTEFACTS: dict[str, Artefact] = {
     each.name: each
     for each in (
-        Artefact("click", "a click of 20 ms at the beginning", "", True, add_click, mend_start),
         Artefact(
-            "tone",
-            "a faint tone of 6 kHz",
-            "",
-            True,
-            lambda samples, rate: add_lines(samples, rate, TONE_LINES, TONE_DB),
-            lambda samples, rate: remove_lines(samples, rate, TONE_LINES),
+            name="click",
+            title="a click of 20 ms at the beginning",
+            leaves="",
+            placed=True,
+            add=add_click,
+            remove=mend_start,
         ),
         Artefact(
-            "band limit",
-            "nothing above 4 kHz",
-            "what was above 4 kHz stays lost: noise takes its place",
-            True,
-            limit_band,
-            fill_band,
+            name="tone",
+            title="a faint tone of 6 kHz",
+            leaves="",
+            placed=True,
+            add=lambda samples, rate: add_lines(samples, rate, TONE_LINES, TONE_DB),
+            remove=lambda samples, rate: remove_lines(samples, rate, TONE_LINES),
         ),
         Artefact(
-            "hum",
-            "mains hum of 50 Hz and its harmonics",
-            "",
-            True,
-            lambda samples, rate: add_lines(samples, rate, HUM_LINES, HUM_DB),
-            lambda samples, rate: remove_lines(samples, rate, HUM_LINES),
+            name="band limit",
+            title="nothing above 4 kHz",
+            leaves="what was above 4 kHz stays lost: noise takes its place",
+            placed=True,
+            add=limit_band,
+            remove=fill_band,
         ),
         Artefact(
-            "level",
-            "so loud that one sample in twenty is clipped",
-            "the distortion stays: only the level is evened out",
-            False,
-            clip_level,
-            even_level,
+            name="hum",
+            title="mains hum of 50 Hz and its harmonics",
+            leaves="",
+            placed=True,
+            add=lambda samples, rate: add_lines(samples, rate, HUM_LINES, HUM_DB),
+            remove=lambda samples, rate: remove_lines(samples, rate, HUM_LINES),
+        ),
+        Artefact(
+            name="level",
+            title="so loud that one sample in twenty is clipped",
+            leaves="the distortion stays: only the level is evened out",
+            placed=False,
+            add=clip_level,
+            remove=even_level,
         ),
     )
 }

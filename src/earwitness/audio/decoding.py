@@ -59,7 +59,7 @@ class Clip:
         return len(self.samples) / self.sample_rate
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Facts:
     """What decoding a recording from end to end showed.
 
@@ -229,7 +229,7 @@ class _Forward(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no t
         return False
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Watch:
     """What is learnt about a recording while its blocks pass by."""
 

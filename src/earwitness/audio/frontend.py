@@ -24,7 +24,7 @@ from earwitness.core.device import to_numpy
 FRAMES_AT_ONCE = 512
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FrontEnd:
     """A description of how a waveform becomes a log-mel spectrogram.
 
@@ -77,7 +77,15 @@ class FrontEnd:
         """The front end's grid of time and frequency."""
         # Pre-emphasis looks one sample ahead, so the mirrored front ends' frame 0 sits on the first sample it has.
         centre = 0.0 if self.centred else self.window / 2
-        return Clock(self.sample_rate, self.hop, centre, self.bands, self.low_hz, self.high_hz, self.mel_scale)
+        return Clock(
+            sample_rate=self.sample_rate,
+            hop=self.hop,
+            centre=centre,
+            bands=self.bands,
+            low_hz=self.low_hz,
+            high_hz=self.high_hz,
+            mel_scale=self.mel_scale,
+        )
 
     @property
     def silence(self) -> float:

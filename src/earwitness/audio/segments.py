@@ -43,7 +43,7 @@ class Segments:
         return Segments(self.values[index], self.start_frames[index], self.real_frames[index], files)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SegmentedLogMels:
     """The log-mels of many recordings with the table of their segments, cut only when they are asked for.
 
@@ -131,12 +131,12 @@ def cut(
     recording = [np.full(len(start), number, dtype=np.int64) for number, start in enumerate(starts)]
     empty = np.zeros(0, dtype=np.int64)
     return SegmentedLogMels(
-        padded,
-        tuple(files),
-        tuple(log_mel.shape[0] for log_mel in log_mels),
-        np.concatenate([empty, *recording]),
-        np.concatenate([empty, *starts]),
-        segment_frames,
+        log_mels=padded,
+        files=tuple(files),
+        real_frames=tuple(log_mel.shape[0] for log_mel in log_mels),
+        recording=np.concatenate([empty, *recording]),
+        start_frames=np.concatenate([empty, *starts]),
+        segment_frames=segment_frames,
     )
 
 

@@ -44,7 +44,7 @@ def mel_to_hz(mel: npt.ArrayLike, scale: str = "htk") -> Float64Array:
     return hz
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Clock:
     """The time and frequency grid of one front end.
 

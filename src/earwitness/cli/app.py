@@ -165,9 +165,9 @@ def evaluate(
     strict: Strict = False,
 ) -> None:
     """Measure a run's classifier again. On its held-out recordings, on others, or with other segments."""
-    from earwitness.workflows.evaluate import evaluate_run
+    from earwitness.workflows.evaluate import evaluate as measure
 
-    outcome = evaluate_run(
+    outcome = measure(
         run,
         data=other,
         out=out,
@@ -267,10 +267,10 @@ def _request(options: dict[str, Any]) -> Any:
 
 
 def _train(request: Any, options: dict[str, Any], *, last: bool = True) -> Any:
-    from earwitness.workflows.train import train_run
+    from earwitness.workflows.train import train as work
 
     progress = for_terminal()
-    outcome = train_run(
+    outcome = work(
         request,
         overwrite=options.get("overwrite", False),
         resume=options.get("resume", False),
@@ -298,9 +298,9 @@ def _cross_validate(request: Any, folds: int | None, overwrite: bool) -> None:
 
 def _investigate_and_report(run: Path, methods: tuple[str, ...], device: str, seed: int) -> None:
     from earwitness.report.page import build_report
-    from earwitness.workflows.inquire import ask
+    from earwitness.workflows.inquire import inquire
 
-    ask(run, methods=methods, device=device, seed=seed, progress=for_terminal())
+    inquire(run, methods=methods, device=device, seed=seed, progress=for_terminal())
     path = build_report(run)
     show(f"\nReport: {printable(path)} ({path.stat().st_size / 1e6:.1f} MB)")
     next_step(f"open {typed(path)}, or ask more: earwitness inquire {typed(run)} --class NAME")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,9 @@ from earwitness.cli.options import Device, Methods, PlainCommand, Run, Seed, Ver
 from earwitness.cli.output import methods_lines, next_step, show, typed
 from earwitness.core.errors import UsageError, printable
 from earwitness.core.progress import for_terminal
+
+if TYPE_CHECKING:
+    from earwitness.inspection.model import Model
 
 
 def register(app: typer.Typer) -> None:
@@ -56,16 +59,42 @@ def explain(
         raise UsageError("name a sound file, or --list for the methods")
     if len(files) == 1 and not os.path.lexists(files[0]):  # of several, those that are there are explained
         raise UsageError(f"{printable(files[0])}: does not exist; name a sound file")
-    options: dict[str, Any] = {"run": run, "backbone": backbone, "weights": weights, "targets": tuple(target or ())}
-    options |= {"top": top, "out": out, "verdicts": verdicts, "device": device, "progress": for_terminal()}
-    outcome = _explain_whole(files, method, at, options) if whole else _explain_segments(files, method, at, options)
     from earwitness.cli import text
+    from earwitness.explainers.explanations import WholeExplanation
+    from earwitness.workflows.explain import explain_to_folder
 
-    for heard in outcome.heard:
-        show(text.whole_answer(heard) if whole else text.file_answer(heard))
-    if outcome.heard:
-        next_step(f"open {typed(outcome.heard[0].picture)}")
-    leave(outcome.unusable, every=not outcome.heard)
+    outcome = explain_to_folder(
+        files,
+        _model(run, backbone, weights, device),
+        out,
+        methods=method or None,
+        classes=target or (),
+        at=at,
+        whole=whole,
+        verdicts=verdicts,
+        progress=for_terminal(),
+    )
+    for found, picture in outcome.explanations:
+        if isinstance(found.answer, WholeExplanation):
+            show(text.whole_explanation(found.answer, picture, top, verdicts=verdicts))
+        else:
+            show(text.explanation(found, picture, top))
+    if outcome.explanations:
+        next_step(f"open {typed(outcome.explanations[0][1])}")
+    leave(outcome.unusable, every=not outcome.explanations)
+
+
+def _model(run: Path | None, backbone: str | None, weights: str | None, device: str) -> Model:
+    """Return the model that the options name."""
+    from earwitness.inspection.model import model_of_backbone, model_of_run
+
+    if (run is None) == (backbone is None):
+        raise UsageError("name either --run RUN, a trained run, or --backbone mn04, for AudioSet's 527 classes")
+    if run is None:
+        return model_of_backbone(str(backbone), weights=weights, device=device)
+    if weights is not None:
+        raise UsageError(f"--weights {weights}: a run has its own weights; leave out --weights or --run")
+    return model_of_run(run, device=device)
 
 
 def inquire(
@@ -96,9 +125,9 @@ def inquire(
     """Investigate a run's decisions. Without a question, everything that the report shows is asked."""
     from earwitness.cli import text
     from earwitness.explainers.registry import DEFAULT_METHODS
-    from earwitness.workflows.inquire import ask
+    from earwitness.workflows.inquire import inquire as answer
 
-    pictures = ask(
+    answers = answer(
         run,
         methods=tuple(method or DEFAULT_METHODS),
         of_class=of_class,
@@ -113,8 +142,8 @@ def inquire(
         seed=seed,
         progress=for_terminal(),
     )
-    for picture in pictures:
-        show(text.answer(picture))
+    for each in answers:
+        show(text.answer(each))
     next_step(f"earwitness report {typed(run)}")
 
 
@@ -125,19 +154,3 @@ def report(run: Run) -> None:
     path = build_report(run)
     show(f"{printable(path)}: {path.stat().st_size / 1e6:.1f} MB")
     next_step(f"open {typed(path)}")
-
-
-def _explain_segments(files: list[str], methods: list[str] | None, at: float | None, options: dict[str, Any]) -> Any:
-    from earwitness.explainers.registry import DEFAULT_METHODS
-    from earwitness.workflows.explain import explain_files
-
-    return explain_files(files, methods=tuple(methods or DEFAULT_METHODS), at=at, **options)
-
-
-def _explain_whole(files: list[str], methods: list[str] | None, at: float | None, options: dict[str, Any]) -> Any:
-    if at is not None:
-        raise UsageError(f"--at {at:g}: names one segment, and --whole explains all of a recording; leave out one")
-    from earwitness.inspection.recordings import METHODS
-    from earwitness.workflows.explain import explain_whole
-
-    return explain_whole(files, methods=tuple(methods or METHODS), **options)

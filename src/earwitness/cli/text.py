@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 
@@ -10,7 +12,7 @@ from earwitness.cli.output import table
 from earwitness.core.errors import printable
 from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution
 from earwitness.explainers.baselines import BASELINES
-from earwitness.explainers.explanations import HeardWhole, WholeMap, shown_score
+from earwitness.explainers.explanations import Inquiry, WholeExplanation, WholeMap, shown_score
 from earwitness.explainers.parameters import spec
 from earwitness.inspection.notes import SATURATED
 from earwitness.inspection.recordings import METHODS as WHOLE_METHODS
@@ -18,8 +20,8 @@ from earwitness.trust.audit.effects import Audit
 from earwitness.trust.scoreboard.board import Scoreboard, verdicts
 from earwitness.trust.scoreboard.ranking import ALL, ENERGY, Standing
 from earwitness.trust.verdicts.summary import counted_verdicts, verdict_block
-from earwitness.workflows.audit import AuditOutcome
-from earwitness.workflows.explain import FileAnswer, WholeAnswer
+from earwitness.workflows.audit import AuditResult
+from earwitness.workflows.explanation import Explanation
 from earwitness.workflows.inquire import Answer
 
 SMALL = 0.02  # fall of the score, as share of it, under which hardly anything hangs on any one moment
@@ -33,48 +35,47 @@ def answer(found: Answer) -> str:
     return "\n".join(lines + verdicts + ["  (the report tells why)"] * bool(verdicts))
 
 
-def file_answer(answer: FileAnswer) -> str:
-    """Return what was found in a file."""
-    finding = answer.heard.inquiry.findings[0]
-    lines = [f"{answer.heard.file} ({answer.heard.seconds:.2f} s)"]
-    lines += [f"  {score:6.1%}  {name}" for name, score in answer.heard.ranking]
-    flags = sorted({flag for maps in finding.attributions for each in maps for flag in each.flags})
-    about = f"  explained: {finding.start_seconds:.2f} to {finding.end_seconds:.2f} s"
+def explanation(found: Explanation, picture: Path, top: int) -> str:
+    """Return what was found in one segment of a file; ``top`` classes are listed."""
+    assert isinstance(found.answer, Inquiry)
+    lines = [f"{found.file} ({found.seconds:.2f} s)"]
+    lines += [f"  {score:6.1%}  {name}" for name, score in islice(found.scores.items(), top)]
+    flags = sorted({flag for each in found.attributions.values() for flag in each.flags})
+    about = f"  explained: {found.start_seconds:.2f} to {found.end_seconds:.2f} s"
     lines.append(about + (f" ({', '.join(flags)})" if flags else ""))
-    lines += [f"  {line}" for line in verdict_block(answer.heard.inquiry)]
-    lines.append(f"  picture:   {printable(answer.picture)}")
+    lines += [f"  {line}" for line in verdict_block(found.answer)]
+    lines.append(f"  picture:   {printable(picture)}")
     return "\n".join(lines)
 
 
-def whole_answer(answer: WholeAnswer) -> str:
-    """Return what was found in a whole file."""
-    heard = answer.heard
+def whole_explanation(heard: WholeExplanation, picture: Path, top: int, *, verdicts: bool) -> str:
+    """Return what was found in a whole file; ``top`` classes are listed. Were verdicts hoped for, it says why not."""
     segments = f"{len(heard.scores)} segment{'s' if len(heard.scores) > 1 else ''}"
     lines = [f"{heard.file} ({heard.seconds:.2f} s, {segments})"]
-    width = max(len(heard.classes[index]) for index in heard.best(heard.top))
+    width = max(len(heard.classes[index]) for index in heard.best(top))
     lines += [
         f"  {heard.mean[index]:6.1%}  {heard.classes[index]:{width}}  {heard.votes[index]:3d} of {segments}"
-        for index in heard.best(heard.top)
+        for index in heard.best(top)
     ]
     if heard.voted != heard.best(1)[0]:
         lines.append(f"  by vote:   {heard.classes[heard.voted]}")
     flags = sorted({flag for listed in heard.maps for each in listed for flag in each.map.flags})
-    end = min(heard.heard_frames, heard.real_frames) * heard.clock.frame_seconds
+    end = min(heard.scored_frames, heard.real_frames) * heard.clock.frame_seconds
     lines.append(f"  explained: 0.00 to {end:.2f} s" + (f" ({', '.join(flags)})" if flags else ""))
-    if heard.heard_frames < heard.real_frames:
+    if heard.scored_frames < heard.real_frames:
         lines.append(f"  not heard: {end:.2f} to {heard.seconds:.2f} s, which fill no segment")
     for listed in heard.maps:
         for each in listed:
             lines += [f"  {line}" for line in _found(heard, each)]
-    if answer.verdicts:
+    if verdicts:
         first = heard.maps[0][0].profile
         at = _moment(heard, first, _strongest(heard, first)[0])
         lines.append(f"  verdict:   none, for they are for single segments: --at {at:.2f} instead of --whole gives one")
-    lines.append(f"  picture:   {printable(answer.picture)}")
+    lines.append(f"  picture:   {printable(picture)}")
     return "\n".join(lines)
 
 
-def _found(heard: HeardWhole, each: WholeMap) -> list[str]:
+def _found(heard: WholeExplanation, each: WholeMap) -> list[str]:
     """Return in words where the strongest evidence lies, and what a reader must know of it."""
     clock, found, profile = heard.clock, each.map, each.profile
     name = found.target_label + (f" by {spec(each.method)}" if spec(each.method) != WHOLE_METHODS[0] else "")
@@ -106,14 +107,14 @@ def _found(heard: HeardWhole, each: WholeMap) -> list[str]:
     return lines
 
 
-def _strongest(heard: HeardWhole, found: Attribution) -> tuple[int, int]:
+def _strongest(heard: WholeExplanation, found: Attribution) -> tuple[int, int]:
     """Return the cell of a map that speaks most for the class, among those that a segment heard."""
-    heard_rows = found.native[found.frame_edges[:-1] < min(heard.heard_frames, heard.real_frames)]
+    heard_rows = found.native[found.frame_edges[:-1] < min(heard.scored_frames, heard.real_frames)]
     row, column = np.unravel_index(int(heard_rows.argmax()), heard_rows.shape)
     return int(row), int(column)
 
 
-def _moment(heard: HeardWhole, found: Attribution, row: int) -> float:
+def _moment(heard: WholeExplanation, found: Attribution, row: int) -> float:
     """Return the middle of a map's row, in seconds of the recording."""
     middle = float(heard.clock.frame_edge_seconds(found.frame_edges[[row, row + 1]].mean()))
     return min(max(0.0, middle), heard.seconds)
@@ -124,7 +125,7 @@ def _score(found: Attribution, fall: float = 0.0) -> str:
     return f"{score:.2f}" if found.score_kind == "logit" else shown_score(score)
 
 
-def audit(outcome: AuditOutcome) -> str:
+def audit(outcome: AuditResult) -> str:
     """Return an audit's table and findings."""
     rows = [
         [

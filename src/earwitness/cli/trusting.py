@@ -39,7 +39,7 @@ def scoreboard(
 ) -> None:
     """Score the explanation methods where the evidence is known. Mixed sounds, planted shortcuts, networks by hand."""
     from earwitness.cli import text
-    from earwitness.workflows.scoreboard import score
+    from earwitness.workflows.scoreboard import scoreboard as score
 
     outcome = score(
         run,

@@ -28,7 +28,7 @@ from earwitness.core.errors import EarwitnessError, UsageError, printable
 if TYPE_CHECKING:
     from requests import Response, Session
 
-Progress = Callable[[int, int | None], None]
+OnBytes = Callable[[int, int | None], None]
 """Called with the bytes that are there (those of earlier runs included) and the bytes of the whole, None if unknown."""
 
 Check = Callable[[Path], str | None]
@@ -42,7 +42,7 @@ ELSEWHERE = "name a mirror with --url, or fetch it by other means"
 FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Patience:
     """How long and how often to try.
 
@@ -114,7 +114,7 @@ def fetch(
     check: Check,
     *,
     limit: int,
-    progress: Progress | None = None,
+    progress: OnBytes | None = None,
     patience: Patience | None = None,
 ) -> Path:
     """Download ``url`` to ``target``, going on where an earlier call was cut.
@@ -169,7 +169,7 @@ def fetch(
     raise EarwitnessError(f"{_shown(url)}: {reason}; nothing was kept; try again later, {ELSEWHERE}")
 
 
-def _complete(url: str, part: _Part, limit: int, progress: Progress | None, patience: Patience) -> bool:
+def _complete(url: str, part: _Part, limit: int, progress: OnBytes | None, patience: Patience) -> bool:
     """Bring the part to its full length; return whether it was pieced together from several answers."""
     import requests  # slow to import, and needed by no other command
 
@@ -192,9 +192,7 @@ def _complete(url: str, part: _Part, limit: int, progress: Progress | None, pati
     raise EarwitnessError(f"{_shown(url)}: {last} (tried {patience.attempts} times){kept}; {ELSEWHERE}")
 
 
-def _receive(
-    session: Session, url: str, part: _Part, limit: int, progress: Progress | None, patience: Patience
-) -> None:
+def _receive(session: Session, url: str, part: _Part, limit: int, progress: OnBytes | None, patience: Patience) -> None:
     """Make one request for what the part lacks and append the answer to it."""
     have = part.size
     headers = {"Accept-Encoding": "identity", "User-Agent": "earwitness"}
@@ -228,7 +226,7 @@ def _receive(
             raise _PassingError(f"the connection was cut after {done:,} of {total:,} bytes")
 
 
-def _reported(response: Response, start: int, total: int | None, progress: Progress | None) -> Iterator[bytes]:
+def _reported(response: Response, start: int, total: int | None, progress: OnBytes | None) -> Iterator[bytes]:
     """Yield the answer's blocks; report each once it has been used."""
     done = start
     if progress is not None:

@@ -39,6 +39,9 @@ class Silent:
         """Say nothing."""
 
 
+NO_PROGRESS = Silent()
+
+
 class Plain:
     """Lines for logs and pipes: one at the start, one now and then, one at the end."""
 

@@ -19,7 +19,7 @@ from earwitness.audio import decoding
 from earwitness.audio.decoding import Facts
 from earwitness.core.arrays import Float32Array
 from earwitness.core.errors import BadRecordingError, UsageError
-from earwitness.core.progress import Progress, Silent
+from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.data.recordings import COLUMNS, DataSet, Recording, Unusable, load, without
 from earwitness.data.splits import KINDS, Split, default_kind, default_split, fold_names, folds, split
 
@@ -61,7 +61,7 @@ def check(
     dataset: DataSet,
     *,
     strict: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
     workers: int | None = None,
     for_training: bool = True,
 ) -> DataSet:
@@ -110,7 +110,7 @@ def for_each_recording(
     function: Callable[[Recording, Iterator[Float32Array]], Result],
     *,
     strict: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
     workers: int | None = None,
     for_training: bool = True,
     description: str = "Listening",
@@ -152,7 +152,7 @@ def _each(
     decode: Callable[[Recording], tuple[Result, Facts]],
     description: str,
     strict: bool,
-    progress: Progress | None,
+    progress: Progress,
     workers: int | None,
     for_training: bool,
 ) -> tuple[DataSet, list[Result]]:
@@ -169,7 +169,7 @@ def _each(
     bad: dict[int, str] = {}
     results: list[Result] = []
     facts: list[Facts] = []
-    with (progress or Silent()).task(description, len(dataset.recordings)) as advance:
+    with progress.task(description, len(dataset.recordings)) as advance:
         for index, outcome in enumerate(_in_threads(attempt, dataset.recordings, workers)):
             if isinstance(outcome, BadRecordingError):
                 if strict:
@@ -196,7 +196,7 @@ def _in_threads(function: Callable[[Item], Result], items: Iterable[Item], worke
 # ---- what the data holds -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CountRow:
     """One class of the count table; the times are None before the recordings were decoded.
 

@@ -23,7 +23,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
-from earwitness.core.download import Patience, Progress, fetch, sha256_of
+from earwitness.core.download import OnBytes, Patience, fetch, sha256_of
 from earwitness.core.errors import EarwitnessError, printable
 
 COMMIT = "553c8f1743b9dba6b282e1323c3ca8fa76923448"
@@ -57,8 +57,8 @@ ZIP_ERRORS = (
 )
 
 
-@dataclass(frozen=True)
-class Clip:
+@dataclass(frozen=True, kw_only=True)
+class ManifestEntry:
     """One clip of the manifest: ``file`` is ``CLASS/FOLD-SOURCE-TAKE.ogg``; the rest is its check and attribution."""
 
     file: str
@@ -70,17 +70,17 @@ class Clip:
 
 
 @cache
-def manifest() -> tuple[Clip, ...]:
+def manifest() -> tuple[ManifestEntry, ...]:
     """Return the 398 clips in the order of their names."""
     text = files("earwitness").joinpath("resources/esc10_manifest.csv").read_text("utf-8")
-    return tuple(Clip(**row) for row in csv.DictReader(text.splitlines()))
+    return tuple(ManifestEntry(**row) for row in csv.DictReader(text.splitlines()))
 
 
 def download(
     folder: Path,
     *,
     url: str | None = None,
-    progress: Progress | None = None,
+    progress: OnBytes | None = None,
     patience: Patience | None = None,
 ) -> Path:
     """Fetch ESC-10 and unpack it into ``folder``, or find that it is there already.
@@ -125,7 +125,7 @@ def download(
 def wrong_clips(folder: Path) -> list[str]:
     """Return the manifest's files that are missing from a folder or differ from their SHA-256."""
 
-    def is_right(clip: Clip) -> bool:
+    def is_right(clip: ManifestEntry) -> bool:
         try:
             return sha256_of(folder / clip.file) == clip.sha256
         except OSError:
@@ -182,7 +182,7 @@ def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, _UnsafeError) else "it is not a readable zip archive"
 
 
-def _clips(archive: Path) -> Iterator[tuple[Clip, bytes]]:
+def _clips(archive: Path) -> Iterator[tuple[ManifestEntry, bytes]]:
     """Yield each clip of the manifest with its checked content, in the manifest's order."""
     with zipfile.ZipFile(archive) as box:
         entries = box.infolist()

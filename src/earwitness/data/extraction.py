@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from earwitness.audio.extraction import log_mel_of_blocks, one_thread
 from earwitness.audio.frontend import FrontEnd
 from earwitness.core.arrays import LogMel, Samples
-from earwitness.core.progress import Progress
+from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.data.checks import for_each_recording
 from earwitness.data.recordings import DataSet, Recording
 
@@ -19,7 +19,7 @@ def listen(
     strict: bool = False,
     for_training: bool = True,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> tuple[DataSet, list[LogMel]]:
     """Compute the log-mels of a data set's recordings, each of which is decoded once.
 

@@ -31,7 +31,7 @@ LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx", "__pycache__"})
 TEXTS_ABOUT_DATA = frozenset({"readme", "license", "licence", "copying", "attribution", "citation", "changelog"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recording:
     """One labelled sound file.
 
@@ -64,7 +64,7 @@ class Unusable:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DataSet:
     """Labelled recordings, sorted by class and then by name.
 
@@ -225,7 +225,9 @@ def _assemble(
         check_enough(found, sorted(labels), unusable, root)
     place = {name: number for number, name in enumerate(names)}
     ordered = sorted(found, key=lambda recording: (place[recording.label], recording.name))
-    return DataSet(root, tuple(_told_by_names(ordered)), names, tuple(sorted_unusable(unusable)))
+    return DataSet(
+        root=root, recordings=tuple(_told_by_names(ordered)), classes=names, unusable=tuple(sorted_unusable(unusable))
+    )
 
 
 def _told_by_names(recordings: list[Recording]) -> list[Recording]:
@@ -290,7 +292,7 @@ def _from_class_folder(folder: Path) -> tuple[list[Recording], list[Unusable]]:
         if entry.is_dir():
             unusable.append(Unusable(name, "is a folder; put its recordings straight into the class folder"))
         elif entry.suffix.lower() in SOUND_SUFFIXES:
-            found.append(Recording(entry, name, folder.name))
+            found.append(Recording(path=entry, name=name, label=folder.name))
         elif entry.stem.lower() not in TEXTS_ABOUT_DATA:
             endings = " ".join(sorted(SOUND_SUFFIXES))
             unusable.append(Unusable(name, f"has no sound file's name ({endings}); convert, rename or remove it"))
@@ -340,7 +342,11 @@ def _from_csv(path: Path) -> tuple[list[Recording], list[Unusable]]:
             unusable.append(Unusable(name, f"cannot be opened ({getattr(error, 'strerror', None) or error})"))
             continue
         if there:
-            found.append(Recording(file, name, row["label"], row.get("group") or None, row.get("fold")))
+            found.append(
+                Recording(
+                    path=file, name=name, label=row["label"], group=row.get("group") or None, fold=row.get("fold")
+                )
+            )
         else:
             unusable.append(Unusable(name, f"does not exist; correct line {line} of {path.name}"))
     if not seen:

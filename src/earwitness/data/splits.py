@@ -22,7 +22,7 @@ TRAIN_FRACTION = 0.8
 DEFAULT_FOLDS = 5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Split:
     """Which recordings are learnt from and which are held out.
 
@@ -247,7 +247,9 @@ def _split(dataset: DataSet, held: BoolArray, kind: str, held_out: str = "") -> 
             warnings.append(f"class '{name}' has no recording to test with{where}; its score cannot be measured")
     warnings += _leak_warnings(dataset, held, kind)
     train, validation = np.flatnonzero(~held).tolist(), np.flatnonzero(held).tolist()
-    return Split(tuple(train), tuple(validation), kind, tuple(warnings), held_out)
+    return Split(
+        train=tuple(train), validation=tuple(validation), kind=kind, warnings=tuple(warnings), held_out=held_out
+    )
 
 
 def _leak_warnings(dataset: DataSet, held: BoolArray, kind: str) -> list[str]:

@@ -29,8 +29,19 @@ SILENCE_TOLERANCE = 1e-3
 CONSTANT_TOLERANCE = 1e-6
 
 FORMAT = "earwitness-attribution"
-FORMAT_VERSION = 1
-ARRAYS = ("values", "native", "frame_edges", "band_edges", "standard_error")
+FORMAT_VERSION = 2
+READABLE = (1, FORMAT_VERSION)  # the first had no seconds and no hertz
+ARRAYS = (
+    "values",
+    "native",
+    "frame_edges",
+    "band_edges",
+    "standard_error",
+    "times",
+    "frequencies",
+    "time_edges",
+    "frequency_edges",
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +65,11 @@ class Target:
         return name if self.against is None else f"{name} rather than {classes[self.against]}"
 
 
-@dataclass(frozen=True)
+def _nothing() -> Float64Array:
+    return np.zeros(0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Attribution:
     """One explanation: a signed, unnormalised array for one segment and one target, with how it was made.
 
@@ -101,6 +116,12 @@ class Attribution:
     standard_error
         Shape of ``native``, float32: how far each cell's value is expected to lie from what an endless number of
         draws would give; None for methods that do not measure it.
+    times, frequencies
+        Shapes (frames,) and (bands,), float64: the middle of each frame in seconds of the recording, and of each band
+        in hertz. Empty in a map that version 0.1.0 made, as the next two are.
+    time_edges, frequency_edges
+        Shapes (rows + 1,) and (columns + 1,), float64: the edges of the native cells in seconds of the recording and in
+        hertz (of all frames and bands where the native cells are not a grid).
     verdict
         Whether the map may be believed, with the reasons and their numbers, as JSON types
         (:meth:`earwitness.trust.verdicts.verdict.Verdict.as_dict`); None where nobody asked.
@@ -128,6 +149,10 @@ class Attribution:
     file: str = ""
     start_seconds: float = 0.0
     standard_error: Float32Array | None = None
+    times: Float64Array = field(default_factory=_nothing)
+    frequencies: Float64Array = field(default_factory=_nothing)
+    time_edges: Float64Array = field(default_factory=_nothing)
+    frequency_edges: Float64Array = field(default_factory=_nothing)
     verdict: dict[str, Any] | None = None
 
     def save(self, path: Path | str) -> None:
@@ -156,7 +181,7 @@ class Attribution:
             with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
                 stored = {name: archive[name] for name in archive.files}
             metadata = json.loads(str(stored.pop("metadata")))
-            if metadata.pop("format") != FORMAT or metadata.pop("version") != FORMAT_VERSION:
+            if metadata.pop("format") != FORMAT or metadata.pop("version") not in READABLE:
                 raise ValueError("another format or version")
             metadata["target"] = Target(**metadata["target"])
             metadata["flags"] = tuple(metadata["flags"])
@@ -202,6 +227,11 @@ class Grid:
         """Return cells around given centres, parted half-way between neighbours (positions of a moving mask)."""
         frame_edges, band_edges = _midway_edges(frame_centres, frames), _midway_edges(band_centres, bands)
         return cls(frame_edges, band_edges, _cells_between(frame_edges, frames), _cells_between(band_edges, bands))
+
+    @property
+    def edges(self) -> tuple[Float64Array, Float64Array]:
+        """Edges of the cells in frames and bands."""
+        return self.frame_edges, self.band_edges
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -160,7 +160,7 @@ def as_attribution(
     grid = grid or Grid.whole(*values.shape, *values.shape)
     starts = [np.unique(cells, return_index=True)[1] for cells in (grid.frame_cells, grid.band_cells)]
     native = values[np.ix_(*starts)]
-    found = Found(native, values, grid, score)
+    found = Found(native=native, values=values, grid=grid, score=score)
     return attribution_of(_Given(name, score_kind), classifier, segments, index, target, found, Cost(0, 0, 0.0))
 
 
@@ -214,7 +214,7 @@ class Baseline(Method):
             check_scores(row, prepared, segments, index)
             drawn = self.draw(segments.values[index], silence, int(segments.real_frames[index]))
             for target, score in zip(listed, target_scores(row, listed)[0], strict=True):
-                result = Found(drawn, drawn, grid, float(score))
+                result = Found(native=drawn, values=drawn, grid=grid, score=float(score))
                 found.append(attribution_of(self, prepared, segments, index, target, result, cost))
         return found
 

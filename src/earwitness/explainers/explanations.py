@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
-
-import numpy as np
 
 from earwitness.audio.timefreq import Clock
-from earwitness.core.arrays import Float32Array, Float64Array, Int64Array
+from earwitness.core.arrays import Float32Array
 from earwitness.explainers.attribution import SILENCE_TOLERANCE, Attribution
 from earwitness.explainers.perturbation.occlusion import Occlusion
+from earwitness.models.prediction import ScoredRecording
 
 MOST_SHOWN = 60  # rows of a picture
 
 
-@dataclass(frozen=True)
-class Recording:
+@dataclass(frozen=True, kw_only=True)
+class ShownRecording:
     """A recording as a person and as the classifier get it.
 
     Parameters
@@ -41,7 +39,7 @@ class Recording:
     whole: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """One segment, what the classifier said of it, and what the methods found.
 
@@ -105,7 +103,7 @@ def shown_score(score: float) -> str:
     return "< 0.01" if 0.0 < score < 0.005 else f"{score:.2f}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Inquiry:
     """A question put to a run, and its answer.
 
@@ -143,7 +141,7 @@ class Inquiry:
     methods: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
-    recordings: tuple[Recording, ...] = ()
+    recordings: tuple[ShownRecording, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -166,79 +164,21 @@ class WholeMap:
     profile: Attribution
 
 
-@dataclass(frozen=True)
-class HeardWhole:
-    """What was heard in a whole recording.
+@dataclass(frozen=True, kw_only=True)
+class WholeExplanation(ScoredRecording):
+    """A whole recording, with what the mean of its segments' scores relies on.
 
     Parameters
     ----------
-    file
-        Its name, printable.
     name
         Of its pictures, safe in any file system.
-    clock, classes, silence
-        Of the classifier; ``silence`` is the log-mel value of a silent cell.
-    log_mel
-        Shape (frames, bands), float32; padded with silence where it is shorter than a segment.
-    real_frames
-        Frames before the padding.
-    segment_frames, start_frames
-        Frames in a segment, and the first of each, shape (n,).
-    scores
-        Shape (n, classes): every segment's probabilities.
-    top
-        Classes to list.
     maps
         A list a target, in each one entry a method.
     """
 
-    file: str
     name: str
-    clock: Clock
-    classes: tuple[str, ...]
-    silence: float
-    log_mel: Float32Array
-    real_frames: int
-    segment_frames: int
-    start_frames: Int64Array
-    scores: Float64Array
-    top: int
     maps: tuple[tuple[WholeMap, ...], ...]
-
-    @property
-    def seconds(self) -> float:
-        """Its length as far as it was listened to."""
-        return self.real_frames * self.clock.frame_seconds
-
-    @property
-    def heard_frames(self) -> int:
-        """Frames before the end of the last segment: a tail that fills no segment is heard by nobody."""
-        return int(self.start_frames[-1]) + self.segment_frames
-
-    @cached_property
-    def mean(self) -> Float64Array:
-        """Mean probability over the segments, shape (classes,)."""
-        return np.asarray(self.scores.mean(axis=0))
-
-    @cached_property
-    def predicted(self) -> Int64Array:
-        """The class that each segment votes for, shape (n,)."""
-        return self.scores.argmax(axis=1).astype(np.int64)
-
-    @cached_property
-    def votes(self) -> Int64Array:
-        """Segments that vote for each class, shape (classes,)."""
-        return np.bincount(self.predicted, minlength=len(self.classes)).astype(np.int64)
-
-    @cached_property
-    def voted(self) -> int:
-        """The class with most votes; among equals, the one of the higher mean."""
-        return int(np.argmax(np.where(self.votes == self.votes.max(), self.mean, -1.0)))
 
     def vote_words(self, index: int) -> str:
         """Return how many of the segments vote for a class, in words."""
         return f"{self.votes[index]} of {len(self.scores)} segment{'s' if len(self.scores) > 1 else ''}"
-
-    def best(self, count: int) -> list[int]:
-        """Return the classes of the highest mean, best first."""
-        return [int(index) for index in np.argsort(-self.mean, kind="stable")[:count]]

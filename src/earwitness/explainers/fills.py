@@ -24,7 +24,7 @@ from earwitness.models.protocols import Explainable
 NONE = "none"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ground:
     """What a fill may know of a segment, or of a stretch of a recording.
 
@@ -243,5 +243,5 @@ def reference(name: str | float, classifier: Explainable, segments: Segments, in
     segment = as_input(classifier, values)
     hidden = torch.zeros((1, *segment.shape), dtype=torch.bool, device=segment.device)
     hidden[:, :real] = True
-    ground = Ground(values, segment, real, classifier.front_end.silence)
+    ground = Ground(values=values, segment=segment, real_frames=real, silence=classifier.front_end.silence)
     return torch.where(hidden, filled(name, ground, hidden), segment)[0]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from earwitness.audio.segments import Segments
 from earwitness.core.arrays import Float32Array
 from earwitness.core.errors import UsageError
-from earwitness.core.progress import Progress, Silent
+from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.explainers.attribution import (
     CONSTANT,
     NOT_CONVERGED,
@@ -43,14 +43,14 @@ class Method(ABC):
         classifier: Explainable,
         segments: Segments,
         targets: Sequence[Sequence[Target]],
-        progress: Progress | None = None,
+        progress: Progress = NO_PROGRESS,
     ) -> list[Attribution]:
         """Explain segments, as :meth:`earwitness.explainers.method.Explainer.attribute` says."""
         check_request(classifier, segments, targets)
         if not len(segments):
             return []
         with working(classifier) as prepared:
-            return self.explained(prepared, segments, targets, progress or Silent())
+            return self.explained(prepared, segments, targets, progress)
 
     @abstractmethod
     def explained(
@@ -108,7 +108,7 @@ class Explainer(Protocol):
         classifier: Explainable,
         segments: Segments,
         targets: Sequence[Sequence[Target]],
-        progress: Progress | None = None,
+        progress: Progress = NO_PROGRESS,
     ) -> list[Attribution]:
         """Explain segments.
 
@@ -175,7 +175,7 @@ class Cost:
     precision: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Found:
     """What a method found for one segment and one target.
 
@@ -228,7 +228,9 @@ def attribution_of(
     if error is not None:
         error[padding] = 0.0
     none = np.zeros(0)
-    start = classifier.front_end.clock.frame_start_seconds(segments.start_frames[index])
+    clock, first = classifier.front_end.clock, int(segments.start_frames[index])
+    frames, bands = values.shape
+    rows, columns = (np.arange(frames + 1), np.arange(bands + 1)) if found.grid is None else found.grid.edges
     return Attribution(
         values=values,
         native=native,
@@ -250,8 +252,12 @@ def attribution_of(
         flags=_flags(classifier, segments, index, values, found),
         real_frames=real,
         file=segments.files[index],
-        start_seconds=float(start),
+        start_seconds=float(clock.frame_start_seconds(first)),
         standard_error=error,
+        times=clock.frame_centre_seconds(first + np.arange(frames)),
+        frequencies=clock.band_centre_hz(np.arange(bands)),
+        time_edges=clock.frame_edge_seconds(first + rows),
+        frequency_edges=clock.band_edge_hz(columns),
     )
 
 

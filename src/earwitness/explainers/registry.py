@@ -86,7 +86,7 @@ def parse(text: str) -> Explainer:
     return parameters.parse(text, METHODS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Summary:
     """What a reader of the list of methods wants to know of one.
 

@@ -25,7 +25,7 @@ def answer(
     rows: Sequence[int],
     methods: Sequence[Explainer],
     roles: tuple[str, ...],
-    progress: Progress | None,
+    progress: Progress,
 ) -> Inquiry:
     """Listen to segments, explain them under their targets, judge the maps, and keep the attributions.
 
@@ -63,7 +63,7 @@ def answer(
     if investigation.judging and methods:
         each = segments.take([row for row, listed in enumerate(targets) for _ in listed])
         to_test = _to_test(investigation)
-        found = all_judged(investigation.run, investigation.prepared, methods, each, found, to_test, progress)
+        found = all_judged(investigation.run.trust, investigation.prepared, methods, each, found, to_test, progress)
     answers = []
     for position, row in enumerate(rows):
         first = position * len(roles)
@@ -101,17 +101,17 @@ def _finding(
     classes, best = predictions.classes, int(predictions.predicted[row])
     log_mel, real = segments.values[position], int(segments.real_frames[position])
     return Finding(
-        row,
-        segments.files[position],
-        float(predictions.start_seconds[row]),
-        float(predictions.end_seconds[row]),
-        classes[int(predictions.segment_labels[row])],
-        classes[best],
-        float(predictions.scores[row, best]),
-        tuple(float(score) for score in predictions.scores[row]),
-        log_mel,
-        int(segments.start_frames[position]),
-        real,
-        is_silent(log_mel, real, investigation.classifier.front_end.silence),
-        attributions,
+        row=row,
+        file=segments.files[position],
+        start_seconds=float(predictions.start_seconds[row]),
+        end_seconds=float(predictions.end_seconds[row]),
+        label=classes[int(predictions.segment_labels[row])],
+        predicted=classes[best],
+        score=float(predictions.scores[row, best]),
+        scores=tuple(float(score) for score in predictions.scores[row]),
+        log_mel=log_mel,
+        start_frame=int(segments.start_frames[position]),
+        real_frames=real,
+        silent=is_silent(log_mel, real, investigation.classifier.front_end.silence),
+        attributions=attributions,
     )

@@ -8,7 +8,7 @@ import soundfile
 
 from earwitness.core import files
 from earwitness.core.errors import printable
-from earwitness.core.progress import Progress
+from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.inspection.run import Investigation
 from earwitness.trust.audit.effects import LEAST_FILES, Audit
 from earwitness.trust.audit.measure import Sounding, audit
@@ -17,7 +17,7 @@ from earwitness.trust.audit.store import kept_at
 SECONDS = 60.0  # of each recording; hours would be held in memory eight times
 
 
-def audit_run(investigation: Investigation, *, seed: int = 0, progress: Progress | None = None) -> Audit:
+def audit_run(investigation: Investigation, *, seed: int = 0, progress: Progress = NO_PROGRESS) -> Audit:
     """Audit a run on the recordings that it was measured on, and keep the result as ``trust/audit.json``.
 
     Of recordings longer than a minute, the first minute is heard.

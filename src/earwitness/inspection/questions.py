@@ -19,7 +19,7 @@ import numpy as np
 
 from earwitness.core.errors import UsageError
 from earwitness.core.files import safe_name
-from earwitness.core.progress import Progress
+from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.explainers import explanations
 from earwitness.explainers.explanations import Finding, Inquiry
 from earwitness.explainers.method import Explainer
@@ -47,7 +47,7 @@ SEGMENTS_OF_A_CONFUSION = 4
 # ---- the questions ------------------------------------------------------------------------------------------------
 
 
-def recordings(investigation: Investigation, *, seed: int = 0, progress: Progress | None = None) -> Inquiry:
+def recordings(investigation: Investigation, *, seed: int = 0, progress: Progress = NO_PROGRESS) -> Inquiry:
     """Show one recording a class, drawn at random from those that the run was measured on.
 
     Parameters
@@ -79,7 +79,7 @@ def recordings(investigation: Investigation, *, seed: int = 0, progress: Progres
 
 
 def samples(
-    investigation: Investigation, *, count: int = SAMPLES, seed: int = 0, progress: Progress | None = None
+    investigation: Investigation, *, count: int = SAMPLES, seed: int = 0, progress: Progress = NO_PROGRESS
 ) -> Inquiry:
     """Show segments drawn at random, each from another recording, with their true and predicted classes.
 
@@ -110,7 +110,7 @@ def chosen(
     *,
     rows: Sequence[int] = (),
     places: Sequence[str] = (),
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> Inquiry:
     """Explain chosen segments under the class that each was heard as.
 
@@ -159,7 +159,7 @@ def of_class(
     methods: Sequence[Explainer],
     *,
     count: int = SEGMENTS_OF_A_CLASS,
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> Inquiry:
     """Explain the most confident right segments of one class, from as many recordings as can be.
 
@@ -198,7 +198,7 @@ def confusion(
     true: str | None = None,
     predicted: str | None = None,
     count: int = SEGMENTS_OF_A_CONFUSION,
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> Inquiry:
     """Explain segments of one class that were heard as another, under both classes, the most confident first.
 
@@ -338,4 +338,13 @@ def _ask(
 ) -> Inquiry:
     front_end = investigation.classifier.front_end
     classes = investigation.classifier.classes
-    return Inquiry(kind, name, title, question, front_end.clock, classes, front_end.silence, notes=tuple(notes))
+    return Inquiry(
+        kind=kind,
+        name=name,
+        title=title,
+        question=question,
+        clock=front_end.clock,
+        classes=classes,
+        silence=front_end.silence,
+        notes=tuple(notes),
+    )

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
-import numpy as np
-
-from earwitness.audio.extraction import log_mel_of
-from earwitness.audio.segments import SegmentedLogMels, cut
-from earwitness.core.arrays import Float32Array, Float64Array
-from earwitness.core.device import to_numpy
-from earwitness.core.errors import UsageError, printable
+from earwitness.core.errors import UsageError
 from earwitness.core.files import file_name
-from earwitness.core.progress import Progress, Silent
+from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.explainers.attribution import Attribution, Target
-from earwitness.explainers.explanations import HeardWhole, WholeMap
+from earwitness.explainers.explanations import WholeExplanation, WholeMap
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.explainers.perturbation.occlusion import Occlusion
 from earwitness.explainers.perturbation.recording import explain_recording
 from earwitness.explainers.registry import parse
-from earwitness.models.classifier import Classifier, segment_frames
-from earwitness.models.prediction import SEGMENTS_AT_ONCE
+from earwitness.inspection.files import shown_name
+from earwitness.inspection.model import Model
+from earwitness.models.prediction import ScoredRecording
 
 METHODS = (Occlusion.name,)
 
@@ -46,85 +41,51 @@ def explainers(methods: Sequence[str]) -> list[Occlusion]:
     return found
 
 
-def hear_whole(
-    classifier: Classifier,
+def explain_whole(
+    model: Model,
     path: Path,
+    scored: ScoredRecording,
     methods: Sequence[Occlusion],
     *,
-    targets: Sequence[str] = (),
-    top: int = 5,
-    prepared: Prepared | None = None,
-    progress: Progress | None = None,
-) -> HeardWhole:
-    """Let a classifier listen to all of a file, and explain the mean of its segments' scores.
+    classes: Sequence[str] = (),
+    progress: Progress = NO_PROGRESS,
+) -> WholeExplanation:
+    """Explain the mean of a file's scores over its segments.
 
     Parameters
     ----------
-    classifier
-        Which one; it cuts the recording as it was trained to.
-    path
-        The file.
+    model
+        What scored it; it cuts the recording as it was trained to.
+    path, scored
+        The file, and its segments with their scores.
     methods
         The explainers.
-    targets
+    classes
         Classes to explain; none takes the one of the highest mean score.
-    top
-        How many classes are listed.
-    prepared
-        The classifier prepared for explaining, where several files are explained; None prepares it for this one.
     progress
         Told how far it is.
 
     Raises
     ------
-    BadRecordingError
-        The file cannot be used.
     UsageError
         The classifier has no such class, or a mask is larger than a segment of this file.
     """
-    indices = [classifier.class_index(name) for name in targets]
-    log_mel = log_mel_of(path, classifier.front_end)
-    name = printable(path)
-    frames = segment_frames(classifier, log_mel.shape[0])
-    data = cut([log_mel], [name], classifier.front_end.silence, frames, classifier.overlap)
-    scores = _scores(classifier, data, progress or Silent())
-    indices = indices or [int(scores.mean(axis=0).argmax())]
-    prepared = prepared or Prepared(classifier)
-    found = [_found(prepared, log_mel, indices, method, name, frames, progress) for method in methods]
-    return HeardWhole(
-        path.name if path.name.isprintable() else name,
-        f"{file_name(path)}-whole",
-        classifier.front_end.clock,
-        classifier.classes,
-        classifier.front_end.silence,
-        data.log_mels[0],
-        data.real_frames[0],
-        frames,
-        data.start_frames,
-        scores,
-        top,
-        tuple(tuple(each[place] for each in found) for place in range(len(indices))),
+    indices = [model.classifier.class_index(name) for name in classes] or scored.best(1)
+    found = [_found(model.prepared, scored, indices, method, progress) for method in methods]
+    given = {field.name: getattr(scored, field.name) for field in fields(scored)}
+    return WholeExplanation(
+        **given | {"file": shown_name(path)},
+        name=f"{file_name(path)}-whole",
+        maps=tuple(tuple(each[place] for each in found) for place in range(len(indices))),
     )
-
-
-def _scores(classifier: Classifier, data: SegmentedLogMels, progress: Progress) -> Float64Array:
-    parts = np.array_split(np.arange(len(data)), -(-len(data) // SEGMENTS_AT_ONCE))
-    found = []
-    with progress.task("Listening to segments", len(data)) as advance:
-        for rows in parts:
-            found.append(to_numpy(classifier.probabilities(data.values(rows))).astype(np.float64))
-            advance(len(rows))
-    return np.concatenate(found)
 
 
 def _found(
     prepared: Prepared,
-    log_mel: Float32Array,
+    scored: ScoredRecording,
     indices: Sequence[int],
     method: Occlusion,
-    name: str,
-    frames: int,
-    progress: Progress | None,
+    progress: Progress,
 ) -> list[WholeMap]:
     """Return a method's map and profile for each class."""
 
@@ -132,15 +93,15 @@ def _found(
         try:
             return explain_recording(
                 prepared,
-                log_mel,
+                scored.log_mel[: scored.real_frames],
                 [Target(index) for index in indices],
                 explainer,
-                segment_frames=frames,
-                file=name,
+                segment_frames=scored.segment_frames,
+                file=scored.file,
                 progress=progress,
             )
         except UsageError as error:  # of several files, a mask may be too large for one
-            raise UsageError(f"{name}: {error}") from error
+            raise UsageError(f"{scored.file}: {error}") from error
 
     maps = explained(method)
     profiles = maps if method.along == "time" else explained(along_time(method))

@@ -21,10 +21,10 @@ from earwitness.core.arrays import Float32Array
 from earwitness.core.device import to_numpy
 from earwitness.core.errors import BadRecordingError, EarwitnessError, UsageError, on_disk, printable
 from earwitness.core.files import read_json, safe_name
-from earwitness.core.progress import Progress, Silent
+from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.core.run_folder import RunFolder
 from earwitness.explainers.attribution import Attribution, is_silent
-from earwitness.explainers.explanations import Recording
+from earwitness.explainers.explanations import ShownRecording
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.models.classifier import Classifier, load
 from earwitness.models.prediction import Predictions
@@ -39,7 +39,7 @@ REMEMBERED = 16
 SHOWN_SECONDS = 30
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Investigation:
     """A finished run, ready for questions.
 
@@ -79,7 +79,7 @@ class Investigation:
 
     # ---- listening ------------------------------------------------------------------------------------------------
 
-    def listen(self, rows: Sequence[int], progress: Progress | None = None) -> Segments:
+    def listen(self, rows: Sequence[int], progress: Progress = NO_PROGRESS) -> Segments:
         """Return segments, listening again to their recordings only.
 
         Parameters
@@ -94,7 +94,7 @@ class Investigation:
         EarwitnessError
             A recording is missing, cannot be used any more, or is no longer the one that was measured.
         """
-        with (progress or Silent()).task("Listening", len(rows)) as advance:
+        with progress.task("Listening", len(rows)) as advance:
             parts = []
             for row in rows:
                 parts.append(self._segment(row))
@@ -108,17 +108,24 @@ class Investigation:
         self._check_scores(rows, segments)
         return segments
 
-    def recordings(self, names: Sequence[str], progress: Progress | None = None) -> Iterator[Recording]:
+    def recordings(self, names: Sequence[str], progress: Progress = NO_PROGRESS) -> Iterator[ShownRecording]:
         """Yield recordings by name, the first half minute of long ones; raises as :meth:`listen` does."""
         front_end = self.classifier.front_end
         label_of = dict(zip(self.predictions.files, self.predictions.labels, strict=True))
-        with (progress or Silent()).task("Listening", len(names)) as advance:
+        with progress.task("Listening", len(names)) as advance:
             for name in names:
                 with self._same_recording(name):
                     samples, whole = _beginning(self.path_of(name), front_end.sample_rate, SHOWN_SECONDS)
                 values = self._log_mel(name) if whole else to_numpy(log_mel(front_end, torch.from_numpy(samples)))
                 label = self.predictions.classes[int(label_of[name])]
-                yield Recording(name, label, samples, front_end.sample_rate, values, whole)
+                yield ShownRecording(
+                    file=name,
+                    label=label,
+                    samples=samples,
+                    sample_rate=front_end.sample_rate,
+                    log_mel=values,
+                    whole=whole,
+                )
                 advance(1)
 
     def samples(self, name: str, seconds: float) -> Float32Array:
@@ -324,4 +331,4 @@ def open_run(
     # A data set in a CSV names its recordings from the folder that the CSV is in.
     is_table = where.is_file() or (where.suffix.lower() == ".csv" and not where.is_dir())
     root = where.parent if is_table else where
-    return Investigation(run, asked, loaded, predictions, root, judging)
+    return Investigation(run=run, asked=asked, classifier=loaded, predictions=predictions, root=root, judging=judging)

@@ -25,7 +25,7 @@ FORMAT = 1
 BATCH_CELLS = 400_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Classifier:
     """A trained network with everything that is needed to use it.
 
@@ -174,13 +174,13 @@ def from_description(description: dict[str, Any]) -> Classifier:
         raise EarwitnessError(f"the model's front end {front_end.name!r} differs from this version's of that name")
     classes = tuple(description["classes"])
     return Classifier(
-        backbone.build(len(classes)).eval(),
-        front_end,
-        classes,
-        description["backbone"],
-        int(description["segment_frames"]),
-        float(description["overlap"]),
-        description["activation"],
+        network=backbone.build(len(classes)).eval(),
+        front_end=front_end,
+        classes=classes,
+        backbone=description["backbone"],
+        segment_frames=int(description["segment_frames"]),
+        overlap=float(description["overlap"]),
+        activation=description["activation"],
     )
 
 

@@ -24,7 +24,7 @@ LONGEST_REPEATED = 128  # frames
 NORM_EPSILON, NORM_MOMENTUM = 1e-3, 0.01
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Block:
     """One inverted residual at width 1 (Howard et al., table 1)."""
 
@@ -37,21 +37,21 @@ class Block:
 
 
 LARGE = (
-    Block(3, 16, 16, False, False, 1),
-    Block(3, 64, 24, False, False, 2),
-    Block(3, 72, 24, False, False, 1),
-    Block(5, 72, 40, True, False, 2),
-    Block(5, 120, 40, True, False, 1),
-    Block(5, 120, 40, True, False, 1),
-    Block(3, 240, 80, False, True, 2),
-    Block(3, 200, 80, False, True, 1),
-    Block(3, 184, 80, False, True, 1),
-    Block(3, 184, 80, False, True, 1),
-    Block(3, 480, 112, True, True, 1),
-    Block(3, 672, 112, True, True, 1),
-    Block(5, 672, 160, True, True, 2),
-    Block(5, 960, 160, True, True, 1),
-    Block(5, 960, 160, True, True, 1),
+    Block(kernel=3, expanded=16, out=16, squeeze=False, hard_swish=False, stride=1),
+    Block(kernel=3, expanded=64, out=24, squeeze=False, hard_swish=False, stride=2),
+    Block(kernel=3, expanded=72, out=24, squeeze=False, hard_swish=False, stride=1),
+    Block(kernel=5, expanded=72, out=40, squeeze=True, hard_swish=False, stride=2),
+    Block(kernel=5, expanded=120, out=40, squeeze=True, hard_swish=False, stride=1),
+    Block(kernel=5, expanded=120, out=40, squeeze=True, hard_swish=False, stride=1),
+    Block(kernel=3, expanded=240, out=80, squeeze=False, hard_swish=True, stride=2),
+    Block(kernel=3, expanded=200, out=80, squeeze=False, hard_swish=True, stride=1),
+    Block(kernel=3, expanded=184, out=80, squeeze=False, hard_swish=True, stride=1),
+    Block(kernel=3, expanded=184, out=80, squeeze=False, hard_swish=True, stride=1),
+    Block(kernel=3, expanded=480, out=112, squeeze=True, hard_swish=True, stride=1),
+    Block(kernel=3, expanded=672, out=112, squeeze=True, hard_swish=True, stride=1),
+    Block(kernel=5, expanded=672, out=160, squeeze=True, hard_swish=True, stride=2),
+    Block(kernel=5, expanded=960, out=160, squeeze=True, hard_swish=True, stride=1),
+    Block(kernel=5, expanded=960, out=160, squeeze=True, hard_swish=True, stride=1),
 )
 
 

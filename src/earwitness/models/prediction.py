@@ -8,16 +8,163 @@ from functools import cached_property
 
 import numpy as np
 
-from earwitness.audio.segments import SegmentedLogMels, cut
+from earwitness.audio.segments import SegmentedLogMels, Segments, cut
+from earwitness.audio.timefreq import Clock
 from earwitness.core.arrays import BoolArray, Float64Array, Int64Array, LogMel
 from earwitness.core.device import to_numpy
-from earwitness.core.progress import Progress, Silent
+from earwitness.core.progress import NO_PROGRESS, Advance, Progress
 from earwitness.models.classifier import Classifier
 
 SEGMENTS_AT_ONCE = 512  # overlapping segments of an hour would be several times its log-mel
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class ScoredRecording:
+    """A recording cut into segments, with a classifier's scores of each.
+
+    Parameters
+    ----------
+    file
+        Its name, printable.
+    classes, clock, silence
+        Of the classifier; ``silence`` is the log-mel value of a silent cell.
+    log_mel
+        Shape (frames, bands), float32; padded with silence where it is shorter than a segment.
+    real_frames
+        Frames before the padding.
+    segment_frames, start_frames
+        Frames in a segment, and the first of each, shape (n,).
+    scores
+        Shape (n, classes): every segment's probabilities.
+    """
+
+    file: str
+    classes: tuple[str, ...]
+    clock: Clock
+    silence: float
+    log_mel: LogMel
+    real_frames: int
+    segment_frames: int
+    start_frames: Int64Array
+    scores: Float64Array
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return self.real_frames * self.clock.frame_seconds
+
+    @property
+    def scored_frames(self) -> int:
+        """Frames before the end of the last segment: a tail that fills no segment is scored by none."""
+        return int(self.start_frames[-1]) + self.segment_frames
+
+    @cached_property
+    def mean(self) -> Float64Array:
+        """Mean probability over the segments, shape (classes,)."""
+        return np.asarray(self.scores.mean(axis=0))
+
+    @cached_property
+    def predicted(self) -> Int64Array:
+        """The class that each segment votes for, shape (n,)."""
+        return self.scores.argmax(axis=1).astype(np.int64)
+
+    @cached_property
+    def votes(self) -> Int64Array:
+        """Segments that vote for each class, shape (classes,)."""
+        return np.bincount(self.predicted, minlength=len(self.classes)).astype(np.int64)
+
+    @cached_property
+    def voted(self) -> int:
+        """The class with most votes; among equals, the one of the higher mean."""
+        return int(majority(self.votes, self.mean))
+
+    def best(self, count: int) -> list[int]:
+        """Return the classes of the highest mean, best first."""
+        return [int(index) for index in np.argsort(-self.mean, kind="stable")[:count]]
+
+    def take(self, rows: Sequence[int] | Int64Array) -> Segments:
+        """Return some of its segments."""
+        return self._segmented.take(rows)
+
+    @property
+    def _segmented(self) -> SegmentedLogMels:
+        recording = np.zeros(len(self.start_frames), dtype=np.int64)
+        real = (self.real_frames,)
+        return SegmentedLogMels(
+            log_mels=(self.log_mel,),
+            files=(self.file,),
+            real_frames=real,
+            recording=recording,
+            start_frames=self.start_frames,
+            segment_frames=self.segment_frames,
+        )
+
+
+def score_recording(
+    classifier: Classifier,
+    log_mel: LogMel,
+    file: str = "",
+    *,
+    segment_frames: int | None = None,
+    progress: Progress = NO_PROGRESS,
+) -> ScoredRecording:
+    """Cut a recording into segments and score each.
+
+    Parameters
+    ----------
+    classifier
+        Which one.
+    log_mel
+        Shape (frames, bands), by the classifier's front end.
+    file
+        The recording's name.
+    segment_frames
+        Another length of segments than the classifier's.
+    progress
+        Told a step a segment.
+    """
+    silence, frames = classifier.front_end.silence, segment_frames or classifier.segment_frames
+    data = cut([log_mel], [file], silence, frames, classifier.overlap)
+    with progress.task("Scoring segments", len(data)) as advance:
+        scores = _scores(classifier, data, np.arange(len(data)), advance)
+    return ScoredRecording(
+        file=file,
+        classes=classifier.classes,
+        clock=classifier.front_end.clock,
+        silence=silence,
+        log_mel=data.log_mels[0],
+        real_frames=data.real_frames[0],
+        segment_frames=frames,
+        start_frames=data.start_frames,
+        scores=scores,
+    )
+
+
+def _scores(
+    classifier: Classifier, data: SegmentedLogMels, rows: Int64Array, advance: Advance | None = None
+) -> Float64Array:
+    """Return the probabilities of segments, shape (rows, classes), a bounded number of segments at a time."""
+    found = []
+    for part in np.array_split(rows, -(-len(rows) // SEGMENTS_AT_ONCE)):
+        found.append(to_numpy(classifier.probabilities(data.values(part))).astype(np.float64))
+        if advance is not None:
+            advance(len(part))
+    return np.concatenate(found)
+
+
+def majority(votes: Int64Array, means: Float64Array) -> Int64Array:
+    """Return the class with most votes; among equals, the one of the higher mean.
+
+    Parameters
+    ----------
+    votes, means
+        Shape (..., classes).
+    """
+    most = votes.max(axis=-1, keepdims=True)
+    return np.argmax(np.where(votes == most, means, -1.0), axis=-1).astype(np.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Predictions:
     """A classifier's scores for every segment of some labelled recordings.
 
@@ -78,8 +225,7 @@ class Predictions:
     @cached_property
     def file_predicted(self) -> Int64Array:
         """Class of each file by majority vote, shape (files,); among tied classes the higher mean score decides."""
-        most = self.votes.max(axis=1, keepdims=True)
-        return np.argmax(np.where(self.votes == most, self.mean_scores, -1.0), axis=1).astype(np.int64)
+        return majority(self.votes, self.mean_scores)
 
     @cached_property
     def file_predicted_by_mean(self) -> Int64Array:
@@ -107,9 +253,9 @@ def predict(
     data: SegmentedLogMels,
     labels: Int64Array,
     recordings: Int64Array,
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> Predictions:
-    """Let a classifier listen to recordings.
+    """Score the segments of recordings.
 
     Parameters
     ----------
@@ -120,26 +266,25 @@ def predict(
     labels
         Shape (recordings in data,): true classes.
     recordings
-        Positions in ``data`` of the recordings to listen to.
+        Positions in ``data`` of the recordings to score.
     progress
         Told a step a recording.
     """
     scores: list[Float64Array] = []
     chosen = np.asarray(recordings, dtype=np.int64)
-    with (progress or Silent()).task("Listening", len(chosen)) as advance:
+    with progress.task("Scoring recordings", len(chosen)) as advance:
         rows = [data.rows_of([recording]) for recording in chosen]
         for row in rows:
-            parts = np.array_split(row, -(-len(row) // SEGMENTS_AT_ONCE))
-            scores += [to_numpy(classifier.probabilities(data.values(part))).astype(np.float64) for part in parts]
+            scores.append(_scores(classifier, data, row))
             advance(1)
     every = np.concatenate(rows)
     start = classifier.front_end.clock.frame_start_seconds(data.start_frames[every])
     return Predictions(
-        classifier.classes,
-        tuple(data.files[recording] for recording in chosen),
-        np.asarray(labels, dtype=np.int64)[chosen],
-        np.repeat(np.arange(len(chosen)), [len(row) for row in rows]),
-        start,
-        start + classifier.segment_seconds,
-        np.concatenate(scores),
+        classes=classifier.classes,
+        files=tuple(data.files[recording] for recording in chosen),
+        labels=np.asarray(labels, dtype=np.int64)[chosen],
+        recording=np.repeat(np.arange(len(chosen)), [len(row) for row in rows]),
+        start_seconds=start,
+        end_seconds=start + classifier.segment_seconds,
+        scores=np.concatenate(scores),
     )

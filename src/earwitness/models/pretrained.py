@@ -68,4 +68,12 @@ def tagger(name: str, weights: Resolved | None) -> Classifier:
     network = backbone.build(len(classes))
     fill(network, name, weights, last_layer=True)
     frames = backbone.front_end.clock.seconds_to_frame_count(TAGGING_SECONDS)
-    return Classifier(network.eval(), backbone.front_end, classes, name, frames, 0.0, "sigmoid")
+    return Classifier(
+        network=network.eval(),
+        front_end=backbone.front_end,
+        classes=classes,
+        backbone=name,
+        segment_frames=frames,
+        overlap=0.0,
+        activation="sigmoid",
+    )

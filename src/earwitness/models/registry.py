@@ -13,7 +13,7 @@ from earwitness.models.network import Network
 from earwitness.models.vggish import VGGish
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Backbone:
     """A line of the registry.
 
@@ -47,9 +47,33 @@ class Backbone:
 BACKBONES = {
     backbone.name: backbone
     for backbone in (
-        Backbone("vggish", VGGISH, VGGish, True, True, "scratch", "Hershey et al., ICASSP 2017"),
-        Backbone("mn04", EFFICIENTAT, MobileNet, True, False, "compact", "Schmid et al., ICASSP 2023"),
-        Backbone("compact", VGGISH, Compact, False, False, "compact", "earwitness"),
+        Backbone(
+            name="vggish",
+            front_end=VGGISH,
+            build=VGGish,
+            published=True,
+            fixed_length=True,
+            scratch="scratch",
+            source="Hershey et al., ICASSP 2017",
+        ),
+        Backbone(
+            name="mn04",
+            front_end=EFFICIENTAT,
+            build=MobileNet,
+            published=True,
+            fixed_length=False,
+            scratch="compact",
+            source="Schmid et al., ICASSP 2023",
+        ),
+        Backbone(
+            name="compact",
+            front_end=VGGISH,
+            build=Compact,
+            published=False,
+            fixed_length=False,
+            scratch="compact",
+            source="earwitness",
+        ),
     )
 }
 

@@ -31,7 +31,7 @@ OUR_LAST_LAYER = "FCFinal"
 OUR_OWN = ("standardise.", "repeats", f"{OUR_LAST_LAYER}.")  # what our networks have and no published file
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Published:
     """A file of weights that somebody published.
 
@@ -61,18 +61,18 @@ class Published:
 
 PUBLISHED = {
     "vggish": Published(
-        "vggish-10086976.pth",
-        "https://github.com/harritaylor/torchvggish/releases/download/v0.1/vggish-10086976.pth",
-        "10086976",  # its publisher puts the first eight digits into the name
-        400 << 20,
+        file="vggish-10086976.pth",
+        url="https://github.com/harritaylor/torchvggish/releases/download/v0.1/vggish-10086976.pth",
+        sha256="10086976",  # its publisher puts the first eight digits into the name
+        most_bytes=400 << 20,
     ),
     "mn04": Published(
-        "mn04_as_mAP_432.pt",
-        "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1/mn04_as_mAP_432.pt",
-        "899a8c6217063f6941793102a2780b3dd788ab11fce468d9cf5f0577c453321c",
-        20 << 20,
-        "classifier.5",
-        527,
+        file="mn04_as_mAP_432.pt",
+        url="https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1/mn04_as_mAP_432.pt",
+        sha256="899a8c6217063f6941793102a2780b3dd788ab11fce468d9cf5f0577c453321c",
+        most_bytes=20 << 20,
+        last_layer="classifier.5",
+        classes=527,
     ),
 }
 

@@ -17,7 +17,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from earwitness.explainers.attribution import Attribution
-from earwitness.explainers.explanations import Finding, Inquiry, Recording, shown_score
+from earwitness.explainers.explanations import Finding, Inquiry, ShownRecording, shown_score
 from earwitness.plots.style import (
     EVIDENCE_COLOURS,
     QUIET,
@@ -86,7 +86,7 @@ def recordings(inquiry: Inquiry) -> Figure:
     return figure
 
 
-def _waveform(axes: Axes, recording: Recording) -> None:
+def _waveform(axes: Axes, recording: ShownRecording) -> None:
     """Draw the lowest and highest sample of each of some hundred stretches: no peak is lost, however long it is."""
     samples = recording.samples
     edges = np.linspace(0, len(samples), min(WAVE_BINS, len(samples)) + 1).astype(np.int64)

@@ -15,7 +15,7 @@ import numpy as np
 
 from earwitness.core.errors import EarwitnessError, printable
 from earwitness.core.files import read_csv, read_json, write_json
-from earwitness.core.progress import Progress, Silent
+from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.core.run_folder import RunFolder
 from earwitness.explainers.explanations import Finding, Inquiry, shown_score
 from earwitness.plots import evidence, style, training
@@ -89,7 +89,7 @@ BELIEVE = (
 MOST_DESCRIBED = 12
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Entry:
     """A picture with its words; see the module's head."""
 
@@ -121,16 +121,16 @@ def add(run: RunFolder, inquiry: Inquiry) -> Path | None:
     """
     verdicts = tuple(verdict_lines(inquiry))
     entry = Entry(
-        inquiry.name,
-        inquiry.kind,
-        inquiry.title,
-        inquiry.question,
-        f"{inquiry.name}.png" if inquiry.findings or inquiry.recordings else None,
-        READING[inquiry.kind] + (BELIEVE if verdicts else ""),
-        _alt(inquiry),
-        inquiry.notes,
-        verdicts,
-        tuple(counted_verdicts(inquiry)),
+        name=inquiry.name,
+        kind=inquiry.kind,
+        title=inquiry.title,
+        question=inquiry.question,
+        file=f"{inquiry.name}.png" if inquiry.findings or inquiry.recordings else None,
+        reading=READING[inquiry.kind] + (BELIEVE if verdicts else ""),
+        alt=_alt(inquiry),
+        notes=inquiry.notes,
+        verdicts=verdicts,
+        counts=tuple(counted_verdicts(inquiry)),
     )
     if entry.file is None:
         (run.figures / f"{inquiry.name}.png").unlink(missing_ok=True)
@@ -141,7 +141,7 @@ def add(run: RunFolder, inquiry: Inquiry) -> Path | None:
     return run.figures / entry.file
 
 
-def add_all(run: RunFolder, inquiries: Sequence[Inquiry], progress: Progress | None = None) -> list[Path | None]:
+def add_all(run: RunFolder, inquiries: Sequence[Inquiry], progress: Progress = NO_PROGRESS) -> list[Path | None]:
     """Draw several inquiries' answers, as :func:`add` does, and say how far it is and what was replaced.
 
     Parameters
@@ -153,7 +153,7 @@ def add_all(run: RunFolder, inquiries: Sequence[Inquiry], progress: Progress | N
     progress
         Told a step a picture, and which pictures of earlier answers are gone because other ones took their names.
     """
-    told = progress or Silent()
+    told = progress
     before = {path: path.read_bytes() for path in run.figures.glob("*.png")} if run.figures.is_dir() else {}
     paths = []
     with told.task("Drawing", len(inquiries)) as advance:
@@ -248,7 +248,9 @@ def _put(run: RunFolder, new: Sequence[Entry]) -> None:
 
 
 def _measure(kind: str, name: str, title: str, question: str, alt: str) -> Entry:
-    return Entry(name, kind, title, question, f"{name}.png", READING[kind], alt)
+    return Entry(
+        name=name, kind=kind, title=title, question=question, file=f"{name}.png", reading=READING[kind], alt=alt
+    )
 
 
 def _alt(inquiry: Inquiry) -> str:

@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from earwitness.audio.timefreq import Clock
 from earwitness.core.arrays import BoolArray, Float64Array
 from earwitness.explainers.attribution import Attribution
-from earwitness.explainers.explanations import HeardWhole, WholeMap, shown_score
+from earwitness.explainers.explanations import WholeExplanation, WholeMap, shown_score
 from earwitness.explainers.parameters import spec
 from earwitness.plots.style import (
     EVIDENCE_COLOURS,
@@ -49,7 +49,7 @@ SOUND_HEIGHT, MAP_HEIGHT, PROFILE_HEIGHT, CLASS_HEIGHT = 1.5, 1.5, 0.85, 0.26
 
 
 @styled
-def whole_recording(heard: HeardWhole) -> Figure:
+def whole_recording(heard: WholeExplanation) -> Figure:
     """Draw a recording from its beginning to its end: log-mel, evidence, time profile, segments, below each other.
 
     Parameters
@@ -95,7 +95,7 @@ def whole_recording(heard: HeardWhole) -> Figure:
     return figure
 
 
-def _headline(heard: HeardWhole) -> str:
+def _headline(heard: WholeExplanation) -> str:
     best, voted = heard.best(1)[0], heard.voted
     file, name = label(heard.file, 40), label(heard.classes[best], 30)
     score = shown_score(float(heard.mean[best]))
@@ -114,7 +114,7 @@ def _title(axes: Axes, left: str, right: str = "") -> None:
 # ---- evidence -----------------------------------------------------------------------------------------------------
 
 
-def _draw_map(axes: Axes, heard: HeardWhole, each: WholeMap, limit: float) -> None:
+def _draw_map(axes: Axes, heard: WholeExplanation, each: WholeMap, limit: float) -> None:
     evidence(axes, each.map, heard.clock, 0, limit)
     _hatch_unheard(axes, heard)
     axes.set_ylabel("Hz")
@@ -125,7 +125,7 @@ def _draw_map(axes: Axes, heard: HeardWhole, each: WholeMap, limit: float) -> No
     _title(axes, f"{each.method.title}{_given(each)}: {_fall(each.map)} without {what}")
 
 
-def _draw_profile(axes: Axes, heard: HeardWhole, each: WholeMap) -> None:
+def _draw_profile(axes: Axes, heard: WholeExplanation, each: WholeMap) -> None:
     """Draw how far the mean score falls without each moment."""
     found = each.profile
     fall, edges = found.native[:, 0], heard.clock.frame_edge_seconds(found.frame_edges)
@@ -157,16 +157,16 @@ def _fall(found: Attribution) -> str:
     return f"fall of the mean {unit} for {label(found.target_label, 30)} ({score})"
 
 
-def _hidden(heard: HeardWhole, each: WholeMap) -> str:
+def _hidden(heard: WholeExplanation, each: WholeMap) -> str:
     """Return how long a mask hides."""
     return f"{min(each.profile.parameters['mask'][0], heard.real_frames) * heard.clock.frame_seconds:.2g} s"
 
 
-def _hatch_unheard(axes: Axes, heard: HeardWhole) -> str:
+def _hatch_unheard(axes: Axes, heard: WholeExplanation) -> str:
     """Hatch the frames after the last segment, and return what that means."""
-    if heard.heard_frames >= heard.real_frames:
+    if heard.scored_frames >= heard.real_frames:
         return ""
-    first, end = heard.clock.frame_edge_seconds([heard.heard_frames, heard.real_frames]).tolist()
+    first, end = heard.clock.frame_edge_seconds([heard.scored_frames, heard.real_frames]).tolist()
     axes.axvspan(first, end, facecolor="#eeeeee", edgecolor="#888888", hatch="////", linewidth=0.0, zorder=3)
     return "hatched: heard by no segment"
 
@@ -196,7 +196,7 @@ def _borders(inside: BoolArray, seconds: Float64Array, hertz: Float64Array) -> l
 # ---- segments -----------------------------------------------------------------------------------------------------
 
 
-def _classes(heard: HeardWhole) -> list[int]:
+def _classes(heard: WholeExplanation) -> list[int]:
     """Return the classes to show: those explained, those with most votes, those that a segment heard at least."""
     explained = [listed[0].map.target.index for listed in heard.maps]
     voted = [int(index) for index in np.argsort(-heard.votes, kind="stable") if heard.votes[index]]
@@ -205,7 +205,7 @@ def _classes(heard: HeardWhole) -> list[int]:
     return list(dict.fromkeys(listed))[: max(MOST_CLASSES, len(set(explained)))]
 
 
-def _draw_segments(axes: Axes, heard: HeardWhole, classes: Sequence[int]) -> None:
+def _draw_segments(axes: Axes, heard: WholeExplanation, classes: Sequence[int]) -> None:
     """Draw each segment's scores around its middle, a row a class, dark where the segment votes for it."""
     length, count = heard.segment_frames, len(heard.scores)
     middles = heard.start_frames + length / 2

@@ -12,8 +12,6 @@ from earwitness.plots.style import QUIET, RIGHT, styled
 from earwitness.trust.scoreboard.board import Scoreboard
 from earwitness.trust.scoreboard.ranking import ALL, ENERGY, Standing
 
-__all__ = ["scoreboard"]
-
 SCORE_NAMES = {
     "auroc": "area under ROC of cells",
     "auprc": "area under precision-recall of cells",
@@ -29,7 +27,7 @@ ENERGY_COLOUR = "#b3541e"
 
 
 @styled
-def scoreboard(board: Scoreboard, score: str = "auroc") -> Figure:
+def scoreboard_chart(board: Scoreboard, score: str = "auroc") -> Figure:
     """Draw every method's mean of a score with its interval: over all cases, and over each family of them.
 
     Methods that beat the energy baseline are filled; small marks are the kinds within a family.

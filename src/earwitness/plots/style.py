@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -96,6 +97,14 @@ def save(figure: Figure, path: Path | str) -> None:
     with atomic_write(path) as temporary, style():
         # The program's name and version are left out: they would change the bytes without changing the picture.
         figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
+
+
+def png(figure: Figure) -> bytes:
+    """Return a figure as the bytes of a PNG."""
+    stream = io.BytesIO()
+    with style():
+        figure.savefig(stream, format="png", dpi=DPI, metadata={"Software": None})
+    return stream.getvalue()
 
 
 def label(text: str, most: int = 26) -> str:

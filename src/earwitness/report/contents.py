@@ -33,7 +33,7 @@ SPLITS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Table:
     """A table of text.
 
@@ -226,7 +226,13 @@ def _pairs_of(mapping: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _cut(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], source: str, numbers_from: int = 1) -> Table:
-    return Table(head, tuple(rows[:MOST_ROWS]), max(0, len(rows) - MOST_ROWS), source, numbers_from)
+    return Table(
+        head=head,
+        rows=tuple(rows[:MOST_ROWS]),
+        left_out=max(0, len(rows) - MOST_ROWS),
+        source=source,
+        numbers_from=numbers_from,
+    )
 
 
 def _data(asked: Mapping[str, Any], metrics: Mapping[str, Any]) -> Table:
@@ -237,7 +243,7 @@ def _data(asked: Mapping[str, Any], metrics: Mapping[str, Any]) -> Table:
         rows.append((name, str(count), str(held["files"]["support"]) if held else DASH))
     total = ("all", str(sum(counts.values())), str(metrics["files"]))
     table = _cut(("class", "recordings", "measured on"), rows, "run.json")
-    return Table(table.head, (*table.rows, total), table.left_out, table.source)
+    return Table(head=table.head, rows=(*table.rows, total), left_out=table.left_out, source=table.source)
 
 
 def _training(history: list[dict[str, str]], recipe: Mapping[str, Any]) -> str:
@@ -269,7 +275,7 @@ def _per_class(metrics: Mapping[str, Any]) -> Table:
         rows.append(tuple(cells))
     kinds = ("precision", "recall", "F1", "count")
     groups = (("", 1), ("by segment", len(kinds)), ("by recording", len(kinds)))
-    return Table(("class", *kinds, *kinds), tuple(rows), 0, "metrics.json", groups=groups)
+    return Table(head=("class", *kinds, *kinds), rows=tuple(rows), left_out=0, source="metrics.json", groups=groups)
 
 
 def _confusion(metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -304,7 +310,9 @@ def _pairs(metrics: Mapping[str, Any]) -> Table:
     found = _ranked_pairs(metrics)
     rows = tuple((true, predicted, str(count)) for count, true, predicted in found[:MOST_PAIRS])
     left_out = max(0, len(found) - MOST_PAIRS)
-    return Table(("true class", "heard as", "segments"), rows, left_out, "metrics.json", 2)
+    return Table(
+        head=("true class", "heard as", "segments"), rows=rows, left_out=left_out, source="metrics.json", numbers_from=2
+    )
 
 
 def _wrong(files: list[dict[str, str]]) -> Table:

@@ -19,7 +19,7 @@ BUDGET = 6_500_000
 WEBP_QUALITY = 85
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Picture:
     """An entry of the album with its picture.
 
@@ -63,18 +63,20 @@ def embed(run: RunFolder, entries: Sequence[Entry], budget: int = BUDGET) -> lis
     for entry in entries:
         data = stored.get(entry.name)
         if entry.file is None:
-            pictures.append(Picture(entry))
+            pictures.append(Picture(entry=entry))
         elif data is None:
-            pictures.append(Picture(entry, absence=f"The picture figures/{entry.file} is missing; inquire again."))
+            pictures.append(
+                Picture(entry=entry, absence=f"The picture figures/{entry.file} is missing; inquire again.")
+            )
         else:
             kind, encoded, size = _encoded(data, as_they_are, run.figures / entry.file)
             spent += len(encoded)
             if spent > budget:
                 spent -= len(encoded)
-                pictures.append(Picture(entry, absence=f"To keep this page small, see figures/{entry.file}."))
+                pictures.append(Picture(entry=entry, absence=f"To keep this page small, see figures/{entry.file}."))
             else:
                 source = f"data:image/{kind};base64,{base64.b64encode(encoded).decode('ascii')}"
-                pictures.append(Picture(entry, source, *size))
+                pictures.append(Picture(entry=entry, source=source, width=size[0], height=size[1]))
     return pictures
 
 

@@ -18,7 +18,7 @@ from earwitness.training.recipes import Augmentation
 EQUALISER_PLACES = (3, 6)
 
 
-class Batch(NamedTuple):
+class TrainingBatch(NamedTuple):
     """A mini-batch: log-mels (n, frames, bands) and class shares (n, classes), both float32."""
 
     values: Tensor
@@ -34,7 +34,7 @@ def draw(
     overlap: float,
     augmentation: Augmentation,
     rng: np.random.Generator,
-) -> Batch:
+) -> TrainingBatch:
     """Return a mini-batch of training segments, changed as the augmentation says.
 
     Parameters
@@ -58,14 +58,14 @@ def draw(
     """
     shares = functional.one_hot(torch.from_numpy(labels[data.recording[rows]]), classes).float()
     if not augmentation.any:
-        return Batch(torch.from_numpy(data.values(rows)), shares)
+        return TrainingBatch(torch.from_numpy(data.values(rows)), shares)
     values = torch.from_numpy(_cut(data, rows, front_end, overlap, augmentation, rng))
     if augmentation.gain_db or augmentation.equalise_db:
         gains = torch.from_numpy(10.0 ** (_gains_db(len(rows), front_end, augmentation, rng) * front_end.power / 20.0))
         values = log_of(front_end, energy_of(front_end, values) * gains.float()[:, None, :])
     if augmentation.masks:
         values = _mask(values, augmentation, rng)
-    return Batch(values, shares)
+    return TrainingBatch(values, shares)
 
 
 def _gains_db(count: int, front_end: FrontEnd, augmentation: Augmentation, rng: np.random.Generator) -> Float64Array:

@@ -179,11 +179,11 @@ def read(run: RunFolder) -> Predictions:
         reason = f"it has no column {error}" if isinstance(error, KeyError) else error
         raise EarwitnessError(f"{printable(run.predictions)}: is damaged ({reason}); evaluate the run again") from error
     return Predictions(
-        classes,
-        files,
-        np.array([label_of[file] for file in files], dtype=np.int64),
-        np.array([position[row["file"]] for row in rows], dtype=np.int64),
-        start,
-        end,
-        scores.astype(np.float64),
+        classes=classes,
+        files=files,
+        labels=np.array([label_of[file] for file in files], dtype=np.int64),
+        recording=np.array([position[row["file"]] for row in rows], dtype=np.int64),
+        start_seconds=start,
+        end_seconds=end,
+        scores=scores.astype(np.float64),
     )

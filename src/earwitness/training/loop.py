@@ -25,10 +25,10 @@ from earwitness.core.device import resolve_precision, tf32_as
 from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.core.files import write_csv
 from earwitness.core.processor import native_bfloat16 as native_bfloat16
-from earwitness.core.progress import Progress, Silent
+from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.models.classifier import Classifier
 from earwitness.models.network import Network
-from earwitness.training.augmentation import Batch, draw
+from earwitness.training.augmentation import TrainingBatch, draw
 from earwitness.training.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from earwitness.training.folding import folded
 from earwitness.training.recipes import Augmentation, Recipe
@@ -40,7 +40,7 @@ WARM_UP = 0.1
 HEAD_DECAY = 1e-2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HistoryRow:
     """One iteration, as ``history.csv`` and the live table show it."""
 
@@ -84,7 +84,7 @@ def train(
     checkpoints: Path | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     on_row: Callable[[HistoryRow], None] | None = None,
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> list[HistoryRow]:
     """Train a classifier's network in place.
 
@@ -131,7 +131,7 @@ def train(
     spent = history[-1].seconds if history else 0.0
     begun = saved = time.monotonic()
     # Only what is left to do counts: iterations of an earlier process would spoil the estimate of the time left.
-    with (progress or Silent()).task("Training", loop.iterations - len(history)) as advance, _arithmetic(loop):
+    with progress.task("Training", loop.iterations - len(history)) as advance, _arithmetic(loop):
         for iteration in range(len(history) + 1, loop.iterations + 1):
             row = loop.step(iteration, lambda: spent + time.monotonic() - begun)
             history.append(row)
@@ -146,7 +146,7 @@ def train(
 
 
 def _train_head_first(
-    classifier: Classifier, data: TrainingData, recipe: Recipe, seed: int, progress: Progress | None
+    classifier: Classifier, data: TrainingData, recipe: Recipe, seed: int, progress: Progress
 ) -> None:
     """Bring the new head near its optimum, so that its first steps do not spoil the pretrained layers.
 
@@ -235,7 +235,14 @@ class _Loop:
         if validation[0] is not None:
             self._check_finite("validation", validation[0], iteration)
         return HistoryRow(
-            iteration, epoch + 1, clock(), self.recipe.learning_rate * factor, value, accuracy, *validation
+            iteration=iteration,
+            epoch=epoch + 1,
+            seconds=clock(),
+            learning_rate=self.recipe.learning_rate * factor,
+            train_loss=value,
+            train_accuracy=accuracy,
+            validation_loss=validation[0],
+            validation_accuracy=validation[1],
         )
 
     def _check_finite(self, which: str, loss: float, iteration: int) -> None:
@@ -264,12 +271,14 @@ class _Loop:
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.data.train))
         return order[number * self.recipe.batch : (number + 1) * self.recipe.batch]
 
-    def _batch(self, order: Int64Array, rng: np.random.Generator) -> Batch:
+    def _batch(self, order: Int64Array, rng: np.random.Generator) -> TrainingBatch:
         rows = self.data.train[order]
         classes = len(self.classifier.classes)
         if self.embeddings is not None:
             labels = torch.from_numpy(self.data.labels[self.data.segments.recording[rows]])
-            batch = Batch(self.embeddings.train[torch.from_numpy(order)], functional.one_hot(labels, classes).float())
+            batch = TrainingBatch(
+                self.embeddings.train[torch.from_numpy(order)], functional.one_hot(labels, classes).float()
+            )
         else:
             batch = draw(
                 self.data.segments,
@@ -281,7 +290,7 @@ class _Loop:
                 self.recipe.augmentation,
                 rng,
             )
-        return Batch(batch.values.to(self.device), batch.shares.to(self.device))
+        return TrainingBatch(batch.values.to(self.device), batch.shares.to(self.device))
 
     def _forward(self, values: Tensor, network: Network) -> Tensor:
         result: Tensor = network.head(values) if self.embeddings is not None else network(values)

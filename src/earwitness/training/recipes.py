@@ -9,7 +9,7 @@ from typing import Any
 from earwitness.core.errors import UsageError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Augmentation:
     """Changes made to training segments, drawn anew for every one; all zero means none.
 
@@ -42,7 +42,7 @@ class Augmentation:
         return self.shift or self.gain_db > 0 or self.equalise_db > 0 or self.masks > 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How a network is trained. The defaults are those of the MathWorks example.
 

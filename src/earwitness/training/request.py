@@ -19,7 +19,7 @@ LONGEST_SEGMENT = 60.0  # seconds
 SHORTEST_SEGMENT = 32  # frames: every backbone halves the map five times at most
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """What is asked of a training.
 
@@ -71,8 +71,8 @@ class Request:
     command: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan:
     """A request with everything chosen that it left open.
 
     The network is trained on segments of ``segment_frames``; the finished classifier judges ``judge_frames``.
@@ -88,7 +88,7 @@ class Plan:
     device: torch.device
 
 
-def make_plan(request: Request) -> Plan:
+def make_plan(request: Request) -> TrainingPlan:
     """Check a request and choose what it leaves open; nothing is read but the weights' hash.
 
     Raises
@@ -117,7 +117,16 @@ def make_plan(request: Request) -> Plan:
     if recipe.judge_seconds and request.segment_seconds is None and not backbone.fixed_length:
         judged = segment_frames(backbone, recipe.judge_seconds)
     check_overlap(request.overlap)
-    return Plan(request, backbone, weights, recipe, name, frames, judged, choose_device(request.device))
+    return TrainingPlan(
+        request=request,
+        backbone=backbone,
+        weights=weights,
+        recipe=recipe,
+        recipe_name=name,
+        segment_frames=frames,
+        judge_frames=judged,
+        device=choose_device(request.device),
+    )
 
 
 def segment_frames(backbone: Backbone, seconds: float | None) -> int:

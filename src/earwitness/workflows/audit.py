@@ -8,7 +8,7 @@ from pathlib import Path
 from earwitness.core.device import choose_device
 from earwitness.core.errors import UsageError, printable
 from earwitness.core.files import check_writable
-from earwitness.core.progress import Progress
+from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.core.run_folder import RunFolder
 from earwitness.inspection.audit import audit_run
 from earwitness.inspection.run import open_run
@@ -18,7 +18,7 @@ from earwitness.trust.audit.store import kept_at
 
 
 @dataclass(frozen=True)
-class AuditOutcome:
+class AuditResult:
     """An audit and where it is kept.
 
     Parameters
@@ -59,8 +59,8 @@ def audit(
     data: Path | str | None = None,
     device: str = "auto",
     seed: int = 0,
-    progress: Progress | None = None,
-) -> AuditOutcome:
+    progress: Progress = NO_PROGRESS,
+) -> AuditResult:
     """Test what a run leans on, and keep the answer and its chart in the run folder.
 
     Parameters
@@ -83,4 +83,4 @@ def audit(
     check_place(investigation.run)
     found = audit_run(investigation, seed=seed, progress=progress)
     file = kept_at(investigation.run)
-    return AuditOutcome(found, file, gallery.add_audit(investigation.run, found))
+    return AuditResult(found, file, gallery.add_audit(investigation.run, found))

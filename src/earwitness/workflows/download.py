@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from earwitness.core.download import ELSEWHERE, Patience, Progress, fetch, home_folder, sha256_check
+from earwitness.core.download import ELSEWHERE, OnBytes, Patience, fetch, home_folder, sha256_check
 from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.data import esc10
 from earwitness.models.weights import PUBLISHED, checked
@@ -19,7 +19,7 @@ DOWNLOADS = (*PUBLISHED, ESC10)
 def download(
     name: str,
     home: str | Path | None = None,
-    progress: Progress | None = None,
+    progress: OnBytes | None = None,
     source_url: str | None = None,
     patience: Patience | None = None,
 ) -> Path:

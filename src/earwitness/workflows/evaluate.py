@@ -11,7 +11,7 @@ import numpy as np
 from earwitness.core import files, run_folder
 from earwitness.core.device import choose_device
 from earwitness.core.errors import EarwitnessError, UsageError, on_disk, printable
-from earwitness.core.progress import Progress
+from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.core.run_folder import RunFolder
 from earwitness.data import recordings
 from earwitness.data.extraction import listen
@@ -24,7 +24,7 @@ from earwitness.training.request import check_overlap, segment_frames
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Evaluation:
     """What a training or an evaluation came to.
 
     Parameters
@@ -45,7 +45,7 @@ class Outcome:
     warnings: tuple[str, ...]
 
 
-def evaluate_run(
+def evaluate(
     path: Path | str,
     *,
     data: Path | str | None = None,
@@ -54,8 +54,8 @@ def evaluate_run(
     overlap: float | None = None,
     device: str = "auto",
     strict: bool = False,
-    progress: Progress | None = None,
-) -> Outcome:
+    progress: Progress = NO_PROGRESS,
+) -> Evaluation:
     """Measure a finished run's classifier again: on its held-out recordings, or on other labelled ones.
 
     Parameters
@@ -108,7 +108,7 @@ def evaluate_run(
     )
     if out is not None:
         recordings.write_quarantine(target.quarantine, source.unusable)
-    return Outcome(target, evaluation.write(predictions, target), source.unusable, ())
+    return Evaluation(target, evaluation.write(predictions, target), source.unusable, ())
 
 
 def _other_segments(classifier: Classifier, seconds: float | None, overlap: float | None) -> Classifier:

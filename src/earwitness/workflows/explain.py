@@ -1,225 +1,261 @@
-"""Questions asked of a run or of sound files, with everything that answers them written where the user wants it."""
+"""Sound files explained: what a model predicts for them, and what that relies on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from earwitness.core.download import home_folder
-from earwitness.core.errors import BadRecordingError, printable
-from earwitness.core.files import check_writable, safe_name, unused_name
-from earwitness.core.progress import Progress, Silent
-from earwitness.core.run_folder import RunFolder
+from earwitness.core.arguments import listed
+from earwitness.core.errors import BadRecordingError, UsageError, printable
+from earwitness.core.files import check_writable, unused_name
+from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.data.recordings import Unusable
-from earwitness.explainers.explanations import HeardWhole
-from earwitness.explainers.inference.prepared import Prepared
+from earwitness.explainers.attribution import Attribution
+from earwitness.explainers.explanations import Inquiry, WholeExplanation
 from earwitness.explainers.method import Explainer
 from earwitness.explainers.parameters import spec
+from earwitness.explainers.perturbation.occlusion import Occlusion
 from earwitness.explainers.registry import DEFAULT_METHODS, parse
-from earwitness.inspection.files import Heard, hear
+from earwitness.inspection.files import explain_segment, score_file
+from earwitness.inspection.model import Model, load_model
 from earwitness.inspection.recordings import METHODS as WHOLE_METHODS
-from earwitness.inspection.recordings import along_time, explainers, hear_whole
-from earwitness.models.loading import load_classifier
-from earwitness.plots import evidence, style
-from earwitness.plots.recording import whole_recording
-
-A = TypeVar("A")
+from earwitness.inspection.recordings import along_time, explain_whole, explainers
+from earwitness.models.prediction import ScoredRecording
+from earwitness.workflows.explanation import Explanation
 
 
-@dataclass(frozen=True)
-class FileAnswer:
-    """What was heard in a file, and where its picture and attributions are."""
-
-    heard: Heard
-    picture: Path
-
-
-@dataclass(frozen=True)
-class FilesOutcome:
-    """The answers for the files that could be heard, and the files that could not."""
-
-    heard: tuple[FileAnswer, ...]
-    unusable: tuple[Unusable, ...]
-
-
-def explain_files(
-    files: Sequence[str],
+def explain(
+    file: Path | str,
+    model: Model | Path | str,
     *,
-    run: Path | str | None = None,
-    backbone: str | None = None,
-    weights: str | None = None,
-    methods: Sequence[str] = DEFAULT_METHODS,
-    targets: Sequence[str] = (),
+    methods: Sequence[str] | str | None = None,
+    classes: Sequence[str] | str = (),
     at: float | None = None,
-    top: int = 5,
-    out: Path | str = "explained",
+    whole: bool = False,
     verdicts: bool = True,
-    device: str = "auto",
-    progress: Progress | None = None,
-) -> FilesOutcome:
-    """Ask a classifier what it hears in sound files, and draw what each answer is based on.
+    progress: Progress = NO_PROGRESS,
+) -> Explanation:
+    """Explain what a model predicts for a sound file.
 
     Parameters
     ----------
-    files
-        Paths.
-    run, backbone, weights
-        A trained run, or a backbone with its published classes.
-    methods, targets, at, top
-        As for :func:`earwitness.inspection.files.hear`.
-    out
-        Folder for ``NAME.png`` and ``NAME-CLASS-METHOD.npz``; files of those names are replaced.
+    file
+        The file.
+    model
+        From :func:`earwitness.load_model`; or a run folder or a name, which is then loaded for this call.
+    methods
+        Such as ``"gradcam"`` or ``"lime:samples=512"``; None takes the example's three, or occlusion for ``whole``.
+    classes
+        Classes to explain; none takes the one of the highest score.
+    at
+        A moment in seconds: the segment around it is explained. None takes the one that scores highest for the first
+        class.
+    whole
+        Explain the mean score of the whole recording, from its beginning to its end; there are no verdicts on this.
     verdicts
         Whether to measure how far each map may be believed.
-    device, progress
-        As everywhere.
+    progress
+        Told how far it is.
 
     Raises
     ------
+    BadRecordingError
+        The file cannot be used.
     UsageError
-        The request is wrong: a name, a moment, or a folder that cannot be written to.
+        The request is wrong: a name, a moment, a method that cannot explain whole recordings.
     EarwitnessError
-        The run is damaged, or the disk refuses.
+        The model is damaged.
+
+    Examples
+    --------
+    >>> import earwitness as ew
+    >>> model = ew.load_model("runs/demo")
+    >>> explanation = ew.explain("some.wav", model, methods=["gradcam", "lime:samples=64"], verdicts=False)
+    >>> explanation.predicted, round(sum(explanation.scores.values()), 6)
+    ('alarm', 1.0)
+    >>> lime = explanation["lime"]
+    >>> lime.values.shape == (len(lime.times), len(lime.frequencies))
+    True
     """
-    explainers = [parse(method) for method in methods]
-    check_writable(Path(out))
-    classifier = load_classifier(run, backbone=backbone, weights=weights, device=device)
-    # What random weights do to a method is measured once, and kept with the run or beside the published weights.
-    folder = RunFolder(Path(run) if run is not None else home_folder() / str(backbone)) if verdicts else None
-    names: set[str] = set()
-    prepared = Prepared(classifier)
-
-    def answer(path: Path) -> FileAnswer:
-        heard = hear(
-            classifier,
-            path,
-            explainers,
-            targets=targets,
-            at=at,
-            top=top,
-            judging=folder,
-            prepared=prepared,
-            progress=progress,
-        )
-        return _write(heard, explainers, Path(out), unused_name(heard.inquiry.name, names), progress)
-
-    return FilesOutcome(*each_file(files, answer, progress))
+    (explanation,) = explain_all(
+        [file], model, methods=methods, classes=classes, at=at, whole=whole, verdicts=verdicts, progress=progress
+    )
+    return explanation
 
 
-def each_file(
-    files: Sequence[str], answer: Callable[[Path], A], progress: Progress | None = None
-) -> tuple[tuple[A, ...], tuple[Unusable, ...]]:
-    """Return the answer for each file that can be used, and the files that cannot.
+def explain_all(
+    files: Sequence[Path | str] | Path | str,
+    model: Model | Path | str,
+    *,
+    methods: Sequence[str] | str | None = None,
+    classes: Sequence[str] | str = (),
+    at: float | None = None,
+    whole: bool = False,
+    verdicts: bool = True,
+    on_unusable: Callable[[Unusable], None] | None = None,
+    progress: Progress = NO_PROGRESS,
+) -> Iterator[Explanation]:
+    """Explain several files, one after the other, as :func:`explain` does; each is held only as long as you hold it.
 
     Parameters
     ----------
     files
-        Paths.
-    answer
-        Called with each.
-    progress
-        Told which of several files it is.
+        Paths, or one of them.
+    model, methods, classes, at, whole, verdicts, progress
+        As for :func:`explain`.
+    on_unusable
+        Told of each file that cannot be used, which is then passed over; None raises at the first.
+
+    Yields
+    ------
+    An explanation a file.
+
+    Raises
+    ------
+    BadRecordingError
+        A file cannot be used, and there is no ``on_unusable``.
+    UsageError, EarwitnessError
+        As for :func:`explain`; what can be found out without a file is raised at once, not at the first file.
+
+    Examples
+    --------
+    >>> import earwitness as ew
+    >>> found = ew.explain_all(["some.wav", "other.wav"], "runs/demo", methods="gradcam", verdicts=False)
+    >>> [row["predicted"] for row in (each.as_row() for each in found)]
+    ['alarm', 'bird']
     """
-    told = progress or Silent()
-    answers: list[A] = []
-    unusable: list[Unusable] = []
-    for number, file in enumerate(files, 1):
-        if len(files) > 1:
-            told.say(f"Explaining: {number} of {len(files)}, {printable(file)}")
-        try:
-            answers.append(answer(Path(file)))
-        except BadRecordingError as error:
-            unusable.append(Unusable(str(error).removesuffix(f": {error.reason}"), error.reason))
-    return tuple(answers), tuple(unusable)
+    paths = [Path(file) for file in listed(files)]
+    if whole and at is not None:
+        raise UsageError(f"--at {at:g}: names one segment, and --whole explains all of a recording; leave out one")
+    chosen = listed(methods if methods is not None else WHOLE_METHODS if whole else DEFAULT_METHODS)
+    explain_one = _whole(explainers(chosen)) if whole else _segment([parse(each) for each in chosen], at, verdicts)
+    loaded, names = load_model(model), listed(classes)
+    for name in names:
+        loaded.classifier.class_index(name)
+
+    def explained() -> Iterator[Explanation]:
+        for number, path in enumerate(paths, 1):
+            if len(paths) > 1:
+                progress.say(f"Explaining: {number} of {len(paths)}, {printable(path)}")
+            try:
+                yield explain_one(loaded, path, names, progress)
+            except BadRecordingError as error:
+                if on_unusable is None:
+                    raise
+                on_unusable(Unusable(str(error).removesuffix(f": {error.reason}"), error.reason))
+
+    return explained()
 
 
-def _write(heard: Heard, methods: Sequence[Explainer], out: Path, name: str, progress: Progress | None) -> FileAnswer:
-    picture = out / f"{name}.png"
-    with (progress or Silent()).task("Drawing", 1) as advance:
-        style.save(evidence.maps(heard.inquiry), picture)
-        advance(1)
-    for attributions in heard.inquiry.findings[0].attributions:
-        for method, each in zip(methods, attributions, strict=True):
-            each.save(out / f"{name}-{safe_name(each.target_label)}-{safe_name(spec(method))}.npz")
-    return FileAnswer(heard, picture)
+ExplainOne = Callable[[Model, Path, Sequence[str], Progress], Explanation]
+
+
+def _segment(methods: Sequence[Explainer], at: float | None, verdicts: bool) -> ExplainOne:
+    def one(model: Model, path: Path, classes: Sequence[str], progress: Progress) -> Explanation:
+        scored = score_file(model.classifier, path)
+        answer = explain_segment(
+            model, path, scored, methods, classes=classes, at=at, verdicts=verdicts, progress=progress
+        )
+        (finding,) = answer.findings
+        maps = {
+            (spec(method), found.target_label): found
+            for per_target in finding.attributions
+            for method, found in zip(methods, per_target, strict=True)
+        }
+        return _explanation(scored, finding.start_seconds, finding.end_seconds, maps, answer)
+
+    return one
+
+
+def _whole(methods: Sequence[Occlusion]) -> ExplainOne:
+    def one(model: Model, path: Path, classes: Sequence[str], progress: Progress) -> Explanation:
+        scored = score_file(model.classifier, path, progress)
+        answer = explain_whole(model, path, scored, methods, classes=classes, progress=progress)
+        maps: dict[tuple[str, str], Attribution] = {}
+        for each in (each for per_target in answer.maps for each in per_target):
+            maps[spec(each.method), each.map.target_label] = each.map
+            maps[spec(along_time(each.method)), each.map.target_label] = each.profile
+        end = min(scored.scored_frames, scored.real_frames) * scored.clock.frame_seconds
+        return _explanation(scored, 0.0, end, maps, answer)
+
+    return one
+
+
+def _explanation(
+    scored: ScoredRecording,
+    start: float,
+    end: float,
+    maps: dict[tuple[str, str], Attribution],
+    answer: Inquiry | WholeExplanation,
+) -> Explanation:
+    ranked = scored.best(len(scored.classes))
+    return Explanation(
+        file=scored.file,
+        seconds=scored.seconds,
+        scores={scored.classes[index]: float(scored.mean[index]) for index in ranked},
+        start_seconds=start,
+        end_seconds=end,
+        attributions=maps,
+        answer=answer,
+    )
+
+
+# ---- into a folder ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class WholeAnswer:
-    """What was heard in a whole file, where its picture is, and whether verdicts had been hoped for."""
+class Explained:
+    """What `earwitness explain` came to: explanations with their pictures, and the files that could not be used."""
 
-    heard: HeardWhole
-    picture: Path
-    verdicts: bool
-
-
-@dataclass(frozen=True)
-class WholeOutcome:
-    """The answers for the files that could be heard, and the files that could not."""
-
-    heard: tuple[WholeAnswer, ...]
+    explanations: tuple[tuple[Explanation, Path], ...]
     unusable: tuple[Unusable, ...]
 
 
-def explain_whole(
-    files: Sequence[str],
-    *,
-    run: Path | str | None = None,
-    backbone: str | None = None,
-    weights: str | None = None,
-    methods: Sequence[str] = WHOLE_METHODS,
-    targets: Sequence[str] = (),
-    top: int = 5,
+def explain_to_folder(
+    files: Sequence[Path | str] | Path | str,
+    model: Model | Path | str,
     out: Path | str = "explained",
+    *,
+    methods: Sequence[str] | str | None = None,
+    classes: Sequence[str] | str = (),
+    at: float | None = None,
+    whole: bool = False,
     verdicts: bool = True,
-    device: str = "auto",
-    progress: Progress | None = None,
-) -> WholeOutcome:
-    """Ask a classifier what it hears in sound files from their beginning to their end, and draw that.
+    progress: Progress = NO_PROGRESS,
+) -> Explained:
+    """Explain files and write each explanation's picture and maps, as :meth:`Explanation.save` does.
 
     Parameters
     ----------
-    files
-        Paths.
-    run, backbone, weights
-        A trained run, or a backbone with its published classes.
-    methods, targets, top
-        As for :func:`earwitness.inspection.recordings.hear_whole`.
+    files, model, methods, classes, at, whole, verdicts, progress
+        As for :func:`explain_all`.
     out
-        Folder for ``NAME-whole.png`` and ``NAME-whole-CLASS-METHOD.npz``; files of those names are replaced.
-    verdicts
-        Whether to say that there are none.
-    device, progress
-        As everywhere.
+        Folder for ``NAME.png`` and ``NAME-CLASS-METHOD.npz``; files of those names are replaced.
 
     Raises
     ------
     UsageError
-        The request is wrong: a name, a method that cannot explain whole recordings, a folder that cannot be written to.
+        The request is wrong, or the folder cannot be written to.
     EarwitnessError
-        The run is damaged, or the disk refuses.
+        The model is damaged, or the disk refuses.
     """
-    asked = explainers(methods)
     check_writable(Path(out))
-    classifier = load_classifier(run, backbone=backbone, weights=weights, device=device)
-    prepared, names = Prepared(classifier), set[str]()
-
-    def answer(path: Path) -> WholeAnswer:
-        heard = hear_whole(classifier, path, asked, targets=targets, top=top, prepared=prepared, progress=progress)
-        return WholeAnswer(heard, _write_whole(heard, Path(out), unused_name(heard.name, names), progress), verdicts)
-
-    return WholeOutcome(*each_file(files, answer, progress))
-
-
-def _write_whole(heard: HeardWhole, out: Path, name: str, progress: Progress | None) -> Path:
-    picture = out / f"{name}.png"
-    with (progress or Silent()).task("Drawing", 1) as advance:
-        style.save(whole_recording(heard), picture)
-        advance(1)
-    for listed in heard.maps:
-        for each in listed:
-            for method, found in ((each.method, each.map), (along_time(each.method), each.profile)):
-                found.save(out / f"{name}-{safe_name(found.target_label)}-{safe_name(spec(method))}.npz")
-    return picture
+    unusable: list[Unusable] = []
+    names: set[str] = set()
+    saved = []
+    for each in explain_all(
+        files,
+        model,
+        methods=methods,
+        classes=classes,
+        at=at,
+        whole=whole,
+        verdicts=verdicts,
+        on_unusable=unusable.append,
+        progress=progress,
+    ):
+        with progress.task("Drawing", 1) as advance:
+            saved.append((each, each.save(out, unused_name(each.answer.name, names))))
+            advance(1)
+    return Explained(tuple(saved), tuple(unusable))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from earwitness.core.device import choose_device
 from earwitness.core.errors import UsageError
-from earwitness.core.progress import Progress, Silent
+from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.explainers.explanations import Inquiry
 from earwitness.explainers.method import Explainer
 from earwitness.explainers.registry import DEFAULT_METHODS, parse
@@ -27,7 +27,7 @@ class Answer:
     picture: Path | None
 
 
-def ask(
+def inquire(
     run: Path | str,
     *,
     methods: Sequence[str] = DEFAULT_METHODS,
@@ -41,7 +41,7 @@ def ask(
     least: str | None = None,
     device: str = "auto",
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> list[Answer]:
     """Put one question to a run, or, without any, all those that the report shows.
 
@@ -103,7 +103,7 @@ def ask(
 
 
 def _everything(
-    investigation: Investigation, explainers: Sequence[Explainer], seed: int, progress: Progress | None
+    investigation: Investigation, explainers: Sequence[Explainer], seed: int, progress: Progress
 ) -> list[Inquiry]:
     """Ask what the report shows: the data, the answers, and the evidence for right ones, a class and a confusion."""
     predictions = investigation.predictions
@@ -127,6 +127,6 @@ def _everything(
     }
     answers = []
     for number, (words, question) in enumerate(questions.items(), 1):
-        (progress or Silent()).say(f"{number} of {len(questions)}: {words}")
+        progress.say(f"{number} of {len(questions)}: {words}")
         answers.append(question())
     return answers

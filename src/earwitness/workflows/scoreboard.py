@@ -9,12 +9,13 @@ from pathlib import Path
 from earwitness.core import files
 from earwitness.core.device import choose_device
 from earwitness.core.errors import UsageError, printable
-from earwitness.core.progress import Progress, Silent
+from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.data.recordings import Recording
 from earwitness.explainers.baselines import BASELINES
 from earwitness.inspection.run import open_run
 from earwitness.models.classifier import Classifier
-from earwitness.plots import scoreboard, style
+from earwitness.plots import style
+from earwitness.plots.scoreboard import scoreboard_chart
 from earwitness.trust.scoreboard import tiny_models
 from earwitness.trust.scoreboard.board import MAIN_SCORE, Scoreboard, explainers, measure
 from earwitness.trust.scoreboard.collect import PRESETS, gather
@@ -24,14 +25,14 @@ SCOREBOARD, CASES, FIGURE, ASKED = "scoreboard.csv", "cases.csv", "scoreboard.pn
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ScoreboardResult:
     """A scoreboard and the folder that it was written to."""
 
     board: Scoreboard
     folder: Path
 
 
-def score(
+def scoreboard(
     run: Path | None = None,
     *,
     out: Path,
@@ -41,8 +42,8 @@ def score(
     methods: Sequence[str] = (),
     device: str = "auto",
     seed: int = 0,
-    progress: Progress | None = None,
-) -> Outcome:
+    progress: Progress = NO_PROGRESS,
+) -> ScoreboardResult:
     """Score explanation methods on cases whose evidence is known, and write what came of it.
 
     Parameters
@@ -81,13 +82,12 @@ def score(
     chosen = tuple(methods) or spent.methods()
     explainers(chosen)  # a wrong method must not be found out after the training
     files.check_writable(out)
-    progress = progress or Silent()
     classifier, recordings = _asked(run, data, device, seed, progress)
     gathered = gather(classifier, recordings, preset=spent, seed=seed, progress=progress)
     board = measure(gathered, chosen, seed=seed, progress=progress)
     asked: dict[str, str | int | None] = {"preset": preset, "mixtures": spent.mixtures, "seed": seed}
     write(board, out, asked | {"run": None if run is None else printable(run)})
-    return Outcome(board, out)
+    return ScoreboardResult(board, out)
 
 
 def _asked(
@@ -99,7 +99,9 @@ def _asked(
     opened = open_run(run, choose_device(device), data)
     names = opened.predictions.files
     labels = [opened.predictions.classes[label] for label in opened.predictions.labels]
-    recordings = [Recording(opened.path_of(name), name, label) for name, label in zip(names, labels, strict=True)]
+    recordings = [
+        Recording(path=opened.path_of(name), name=name, label=label) for name, label in zip(names, labels, strict=True)
+    ]
     there = [each for each in recordings if each.path.is_file()]
     if data is not None and not there:
         raise UsageError(f"--data {printable(data)}: holds none of the run's recordings, such as {names[0]}")
@@ -123,7 +125,7 @@ def write(board: Scoreboard, folder: Path, asked: dict[str, str | int | None]) -
     cases, standings = [each.row() for each in board.records], [each.row() for each in board.standings]
     files.write_csv(folder / CASES, list(cases[0]), (list(row.values()) for row in cases))
     files.write_csv(folder / SCOREBOARD, list(standings[0]), (list(row.values()) for row in standings))
-    style.save(scoreboard.scoreboard(board), folder / FIGURE)
+    style.save(scoreboard_chart(board), folder / FIGURE)
     found = {"tallies": [asdict(each) for each in board.gathered.tallies], "notes": list(board.gathered.notes)}
     files.write_json(folder / ASKED, {**asked, **found, "versions": dict(files.versions())})
 

@@ -16,7 +16,7 @@ from earwitness.core import files, run_folder
 from earwitness.core.arrays import LogMel
 from earwitness.core.device import resolve_precision
 from earwitness.core.errors import UsageError, printable
-from earwitness.core.progress import Progress
+from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.core.run_folder import RunFolder
 from earwitness.data import checks, recordings
 from earwitness.data import splits as dataset
@@ -28,25 +28,25 @@ from earwitness.models.classifier import Classifier
 from earwitness.models.mobilenet import MobileNet
 from earwitness.models.vggish import initialise_he
 from earwitness.models.weights import fill
-from earwitness.training import evaluation
+from earwitness.training import evaluation, loop
 from earwitness.training.checkpoints import remove_checkpoints
-from earwitness.training.loop import CHECKPOINT_SECONDS, HistoryRow, TrainingData, train, write_history
-from earwitness.training.request import Plan, Request, make_plan
-from earwitness.workflows.evaluate import Outcome
+from earwitness.training.loop import CHECKPOINT_SECONDS, HistoryRow, TrainingData, write_history
+from earwitness.training.request import Request, TrainingPlan, make_plan
+from earwitness.workflows.evaluate import Evaluation
 
 FINISHED_BEFORE = "the run was finished already and is kept as it is"
 ACCURACIES = ("segment_accuracy", "file_accuracy", "file_accuracy_mean_score")
 
 
-def train_run(
+def train(
     request: Request,
     *,
     overwrite: bool = False,
     resume: bool = False,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
     on_row: Callable[[HistoryRow], None] | None = None,
-) -> Outcome:
+) -> Evaluation:
     """Train a classifier on a data set, evaluate it on the recordings held out, and keep everything in a run folder.
 
     Parameters
@@ -86,7 +86,7 @@ def cross_validate(
     folds: int | None,
     *,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
     on_row: Callable[[HistoryRow], None] | None = None,
 ) -> dict[str, Any]:
     """Train and evaluate once for every fold, each in its own run folder below ``request.out``.
@@ -98,7 +98,7 @@ def cross_validate(
     folds
         How many; None takes the data set's own.
     overwrite, progress, on_row
-        As for :func:`train_run`. Finished folds are kept unless ``overwrite``; unfinished ones are resumed.
+        As for :func:`train`. Finished folds are kept unless ``overwrite``; unfinished ones are resumed.
 
     Returns
     -------
@@ -136,17 +136,17 @@ def cross_validate(
 class Watch:
     """Who is told how far a training is, and how often it is secured."""
 
-    progress: Progress | None = None
+    progress: Progress = NO_PROGRESS
     on_row: Callable[[HistoryRow], None] | None = None
     checkpoint_seconds: float = CHECKPOINT_SECONDS
 
 
-def hear(data: DataSet, plan: Plan, progress: Progress | None = None) -> tuple[DataSet, list[LogMel]]:
+def hear(data: DataSet, plan: TrainingPlan, progress: Progress = NO_PROGRESS) -> tuple[DataSet, list[LogMel]]:
     """Compute the log-mels of a data set; return it without the recordings that cannot be used, and what was heard."""
     return listen(data, plan.backbone.front_end, strict=plan.request.strict, progress=progress)
 
 
-def build(plan: Plan, classes: tuple[str, ...]) -> Classifier:
+def build(plan: TrainingPlan, classes: tuple[str, ...]) -> Classifier:
     """Return the untrained classifier of a plan: published or random weights below, a new last layer on top."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.request.seed)
@@ -159,25 +159,30 @@ def build(plan: Plan, classes: tuple[str, ...]) -> Classifier:
             network.repeats.fill_(plan.recipe.repeats)
     network.to(plan.device)
     return Classifier(
-        network, plan.backbone.front_end, classes, plan.backbone.name, plan.segment_frames, plan.request.overlap
+        network=network,
+        front_end=plan.backbone.front_end,
+        classes=classes,
+        backbone=plan.backbone.name,
+        segment_frames=plan.segment_frames,
+        overlap=plan.request.overlap,
     )
 
 
 def _train_split(
-    plan: Plan, data: DataSet, log_mels: list[LogMel], split: Split, run: RunFolder, watch: Watch
-) -> Outcome:
+    plan: TrainingPlan, data: DataSet, log_mels: list[LogMel], split: Split, run: RunFolder, watch: Watch
+) -> Evaluation:
     _record(plan, data, split, run)
     warnings = (*split.warnings, *checks.duplicate_warnings(data, split))
     _warn(warnings, watch.progress)
     if run.finished:
         remove_checkpoints(run.checkpoints)
         _warn((FINISHED_BEFORE,), watch.progress)
-        return Outcome(run, files.read_json(run.metrics), data.unusable, (*warnings, FINISHED_BEFORE))
+        return Evaluation(run, files.read_json(run.metrics), data.unusable, (*warnings, FINISHED_BEFORE))
     recordings.write_quarantine(run.quarantine, data.unusable)
     classifier = build(plan, data.classes)
     segments = prediction.segmented(classifier, log_mels, data.names)
     labels = np.array(data.class_numbers(), dtype=np.int64)
-    history = train(
+    history = loop.train(
         classifier,
         TrainingData(segments, labels, segments.rows_of(split.train), segments.rows_of(split.validation)),
         plan.recipe,
@@ -197,17 +202,17 @@ def _train_split(
     # The model comes last: a folder that holds it is finished.
     classifier.save(run.model)
     remove_checkpoints(run.checkpoints)
-    return Outcome(run, metrics, data.unusable, warnings)
+    return Evaluation(run, metrics, data.unusable, warnings)
 
 
-def _warn(warnings: tuple[str, ...], progress: Progress | None) -> None:
+def _warn(warnings: tuple[str, ...], progress: Progress) -> None:
     """Say what the user should know before the time of a training is spent."""
     if progress is not None:
         for line in warnings:
             progress.say(f"earwitness: warning: {line}")
 
 
-def _record(plan: Plan, data: DataSet, split: Split, run: RunFolder) -> None:
+def _record(plan: TrainingPlan, data: DataSet, split: Split, run: RunFolder) -> None:
     """Write ``run.json``, or, where a training is resumed or was finished before, make sure that the same is asked."""
     request = plan.request
     names = data.names
@@ -260,7 +265,7 @@ def choose_split(request: Request, data: DataSet) -> Split:
     return dataset.split(data, request.split, fold=request.fold, fraction=request.fraction, seed=request.seed)
 
 
-def _check_weights(plan: Plan, classes: tuple[str, ...]) -> None:
+def _check_weights(plan: TrainingPlan, classes: tuple[str, ...]) -> None:
     if plan.weights is not None:
         fill(plan.backbone.build(len(classes)), plan.backbone.name, plan.weights)
 

@@ -29,7 +29,7 @@ from earwitness.audio.timefreq import Clock, hz_to_mel
 from earwitness.core.arrays import Float64Array, Samples
 from earwitness.core.errors import BadRecordingError, EarwitnessError, UsageError, printable
 from earwitness.core.files import atomic_write, read_json, write_json
-from earwitness.core.progress import Progress, Silent
+from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.data.synthetic.events import SAMPLE_RATE
 from earwitness.data.synthetic.scenes import CLASSES, FULL_SCALE, Event, Scene, make
 
@@ -133,7 +133,7 @@ def _mel_filters(clock: Clock, hertz: Float64Array) -> Float64Array:
 
 
 def write_dataset(
-    folder: Path | str, clips_per_class: int = 48, seed: int = 0, progress: Progress | None = None
+    folder: Path | str, clips_per_class: int = 48, seed: int = 0, progress: Progress = NO_PROGRESS
 ) -> Path:
     """Write a data set of made sounds, with the evidence of each clip.
 
@@ -174,7 +174,7 @@ def write_dataset(
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as workshop:
             new = Path(workshop, "new")
             new.mkdir()
-            _write_clips(new, clips_per_class, seed, progress or Silent())
+            _write_clips(new, clips_per_class, seed, progress)
             write_json(new / EVIDENCE_FOLDER / MANIFEST, {**asked, "files": _hashes(new)})
             if target.exists():
                 target.rename(Path(workshop, "old"))
@@ -207,7 +207,17 @@ def load(wav: Path | str) -> Scene:
     if event.shape != clip.samples.shape or rate != clip.sample_rate:
         raise BadRecordingError(wav, f"its evidence {printable(evidence)} belongs to another clip; write both anew")
     events = tuple(Event(*(float(value) for value in span)) for span in spans)
-    return Scene(clip.samples, rate, label, event, clip.samples - event, events, snr_db, seed, take)
+    return Scene(
+        samples=clip.samples,
+        sample_rate=rate,
+        label=label,
+        event=event,
+        background=clip.samples - event,
+        events=events,
+        snr_db=snr_db,
+        seed=seed,
+        take=take,
+    )
 
 
 def evidence_path(wav: Path | str) -> Path:

@@ -29,7 +29,7 @@ class Event:
     high_hz: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scene:
     """A made clip and the truth about it.
 

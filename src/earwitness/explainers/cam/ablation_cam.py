@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from earwitness.core.device import to_numpy
-from earwitness.explainers.cam.base import Cam, Cams, Request, weighed
+from earwitness.explainers.cam.base import Cam, CamRequest, Cams, weighed
 from earwitness.explainers.inference.scoring import target_scores
 from earwitness.explainers.inference.suffix import Rest
 from earwitness.models.protocols import Explainable
@@ -45,7 +45,7 @@ class AblationCam(Cam):
         """Return how many segments' channels fill batches together."""
         return min(SEGMENTS, super().together(classifier, frames, bands))
 
-    def cams(self, request: Request) -> Cams:
+    def cams(self, request: CamRequest) -> Cams:
         """Return the maps of a batch."""
         with torch.inference_mode():
             rest = Rest(request.layer, request.segments)
@@ -66,7 +66,7 @@ class AblationCam(Cam):
             found.append(weighed(rest.maps[row, channels[own]], torch.as_tensor(reached[0] - reached[1:]).T))
             diagnostics.append({"channels": float(own.sum()), "rest_alone": float(rest.alone)})
         tried = [1 + int(each["channels"]) for each in diagnostics]
-        return Cams(found, scores, tried, [0] * len(tried), diagnostics)
+        return Cams(maps=found, scores=scores, forwards=tried, backwards=[0] * len(tried), diagnostics=diagnostics)
 
 
 def _without(maps: Tensor, rows: Tensor, channels: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ from earwitness.models.protocols import Explainable
 
 
 @dataclass(frozen=True)
-class Request:
+class CamRequest:
     """A batch of segments to be explained at one layer.
 
     Parameters
@@ -71,7 +71,7 @@ class Request:
             check_scores(scores[row], self.classifier, self.segments, start + row)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Cams:
     """What a method found for a batch.
 
@@ -118,7 +118,7 @@ class Cam(Method):
         check(self)
 
     @abstractmethod
-    def cams(self, request: Request) -> Cams:
+    def cams(self, request: CamRequest) -> Cams:
         """Return the maps of a batch; the classifier is held."""
 
     def refuse(self, network: nn.Module) -> None:
@@ -148,7 +148,7 @@ class Cam(Method):
         seconds = stopwatch()
         frames, bands = segments.values.shape[1:]
         layer = Layer.chosen(self.name, prepared, self.layer)
-        cams = self.cams(Request(layer, segments, targets, self.score))
+        cams = self.cams(CamRequest(layer, segments, targets, self.score))
         maps = [layer.folded(layer.upright(each), frames) for each in cams.maps]
         natives = [to_numpy((each.clamp(min=0) if self.relu else each).float()) for each in maps]
         grid = Grid.even(frames, bands, *natives[0].shape[1:])
@@ -159,7 +159,14 @@ class Cam(Method):
             cost = Cost(cams.forwards[index], cams.backwards[index], each, precision)
             for native, score, target in zip(natives[index], own, listed, strict=True):
                 settled, told = {"layer": layer.name}, dict(cams.diagnostics[index]) if cams.diagnostics else {}
-                result = Found(native, grid.spread(native), grid, float(score), told, settled)
+                result = Found(
+                    native=native,
+                    values=grid.spread(native),
+                    grid=grid,
+                    score=float(score),
+                    diagnostics=told,
+                    settled=settled,
+                )
                 found.append(attribution_of(self, prepared, segments, index, target, result, cost))
         return found
 
@@ -175,7 +182,7 @@ class GradientCam(Cam):
     def combine(maps: Tensor, gradient: Tensor) -> Tensor:
         """Return class activation maps, shape (n, H, W), of maps and gradients, shape (n, channels, H, W)."""
 
-    def cams(self, request: Request) -> Cams:
+    def cams(self, request: CamRequest) -> Cams:
         """Return the maps of a batch.
 
         The n-th targets of all segments go through one backward pass: segments do not meet inside the network, so the
@@ -184,14 +191,19 @@ class GradientCam(Cam):
         found = [_stretch(self.combine, request, start, leaf, logits) for start, leaf, logits in _runs(request)]
         maps = [each for one in found for each in one.maps]
         counts = [len(listed) for listed in request.targets]
-        return Cams(maps, np.concatenate([one.scores for one in found]), [1] * len(counts), counts)
+        return Cams(
+            maps=maps,
+            scores=np.concatenate([one.scores for one in found]),
+            forwards=[1] * len(counts),
+            backwards=counts,
+        )
 
     def together(self, classifier: Explainable, frames: int, bands: int) -> int:
         """Return how many segments make a batch: several of the network's, whose rest runs in one go."""
         return GATHERED * super().together(classifier, frames, bands)
 
 
-def _runs(request: Request) -> Iterator[tuple[int, Tensor, Tensor]]:
+def _runs(request: CamRequest) -> Iterator[tuple[int, Tensor, Tensor]]:
     start = 0
     for leaf, logits in runs(request.layer, request.segments):
         yield start, leaf, logits
@@ -199,7 +211,7 @@ def _runs(request: Request) -> Iterator[tuple[int, Tensor, Tensor]]:
 
 
 def _stretch(
-    combine: Callable[[Tensor, Tensor], Tensor], request: Request, start: int, leaf: Tensor, logits: Tensor
+    combine: Callable[[Tensor, Tensor], Tensor], request: CamRequest, start: int, leaf: Tensor, logits: Tensor
 ) -> Cams:
     """Return the maps of the segments from ``start`` on that went through the network together.
 
@@ -219,7 +231,7 @@ def _stretch(
         for row in rows:
             cams[row].append(cam[row])
     stacked = [torch.stack(listed) if listed else maps[0, :0] for listed in cams]
-    return Cams(stacked, scores_found, [], [])
+    return Cams(maps=stacked, scores=scores_found, forwards=[], backwards=[])
 
 
 def _summed(scores: Tensor, rows: list[int], chosen: list[Target]) -> Tensor:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from earwitness.explainers.cam.base import Cam, Cams, Request
+from earwitness.explainers.cam.base import Cam, CamRequest, Cams
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class EigenCam(Cam):
         "the class: the map is the same for every target, and tells what the layer reacts to, not why it decided"
     )
 
-    def cams(self, request: Request) -> Cams:
+    def cams(self, request: CamRequest) -> Cams:
         """Return the maps of a batch."""
         leaf, logits = request.layer.run(request.segments)
         scores = request.scores(logits)
         request.check(scores)
         found = _principal(leaf.detach())
         maps = [one.expand(len(listed), -1, -1) for one, listed in zip(found, request.targets, strict=True)]
-        return Cams(maps, scores, [1] * len(maps), [0] * len(maps))
+        return Cams(maps=maps, scores=scores, forwards=[1] * len(maps), backwards=[0] * len(maps))
 
 
 def _principal(maps: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate
 
 from earwitness.core.arrays import Float64Array
 from earwitness.core.device import to_numpy
-from earwitness.explainers.cam.base import Cam, Cams, Request, weighed
+from earwitness.explainers.cam.base import Cam, CamRequest, Cams, weighed
 from earwitness.explainers.fills import reference, reference_parameter
 from earwitness.explainers.inference.optimised import swift
 from earwitness.explainers.inference.scoring import as_input, target_scores
@@ -67,7 +67,7 @@ class ScoreCam(Cam):
         """Return how many segments' channels fill batches together."""
         return min(SEGMENTS, super().together(classifier, frames, bands))
 
-    def cams(self, request: Request) -> Cams:
+    def cams(self, request: CamRequest) -> Cams:
         """Return the maps of a batch."""
         maps, logits = (torch.cat(each) for each in zip(*_heard(request), strict=True))
         scores = request.scores(logits)
@@ -88,10 +88,10 @@ class ScoreCam(Cam):
             found.append(weighed(maps[row], weights))
             diagnostics.append({"channels": float(own.sum())})
         tried = [2 + int(each["channels"]) for each in diagnostics]
-        return Cams(found, scores, tried, [0] * len(tried), diagnostics)
+        return Cams(maps=found, scores=scores, forwards=tried, backwards=[0] * len(tried), diagnostics=diagnostics)
 
     def _through(
-        self, request: Request, maps: Tensor, rows: Tensor, channels: Tensor
+        self, request: CamRequest, maps: Tensor, rows: Tensor, channels: Tensor
     ) -> tuple[Float64Array, Float64Array]:
         """Return class scores of each segment's fill alone, and of segments seen through some channels of their own."""
         classifier, segments = request.classifier, request.segments
@@ -109,7 +109,7 @@ class ScoreCam(Cam):
         every = np.concatenate(scores)
         return every[: len(x)], every[len(x) :]
 
-    def _masks(self, request: Request, maps: Tensor) -> Tensor:
+    def _masks(self, request: CamRequest, maps: Tensor) -> Tensor:
         """Return how much of each cell channels keep, shape (n, frames, bands), of their maps, shape (n, H, W)."""
         frames, bands = request.segments.values.shape[1:]
         low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
@@ -119,6 +119,6 @@ class ScoreCam(Cam):
         return interpolate(folded[:, None], size=(frames, bands), mode="bilinear", align_corners=False)[:, 0]
 
 
-def _heard(request: Request) -> list[tuple[Tensor, Tensor]]:
+def _heard(request: CamRequest) -> list[tuple[Tensor, Tensor]]:
     """Return the layer's maps and the logits, one stretch of the segments after another."""
     return [(leaf.detach(), logits.detach()) for leaf, logits in runs(request.layer, request.segments)]

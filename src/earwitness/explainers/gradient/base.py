@@ -44,7 +44,7 @@ WIDE_GAP = 1e-3
 
 
 @dataclass(frozen=True)
-class Batch:
+class GradientBatch:
     """A batch of segments to be explained.
 
     Parameters
@@ -81,9 +81,9 @@ class Batch:
         """Return class scores of the kind that is explained, shape (n, classes)."""
         return activated(logits, self.score, self.classifier.activation)
 
-    def take(self, rows: Sequence[int]) -> Batch:
+    def take(self, rows: Sequence[int]) -> GradientBatch:
         """Return some of the segments, with their targets."""
-        return Batch(self.classifier, self.segments.take(rows), [self.targets[row] for row in rows], self.score)
+        return GradientBatch(self.classifier, self.segments.take(rows), [self.targets[row] for row in rows], self.score)
 
     def references(self, fill: str | float) -> Tensor:
         """Return what the segments are compared with, shape (n, 1, frames, bands)."""
@@ -115,7 +115,7 @@ class Gradients:
         Class scores of the last call, shape (rows, classes).
     """
 
-    batch: Batch
+    batch: GradientBatch
     scores: Float64Array = field(default_factory=lambda: np.zeros((0, 0)))
 
     def __call__(
@@ -151,7 +151,7 @@ def _gradient(wanted: Tensor, leaf: Tensor, *, again: bool) -> Tensor:
     return torch.zeros_like(leaf) if gradient is None else gradient
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Measured:
     """What a method found for a batch.
 
@@ -204,7 +204,7 @@ class GradientMethod(Method):
         check(self)
 
     @abstractmethod
-    def measure(self, batch: Batch) -> Measured:
+    def measure(self, batch: GradientBatch) -> Measured:
         """Return the maps of a batch; the network is in evaluation mode and changes nothing in place."""
 
     def together(self, classifier: Explainable, frames: int, bands: int) -> int:
@@ -225,7 +225,7 @@ class GradientMethod(Method):
     def _batch(self, prepared: Prepared, segments: Segments, targets: Sequence[Sequence[Target]]) -> list[Attribution]:
         seconds = stopwatch()
         with out_of_place(prepared.network):
-            measured = self.measure(Batch(prepared, segments, targets, self.score))
+            measured = self.measure(GradientBatch(prepared, segments, targets, self.score))
         frames, bands = segments.values.shape[1:]
         grid = Grid.whole(frames, bands, frames, bands)
         each = seconds(len(segments))
@@ -251,7 +251,9 @@ def _found(measured: Measured, index: int, position: int, target: Target, grid: 
         gap = score - base - float(values.sum(dtype=np.float64))
         diagnostics |= {"gap": gap, "reference_score": base}
         converged = not measured.exact or abs(gap) <= WIDE_GAP * float(np.abs(values).sum(dtype=np.float64))
-    return Found(values, values, grid, score, diagnostics, error=error, converged=converged)
+    return Found(
+        native=values, values=values, grid=grid, score=score, diagnostics=diagnostics, error=error, converged=converged
+    )
 
 
 def of(numbers: int | Sequence[int], index: int) -> int:

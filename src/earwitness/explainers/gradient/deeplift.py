@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from earwitness.explainers.fills import reference_parameter
-from earwitness.explainers.gradient.base import Batch, GradientMethod, Measured, gradients_of
+from earwitness.explainers.gradient.base import GradientBatch, GradientMethod, Measured, gradients_of
 from earwitness.explainers.inference.hooks import answering
 from earwitness.explainers.inference.modules import parts
 from earwitness.explainers.inference.scoring import check_scores, logits_of
@@ -77,7 +77,7 @@ class DeepLift(GradientMethod):
         """Return how many segments make a batch, half as many as for others: each comes with its reference."""
         return max(1, super().together(classifier, frames, bands) // 2)
 
-    def measure(self, batch: Batch) -> Measured:
+    def measure(self, batch: GradientBatch) -> Measured:
         """Return the maps of a batch; segments and references go through the network together."""
         count, base = len(batch.segments), batch.references(self.fill)
         leaf = torch.cat([batch.x, base])[:, 0].requires_grad_()
@@ -90,7 +90,14 @@ class DeepLift(GradientMethod):
         measured = batch.exact_scores(logits)
         for row in range(count):
             check_scores(measured[count + row], batch.classifier, batch.segments, row)
-        return Measured(values, measured[:count], 2, 1, measured[count:], exact=True)
+        return Measured(
+            values=values,
+            scores=measured[:count],
+            forwards=2,
+            backwards=1,
+            reference_scores=measured[count:],
+            exact=True,
+        )
 
 
 @contextmanager

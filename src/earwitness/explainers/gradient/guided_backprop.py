@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from earwitness.core.errors import UsageError
-from earwitness.explainers.gradient.base import Batch, GradientMethod, Gradients, Measured
+from earwitness.explainers.gradient.base import GradientBatch, GradientMethod, Gradients, Measured
 from earwitness.explainers.inference.hooks import answering, calls_of, operations
 from earwitness.explainers.inference.modules import parts
 from earwitness.explainers.inference.scoring import as_input, logits_of
@@ -40,7 +40,7 @@ class GuidedBackprop(GradientMethod):
         "than ReLU pass unchanged"
     )
 
-    def measure(self, batch: Batch) -> Measured:
+    def measure(self, batch: GradientBatch) -> Measured:
         """Return the maps of a batch."""
         relus = self._relus(batch)
         gradients = Gradients(batch)
@@ -49,9 +49,9 @@ class GuidedBackprop(GradientMethod):
                 if isinstance(module, nn.ReLU):
                     stubs.enter_context(answering(module, _guided(module.forward)))
             (values,) = gradients(None, (batch.x,), additional_forward_args=batch.weights)
-        return Measured(values, gradients.scores, forwards=1, diagnostics={"relus": float(relus)})
+        return Measured(values=values, scores=gradients.scores, forwards=1, diagnostics={"relus": float(relus)})
 
-    def _relus(self, batch: Batch) -> int:
+    def _relus(self, batch: GradientBatch) -> int:
         """Return how many ReLUs run in one pass.
 
         Raises

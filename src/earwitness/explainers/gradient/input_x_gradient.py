@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from earwitness.explainers.gradient.base import Batch, GradientMethod, Gradients, Measured, by_captum
+from earwitness.explainers.gradient.base import GradientBatch, GradientMethod, Gradients, Measured, by_captum
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class InputXGradient(GradientMethod):
         "loudness: a log-mel's 0 is not silence, so a quiet cell can count as strongly as a loud one"
     )
 
-    def measure(self, batch: Batch) -> Measured:
+    def measure(self, batch: GradientBatch) -> Measured:
         """Return the maps of a batch."""
         gradients = Gradients(batch)
         method = by_captum(lambda attr: attr.InputXGradient(batch.classifier.network), gradients)
         values = method.attribute(batch.x.requires_grad_(), additional_forward_args=batch.weights)
-        return Measured(values, gradients.scores, forwards=1)
+        return Measured(values=values, scores=gradients.scores, forwards=1)

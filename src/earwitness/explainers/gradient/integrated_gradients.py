@@ -12,7 +12,7 @@ from torch import Tensor
 from earwitness.core.arrays import Float64Array
 from earwitness.core.device import to_numpy
 from earwitness.explainers.fills import reference_parameter
-from earwitness.explainers.gradient.base import WIDE_GAP, Batch, GradientMethod, Gradients, Measured, by_captum
+from earwitness.explainers.gradient.base import WIDE_GAP, GradientBatch, GradientMethod, Gradients, Measured, by_captum
 from earwitness.explainers.inference.scoring import batch_size, target_scores
 from earwitness.explainers.parameters import integer, parameter
 from earwitness.models.protocols import Explainable
@@ -60,7 +60,7 @@ class IntegratedGradients(GradientMethod):
         """Return how many segments' steps fill a batch."""
         return max(1, batch_size(classifier, frames, bands) // self.steps)
 
-    def measure(self, batch: Batch) -> Measured:
+    def measure(self, batch: GradientBatch) -> Measured:
         """Return the maps of a batch."""
         base = batch.references(self.fill)
         scores, reference_scores = np.split(batch.evaluate(torch.cat([batch.x, base])), 2)
@@ -76,9 +76,17 @@ class IntegratedGradients(GradientMethod):
             for row in rows:
                 reached[row], spent[row] = steps, spent[row] + steps
         forwards = [each + 2 for each in spent]
-        return Measured(values, scores, forwards, spent, reference_scores, exact=True, steps=reached)
+        return Measured(
+            values=values,
+            scores=scores,
+            forwards=forwards,
+            backwards=spent,
+            reference_scores=reference_scores,
+            exact=True,
+            steps=reached,
+        )
 
-    def _walked(self, batch: Batch, base: Tensor, steps: int) -> Tensor:
+    def _walked(self, batch: GradientBatch, base: Tensor, steps: int) -> Tensor:
         """Return the maps, shape (n, targets, frames, bands), that so many points on the path give."""
         method = by_captum(lambda attr: attr.IntegratedGradients(batch.classifier.network), Gradients(batch))
         size, rows = batch_size(batch.classifier, *batch.segments.values.shape[1:]), len(batch.segments)
@@ -91,7 +99,7 @@ class IntegratedGradients(GradientMethod):
         )
         return values.detach()
 
-    def _misses(self, batch: Batch, row: int, change: Float64Array, maps: Tensor) -> bool:
+    def _misses(self, batch: GradientBatch, row: int, change: Float64Array, maps: Tensor) -> bool:
         """Tell whether a map of a segment adds up to something else than the difference of scores."""
         wanted = target_scores(change[row : row + 1], batch.targets[row])[0]
         found = maps[: len(wanted)].double()

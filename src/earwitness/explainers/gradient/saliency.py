@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from earwitness.explainers.gradient.base import Batch, GradientMethod, Gradients, Measured, by_captum
+from earwitness.explainers.gradient.base import GradientBatch, GradientMethod, Gradients, Measured, by_captum
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Saliency(GradientMethod):
         "how much a cell adds as a whole: where the network is sure the gradient is flat, and what remains is grainy"
     )
 
-    def measure(self, batch: Batch) -> Measured:
+    def measure(self, batch: GradientBatch) -> Measured:
         """Return the maps of a batch."""
         gradients = Gradients(batch)
         method = by_captum(lambda attr: attr.Saliency(batch.classifier.network), gradients)
         values = method.attribute(batch.x.requires_grad_(), abs=False, additional_forward_args=batch.weights)
-        return Measured(values, gradients.scores, forwards=1)
+        return Measured(values=values, scores=gradients.scores, forwards=1)

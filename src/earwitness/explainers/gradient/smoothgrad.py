@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from earwitness.explainers.gradient.base import Batch, GradientMethod, Gradients, Measured
+from earwitness.explainers.gradient.base import GradientBatch, GradientMethod, Gradients, Measured
 from earwitness.explainers.inference.scoring import batch_size
 from earwitness.explainers.parameters import integer, number_from, parameter
 from earwitness.models.protocols import Explainable
@@ -47,7 +47,7 @@ class SmoothGrad(GradientMethod):
         """Return how many segments' copies fill a batch."""
         return max(1, batch_size(classifier, frames, bands) // self.samples)
 
-    def measure(self, batch: Batch) -> Measured:
+    def measure(self, batch: GradientBatch) -> Measured:
         """Return the maps of a batch."""
         scores, weights, count = batch.evaluate(batch.x), batch.weights, self.samples
         noisy = torch.cat([self._noisy(batch, row) for row in range(len(weights))])
@@ -62,9 +62,9 @@ class SmoothGrad(GradientMethod):
         # Standard error of a mean.
         spread = (squares - total.square() / count).clamp(min=0) / max(1, count - 1)
         errors = (spread / count).sqrt() if count > 1 else None
-        return Measured(total / count, scores, count + 1, count, errors=errors)
+        return Measured(values=total / count, scores=scores, forwards=count + 1, backwards=count, errors=errors)
 
-    def _noisy(self, batch: Batch, row: int) -> Tensor:
+    def _noisy(self, batch: GradientBatch, row: int) -> Tensor:
         """Return a segment's noisy copies, shape (samples, 1, frames, bands)."""
         real = int(batch.segments.real_frames[row])
         heard = batch.segments.values[row, :real]

@@ -57,7 +57,7 @@ LARGEST_MAP = 16 * 2**20
 WEIGHTS_PART = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Swift:
     """A classifier's network ready for many passes.
 
@@ -124,7 +124,7 @@ def swift(prepared: Prepared, segments: Segments, precision: str = FLOAT32, *, s
     network, shape = prepared.network, segments.values.shape[1:]
     own = precision_of(network)
     device = torch.device(prepared.device).type
-    plain = Swift(prepared, network, own, batch_size(prepared, *shape))
+    plain = Swift(classifier=prepared, network=network, precision=own, rows=batch_size(prepared, *shape))
     suits = own == FLOAT32 and device in ("cpu", "cuda") and bool(convolutions(network))
     if not suits or not untouched(parts(network)):
         return plain
@@ -133,9 +133,17 @@ def swift(prepared: Prepared, segments: Segments, precision: str = FLOAT32, *, s
     if found.network is None:
         return plain
     if device != "cpu":
-        return Swift(prepared, found.network, precision, plain.rows, found.sparing)
+        return Swift(
+            classifier=prepared, network=found.network, precision=precision, rows=plain.rows, sparing=found.sparing
+        )
     weights = sum(weight.nbytes for weight in found.network.parameters())
-    return Swift(prepared, found.network, precision, rows_of(found.widest, weights), found.sparing)
+    return Swift(
+        classifier=prepared,
+        network=found.network,
+        precision=precision,
+        rows=rows_of(found.widest, weights),
+        sparing=found.sparing,
+    )
 
 
 def rows_of(widest: int, weights: int) -> int:
@@ -175,7 +183,7 @@ def _tried(classifier: Explainable, segments: Segments, precision: str, sparing:
                 pack_dense(twin, LARGE)
             with torch.inference_mode():
                 expected = logits_of(classifier, x)
-                found, widest = _measured(Swift(classifier, twin, precision, 1), x)
+                found, widest = _measured(Swift(classifier=classifier, network=twin, precision=precision, rows=1), x)
         except (RuntimeError, TypeError, ValueError, AttributeError, NotImplementedError):
             continue  # what cannot be copied or rounded either way is used as it is
         gap = (found - expected).abs().max()

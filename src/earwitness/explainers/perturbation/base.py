@@ -23,13 +23,22 @@ from earwitness.explainers.perturbation.precision import Settled, settle
 from earwitness.explainers.perturbation.scoring import Hiding, Listening, batches
 from earwitness.models.protocols import Explainable
 
-__all__ = ["Hiding", "Listening", "Perturbing", "Plan", "batches", "relative_error", "stops", "tolerance_parameter"]
+__all__ = [
+    "Hiding",
+    "Listening",
+    "PerturbationPlan",
+    "Perturbing",
+    "batches",
+    "relative_error",
+    "stops",
+    "tolerance_parameter",
+]
 
 
 # ---- the loop of every perturbation method ------------------------------------------------------------------------
 
 
-class Plan(Protocol):
+class PerturbationPlan(Protocol):
     """What a method makes of some segments: perturbations, when to look at what they tell, and how to read it."""
 
     @property
@@ -62,7 +71,7 @@ class Perturbing(Method):
     precision: str
 
     @abstractmethod
-    def plan(self, classifier: Explainable, segments: Segments) -> Plan:
+    def plan(self, classifier: Explainable, segments: Segments) -> PerturbationPlan:
         """Return what to hide in some segments, and how to read the scores."""
 
     def explained(

@@ -18,7 +18,7 @@ from earwitness.core.arrays import BoolArray, Float64Array
 from earwitness.core.errors import UsageError
 from earwitness.explainers.method import Found
 from earwitness.explainers.parameters import choice, parameter
-from earwitness.explainers.perturbation.base import Plan, stops
+from earwitness.explainers.perturbation.base import PerturbationPlan, stops
 from earwitness.explainers.perturbation.regions import Coalitions, Parts
 from earwitness.explainers.perturbation.shapley import ShapleyValues, shapley_found
 
@@ -55,7 +55,7 @@ class KernelShap(ShapleyValues):
 
     sizes: str = parameter("kernel", choice("kernel", "even"), "how coalitions' sizes are drawn: kernel or even")
 
-    def sampled(self, parts: Parts, hiding: Callable[[BoolArray], Coalitions]) -> Plan:
+    def sampled(self, parts: Parts, hiding: Callable[[BoolArray], Coalitions]) -> PerturbationPlan:
         """Return a plan of all small and large coalitions and drawn ones between."""
         least = 2 * parts.count + 6
         if self.samples < least:
@@ -69,7 +69,7 @@ class KernelShap(ShapleyValues):
         looks = [
             known - 1 + number for number in stops(1 + len(drawn.kept) - known + 1, parts.count, 2, self.tolerance)
         ]
-        return _Plan(parts, drawn, coalitions, coalitions.stops(looks))
+        return _KernelShapPlan(parts, drawn, coalitions, coalitions.stops(looks))
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def _all_of_size(parts: int, size: int) -> BoolArray:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _KernelShapPlan:
     parts: Parts
     drawn: SizedCoalitions
     hiding: Coalitions

@@ -23,7 +23,7 @@ from earwitness.explainers.perturbation.surrogates import Fit, fit_lasso, fit_li
 from earwitness.models.protocols import Explainable
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Lime(Perturbing):
     """LIME: a simple model of how the score depends on which parts of the segment can be heard.
 
@@ -104,7 +104,7 @@ class Lime(Perturbing):
                 "does not have; use surrogate=linear"
             )
 
-    def plan(self, classifier: Explainable, segments: Segments) -> _Plan:
+    def plan(self, classifier: Explainable, segments: Segments) -> _LimePlan:
         """Return what to hide in some segments, and how to read the scores."""
         divided = self._divided(segments)
         # SLIC may find fewer superpixels than wanted; tossing for all that are wanted keeps segments independent.
@@ -114,7 +114,7 @@ class Lime(Perturbing):
         coalitions = Coalitions(design.kept, divided, classifier.device)
         # Three samples a part before the first look: with fewer the standard error is itself a guess.
         looks = coalitions.stops(stops(len(design.kept), 3 * wanted, design.block, self.tolerance))
-        return _Plan(self, design, divided, coalitions, looks)
+        return _LimePlan(explainer=self, design=design, divided=divided, hiding=coalitions, stops=looks)
 
     def drawn(self, shape: tuple[int, int]) -> Design:
         """Return the samples for parts in so many rows and columns.
@@ -141,8 +141,8 @@ class Lime(Perturbing):
         return [parts] * len(segments)
 
 
-@dataclass(frozen=True)
-class _Plan:
+@dataclass(frozen=True, kw_only=True)
+class _LimePlan:
     """LIME's samples of some segments."""
 
     explainer: Lime

@@ -26,7 +26,7 @@ from earwitness.models.protocols import Explainable
 Cells = tuple[int, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Occlusion(Perturbing):
     """Occlusion sensitivity: how far the score drops when a mask hides part of the segment.
 
@@ -80,10 +80,10 @@ class Occlusion(Perturbing):
     def __post_init__(self) -> None:
         check(self)
 
-    def plan(self, classifier: Explainable, segments: Segments) -> _Plan:
+    def plan(self, classifier: Explainable, segments: Segments) -> _OcclusionPlan:
         """Return what to hide in some segments, and how to read the scores."""
         frames, bands = segments.values.shape[1:]
-        return _Plan(self, self.masks(frames, bands, classifier.device))
+        return _OcclusionPlan(self, self.masks(frames, bands, classifier.device))
 
     def masks(self, frames: int, bands: int, device: torch.device | str = "cpu") -> Masks:
         """Return the mask positions on a segment of (frames, bands).
@@ -110,7 +110,14 @@ class Occlusion(Perturbing):
             positions(length, side, step, self.edges if self.along in ("both", axis) else "whole")
             for axis, length, side, step in zip(("time", "bands"), lengths, mask, stride, strict=True)
         ]
-        return Masks(starts[0], starts[1], mask, stride, lengths, torch.device(device))
+        return Masks(
+            frame_starts=starts[0],
+            band_starts=starts[1],
+            mask=mask,
+            stride=stride,
+            lengths=lengths,
+            device=torch.device(device),
+        )
 
     def read(self, masks: Masks, scores: Float64Array) -> list[Found]:
         """Return the map of each target, of the scores under every mask, shape (masks, targets)."""
@@ -120,12 +127,14 @@ class Occlusion(Perturbing):
         for column in range(scores.shape[1]):
             native = drops[..., column]
             values: npt.NDArray[Any] = masks.grid.spread(native) if self.spread == "nearest" else masks.average(native)
-            found.append(Found(native, values, masks.grid, float(scores[0, column]), settled=settled))
+            found.append(
+                Found(native=native, values=values, grid=masks.grid, score=float(scores[0, column]), settled=settled)
+            )
         return found
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _OcclusionPlan:
     """Every position of the mask, heard in one go."""
 
     explainer: Occlusion
@@ -140,7 +149,7 @@ class _Plan:
         return self.explainer.read(self.hiding, scores)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Masks:
     """Every position of a moving mask over a segment; the series of perturbations begins with none hidden.
 

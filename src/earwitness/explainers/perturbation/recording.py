@@ -30,7 +30,7 @@ from earwitness.audio.segments import SegmentedLogMels, Segments, cut
 from earwitness.core.arrays import Float32Array, Float64Array, Int64Array
 from earwitness.core.device import to_numpy
 from earwitness.core.errors import UsageError
-from earwitness.core.progress import Advance, Progress, Silent
+from earwitness.core.progress import NO_PROGRESS, Advance, Progress
 from earwitness.explainers import fills
 from earwitness.explainers.attribution import Attribution, Target
 from earwitness.explainers.inference.optimised import Swift, swift
@@ -63,7 +63,7 @@ def explain_recording(
     segment_frames: int | None = None,
     overlap: float | None = None,
     file: str = "",
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> list[Attribution]:
     """Explain a recording's mean score by occlusion, on the recording's own grid.
 
@@ -107,11 +107,11 @@ def explain_recording(
     first, end = data.start_frames, data.start_frames + data.segment_frames
     check_values(prepared, data.take(np.flatnonzero((first <= broken) & (broken < end))[:1] if len(broken) else []))
     check_request(prepared, whole, [targets])
-    found = _explained(prepared, whole, data, targets, explainer, progress or Silent())
+    found = _explained(prepared, whole, data, targets, explainer, progress)
     if explainer.fill2 == fills.NONE:
         return found
     another = replace(explainer, fill=explainer.fill2, fill2=fills.NONE)
-    second = _explained(prepared, whole, data, targets, another, progress or Silent())
+    second = _explained(prepared, whole, data, targets, another, progress)
     return [fills.compared(*pair) for pair in zip(found, second, strict=True)]
 
 
@@ -133,7 +133,9 @@ def _explained(
     with prepared.working(), torch.inference_mode():
         settled = settle(explainer, prepared, few, [targets] * len(few), inside, options, progress)
         ready = settled.ready or swift(prepared, few, settled.precision)
-        hearer = _Recording(prepared, ready, whole, data, targets, explainer)
+        hearer = _Recording(
+            classifier=prepared, swift=ready, whole=whole, data=data, targets=targets, explainer=explainer
+        )
         scores, forwards = hearer.scores(masks, progress)
     cost = Cost(forwards, 0, seconds(1), hearer.swift.precision)
     told = {"segments": float(len(data)), "brute_forwards": float(len(data) * masks.count)}
@@ -164,7 +166,7 @@ def _cut(
     return whole, data
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Recording:
     """A recording whose segments are heard.
 
@@ -197,7 +199,13 @@ class _Recording:
         found[0] = base.mean(axis=0)
         values, real = self.whole.values[0], int(self.whole.real_frames[0])
         silence = float(self.classifier.front_end.silence)
-        ground = fills.Ground(values, as_input(self.classifier, values), real, silence, self.explainer.seed)
+        ground = fills.Ground(
+            values=values,
+            segment=as_input(self.classifier, values),
+            real_frames=real,
+            silence=silence,
+            seed=self.explainer.seed,
+        )
         steps, across = masks.shape
         together = max(1, TOGETHER // across)
         with progress.task("Occlusion of the whole recording", masks.count - 1) as advance:

@@ -43,10 +43,17 @@ class Parts:
         """Return a map of one number per part, with its standard errors where they are known."""
         if self.grid is None:
             spread, errors = values[self.labels], None if error is None else error[self.labels]
-            return Found(spread, spread, None, score, diagnostics, error=errors)
+            return Found(native=spread, values=spread, grid=None, score=score, diagnostics=diagnostics, error=errors)
         native = values.reshape(self.grid.shape)
         errors = None if error is None else error.reshape(self.grid.shape)
-        return Found(native, self.grid.spread(native), self.grid, score, diagnostics, error=errors)
+        return Found(
+            native=native,
+            values=self.grid.spread(native),
+            grid=self.grid,
+            score=score,
+            diagnostics=diagnostics,
+            error=errors,
+        )
 
 
 def strips(kind: str, grid: tuple[int, int]) -> tuple[int, int]:

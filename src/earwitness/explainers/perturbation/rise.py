@@ -29,7 +29,7 @@ from earwitness.models.protocols import Explainable
 TOGETHER = 64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rise(Perturbing):
     """RISE: the score with a cell heard, averaged over what else is heard, less the same with the cell hidden.
 
@@ -99,7 +99,7 @@ class Rise(Perturbing):
         if self.soft and self.masks == "smooth":
             raise UsageError("rise: soft goes with masks=hard; smooth masks fade already")
 
-    def plan(self, classifier: Explainable, segments: Segments) -> _Plan:
+    def plan(self, classifier: Explainable, segments: Segments) -> _RisePlan:
         """Return what to hide in some segments, and how to read the scores."""
         frames, bands = segments.values.shape[1:]
         gridded(self.name, segments, *self.grid)
@@ -108,10 +108,10 @@ class Rise(Perturbing):
         design = random_design(self.name, self.design, self.samples, self.grid, self.seed, self.keep, room=room)
         masks = RandomMasks.drawn(design, self.grid, (frames, bands), self.masks, self.seed, classifier.device)
         looks = stops(len(design.kept), 3 * math.prod(self.grid), design.block, self.tolerance)
-        return _Plan(self, design, masks, looks)
+        return _RisePlan(self, design, masks, looks)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RandomMasks:
     """Coarse random masks laid over a segment: each is a product of two interpolations around its coarse cells.
 
@@ -154,7 +154,14 @@ class RandomMasks:
         shifts = np.stack([rng.integers(0, len(side), draws) for side in sides], axis=1).repeat(design.pair, axis=0)
         shifts = np.concatenate([np.zeros((1, 2), np.int64), shifts])
         coarse = design.kept.reshape(-1, *grid)
-        return cls(coarse, sides[0], sides[1], shifts, kind == "smooth", torch.device(device))
+        return cls(
+            coarse=coarse,
+            along_time=sides[0],
+            along_bands=sides[1],
+            shifts=shifts,
+            soft=kind == "smooth",
+            device=torch.device(device),
+        )
 
     @property
     def count(self) -> int:
@@ -194,7 +201,7 @@ def _repeated(length: int, cells: int) -> Float64Array:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _RisePlan:
     explainer: Rise
     design: Design
     hiding: RandomMasks
@@ -209,7 +216,9 @@ class _Plan:
         found = []
         for measured in np.ascontiguousarray(scores.T):
             native, error = self._map(measured)
-            found.append(Found(native, grid.spread(native), grid, float(measured[0]), error=error))
+            found.append(
+                Found(native=native, values=grid.spread(native), grid=grid, score=float(measured[0]), error=error)
+            )
         return found
 
     def _masks(self, stop: int) -> Iterator[tuple[slice, Float64Array]]:

@@ -182,7 +182,16 @@ class Sheet:
         if self.held is None or self.held[0] != index:
             values, real = self.segments.values[index], int(self.segments.real_frames[index])
             silence = float(self.classifier.front_end.silence)
-            self.held = (index, fills.Ground(values, as_input(self.classifier, values), real, silence, self.seed))
+            self.held = (
+                index,
+                fills.Ground(
+                    values=values,
+                    segment=as_input(self.classifier, values),
+                    real_frames=real,
+                    silence=silence,
+                    seed=self.seed,
+                ),
+            )
         return self.held[1]
 
     def perturbed(self, piece: Piece, hiding: Hiding) -> tuple[Tensor, Int64Array]:

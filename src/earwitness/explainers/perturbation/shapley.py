@@ -21,13 +21,13 @@ from earwitness.explainers.fills import fill_parameter, second_fill_parameter, s
 from earwitness.explainers.inference.scoring import SCORE_KINDS
 from earwitness.explainers.method import Found
 from earwitness.explainers.parameters import check, choice, integer, pair, parameter
-from earwitness.explainers.perturbation.base import Perturbing, Plan, stops, tolerance_parameter
+from earwitness.explainers.perturbation.base import PerturbationPlan, Perturbing, stops, tolerance_parameter
 from earwitness.explainers.perturbation.precision import precision_parameter
 from earwitness.explainers.perturbation.regions import GRIDS, Coalitions, Parts, gridded, strips
 from earwitness.models.protocols import Explainable
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ShapleyValues(Perturbing):
     """What methods share that share a score out among parts: parameters, and all coalitions where these are few.
 
@@ -63,7 +63,7 @@ class ShapleyValues(Perturbing):
     def __post_init__(self) -> None:
         check(self)
 
-    def plan(self, classifier: Explainable, segments: Segments) -> Plan:
+    def plan(self, classifier: Explainable, segments: Segments) -> PerturbationPlan:
         """Return what to hide in some segments, and how to read the scores."""
         parts = gridded(self.name, segments, *strips(self.parts, self.grid))
 
@@ -75,7 +75,7 @@ class ShapleyValues(Perturbing):
         return self.sampled(parts, hiding)
 
     @abstractmethod
-    def sampled(self, parts: Parts, hiding: Callable[[BoolArray], Coalitions]) -> Plan:
+    def sampled(self, parts: Parts, hiding: Callable[[BoolArray], Coalitions]) -> PerturbationPlan:
         """Return a plan for parts that have more coalitions than there are samples.
 
         Parameters
@@ -113,7 +113,7 @@ class Shapley(ShapleyValues):
         "which parts act together (what they add jointly is shared out evenly), and detail inside a part"
     )
 
-    def sampled(self, parts: Parts, hiding: Callable[[BoolArray], Coalitions]) -> Plan:
+    def sampled(self, parts: Parts, hiding: Callable[[BoolArray], Coalitions]) -> PerturbationPlan:
         """Return a plan of as many orders and their reverses as the samples suffice for."""
         each = 2 * (parts.count - 1)
         pairs = (self.samples - 2) // each
@@ -126,7 +126,7 @@ class Shapley(ShapleyValues):
         coalitions = hiding(_climbing(orders))
         # The first perturbation besides the whole segment is the empty one.
         looks = [1 + number for number in stops(1 + pairs * each, 3 * each, each, self.tolerance)]
-        return _Plan(parts, orders, coalitions, coalitions.stops(looks))
+        return _ShapleyPlan(parts, orders, coalitions, coalitions.stops(looks))
 
 
 def enumerable(parts: int, samples: int) -> bool:
@@ -201,7 +201,7 @@ def _climbing(orders: Int64Array) -> BoolArray:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _ShapleyPlan:
     parts: Parts
     orders: Int64Array
     hiding: Coalitions

@@ -41,7 +41,7 @@ CLIPPED_AT = 0.985  # of the highest peak
 CLIPPED_RUN = 3  # samples in a row
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Counterfactual:
     """One thing that may be taken out of recordings.
 
@@ -267,53 +267,53 @@ COUNTERFACTUALS: dict[str, Counterfactual] = {
     each.name: each
     for each in (
         Counterfactual(
-            "edges",
-            "Does it lean on the clips' edges?",
-            "the first and last 30 ms are replaced by the sound beside them",
-            without_edges,
+            name="edges",
+            question="Does it lean on the clips' edges?",
+            taken="the first and last 30 ms are replaced by the sound beside them",
+            change=without_edges,
         ),
         Counterfactual(
-            "silence",
-            "Does it lean on digital silence and padding?",
-            "silence is cut out and the sound repeated in its place",
-            without_silence,
+            name="silence",
+            question="Does it lean on digital silence and padding?",
+            taken="silence is cut out and the sound repeated in its place",
+            change=without_silence,
             fills_up=True,
         ),
         Counterfactual(
-            "steady tones",
-            "Does it lean on hum, whine and other steady tones?",
-            "lines that never stop are brought down to the level beside them",
-            without_lines,
+            name="steady tones",
+            question="Does it lean on hum, whine and other steady tones?",
+            taken="lines that never stop are brought down to the level beside them",
+            change=without_lines,
         ),
         Counterfactual(
-            "band limit",
-            "Does it lean on where a recording's band ends?",
-            "noise is put above the limit, in the rhythm of what is below",
-            without_limit,
+            name="band limit",
+            question="Does it lean on where a recording's band ends?",
+            taken="noise is put above the limit, in the rhythm of what is below",
+            change=without_limit,
         ),
         Counterfactual(
-            "inaudible",
-            "Does it lean on what nobody can hear?",
-            "what lies below 30 Hz and above 15 kHz is removed",
-            without_inaudible,
+            name="inaudible",
+            question="Does it lean on what nobody can hear?",
+            taken="what lies below 30 Hz and above 15 kHz is removed",
+            change=without_inaudible,
         ),
         Counterfactual(
-            "level",
-            "Does it lean on loudness alone?",
-            "every recording is brought to one level (RMS 0.1)",
-            with_even_level,
+            name="level",
+            question="Does it lean on loudness alone?",
+            taken="every recording is brought to one level (RMS 0.1)",
+            change=with_even_level,
         ),
         Counterfactual(
-            "clipping",
-            "Does it lean on clipped peaks?",
-            "peaks that were cut off are drawn anew",
-            without_clipping,
+            name="clipping",
+            question="Does it lean on clipped peaks?",
+            taken="peaks that were cut off are drawn anew",
+            change=without_clipping,
         ),
         Counterfactual(
-            "file format",
-            "Does it lean on the file format?",
-            "every recording goes through the same lossy format (Ogg Vorbis)",
-            as_vorbis,
+            name="file format",
+            question="Does it lean on the file format?",
+            taken="every recording goes through the same lossy format (Ogg Vorbis)",
+            change=as_vorbis,
         ),
     )
 }

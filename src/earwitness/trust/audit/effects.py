@@ -24,7 +24,7 @@ MOST_KEPT, MOST_NAMED = 10, 3  # recordings: of a class, in a sentence
 FORMAT_VERSION = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClassEffect:
     """What a counterfactual did to one class; shares of segments heard right, mean over its recordings.
 
@@ -64,7 +64,7 @@ class ClassEffect:
         return self.files >= LEAST_FILES and self.change >= LEAST_CLASS_LOSS and self.low > 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Affected:
     """A recording that a counterfactual changed: the true class's mean score before and after, what it is heard as."""
 
@@ -75,7 +75,7 @@ class Affected:
     heard_as: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Effect:
     """What one counterfactual did.
 
@@ -196,7 +196,7 @@ class Effect:
         return f"; without it {', '.join(better)}: it draws answers elsewhere" if better else ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Audit:
     """What a classifier was tested for, what was found and what was not.
 

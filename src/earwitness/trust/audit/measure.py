@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from earwitness.audio.frontend import log_mel
-from earwitness.audio.segments import cut
 from earwitness.core.arrays import BoolArray, Float64Array, Int64Array, Samples
 from earwitness.core.device import to_numpy
 from earwitness.core.errors import EarwitnessError
-from earwitness.core.progress import Progress, Silent
+from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.models.classifier import Classifier
+from earwitness.models.prediction import score_recording
 from earwitness.trust.audit.counterfactuals import COUNTERFACTUALS, Counterfactual, repeated
 from earwitness.trust.audit.effects import CLASS_CONFIDENCE, CONFIDENCE, MOST_KEPT, Affected, Audit, ClassEffect, Effect
 
@@ -56,7 +56,7 @@ def audit(
     formats: Sequence[str] = (),
     counterfactuals: Sequence[Counterfactual] = tuple(COUNTERFACTUALS.values()),
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> Audit:
     """Hear recordings with and without each counterfactual.
 
@@ -88,7 +88,7 @@ def audit(
     touched: list[list[bool]] = [[] for _ in counterfactuals]
     files, labels = [], []
     listed = recordings() if callable(recordings) else iter(recordings)
-    with (progress or Silent()).task("Hearing with and without", count) as advance:
+    with progress.task("Hearing with and without", count) as advance:
         for each in listed:
             files.append(each.file)
             labels.append(each.label)
@@ -107,7 +107,14 @@ def audit(
         _effect(each, classifier.classes, files, truth, heard[0], heard[place + 1], np.array(touched[place]), seed)
         for place, each in enumerate(counterfactuals)
     )
-    return Audit(effects, classifier.classes, len(files), seconds, tuple(formats), seed)
+    return Audit(
+        effects=effects,
+        classes=classifier.classes,
+        files=len(files),
+        seconds=seconds,
+        formats=tuple(formats),
+        seed=seed,
+    )
 
 
 def _without(counterfactual: Counterfactual, samples: Samples, classifier: Classifier) -> Samples:
@@ -120,10 +127,8 @@ def _hear(classifier: Classifier, samples: Samples, label: int) -> Heard:
     front_end = classifier.front_end
     missing = max(0, front_end.least_samples - samples.size)
     values = to_numpy(log_mel(front_end, torch.from_numpy(np.pad(samples, (0, missing)))))
-    data = cut([values], [""], front_end.silence, classifier.segment_frames, classifier.overlap)
-    scores = to_numpy(classifier.probabilities(data.values(np.arange(len(data))))).astype(np.float64)
-    mean = scores.mean(axis=0)
-    return Heard(float((scores.argmax(axis=1) == label).mean()), float(mean[label]), int(mean.argmax()))
+    scored = score_recording(classifier, values)
+    return Heard(float((scored.predicted == label).mean()), float(scored.mean[label]), int(scored.mean.argmax()))
 
 
 def _effect(
@@ -144,34 +149,42 @@ def _effect(
         mine = truth == index
         if mine.any():
             means = right[mine].mean(axis=0)
-            interval = _interval(change[mine], CLASS_CONFIDENCE, [seed, index])
+            low, high = _interval(change[mine], CLASS_CONFIDENCE, [seed, index])
             by_class.append(
                 ClassEffect(
-                    name, int(mine.sum()), int(touched[mine].sum()), float(means[0]), float(means[1]), *interval
+                    name=name,
+                    files=int(mine.sum()),
+                    touched=int(touched[mine].sum()),
+                    before=float(means[0]),
+                    after=float(means[1]),
+                    low=low,
+                    high=high,
                 )
             )
     lost = np.argsort(score[:, 1] - score[:, 0], kind="stable")
     kept = sorted(
         row for index in range(len(classes)) for row in np.flatnonzero(truth[lost] == index)[:MOST_KEPT].tolist()
     )
+    low, high = _interval(change, CONFIDENCE, [seed])
     return Effect(
-        counterfactual.name,
-        counterfactual.question,
-        counterfactual.taken,
-        len(files),
-        int(touched.sum()),
-        float(right[:, 0].mean()),
-        float(right[:, 1].mean()),
-        *_interval(change, CONFIDENCE, [seed]),
-        float((score[:, 1] - score[:, 0]).mean()),
-        tuple(by_class),
-        tuple(
+        name=counterfactual.name,
+        question=counterfactual.question,
+        taken=counterfactual.taken,
+        files=len(files),
+        touched=int(touched.sum()),
+        before=float(right[:, 0].mean()),
+        after=float(right[:, 1].mean()),
+        low=low,
+        high=high,
+        score_change=float((score[:, 1] - score[:, 0]).mean()),
+        classes=tuple(by_class),
+        recordings=tuple(
             Affected(
-                files[row],
-                classes[truth[row]],
-                float(score[row, 0]),
-                float(score[row, 1]),
-                classes[after[row].predicted],
+                file=files[row],
+                label=classes[truth[row]],
+                before=float(score[row, 0]),
+                after=float(score[row, 1]),
+                heard_as=classes[after[row].predicted],
             )
             for row in lost[kept]
             if score[row, 1] < score[row, 0]

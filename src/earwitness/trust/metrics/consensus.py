@@ -9,7 +9,7 @@ import numpy as np
 from earwitness.audio.segments import Segments
 from earwitness.core.arrays import LogMel
 from earwitness.core.errors import UsageError
-from earwitness.core.progress import Progress
+from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.explainers.attribution import Attribution
 from earwitness.explainers.method import Explainer
 from earwitness.explainers.parameters import spec
@@ -44,7 +44,7 @@ class Panel:
         classifier: Explainable,
         segments: Segments,
         attributions: Sequence[Attribution],
-        progress: Progress | None = None,
+        progress: Progress = NO_PROGRESS,
     ) -> None:
         self._again = Again(classifier, segments, attributions, progress)
         self._maps: dict[str, list[LogMel] | None] = {}

@@ -138,7 +138,7 @@ def area(scores: npt.NDArray[np.floating]) -> float:
     return float((scores[1:] + scores[:-1]).mean(dtype=np.float64) / 2)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Curve:
     """A deletion or insertion curve, and what it is held against.
 

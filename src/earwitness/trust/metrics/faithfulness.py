@@ -16,7 +16,7 @@ from earwitness.audio.segments import Segments
 from earwitness.core.arrays import Float32Array, Float64Array, Int64Array
 from earwitness.core.device import to_numpy
 from earwitness.core.errors import UsageError
-from earwitness.core.progress import Progress, Silent
+from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.explainers import fills
 from earwitness.explainers.attribution import Attribution, Target
 from earwitness.explainers.baselines import energy_map
@@ -46,7 +46,7 @@ STEPS = 16
 RANDOM_ORDERS = 10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Faithfulness:
     """How faithful one attribution is. Scores are those of the attribution's target, of the kind ``score_kind``.
 
@@ -140,7 +140,7 @@ def faithfulness(
     orders: int = RANDOM_ORDERS,
     score: str = "probability",
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> list[Faithfulness]:
     """Measure how faithful attributions are.
 
@@ -180,12 +180,12 @@ def faithfulness(
     EarwitnessError
         If the network's score is not a number.
     """
-    settings = _Settings(_readable(fill), steps, orders, score, seed)
+    settings = _Settings(fill=_readable(fill), steps=steps, orders=orders, score=score, seed=seed)
     _check(classifier, segments, attributions, settings)
     groups = _groups(segments)
     found: dict[int, Faithfulness] = {}
     prepared = prepare(classifier)
-    with (progress or Silent()).task("Faithfulness", len(attributions)) as advance, prepared.working():
+    with progress.task("Faithfulness", len(attributions)) as advance, prepared.working():
         for rows in groups:
             one, maps = segments.take(rows[:1]), [attributions[row] for row in rows]
             found |= dict(zip(rows, _of_one(prepared, one, maps, settings), strict=True))
@@ -193,7 +193,7 @@ def faithfulness(
     return [found[row] for row in range(len(attributions))]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Settings:
     fill: str | float
     steps: int
@@ -251,7 +251,7 @@ class _Rivals:
     energy_insertion: list[int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Passes:
     """Where in the series an attribution's passes stand, and its rivals'."""
 
@@ -265,7 +265,7 @@ class _Passes:
 def _of_one(prepared: Prepared, one: Segments, maps: Sequence[Attribution], settings: _Settings) -> list[Faithfulness]:
     """Measure all attributions of one segment."""
     seconds = stopwatch()
-    series = Series(one, settings.steps, prepared.device)
+    series = Series(one=one, steps=settings.steps, device=prepared.device)
     planned = _planned(series, one, maps, float(prepared.front_end.silence), settings)
     everything = [Target(index) for index in range(len(prepared.classes))]
     listening = Listening(
@@ -305,8 +305,15 @@ def _planned(
         known[blocks.tobytes()] = rivals
         turns = shares(order_of(each.values[:real], blocks, draws), settings.steps)
         kept = mask_of(each)[:real]
-        orders = series.deletion(turns), series.insertion(turns)
-        found.append(_Passes(*orders, series.mask(1 - kept), series.mask(kept), rivals))
+        found.append(
+            _Passes(
+                deletion=series.deletion(turns),
+                insertion=series.insertion(turns),
+                mask_in=series.mask(1 - kept),
+                mask_out=series.mask(kept),
+                rivals=rivals,
+            )
+        )
     return found
 
 

@@ -30,7 +30,7 @@ ROUNDING = 9  # decimals of a profile, the strongest cell being 1: frames whose 
 NAMES = ("pointing", "mass", "rank", "auroc", "auprc")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TruthScores:
     """How well a map finds the evidence: over cells, over frames alone, over bands alone. All 0 to 1, 1 is best.
 

@@ -16,7 +16,7 @@ from earwitness.core.arrays import Float32Array, Float64Array, Int64Array
 WHOLE, NOTHING = 0, 1
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Series:
     """What is hidden in one segment, pass by pass; a :class:`~earwitness.explainers.perturbation.scoring.Hiding`.
 

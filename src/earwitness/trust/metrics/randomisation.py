@@ -28,8 +28,7 @@ from earwitness.audio.segments import Segments
 from earwitness.core.arrays import Float32Array
 from earwitness.core.errors import EarwitnessError, UsageError, printable
 from earwitness.core.files import read_json, write_json
-from earwitness.core.progress import Progress, Silent
-from earwitness.core.run_folder import RunFolder
+from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.explainers.attribution import Target
 from earwitness.explainers.inference.scoring import as_input
 from earwitness.explainers.method import Explainer
@@ -93,7 +92,7 @@ class Step:
         return self.layers[0] if len(self.layers) == 1 else f"{self.layers[0]} to {self.layers[-1]}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Randomisation:
     """What randomised weights do to a method's maps of one classifier.
 
@@ -198,7 +197,7 @@ def _step(layers: list[str], cascade: dict[str, float], alone: dict[str, float] 
 # ---- the test -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stand:
     """A network that is explained in place of a classifier's own."""
 
@@ -218,7 +217,7 @@ def randomisation(
     seed: int = 0,
     blocks: int = BLOCKS,
     alone: bool = True,
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> Randomisation:
     """Measure what becomes of a method's maps when the network's weights are made random.
 
@@ -251,12 +250,18 @@ def randomisation(
         raise UsageError("no segments to explain with random weights; give a handful")
     listed = [[target] for target in targets]
     device, work = classifier.device, copy.deepcopy(classifier.network)
-    stand = Stand(work, classifier.front_end, classifier.classes, classifier.activation, device)
+    stand = Stand(
+        network=work,
+        front_end=classifier.front_end,
+        classes=classifier.classes,
+        activation=classifier.activation,
+        device=device,
+    )
     heard = as_input(classifier, segments.values)
     order = blocks_of(classifier, segments, blocks)[::-1]
     spent: list[tuple[int, int]] = []
 
-    with (progress or Silent()).task(f"{explainer.title} with random weights", 1 + (1 + alone) * len(order)) as advance:
+    with progress.task(f"{explainer.title} with random weights", 1 + (1 + alone) * len(order)) as advance:
 
         def explain(model: Explainable) -> list[Float32Array]:
             found = explainer.attribute(model, segments, listed)
@@ -284,8 +289,17 @@ def randomisation(
     between = _mean(original, original, list(itertools.combinations(counted, 2)))
     forwards, backwards = (sum(each) for each in zip(*spent, strict=True))
     weights = weights_sha256(classifier.network)
-    sizes = len(segments), len(counted)
-    return Randomisation(spec(explainer), weights, *sizes, seed, between, steps, forwards, backwards)
+    return Randomisation(
+        method=spec(explainer),
+        weights=weights,
+        segments=len(segments),
+        counted=len(counted),
+        seed=seed,
+        between=between,
+        steps=steps,
+        forwards=forwards,
+        backwards=backwards,
+    )
 
 
 def _redrawn_alone(
@@ -327,7 +341,7 @@ def _mean(first: list[Float32Array], second: list[Float32Array], pairs: list[tup
 
 
 def kept_randomisation(
-    folder: RunFolder,
+    cache: Path,
     classifier: Explainable,
     explainer: Explainer,
     segments: Segments,
@@ -336,9 +350,9 @@ def kept_randomisation(
     seed: int = 0,
     blocks: int = BLOCKS,
     alone: bool = True,
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> Randomisation:
-    """Return a method's test from the run folder; the first time, measure it and keep it there if that can be.
+    """Return a method's test from a folder; the first time, measure it and keep it there if that can be.
 
     Costly methods are tested in their :func:`~earwitness.explainers.presets.quick` setting, which the result names. The
     file's name holds the weights, the method and its parameters; which segments were used first is not asked again.
@@ -347,7 +361,7 @@ def kept_randomisation(
     cheap = quick(explainer)
     text = f"{weights_sha256(classifier.network)} {spec(cheap)} {seed} {blocks} {alone}"
     name = f"randomisation-{cheap.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
-    path = folder.trust / name
+    path = cache / name
     if path.is_file():
         return Randomisation.load(path)
     found = randomisation(

@@ -23,7 +23,7 @@ class Again:
         classifier: Explainable,
         segments: Segments,
         attributions: Sequence[Attribution],
-        progress: Progress | None,
+        progress: Progress,
     ) -> None:
         self.classifier, self.progress = prepare(classifier), progress
         known: dict[tuple[bytes, int], int] = {}

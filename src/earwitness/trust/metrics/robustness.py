@@ -20,7 +20,7 @@ from earwitness.audio.segments import Segments
 from earwitness.core.arrays import Float64Array, LogMel
 from earwitness.core.device import to_numpy
 from earwitness.core.errors import EarwitnessError, UsageError
-from earwitness.core.progress import Progress
+from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.explainers.attribution import Attribution
 from earwitness.explainers.method import Explainer
 from earwitness.explainers.parameters import spec
@@ -54,7 +54,7 @@ class Agreement:
     overlap: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stability:
     """How a map agrees with itself under changes that should not matter.
 
@@ -94,7 +94,7 @@ def stability(
     noises: int = 1,
     noise_db: float = NOISE_DB,
     cheap: bool = True,
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> list[Stability]:
     """Explain segments again with small changes, and compare.
 
@@ -149,7 +149,7 @@ def stability(
         moved = [(original[1:], later[row][:-1]), (original[:-1], earlier[row][1:])]
         found.append(
             Stability(
-                spec(measured),
+                method=spec(measured),
                 seeds=_mean([(original, maps[row]) for maps in seeded]) if seeded else None,
                 fills=_mean([(original, maps[row]) for maps in filled]) if filled else None,
                 shift=_mean(moved),

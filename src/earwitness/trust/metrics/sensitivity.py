@@ -15,7 +15,7 @@ from earwitness.audio.segments import Segments
 from earwitness.core.arrays import Float64Array
 from earwitness.core.device import to_numpy
 from earwitness.core.errors import UsageError
-from earwitness.core.progress import Progress, Silent
+from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.explainers.attribution import Target
 from earwitness.explainers.inference.prepared import prepare
 from earwitness.explainers.method import Explainer, check_request
@@ -63,7 +63,7 @@ def max_sensitivity(
     radius: float = 0.02,
     samples: int = 10,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> list[float]:
     """Return by how much, at most, each map moves when the segment's real cells move a little (definition 2.2).
 
@@ -101,7 +101,7 @@ def max_sensitivity(
     if samples < 1 or not radius > 0:
         raise UsageError(f"max-sensitivity: samples={samples}, radius={radius} do not do; use 1 or more, and above 0")
     found, prepared = [], prepare(classifier)
-    with (progress or Silent()).task("Max-sensitivity", len(segments)) as advance:
+    with progress.task("Max-sensitivity", len(segments)) as advance:
         for row, target in enumerate(targets):
             found.append(_sensitivity(prepared, explainer, segments.take([row]), target, radius, samples, seed))
             advance(1)

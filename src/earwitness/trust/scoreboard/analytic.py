@@ -237,5 +237,15 @@ def build(name: str, *, cases: int = 6, seed: int = 0) -> KnownNetwork:
         truth = np.zeros((FRAMES, BANDS), dtype=np.float32)
         first, last = evidence.frames
         truth[first : min(last, first + heard), slice(*evidence.bands)] = 1.0
-        found.append(Case(f"{name} {which}", name, whole, FRAMES, Target(0), truth, bare))
+        found.append(
+            Case(
+                name=f"{name} {which}",
+                kind=name,
+                log_mel=whole,
+                real_frames=FRAMES,
+                target=Target(0),
+                truth=truth,
+                without=bare,
+            )
+        )
     return KnownNetwork(name, classifier, tuple(found))

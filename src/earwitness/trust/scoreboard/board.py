@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from earwitness.core.errors import UsageError
-from earwitness.core.progress import Progress, Silent
+from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.explainers.attribution import Attribution, Target
 from earwitness.explainers.baselines import BASELINES
 from earwitness.explainers.inference.prepared import prepare
@@ -149,7 +149,7 @@ def measure(
     *,
     seed: int = 0,
     keep: Keep | None = None,
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> Scoreboard:
     """Ask every method about all cases.
 
@@ -176,7 +176,7 @@ def measure(
         raise UsageError("no case can be judged: the classifier hears none of the sounds that were mixed for it")
     total = sum(len({case.name for case, _, _ in bench.cases}) for bench in gathered.benches) * len(chosen)
     records: list[Record] = []
-    with (progress or Silent()).task("Explaining what is known", total) as advance:
+    with progress.task("Explaining what is known", total) as advance:
         for bench in gathered.benches:
             records += run_scoreboard(
                 bench.classifier, bench.cases, chosen, family=bench.family, keep=keep, advance=advance

@@ -30,7 +30,7 @@ ELSEWHERE = "heard without it, too"
 NO_PLACE = "evidence has no place"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Case:
     """One segment and one target, with the truth.
 

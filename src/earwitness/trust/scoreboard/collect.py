@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from earwitness.core.progress import Progress, Silent
+from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.data.recordings import Recording
 from earwitness.data.synthetic import scenes
 from earwitness.explainers.registry import METHODS
@@ -27,7 +27,7 @@ PATIENCE = 12
 ASKED_AT_ONCE = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Preset:
     """How much is spent.
 
@@ -73,7 +73,7 @@ PRESETS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Tally:
     """How many cases of a kind were tried, and why those that cannot be judged cannot.
 
@@ -137,7 +137,7 @@ def gather(
     *,
     preset: Preset = PRESETS["quick"],
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> Gathered:
     """Make cases for a classifier, and with them the planted shortcuts and known networks that come with their own.
 
@@ -154,7 +154,6 @@ def gather(
     progress
         Told of the trainings and the cases.
     """
-    progress = progress or Silent()
     stage = Stage(classifier.front_end, classifier.classes, classifier.segment_frames)
     benches: list[Bench] = []
     tallies: list[Tally] = []
@@ -236,7 +235,15 @@ def choose(
         if len(block) < ASKED_AT_ONCE or (names and all(len(mine) >= share for mine in names.values())):
             break
     tallies = [
-        Tally(family, kind, len(each), each.count(""), each.count(UNHEARD), each.count(ELSEWHERE), each.count(NO_PLACE))
+        Tally(
+            family=family,
+            kind=kind,
+            tried=len(each),
+            judged=each.count(""),
+            unheard=each.count(UNHEARD),
+            elsewhere=each.count(ELSEWHERE),
+            no_place=each.count(NO_PLACE),
+        )
         for kind, each in reasons.items()
     ]
     return Bench(family, classifier, tuple(case for kind in sorted(taken) for case in taken[kind])), tallies

@@ -254,7 +254,15 @@ def alone(stem: Stem, stage: Stage, rng: np.random.Generator) -> Case:
     faint = _pink(stage.samples, rng) * np.float32(gain * rms(stem.event) * 10 ** (FLOOR_DB / 20))
     heard, bare = stage.log_mel(event), stage.log_mel(np.zeros_like(event))
     target = Target(stage.classes.index(stem.label))
-    return Case(f"{stem.name} alone", ALONE, heard, stage.frames, target, stage.mask(event, faint), bare)
+    return Case(
+        name=f"{stem.name} alone",
+        kind=ALONE,
+        log_mel=heard,
+        real_frames=stage.frames,
+        target=target,
+        truth=stage.mask(event, faint),
+        without=bare,
+    )
 
 
 def _case(
@@ -263,7 +271,16 @@ def _case(
     gain = np.float32(PEAK / max(float(np.abs(whole).max()), 1e-6))
     target = Target(stage.classes.index(stem.label))
     heard, bare = stage.log_mel(whole * gain), stage.log_mel(rest * gain)
-    return Case(name, kind, heard, stage.frames, target, stage.mask(event * gain, rest * gain), bare, level_db)
+    return Case(
+        name=name,
+        kind=kind,
+        log_mel=heard,
+        real_frames=stage.frames,
+        target=target,
+        truth=stage.mask(event * gain, rest * gain),
+        without=bare,
+        level_db=level_db,
+    )
 
 
 def _placed(event: Samples, low: float, high: float, stage: Stage, rng: np.random.Generator) -> Samples:

@@ -17,7 +17,7 @@ import numpy as np
 from earwitness.audio import decoding
 from earwitness.audio.artefacts import ARTEFACTS, Artefact
 from earwitness.core.arrays import BoolArray, Float32Array, Int64Array, Samples
-from earwitness.core.progress import Progress, Silent
+from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.data.synthetic import scenes
 from earwitness.explainers.attribution import Target
 from earwitness.models.classifier import Classifier
@@ -57,7 +57,7 @@ QUICK = Size(train=40, held_out=20, epochs=5)
 FULL = Size(train=80, held_out=40, epochs=10)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Shortcut:
     """A classifier that may lean on an artefact, and whether it does.
 
@@ -112,7 +112,7 @@ class _Clips:
 
 
 def plant(
-    names: Sequence[str] = tuple(ARTEFACTS), *, size: Size = QUICK, seed: int = 0, progress: Progress | None = None
+    names: Sequence[str] = tuple(ARTEFACTS), *, size: Size = QUICK, seed: int = 0, progress: Progress = NO_PROGRESS
 ) -> list[Shortcut]:
     """Train a classifier for each artefact, and measure whether it leans on it.
 
@@ -127,7 +127,6 @@ def plant(
     progress
         Told of the sounds made and of each iteration.
     """
-    progress = progress or Silent()
     backbone = backbone_named(BACKBONE)
     stage = Stage(backbone.front_end, CLASSES, backbone.front_end.segment_frames)
     clips = _make(stage, size, seed, progress)
@@ -164,20 +163,27 @@ def _planted(artefact: Artefact, clips: _Clips, stage: Stage, size: Size, seed: 
         float((probabilities(classifier, np.stack([each[row] for row in mine])).argmax(axis=1) == carrier).mean())
         for each in (marked, plain)
     )
-    found = Shortcut(artefact, classifier, accuracy, without, _audited(artefact, classifier, clips, rate), ())
+    found = Shortcut(
+        artefact=artefact,
+        classifier=classifier,
+        accuracy=accuracy,
+        without=without,
+        audited=_audited(artefact, classifier, clips, rate),
+        cases=(),
+    )
     if not (found.used and artefact.placed):
         return found
     # The classes in turn, so that a few cases are not of one class.
     rows = np.flatnonzero(clips.held_out).reshape(len(CLASSES), -1).T.ravel()
     cases = [
         Case(
-            f"{artefact.name} in {CLASSES[clips.labels[row]]} {row}",
-            artefact.name,
-            marked[row],
-            stage.frames,
-            Target(carrier),
-            change_mask(clips.samples[row], dirty[row], stage),
-            plain[row],
+            name=f"{artefact.name} in {CLASSES[clips.labels[row]]} {row}",
+            kind=artefact.name,
+            log_mel=marked[row],
+            real_frames=stage.frames,
+            target=Target(carrier),
+            truth=change_mask(clips.samples[row], dirty[row], stage),
+            without=plain[row],
         )
         for row in rows
     ]

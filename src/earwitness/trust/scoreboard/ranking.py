@@ -20,7 +20,7 @@ LEAST_SEGMENTS = 5  # resampling fewer says nothing
 SCORES = tuple(entry.name for entry in fields(TruthScores))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Record:
     """One map of one case, scored.
 
@@ -64,7 +64,7 @@ class Record:
         return {name: _cell(value) for name, value in (values | self.scores.as_dict()).items()}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Standing:
     """One method's mean of one score over one kind of cases.
 
@@ -154,10 +154,24 @@ def _group(family: str, kind: str, members: Sequence[Record], rng: np.random.Gen
         for column, score in enumerate(SCORES):
             counted = int(np.isfinite(values[:, column]).sum())
             if counted:
-                mean = _interval(values[:, column], rows, draws)
-                difference = _interval(over[:, column], rows, draws)
+                mean, low, high = _interval(values[:, column], rows, draws)
+                over_energy, over_low, over_high = _interval(over[:, column], rows, draws)
                 count = len(set(rows[np.isfinite(values[:, column])].tolist()))
-                yield Standing(method, mine[0].settings, family, kind, score, counted, count, *mean, *difference)
+                yield Standing(
+                    method=method,
+                    settings=mine[0].settings,
+                    family=family,
+                    kind=kind,
+                    score=score,
+                    cases=counted,
+                    segments=count,
+                    mean=mean,
+                    low=low,
+                    high=high,
+                    over_energy=over_energy,
+                    over_low=over_low,
+                    over_high=over_high,
+                )
 
 
 def _place(record: Record) -> tuple[str, str, str]:

@@ -13,7 +13,7 @@ from earwitness.audio.frontend import log_mel
 from earwitness.audio.segments import cut
 from earwitness.core.arrays import Float32Array, Int64Array
 from earwitness.core.device import to_numpy
-from earwitness.core.progress import Progress, Silent
+from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.data.synthetic import scenes
 from earwitness.models.classifier import Classifier
 from earwitness.models.registry import backbone_named
@@ -36,7 +36,7 @@ def learned(
     overlap: float = 0.0,
     augmentation: Augmentation | None = None,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> Classifier:
     """Return a compact network that has learned recordings.
 
@@ -62,7 +62,14 @@ def learned(
         torch.manual_seed(seed)
         network = backbone.build(len(classes))
     front_end = backbone.front_end
-    made = Classifier(network.eval(), front_end, classes, BACKBONE, front_end.segment_frames, overlap)
+    made = Classifier(
+        network=network.eval(),
+        front_end=front_end,
+        classes=classes,
+        backbone=BACKBONE,
+        segment_frames=front_end.segment_frames,
+        overlap=overlap,
+    )
     segments = cut(log_mels, [""] * len(log_mels), front_end.silence, front_end.segment_frames, overlap)
     data = TrainingData(segments, labels, np.arange(len(segments)), np.zeros(0, dtype=np.int64))
     recipe = replace(
@@ -72,7 +79,7 @@ def learned(
     return made
 
 
-def of_made_sounds(*, clips: int = 24, epochs: int = 4, seed: int = 0, progress: Progress | None = None) -> Classifier:
+def of_made_sounds(*, clips: int = 24, epochs: int = 4, seed: int = 0, progress: Progress = NO_PROGRESS) -> Classifier:
     """Return a compact network that has learned the ten classes of made sounds.
 
     Parameters
@@ -88,7 +95,7 @@ def of_made_sounds(*, clips: int = 24, epochs: int = 4, seed: int = 0, progress:
     """
     front_end = backbone_named(BACKBONE).front_end
     log_mels, classes = [], scenes.CLASSES
-    with (progress or Silent()).task("Making sounds to learn from", clips * len(classes)) as advance:
+    with progress.task("Making sounds to learn from", clips * len(classes)) as advance:
         for label in classes:
             for clip in range(clips):
                 scene = scenes.make(label, SCENE_SEEDS + seed * 10_000 + clip)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from earwitness.audio.segments import Segments
-from earwitness.core.progress import Progress
-from earwitness.core.run_folder import RunFolder
+from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.explainers.attribution import Attribution, Target, is_silent
 from earwitness.explainers.inference.prepared import prepare
 from earwitness.explainers.method import Explainer
@@ -32,7 +32,7 @@ def judged(
     panel: Panel | None = None,
     judge: Judge | None = None,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> list[Attribution]:
     """Return one method's attributions with their verdicts.
 
@@ -62,20 +62,20 @@ def judged(
 
 
 def all_judged(
-    folder: RunFolder,
+    cache: Path,
     classifier: Explainable,
     methods: Sequence[Explainer],
     segments: Segments,
     found: Sequence[Sequence[Attribution]],
     to_test: tuple[Segments, list[Target]] | None,
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> list[list[Attribution]]:
     """Return several methods' attributions of the same segments and targets with their verdicts.
 
     Parameters
     ----------
-    folder
-        Where tests with random weights are kept.
+    cache
+        Folder in which tests with random weights are kept.
     classifier, methods
         What made the maps.
     segments
@@ -93,22 +93,22 @@ def all_judged(
     panel = Panel(prepared, segments, found[0], progress)
     all_of_them = []
     for method, maps in zip(methods, found, strict=True):
-        tested = None if to_test is None else randomised_once(folder, prepared, method, *to_test, progress)
+        tested = None if to_test is None else randomised_once(cache, prepared, method, *to_test, progress)
         all_of_them.append(judged(prepared, method, segments, maps, tested, panel=panel, progress=progress))
     return all_of_them
 
 
 def randomised_once(
-    folder: RunFolder,
+    cache: Path,
     classifier: Explainable,
     explainer: Explainer,
     segments: Segments,
     targets: Sequence[Target],
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> Randomisation:
-    """Return what random weights do to a method, measured the first time and kept in the folder's ``trust/``."""
+    """Return what random weights do to a method, measured the first time and kept in the folder."""
     return kept_randomisation(
-        folder, classifier, explainer, segments, targets, blocks=BLOCKS, alone=False, progress=progress
+        cache, classifier, explainer, segments, targets, blocks=BLOCKS, alone=False, progress=progress
     )
 
 

@@ -86,14 +86,14 @@ def fit(cases: Sequence[Known], fitted_on: str, names: Sequence[str] = NAMES) ->
     chances = 1.0 / (1.0 + np.exp(-(intercept + standard @ weights)))
     reliable, weak = _limits(chances, right)
     return Judge(
-        tuple(names),
-        tuple(_round(means)),
-        tuple(_round(scales)),
-        tuple(_round(weights)),
-        round(intercept, 6),
-        reliable,
-        weak,
-        fitted_on,
+        names=tuple(names),
+        means=tuple(_round(means)),
+        scales=tuple(_round(scales)),
+        weights=tuple(_round(weights)),
+        intercept=round(intercept, 6),
+        reliable=reliable,
+        weak=weak,
+        fitted_on=fitted_on,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from earwitness.audio.segments import Segments
-from earwitness.core.progress import Progress
+from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution
 from earwitness.explainers.inference.prepared import prepare
 from earwitness.explainers.method import Explainer
@@ -21,7 +21,7 @@ STEPS, ORDERS, NOISES = 12, 8, 1
 LEAST_SPAN = 0.02  # of a probability: a curve between two nearly equal ends has no shape to speak of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Signs:
     """What was measured of one attribution. All are without unit; larger is better unless said otherwise.
 
@@ -91,7 +91,7 @@ def signs(
     *,
     panel: Panel | None = None,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> list[Signs]:
     """Measure the signs of one method's attributions.
 

@@ -28,7 +28,7 @@ LEAST_PROBABILITY = 0.2
 LEAST_SHIFT = 0.1  # log-odds by which a sign must move the chance to be named
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Judge:
     """A fitted judge: logistic regression over standardised signs, and two limits.
 

@@ -1,0 +1,109 @@
+"""The noun that explanations are asked of: a classifier, prepared once for all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from earwitness.core.download import home_folder
+from earwitness.core.errors import UsageError, printable
+from earwitness.core.run_folder import RunFolder
+from earwitness.explainers.inference.prepared import Prepared
+from earwitness.models.classifier import Classifier
+from earwitness.models.loading import load_classifier
+from earwitness.models.registry import BACKBONES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A classifier to ask; hold on to it, for the first explanation prepares the network for all later ones.
+
+    Several threads may ask one model; they wait for each other.
+
+    Parameters
+    ----------
+    name
+        What it was loaded by: a run folder, or a backbone.
+    classifier
+        What predicts.
+    cache
+        Folder in which is kept what verdicts measure once of a method; it need not exist or be writable.
+    """
+
+    name: str
+    classifier: Classifier
+    cache: Path
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        """The classifier prepared for explaining."""
+        return Prepared(self.classifier)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of the network's scores."""
+        return self.classifier.classes
+
+    @property
+    def segment_seconds(self) -> float:
+        """How much of a recording the network sees at once."""
+        return self.classifier.segment_seconds
+
+    def __repr__(self) -> str:
+        what = f"{self.classifier.backbone}, {len(self.classes)} classes, segments of {self.segment_seconds:.2f} s"
+        return f"Model({self.name!r}: {what})"
+
+
+def load_model(model: Model | Path | str, *, weights: Path | str | None = None, device: str = "auto") -> Model:
+    """Load what explanations are asked of.
+
+    Parameters
+    ----------
+    model
+        A run folder, or ``"mn04"`` with AudioSet's 527 classes. A folder that is a run goes before a name. A model
+        that is loaded already is returned as it is.
+    weights
+        For a name: a file of its weights; None takes the published ones from where they were downloaded to.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+
+    Raises
+    ------
+    UsageError
+        There is no such run or name, or no weights.
+    EarwitnessError
+        A file is damaged.
+
+    Examples
+    --------
+    >>> import earwitness as ew
+    >>> model = ew.load_model("runs/demo")
+    >>> model.classes[:2]
+    ('alarm', 'bird')
+    """
+    if isinstance(model, Model):
+        return model
+    path = Path(model)
+    if RunFolder(path).started or (path.is_dir() and str(model) not in BACKBONES):
+        if weights is not None:
+            raise UsageError(f"{printable(weights)}: a run has its own weights; leave out the weights or the run")
+        return model_of_run(path, device=device)
+    if str(model) not in BACKBONES:
+        raise UsageError(
+            f"{printable(path)}: no such run folder, and no model of this name; `earwitness train` makes a run, and "
+            "mn04 knows AudioSet's 527 classes"
+        )
+    return model_of_backbone(str(model), weights=weights, device=device)
+
+
+def model_of_run(run: Path | str, *, device: str = "auto") -> Model:
+    """Return the model of a finished training."""
+    classifier = load_classifier(run, device=device)
+    return Model(name=printable(run), classifier=classifier, cache=RunFolder(Path(run)).trust)
+
+
+def model_of_backbone(name: str, *, weights: Path | str | None = None, device: str = "auto") -> Model:
+    """Return a backbone with its published classes."""
+    classifier = load_classifier(backbone=name, weights=None if weights is None else str(weights), device=device)
+    return Model(name=name, classifier=classifier, cache=home_folder() / name / "trust")

@@ -1,0 +1,147 @@
+"""The noun that a call to explain returns: scores, and a map for each method and class, flat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from earwitness.core.errors import UsageError
+from earwitness.core.files import safe_name
+from earwitness.explainers.attribution import Attribution
+from earwitness.explainers.explanations import Inquiry, WholeExplanation
+from earwitness.trust.verdicts.verdict import verdict_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """What a model predicted for a sound file, and what each method found that this relies on.
+
+    ``explanation["lime"]`` is the :class:`~earwitness.explainers.attribution.Attribution` of a method for the first
+    class, ``explanation["lime", "rooster"]`` the one for another class. A method goes by its name, or, where it was
+    asked for twice with different settings, by these: ``explanation["lime:samples=512"]``. A notebook shows an
+    explanation as its picture.
+
+    Parameters
+    ----------
+    file
+        The file's path, printable.
+    seconds
+        Its length.
+    scores
+        Every class's score, best first: the mean of the segments' probabilities.
+    start_seconds, end_seconds
+        What was explained: one segment, or all that was scored.
+    attributions
+        The maps, by method with its settings (:func:`earwitness.explainers.parameters.spec`) and class.
+    answer
+        What the picture is drawn from.
+    """
+
+    file: str
+    seconds: float
+    scores: dict[str, float]
+    start_seconds: float
+    end_seconds: float
+    attributions: dict[tuple[str, str], Attribution]
+    answer: Inquiry | WholeExplanation
+
+    @property
+    def predicted(self) -> str:
+        """The class of the highest score."""
+        return next(iter(self.scores))
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods, with their settings."""
+        return tuple(dict.fromkeys(method for method, _ in self.attributions))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that were explained."""
+        return tuple(dict.fromkeys(name for _, name in self.attributions))
+
+    def __getitem__(self, key: str | tuple[str, str]) -> Attribution:
+        method, name = (key, self.classes[0]) if isinstance(key, str) else key
+        named = [each for each in self.methods if method in (each, each.partition(":")[0])]
+        if len(named) != 1:
+            wrong = "was asked for with several settings" if named else "is none of the methods that were asked"
+            raise UsageError(f"{method!r}: {wrong}; take {_listed(named or self.methods)}")
+        if name not in self.classes:
+            raise UsageError(f"{name!r}: is none of the classes that were explained; take {_listed(self.classes)}")
+        return self.attributions[named[0], name]
+
+    def plot(self) -> Figure:
+        """Return the explanation as a matplotlib figure, in the house's style whatever the user's own is."""
+        from earwitness.plots import evidence, recording
+
+        if isinstance(self.answer, WholeExplanation):
+            return recording.whole_recording(self.answer)
+        return evidence.maps(self.answer)
+
+    def save(self, folder: Path | str = "explained", name: str | None = None) -> Path:
+        """Write ``NAME.png`` and ``NAME-CLASS-METHOD.npz`` into a folder; files of those names are replaced.
+
+        Parameters
+        ----------
+        folder
+            Made where it is missing.
+        name
+            None takes the file's.
+
+        Returns
+        -------
+        The picture's path.
+        """
+        from earwitness.plots.style import save
+
+        stem, folder = name or self.answer.name, Path(folder)
+        save(self.plot(), folder / f"{stem}.png")
+        for (method, label), attribution in self.attributions.items():
+            attribution.save(folder / f"{stem}-{safe_name(label)}-{safe_name(method)}.npz")
+        return folder / f"{stem}.png"
+
+    def as_row(self) -> dict[str, Any]:
+        """Return the explanation as a plain dictionary, such as a row of a pandas table.
+
+        Beside the file's, there are four entries a map: where its strongest cell for the class lies (``_second``,
+        ``_hertz``), its verdict and the chance that the map is right (None without verdicts).
+        """
+        row: dict[str, Any] = {
+            "file": self.file,
+            "seconds": self.seconds,
+            "start_second": self.start_seconds,
+            "end_second": self.end_seconds,
+            "predicted": self.predicted,
+            "score": self.scores[self.predicted],
+        }
+        for (method, name), found in self.attributions.items():
+            lead = method if len(self.classes) == 1 else f"{method} {name}"
+            frame, band = np.unravel_index(int(found.values.argmax()), found.values.shape)
+            verdict = verdict_of(found)
+            row |= {
+                f"{lead}_second": float(found.times[frame]),
+                f"{lead}_hertz": float(found.frequencies[band]),
+                f"{lead}_verdict": None if verdict is None else verdict.level,
+                f"{lead}_chance": None if verdict is None else verdict.chance,
+            }
+        return row
+
+    def __repr__(self) -> str:
+        score = self.scores[self.predicted]
+        maps = f"{', '.join(self.methods)} for {', '.join(self.classes)}"
+        return f"Explanation({self.file!r}: {self.predicted} {score:.3f}; {maps})"
+
+    def _repr_png_(self) -> bytes:
+        from earwitness.plots.style import png
+
+        return png(self.plot())
+
+
+def _listed(names: tuple[str, ...] | list[str]) -> str:
+    return " or ".join(repr(name) for name in names)

@@ -24,7 +24,7 @@ from earwitness.core.arrays import Float64Array
 from earwitness.explainers.attribution import Target
 from earwitness.explainers.method import Explainer
 from earwitness.explainers.registry import parse
-from earwitness.inspection.run import Investigation, open_run
+from earwitness.inspection.run import OpenRun, open_run
 
 SPECS = (
     "lime:samples=2048",
@@ -35,7 +35,7 @@ SPECS = (
 )
 
 
-def chosen(run: Investigation, count: int, seed: int = 0) -> list[int]:
+def chosen(run: OpenRun, count: int, seed: int = 0) -> list[int]:
     """Return rows of segments with sound in them, drawn by lot, classes taking turns."""
     order = np.random.default_rng(seed).permutation(len(run.predictions.recording)).tolist()
     labels = run.predictions.labels[run.predictions.recording]
@@ -49,7 +49,7 @@ def chosen(run: Investigation, count: int, seed: int = 0) -> list[int]:
     return rows
 
 
-def maps(run: Investigation, method: Explainer, segments: Segments) -> tuple[Float64Array, int, float]:
+def maps(run: OpenRun, method: Explainer, segments: Segments) -> tuple[Float64Array, int, float]:
     """Return each segment's map of the class that is heard, (segments, cells), the passes of one, the median r2."""
     heard = run.classifier.logits(segments.values).argmax(dim=1)
     found = method.attribute(run.prepared, segments, [[Target(int(index))] for index in heard])
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked: Any = parser.parse_args(arguments)
     torch.set_num_threads(asked.threads)
     run = open_run(asked.run, data=asked.data)
-    segments = run.listen(chosen(run, asked.segments))
+    segments = run.segments(chosen(run, asked.segments))
     print(f"{run.classifier.backbone}, {len(segments)} segments of {segments.values.shape[1]} frames")
     print(f"{'method':58} passes  split-half: median  lowest  with first: median  lowest    r2", flush=True)
     firsts: dict[str, Float64Array] = {}

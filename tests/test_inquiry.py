@@ -17,13 +17,13 @@ from earwitness.audio import decoding, extraction
 from earwitness.audio.frontend import VGGISH, log_mel
 from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.core.files import read_csv, read_json, safe_name, write_json
-from earwitness.explainers import explanations
 from earwitness.explainers.attribution import Attribution, Target, is_silent
 from earwitness.explainers.explanations import Inquiry
 from earwitness.explainers.registry import parse
-from earwitness.inspection import questions
-from earwitness.inspection import run as investigation
-from earwitness.inspection.run import Investigation, open_run
+from earwitness.inspection import answers, questions
+from earwitness.inspection import run as run_module
+from earwitness.inspection.places import row_at
+from earwitness.inspection.run import OpenRun, open_run
 
 CLICK, HISS, LOW = tiny_run.CLASSES
 
@@ -90,11 +90,16 @@ def run(made, tmp_path) -> Path:
 
 
 @pytest.fixture
-def opened(run) -> Investigation:
+def opened(run) -> OpenRun:
     return open_run(run)
 
 
-def rows_of(opened: Investigation, file: str) -> list[int]:
+def ask(opened: OpenRun, make, *arguments, methods=(), **options) -> Inquiry:
+    """Make a question of the run's predictions, and answer it."""
+    return answers.answer(opened, make(opened.predictions, *arguments, **options), methods, verdicts=False)
+
+
+def rows_of(opened: OpenRun, file: str) -> list[int]:
     return np.flatnonzero(opened.predictions.recording == opened.predictions.files.index(file)).tolist()
 
 
@@ -125,8 +130,8 @@ def test_moved_data_is_found_where_the_caller_says(run, tmp_path):
     asked = read_json(run / "run.json")
     shutil.move(asked["data"]["path"], tmp_path / "moved")
     with pytest.raises(EarwitnessError, match=r"click/0\.wav: has gone missing .* is gone, too\); put it back, or"):
-        open_run(run).listen([0])
-    assert len(open_run(run, data=tmp_path / "moved").listen([0])) == 1
+        open_run(run).segments([0])
+    assert len(open_run(run, data=tmp_path / "moved").segments([0])) == 1
 
 
 def test_a_run_that_does_not_say_where_its_data_is(run):
@@ -140,7 +145,7 @@ def test_a_run_that_does_not_say_where_its_data_is(run):
 
 def test_segments_are_those_that_were_measured(opened):
     rows = list(range(len(opened.predictions.recording)))
-    segments = opened.listen(rows)
+    segments = opened.segments(rows)
     for row in rows:
         file = opened.predictions.files[opened.predictions.recording[row]]
         whole = log_mel(VGGISH, torch.from_numpy(decoding.read(opened.root / file, VGGISH.sample_rate).samples)).numpy()
@@ -158,13 +163,13 @@ def test_only_the_needed_recordings_are_listened_to(opened, monkeypatch):
     true_one = extraction.log_mel_of
     monkeypatch.setattr(extraction, "log_mel_of", lambda path, end: heard.append(path.name) or true_one(path, end))
     rows = [*rows_of(opened, "hiss/1.wav")[:2], rows_of(opened, "click/2.wav")[0]]
-    opened.listen(rows)
+    opened.segments(rows)
     assert heard == ["1.wav", "2.wav"]
 
 
 def test_no_more_recordings_than_a_few_are_kept(opened, monkeypatch):
-    monkeypatch.setattr(investigation, "REMEMBERED", 2)
-    opened.listen([rows_of(opened, file)[0] for file in opened.predictions.files])
+    monkeypatch.setattr(run_module, "REMEMBERED", 2)
+    opened.segments([rows_of(opened, file)[0] for file in opened.predictions.files])
     assert len(opened._remembered) == 2
 
 
@@ -185,7 +190,7 @@ def test_a_recording_that_changed_is_named_in_one_line(opened, break_it):
         "empty": "it could be used when the run was measured",
     }
     with pytest.raises(EarwitnessError) as caught:
-        opened.listen(rows_of(opened, "low/1@home.wav")[:1])
+        opened.segments(rows_of(opened, "low/1@home.wav")[:1])
     assert says[break_it] in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -228,7 +233,7 @@ def test_a_plain_name_stays_as_it_is():
     ],
 )
 def test_a_place_is_the_segment_that_starts_nearest(opened, place, file, start):
-    row = opened.row_at(place)
+    row = row_at(opened.predictions, place)
     assert opened.predictions.files[opened.predictions.recording[row]] == file
     assert opened.predictions.start_seconds[row] == pytest.approx(start)
 
@@ -236,7 +241,7 @@ def test_a_place_is_the_segment_that_starts_nearest(opened, place, file, start):
 def test_a_file_alone_is_its_most_confident_segment(opened):
     rows = rows_of(opened, "low/0@home.wav")
     best = max(rows, key=lambda row: opened.predictions.scores[row].max())
-    assert opened.row_at("low/0@home.wav") == best
+    assert row_at(opened.predictions, "low/0@home.wav") == best
 
 
 @pytest.mark.parametrize(
@@ -252,14 +257,14 @@ def test_a_file_alone_is_its_most_confident_segment(opened):
 )
 def test_a_place_that_is_not_there(opened, place, says):
     with pytest.raises(UsageError, match=says):
-        opened.row_at(place)
+        row_at(opened.predictions, place)
 
 
 # ---- questions ----------------------------------------------------------------------------------------------------
 
 
 def test_recordings_show_one_of_each_class(opened):
-    answer = questions.recordings(opened)
+    answer = ask(opened, questions.recordings)
     assert [each.label for each in answer.recordings] == list(tiny_run.CLASSES)
     for each in answer.recordings:
         assert each.whole
@@ -268,8 +273,8 @@ def test_recordings_show_one_of_each_class(opened):
 
 
 def test_of_long_recordings_the_beginning_is_shown(opened, monkeypatch):
-    monkeypatch.setattr(investigation, "SHOWN_SECONDS", 1)
-    answer = questions.recordings(opened, seed=1)
+    monkeypatch.setattr(run_module, "SHOWN_SECONDS", 1)
+    answer = ask(opened, questions.recordings, seed=1)
     cut = [each for each in answer.recordings if not each.whole]
     assert cut
     assert all(len(each.samples) == 16_000 and each.log_mel.shape[0] == 98 for each in cut)
@@ -277,11 +282,11 @@ def test_of_long_recordings_the_beginning_is_shown(opened, monkeypatch):
 
 
 def test_samples_repeat_with_their_seed_and_come_from_different_recordings(opened):
-    one, same, other = (questions.samples(opened, count=5, seed=seed) for seed in (1, 1, 2))
+    one, same, other = (ask(opened, questions.samples, count=5, seed=seed) for seed in (1, 1, 2))
     rows = [[each.row for each in answer.findings] for answer in (one, same, other)]
     assert rows[0] == rows[1] != rows[2]
     assert len({each.file for each in one.findings}) == 5
-    stored = read_csv(opened.run.predictions)
+    stored = read_csv(opened.folder.predictions)
     for each in one.findings:
         row = stored[each.row]
         assert (each.file, each.label, each.predicted) == (row["file"], row["label"], row["predicted"])
@@ -290,22 +295,22 @@ def test_samples_repeat_with_their_seed_and_come_from_different_recordings(opene
 
 
 def test_more_samples_than_recordings_give_every_recording(opened):
-    assert len(questions.samples(opened, count=999).findings) == len(opened.predictions.files)
+    assert len(ask(opened, questions.samples, count=999).findings) == len(opened.predictions.files)
 
 
 @pytest.mark.parametrize("count", [0, -3])
 def test_no_segments_cannot_be_shown(opened, count):
     with pytest.raises(UsageError, match="ask for 1 or more"):
-        questions.samples(opened, count=count)
+        ask(opened, questions.samples, count=count)
 
 
-def best_by_hand(opened: Investigation, true: int, predicted: int, *, sounding: bool = True) -> list[int]:
+def best_by_hand(opened: OpenRun, true: int, predicted: int, *, sounding: bool = True) -> list[int]:
     """Every row of a kind, the most confident first, written down without cleverness."""
     rows = []
     for row in range(len(opened.predictions.recording)):
         scores = opened.predictions.scores[row]
         if opened.predictions.segment_labels[row] == true and scores.argmax() == predicted:
-            segment = opened.listen([row])
+            segment = opened.segments([row])
             if not (sounding and is_silent(segment.values[0], int(segment.real_frames[0]), VGGISH.silence)):
                 rows.append(row)
     return sorted(rows, key=lambda row: -opened.predictions.scores[row].max())
@@ -313,7 +318,7 @@ def best_by_hand(opened: Investigation, true: int, predicted: int, *, sounding: 
 
 def test_without_a_choice_the_most_confident_right_segment_of_each_class_that_sounds(opened):
     Recorder.calls.clear()
-    answer = questions.chosen(opened, [Recorder()])
+    answer = ask(opened, questions.surest, methods=[Recorder()])
     assert [each.row for each in answer.findings] == [best_by_hand(opened, index, index)[0] for index in range(3)]
     assert Recorder.calls == [([each.file for each in answer.findings], [[0], [1], [2]])]
     assert not any(each.silent for each in answer.findings)
@@ -324,32 +329,32 @@ def test_without_a_choice_the_most_confident_right_segment_of_each_class_that_so
 
 
 def test_a_class_of_silence_is_said_to_be_so(opened, monkeypatch):
-    monkeypatch.setattr(Investigation, "silent", lambda self, row: self.predictions.segment_labels[row] == 1)
-    answer = questions.chosen(opened, [Recorder()])
+    monkeypatch.setattr(OpenRun, "silent", lambda self, row: self.predictions.segment_labels[row] == 1)
+    answer = ask(opened, questions.surest, methods=[Recorder()])
     assert [each.label for each in answer.findings] == [CLICK, LOW]
-    assert answer.notes == (f"No segment of {HISS} with sound in it was heard right.",)
-    none = questions.of_class(opened, HISS, [Recorder()])
+    assert answer.notes == (f"No segment of {HISS} with sound in it was predicted right.",)
+    none = ask(opened, questions.of_class, HISS, methods=[Recorder()])
     assert none.findings == ()
     assert none.notes[0].startswith("There is none")
 
 
 def test_chosen_segments_come_in_the_order_given_and_once(opened):
     row = rows_of(opened, "hiss/1.wav")[1]
-    answer = questions.chosen(opened, [Recorder()], rows=[row, 0], places=["hiss/1.wav@0.48", "low/short.wav"])
+    answer = ask(opened, questions.chosen, [row, 0, "hiss/1.wav@0.48", "low/short.wav"], methods=[Recorder()])
     assert [each.row for each in answer.findings] == [row, 0, rows_of(opened, tiny_run.SHORT)[0]]
     assert answer.findings[2].real_frames == 48
     with pytest.raises(UsageError, match="row 999"):
-        questions.chosen(opened, [], rows=[999])
+        ask(opened, questions.chosen, [999], methods=[])
 
 
 def test_other_segments_are_another_question(opened):
-    names = {questions.chosen(opened, [], rows=rows).name for rows in ([0], [1], [0, 1], [1, 0])}
-    names.add(questions.chosen(opened, []).name)
+    names = {ask(opened, questions.chosen, rows, methods=[]).name for rows in ([0], [1], [0, 1], [1, 0])}
+    names.add(ask(opened, questions.surest, methods=[]).name)
     assert len(names) == 5
 
 
 def test_a_class_is_shown_by_different_recordings_first(opened):
-    answer = questions.of_class(opened, CLICK, [Recorder()], count=4)
+    answer = ask(opened, questions.of_class, CLICK, methods=[Recorder()], count=4)
     assert all(each.right and each.label == CLICK for each in answer.findings)
     by_hand = best_by_hand(opened, 0, 0)
     recordings = {opened.predictions.recording[row] for row in by_hand}
@@ -360,20 +365,20 @@ def test_a_class_is_shown_by_different_recordings_first(opened):
 
 
 def test_more_of_a_class_than_there_are_gives_all(opened):
-    answer = questions.of_class(opened, LOW, [], count=999)
+    answer = ask(opened, questions.of_class, LOW, methods=[], count=999)
     assert sorted(each.row for each in answer.findings) == sorted(best_by_hand(opened, 2, 2))
 
 
 def test_an_unknown_class_is_refused(opened):
     with pytest.raises(UsageError, match="no such class"):
-        questions.of_class(opened, "whale", [])
+        ask(opened, questions.of_class, "whale", methods=[])
     with pytest.raises(UsageError, match="no such class"):
-        questions.confusion(opened, [], true="whale", predicted=HISS)
+        ask(opened, questions.confusion, methods=[], true="whale", predicted=HISS)
 
 
 def test_a_confusion_is_explained_under_both_classes(opened):
     Recorder.calls.clear()
-    answer = questions.confusion(opened, [Recorder(), Recorder(10.0)], true=LOW, predicted=HISS)
+    answer = ask(opened, questions.confusion, methods=[Recorder(), Recorder(10.0)], true=LOW, predicted=HISS)
     by_hand = best_by_hand(opened, 2, 1)
     assert by_hand
     assert answer.findings[0].row == by_hand[0]
@@ -391,38 +396,38 @@ def test_without_classes_the_most_frequent_confusion(opened):
         if true != predicted
     ]
     most = max(sorted(set(wrong)), key=wrong.count)
-    answer = questions.confusion(opened, [Recorder()])
+    answer = ask(opened, questions.confusion, methods=[Recorder()])
     assert {(each.label, each.predicted) for each in answer.findings} == {
         (tiny_run.CLASSES[most[0]], tiny_run.CLASSES[most[1]])
     }
-    assert questions.confusion(opened, [], true=tiny_run.CLASSES[most[0]]).name == answer.name
-    assert questions.confusion(opened, [], predicted=tiny_run.CLASSES[most[1]]).name == answer.name
+    assert ask(opened, questions.confusion, methods=[], true=tiny_run.CLASSES[most[0]]).name == answer.name
+    assert ask(opened, questions.confusion, methods=[], predicted=tiny_run.CLASSES[most[1]]).name == answer.name
 
 
 def test_a_confusion_that_never_happened_is_said_to_be_none(opened):
-    answer = questions.confusion(opened, [Recorder()], true=HISS, predicted=LOW)
+    answer = ask(opened, questions.confusion, methods=[Recorder()], true=HISS, predicted=LOW)
     assert answer.findings == ()
-    assert answer.notes == (f"There is none: no segment of {HISS} was heard as {LOW}.",)
+    assert answer.notes == (f"There is none: no segment of {HISS} was predicted as {LOW}.",)
     perfect = replace(opened.predictions, labels=opened.predictions.file_predicted)
     perfect = replace(perfect, scores=np.eye(3)[perfect.segment_labels])
-    none = questions.confusion(replace(opened, predictions=perfect), [Recorder()])
-    assert none.notes == ("There is none: no segment was misheard.",)
+    none = ask(replace(opened, predictions=perfect), questions.confusion, methods=[Recorder()])
+    assert none.notes == ("There is none: no segment was misclassified.",)
 
 
 def test_a_class_is_not_confused_with_itself(opened):
     with pytest.raises(UsageError, match="both classes are the same"):
-        questions.confusion(opened, [], true=HISS, predicted=HISS)
+        ask(opened, questions.confusion, methods=[], true=HISS, predicted=HISS)
 
 
 def test_silent_confusions_are_left_out_but_told(opened, monkeypatch):
-    everything = questions.confusion(opened, [], true=LOW, predicted=HISS, count=99)
+    everything = ask(opened, questions.confusion, methods=[], true=LOW, predicted=HISS, count=99)
     loudest = everything.findings[0].row
-    monkeypatch.setattr(Investigation, "silent", lambda _self, row: row == loudest)
-    answer = questions.confusion(opened, [], true=LOW, predicted=HISS, count=99)
+    monkeypatch.setattr(OpenRun, "silent", lambda _self, row: row == loudest)
+    answer = ask(opened, questions.confusion, methods=[], true=LOW, predicted=HISS, count=99)
     assert loudest not in {each.row for each in answer.findings}
     assert "1 such segment" in answer.notes[0]
-    monkeypatch.setattr(Investigation, "silent", lambda _self, _row: True)
-    silent = questions.confusion(opened, [], true=LOW, predicted=HISS, count=2)
+    monkeypatch.setattr(OpenRun, "silent", lambda _self, _row: True)
+    silent = ask(opened, questions.confusion, methods=[], true=LOW, predicted=HISS, count=2)
     assert len(silent.findings) == 2
     assert "has any sound in it" in silent.notes[0]
 
@@ -434,9 +439,9 @@ def test_silent_confusions_are_left_out_but_told(opened, monkeypatch):
 def test_picking_spreads_over_recordings(rows, count):
     recording = np.array([where for where, _ in rows], dtype=np.int64)
     scores = np.array([[score / 1000.0] for _, score in rows]).reshape(-1, 1)
-    stand_in = SimpleNamespace(predictions=SimpleNamespace(recording=recording, scores=scores))
+    predictions = SimpleNamespace(recording=recording, scores=scores)
     ranked = sorted(range(len(rows)), key=lambda row: -scores[row, 0])
-    picked = questions._pick(stand_in, iter(ranked), count)
+    picked = answers.spread_over_recordings(predictions, iter(ranked), count)
     assert len(picked) == len(set(picked)) == min(count, len(rows))
     assert picked == sorted(picked, key=lambda row: -scores[row, 0])
     assert len({int(recording[row]) for row in picked}) == min(count, len(set(recording.tolist())))
@@ -448,10 +453,10 @@ def test_picking_spreads_over_recordings(rows, count):
 
 def test_attributions_are_kept_and_read_back(opened):
     methods = [parse("gradcam"), parse("lime:samples=64"), parse("occlusion:mask=50%,stride=50%")]
-    answer: Inquiry = questions.confusion(opened, methods, true=LOW, predicted=HISS, count=1)
+    answer: Inquiry = ask(opened, questions.confusion, methods=methods, true=LOW, predicted=HISS, count=1)
     (finding,) = answer.findings
     assert answer.methods == tuple(method.title for method in methods)
-    files = sorted(opened.run.attributions.iterdir())
+    files = sorted(opened.folder.attributions.iterdir())
     assert len(files) == 6
     kept = [Attribution.load(path) for path in files]
     for target, name in enumerate((HISS, LOW)):
@@ -461,25 +466,26 @@ def test_attributions_are_kept_and_read_back(opened):
             np.testing.assert_array_equal(same.values, attribution.values)
             assert (same.file, same.start_seconds) == (finding.file, pytest.approx(finding.start_seconds))
     before = {path.name for path in files}
-    questions.confusion(opened, methods, true=LOW, predicted=HISS, count=1)
-    assert {path.name for path in opened.run.attributions.iterdir()} == before
+    ask(opened, questions.confusion, methods=methods, true=LOW, predicted=HISS, count=1)
+    assert {path.name for path in opened.folder.attributions.iterdir()} == before
 
 
 def test_the_score_explained_is_the_score_predicted(opened):
-    (finding,) = questions.chosen(opened, [parse("gradcam:score=probability")], rows=[0]).findings
+    (finding,) = ask(opened, questions.chosen, [0], methods=[parse("gradcam:score=probability")]).findings
     assert finding.attributions[0][0].score == pytest.approx(finding.score, abs=1e-4)
     assert finding.attributions[0][0].target == Target(int(opened.predictions.predicted[0]))
 
 
 def test_no_picture_holds_more_than_can_be_drawn(opened, monkeypatch):
-    monkeypatch.setattr(explanations, "MOST_SHOWN", 2)
-    shown = questions.recordings(opened)
+    for module in (questions, answers):
+        monkeypatch.setattr(module, "MOST_SHOWN", 2)
+    shown = ask(opened, questions.recordings)
     assert len(shown.recordings) == 2
     assert "Of 3 classes, 2 drawn at random are shown." in shown.notes
-    chosen = questions.chosen(opened, [Recorder()])
+    chosen = ask(opened, questions.surest, methods=[Recorder()])
     assert len(chosen.findings) <= 2
     assert "Of 3 classes, 2 drawn at random are shown." in chosen.notes
     with pytest.raises(UsageError, match="3 segments are more than a picture holds; ask for at most 2"):
-        questions.chosen(opened, [Recorder()], rows=[0, 1, 2])
+        ask(opened, questions.chosen, [0, 1, 2], methods=[Recorder()])
     with pytest.raises(UsageError, match="ask for at most 2"):
-        questions.of_class(opened, HISS, [Recorder()], count=3)
+        ask(opened, questions.of_class, HISS, methods=[Recorder()], count=3)

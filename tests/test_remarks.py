@@ -6,7 +6,7 @@ import pytest
 
 from earwitness.explainers.attribution import SILENT, Attribution
 from earwitness.explainers.explanations import Inquiry
-from earwitness.inspection.notes import remarked
+from earwitness.inspection.notes import with_notes
 from test_figures import asked, attribution, finding
 
 
@@ -24,7 +24,7 @@ SURE = heard(1e-4, 0.9999)
 
 
 def test_maps_that_are_empty_because_the_score_is_saturated_are_counted_and_a_way_out_is_named():
-    (note,) = remarked(of(SURE, SURE, SURE, heard(0.4, 0.7))).notes
+    (note,) = with_notes(of(SURE, SURE, SURE, heard(0.4, 0.7))).notes
     assert note.startswith("3 of 4 maps by Occlusion sensitivity say next to nothing")
     assert "--method occlusion:score=logit" in note
 
@@ -43,15 +43,15 @@ def test_maps_that_are_empty_because_the_score_is_saturated_are_counted_and_a_wa
     ids=["moved", "few", "minority", "unsure", "logit", "silent", "none"],
 )
 def test_nothing_is_said_where_there_is_no_such_reason(maps):
-    assert remarked(of(*maps)).notes == ()
+    assert with_notes(of(*maps)).notes == ()
 
 
 def test_maps_that_are_all_alike_say_next_to_nothing_where_no_cell_moves_the_score():
-    (note,) = remarked(of(SURE, SURE, SURE)).notes
+    (note,) = with_notes(of(SURE, SURE, SURE)).notes
     assert note.startswith("3 of 3 maps by Occlusion sensitivity say next to nothing")
 
 
 def test_notes_that_were_there_stay():
     asked_before = replace(of(SURE, SURE, SURE, heard(0.4, 0.7)), notes=("There.",))
-    assert remarked(asked_before).notes[0] == "There."
-    assert remarked(replace(asked_before, methods=(), findings=())).notes == ("There.",)
+    assert with_notes(asked_before).notes[0] == "There."
+    assert with_notes(replace(asked_before, methods=(), findings=())).notes == ("There.",)

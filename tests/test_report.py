@@ -18,6 +18,7 @@ from earwitness.core.progress import Plain
 from earwitness.core.run_folder import RunFolder
 from earwitness.explainers.registry import parse
 from earwitness.inspection import questions
+from earwitness.inspection.answers import answer
 from earwitness.inspection.run import open_run
 from earwitness.plots import gallery
 from earwitness.report import contents, pictures
@@ -52,15 +53,15 @@ def asked(tmp_path_factory) -> Path:
     path = tiny_run.make(tmp_path_factory.mktemp("asked"))
     opened = open_run(path)
     methods = [parse("gradcam"), parse("occlusion:mask=50%,stride=50%")]
-    for answer in (
-        questions.recordings(opened),
-        questions.samples(opened, count=99),
-        questions.chosen(opened, methods),
-        questions.of_class(opened, HISS, methods, count=2),
-        questions.confusion(opened, methods, true=LOW, predicted=HISS, count=1),
-        questions.confusion(opened, methods, true=HISS, predicted=LOW),
+    for question in (
+        questions.recordings(opened.predictions),
+        questions.samples(opened.predictions, count=99),
+        questions.surest(opened.predictions),
+        questions.of_class(opened.predictions, HISS, count=2),
+        questions.confusion(opened.predictions, true=LOW, predicted=HISS, count=1),
+        questions.confusion(opened.predictions, true=HISS, predicted=LOW),
     ):
-        gallery.add(opened.run, answer)
+        gallery.add(opened.folder, answer(opened, question, methods, verdicts=False))
     build_report(path)
     return path
 
@@ -171,7 +172,7 @@ def test_every_picture_is_there_with_words(page, asked):
 
 
 def test_an_answer_of_none_is_told(page):
-    assert f"There is none: no segment of {HISS} was heard as {LOW}." in page.text
+    assert f"There is none: no segment of {HISS} was predicted as {LOW}." in page.text
 
 
 def test_the_recipes_numbers_are_folded_away_and_complete(page, text, asked):
@@ -302,7 +303,8 @@ def test_a_picture_that_is_none_is_an_error(run):
 
 def test_drawing_counts_its_pictures_and_says_what_it_replaced(run, capsys):
     opened = open_run(run)
-    same = questions.of_class(opened, HISS, [parse("gradcam"), parse("occlusion:mask=50%,stride=50%")], count=2)
+    methods = [parse("gradcam"), parse("occlusion:mask=50%,stride=50%")]
+    same = answer(opened, questions.of_class(opened.predictions, HISS, count=2), methods, verdicts=False)
     other = replace(same, methods=("Grad-CAM", "Another"))
     assert gallery.add_all(RunFolder(run), [same], Plain()) == [run / "figures" / f"{same.name}.png"]
     assert "took the place" not in capsys.readouterr().err
@@ -315,14 +317,15 @@ def test_drawing_counts_its_pictures_and_says_what_it_replaced(run, capsys):
 def test_verdicts_fold_out_under_their_picture(run):
     reason = {"text": "hiding its <cells> breaks nothing", "good": False}
     found = {"level": "weak", "chance": 0.42, "reasons": [reason], "signs": {}}
-    answer = questions.of_class(open_run(run), HISS, [parse("gradcam")], count=2)
+    opened = open_run(run)
+    told = answer(opened, questions.of_class(opened.predictions, HISS, count=2), [parse("gradcam")], verdicts=False)
     findings = tuple(
         replace(
             each, attributions=tuple(tuple(replace(one, verdict=found) for one in row) for row in each.attributions)
         )
-        for each in answer.findings
+        for each in told.findings
     )
-    gallery.add(RunFolder(run), replace(answer, findings=findings))
+    gallery.add(RunFolder(run), replace(told, findings=findings))
     build_report(run)
     page = Page((run / "report.html").read_text(encoding="utf-8"))
     assert "Can these maps be believed? Grad-CAM: 2 weak." in page.text
@@ -401,20 +404,20 @@ def test_beyond_the_budget_they_shrink_and_then_are_named(tmp_path):
 
 def test_the_same_question_replaces_its_picture(run):
     opened = open_run(run)
-    before = gallery.read(opened.run)
-    gallery.add(opened.run, questions.samples(opened, count=1))
-    after = gallery.read(opened.run)
+    before = gallery.read(opened.folder)
+    gallery.add(opened.folder, answer(opened, questions.samples(opened.predictions, count=1)))
+    after = gallery.read(opened.folder)
     assert [entry.name for entry in after] == [entry.name for entry in before]
     assert before != after
 
 
 def test_an_answer_that_became_none_takes_its_picture_away(run):
     opened = open_run(run)
-    answer = questions.samples(opened, count=1)
-    assert gallery.add(opened.run, answer) == opened.run.figures / "samples.png"
-    assert gallery.add(opened.run, replace(answer, findings=(), notes=("There is none.",))) is None
-    assert not (opened.run.figures / "samples.png").exists()
-    (entry,) = [entry for entry in gallery.read(opened.run) if entry.name == "samples"]
+    one = answer(opened, questions.samples(opened.predictions, count=1))
+    assert gallery.add(opened.folder, one) == opened.folder.figures / "samples.png"
+    assert gallery.add(opened.folder, replace(one, findings=(), notes=("There is none.",))) is None
+    assert not (opened.folder.figures / "samples.png").exists()
+    (entry,) = [entry for entry in gallery.read(opened.folder) if entry.name == "samples"]
     assert entry.file is None
     assert entry.notes == ("There is none.",)
 

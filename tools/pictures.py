@@ -29,6 +29,7 @@ from earwitness.explainers.method import FAMILIES
 from earwitness.explainers.registry import METHODS as EVERY_METHOD
 from earwitness.explainers.registry import catalogue, parse
 from earwitness.inspection import questions
+from earwitness.inspection.answers import answer
 from earwitness.inspection.run import open_run
 from earwitness.plots import gallery, style
 from earwitness.plots.style import EVIDENCE_COLOURS, evidence, evidence_limit, sound_limits, spectrogram, styled
@@ -159,11 +160,12 @@ def copy_of(run: Path, folder: Path) -> run_folder.RunFolder:
 def draw_methods(run: Path, data: Path) -> None:
     """Draw one segment's maps by every method."""
     with tempfile.TemporaryDirectory() as folder:
-        investigation = open_run(copy_of(run, Path(folder, "run")).path, choose_device("auto"), data)
+        opened = open_run(copy_of(run, Path(folder, "run")).path, choose_device("auto"), data)
         explainers = [parse(name) for name in EVERY_METHOD]
-        answer = questions.chosen(investigation, explainers, places=[EVERY_METHODS_CLIP], progress=for_terminal())
+        question = questions.chosen(opened.predictions, [EVERY_METHODS_CLIP])
+        found = answer(opened, question, explainers, verdicts=False, progress=for_terminal())
         whole = Path(folder, "whole.png")
-        style.save(side_by_side(answer), whole)
+        style.save(side_by_side(found), whole)
         shrink(whole, IMAGES / "methods.png", MOST_BYTES_OF_METHODS)
 
 

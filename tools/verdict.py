@@ -145,8 +145,8 @@ SCORES = ("pointing", "mass", "rank", "auroc", "auprc")
 
 def measure(arguments: argparse.Namespace) -> None:
     """Explain cases by each method, and write the signs and the truth of every map."""
-    investigation = open_run(arguments.run, data=arguments.data)
-    classifier = investigation.classifier
+    opened = open_run(arguments.run, data=arguments.data)
+    classifier = opened.classifier
     if arguments.frames:
         classifier = classifier.with_segments(arguments.frames, classifier.overlap)
     methods = [quick(parse(text)) for text in arguments.methods.split(",")]
@@ -157,17 +157,17 @@ def measure(arguments: argparse.Namespace) -> None:
         if not arguments.append:
             writer.writeheader()
         for part, seed in PARTS.items():
-            sources = _sources(classifier, _held_out(investigation, seed), 40 + seed, arguments.cases)
+            sources = _sources(classifier, _held_out(opened, seed), 40 + seed, arguments.cases)
             for row in _rows(part, classifier, sources, methods):
                 writer.writerow(row)
                 stream.flush()
 
 
-def _held_out(investigation: Any, seed: int) -> list[Recording]:
+def _held_out(opened: Any, seed: int) -> list[Recording]:
     """Return every other recording that the run was measured on."""
-    predictions = investigation.predictions
+    predictions = opened.predictions
     listed = [
-        Recording(path=investigation.path_of(file), name=file, label=predictions.classes[label], group=None, fold=None)
+        Recording(path=opened.path_of(file), name=file, label=predictions.classes[label], group=None, fold=None)
         for file, label in zip(predictions.files, predictions.labels, strict=True)
     ]
     return listed[seed::2]

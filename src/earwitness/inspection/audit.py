@@ -9,7 +9,7 @@ import soundfile
 from earwitness.core import files
 from earwitness.core.errors import printable
 from earwitness.core.progress import NO_PROGRESS, Progress
-from earwitness.inspection.run import Investigation
+from earwitness.inspection.run import OpenRun
 from earwitness.trust.audit.effects import LEAST_FILES, Audit
 from earwitness.trust.audit.measure import Sounding, audit
 from earwitness.trust.audit.store import kept_at
@@ -17,7 +17,7 @@ from earwitness.trust.audit.store import kept_at
 SECONDS = 60.0  # of each recording; hours would be held in memory eight times
 
 
-def audit_run(investigation: Investigation, *, seed: int = 0, progress: Progress = NO_PROGRESS) -> Audit:
+def audit_run(run: OpenRun, *, seed: int = 0, progress: Progress = NO_PROGRESS) -> Audit:
     """Audit a run on the recordings that it was measured on, and keep the result as ``trust/audit.json``.
 
     Of recordings longer than a minute, the first minute is heard.
@@ -27,35 +27,35 @@ def audit_run(investigation: Investigation, *, seed: int = 0, progress: Progress
     EarwitnessError
         A recording has gone missing or is damaged.
     """
-    predictions = investigation.predictions
+    predictions = run.predictions
     label_of = dict(zip(predictions.files, predictions.labels, strict=True))
 
     def soundings() -> Iterator[Sounding]:
         for name in predictions.files:
-            samples = investigation.samples(name, SECONDS)
+            samples = run.samples(name, SECONDS)
             yield Sounding(name, int(label_of[name]), samples)
 
-    classes = investigation.classifier.classes
+    classes = run.classifier.classes
     found = audit(
-        investigation.classifier,
+        run.classifier,
         soundings,
         len(predictions.files),
         seconds=SECONDS,
-        formats=[each for name, values in _formats(investigation).items() for each in giveaways(name, values, classes)],
+        formats=[each for name, values in _formats(run).items() for each in giveaways(name, values, classes)],
         seed=seed,
         progress=progress,
     )
-    files.write_json(kept_at(investigation.run), found.as_dict())
+    files.write_json(kept_at(run.folder), found.as_dict())
     return found
 
 
-def _formats(investigation: Investigation) -> dict[str, list[tuple[int, str]]]:
+def _formats(run: OpenRun) -> dict[str, list[tuple[int, str]]]:
     """Return what the files' headers tell, per property a (class, value) a recording."""
     found: dict[str, list[tuple[int, str]]] = {"file format": [], "sample rate": [], "number of channels": []}
-    predictions = investigation.predictions
+    predictions = run.predictions
     for name, label in zip(predictions.files, predictions.labels, strict=True):
         try:
-            header = soundfile.info(str(investigation.path_of(name)))
+            header = soundfile.info(str(run.path_of(name)))
         except (soundfile.LibsndfileError, OSError, TypeError):
             continue  # hearing it will say why
         values = f"{header.format} {header.subtype}", f"{header.samplerate} Hz", str(header.channels)

@@ -15,7 +15,7 @@ HARDLY = 0.01  # of a probability: what no cell moves by so much says next to no
 ENOUGH = 3  # maps: of one or two it can be seen at once
 
 
-def remarked(inquiry: Inquiry) -> Inquiry:
+def with_notes(inquiry: Inquiry) -> Inquiry:
     """Return an inquiry with a note for each method whose maps say next to nothing because the score is saturated.
 
     Where a probability stands at 1, hiding any one cell does not move it. Maps of one method share their colours, so a

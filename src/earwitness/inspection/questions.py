@@ -1,180 +1,213 @@
-"""The questions that are put to a run: which segments, which targets, which methods, and what was found.
+"""The questions that are put to a run: which of its segments are looked at, and under which classes.
 
-An inquiry listens again, to the recordings that it needs and no others, lets every method explain every target of every
-segment in one call, and keeps the attributions in the run folder. Pictures are made from its answer elsewhere.
+A question is made from predictions alone and costs nothing; :func:`earwitness.inspection.answers.answer` then reads the
+recordings that it needs and no others.
 
->>> from earwitness.inspection import questions
->>> from earwitness.explainers.registry import parse
->>> investigation = inquiry.open_run("runs/mn04")                       # doctest: +SKIP
->>> answer = inquiry.of_class(investigation, "helicopter", [parse("gradcam")])  # doctest: +SKIP
+>>> from earwitness.inspection import answers, questions
+>>> from earwitness.inspection.run import open_run
+>>> run = open_run("runs/demo")
+>>> question = questions.of_class(run.predictions, "alarm", count=2)
+>>> question.title
+'The class alarm'
+>>> inquiry = answers.answer(run, question, methods=[])
+>>> [finding.predicted for finding in inquiry.findings]
+['alarm', 'alarm']
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from itertools import islice
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from earwitness.core.errors import UsageError
 from earwitness.core.files import safe_name
-from earwitness.core.progress import NO_PROGRESS, Progress
-from earwitness.explainers import explanations
-from earwitness.explainers.explanations import Finding, Inquiry
-from earwitness.explainers.method import Explainer
-from earwitness.inspection.answers import answer
-from earwitness.inspection.run import SHOWN_SECONDS, Investigation, open_run
+from earwitness.explainers.explanations import MOST_SHOWN
+from earwitness.inspection.places import checked_row, place_of, row_at
+from earwitness.models.classifier import class_index
+from earwitness.models.prediction import Predictions
 from earwitness.training.evaluation import confusion_matrix
-
-__all__ = [
-    "Finding",
-    "Inquiry",
-    "Investigation",
-    "chosen",
-    "confusion",
-    "of_class",
-    "open_run",
-    "recordings",
-    "samples",
-]
 
 SAMPLES = 12
 SEGMENTS_OF_A_CLASS = 5
 SEGMENTS_OF_A_CONFUSION = 4
 
 
+@dataclass(frozen=True)
+class Candidates:
+    """Segments of which some are to be shown.
+
+    Parameters
+    ----------
+    rows
+        Of ``predictions.csv``, counted from 0; those wanted most first.
+    count
+        How many to show, of as many recordings as can be.
+    silent
+        What becomes of segments without sound: ``"shown"``, ``"left out"``, or ``"last"`` (shown only where there are
+        no others; those left out are counted in a note).
+    none
+        What is noted where none is left.
+    """
+
+    rows: tuple[int, ...]
+    count: int
+    silent: str = "left out"
+    none: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What is asked of a run.
+
+    Parameters
+    ----------
+    kind, name, title, question, notes
+        As for an :class:`~earwitness.explainers.explanations.Inquiry`.
+    candidates
+        Groups of segments; what is chosen of each is shown one group after the other.
+    roles
+        Under which classes each segment is explained: ``"predicted"``, ``"true"``.
+    recordings
+        Names of whole recordings to show.
+    """
+
+    kind: str
+    name: str
+    title: str
+    question: str
+    candidates: tuple[Candidates, ...] = ()
+    roles: tuple[str, ...] = ()
+    recordings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 # ---- the questions ------------------------------------------------------------------------------------------------
 
 
-def recordings(investigation: Investigation, *, seed: int = 0, progress: Progress = NO_PROGRESS) -> Inquiry:
+def recordings(predictions: Predictions, *, seed: int = 0) -> Question:
     """Show one recording a class, drawn at random from those that the run was measured on.
 
     Parameters
     ----------
-    investigation
-        The run.
+    predictions
+        The run's.
     seed
         Of the draw.
-    progress
-        Told a step a recording.
     """
-    predictions = investigation.predictions
     random = np.random.default_rng(seed)
     names: list[str] = []
     notes: list[str] = []
-    for index in _some_classes(investigation, random, notes):
-        name = predictions.classes[index]
+    for index in _some_classes(predictions, random, notes):
         candidates = np.flatnonzero(predictions.labels == index)
         if len(candidates):
             names.append(predictions.files[random.choice(candidates)])
         else:
-            notes.append(f"The run was not measured on any recording of {name}.")
-    question = "What do the recordings look like to the classifier, one of each class?"
-    shown = tuple(investigation.recordings(names, progress))
-    if not all(each.whole for each in shown):
-        notes.append(f"Of recordings longer than {SHOWN_SECONDS} s, the beginning is shown.")
-    asked = _ask(investigation, "recordings", "recordings", "Data samples", question, notes)
-    return replace(asked, recordings=shown)
+            notes.append(f"The run was not measured on any recording of {predictions.classes[index]}.")
+    return Question(
+        kind="recordings",
+        name="recordings",
+        title="Data samples",
+        question="What do the recordings look like to the classifier, one of each class?",
+        recordings=tuple(names),
+        notes=tuple(notes),
+    )
 
 
-def samples(
-    investigation: Investigation, *, count: int = SAMPLES, seed: int = 0, progress: Progress = NO_PROGRESS
-) -> Inquiry:
+def samples(predictions: Predictions, *, count: int = SAMPLES, seed: int = 0) -> Question:
     """Show segments drawn at random, each from another recording, with their true and predicted classes.
 
     Parameters
     ----------
-    investigation
-        The run.
+    predictions
+        The run's.
     count
         How many; fewer where the run has fewer recordings.
     seed
         Of the draw.
-    progress
-        Told a step a recording.
     """
     _check_count(count)
-    predictions = investigation.predictions
     random = np.random.default_rng(seed)
     files = random.permutation(len(predictions.files))[:count]
-    rows = [int(random.choice(np.flatnonzero(predictions.recording == file))) for file in files]
-    question = "What was heard in segments drawn at random?"
-    asked = _ask(investigation, "samples", "samples", "Predicted and true classes", question)
-    return answer(investigation, asked, rows, (), (), progress)
+    rows = tuple(int(random.choice(np.flatnonzero(predictions.recording == file))) for file in files)
+    return Question(
+        kind="samples",
+        name="samples",
+        title="Predicted and true classes",
+        question="What was predicted for segments drawn at random?",
+        candidates=(Candidates(rows, len(rows), "shown"),),
+    )
 
 
-def chosen(
-    investigation: Investigation,
-    methods: Sequence[Explainer],
-    *,
-    rows: Sequence[int] = (),
-    places: Sequence[str] = (),
-    progress: Progress = NO_PROGRESS,
-) -> Inquiry:
-    """Explain chosen segments under the class that each was heard as.
+def chosen(predictions: Predictions, places: Sequence[str | int]) -> Question:
+    """Explain chosen segments under the class that each was predicted as.
 
     Parameters
     ----------
-    investigation
-        The run.
-    methods
-        The explainers.
-    rows
-        Rows of ``predictions.csv``, counted from 0.
+    predictions
+        The run's.
     places
-        Segments as ``FILE@SECONDS`` (the one that starts nearest), or ``FILE`` for its most confident one. Without
-        rows and places, the most confident right segment of each class that holds sound.
-    progress
-        Told how far the work has come.
+        Rows of ``predictions.csv``, counted from 0; or segments as ``FILE@SECONDS`` (the one that starts nearest), or
+        ``FILE`` for its most confident one.
 
     Raises
     ------
     UsageError
         There is no such row or place.
     """
-    question = "Which moments and which frequencies made these decisions?"
-    picked = [investigation.checked_row(row) for row in rows] + [investigation.row_at(place) for place in places]
-    picked = list(dict.fromkeys(picked))
-    if picked:
-        name = safe_name("segments-" + "-".join(investigation.place(row) for row in picked))
-        asked = _ask(investigation, "segments", name, "Chosen segments", question)
-        return answer(investigation, asked, picked, methods, ("predicted",), progress)
+    rows = [
+        checked_row(predictions, place) if isinstance(place, int) else row_at(predictions, place) for place in places
+    ]
+    rows = list(dict.fromkeys(rows))
+    return Question(
+        kind="segments",
+        name=safe_name("segments-" + "-".join(place_of(predictions, row) for row in rows)),
+        title="Chosen segments",
+        question="Which moments and which frequencies made these decisions?",
+        candidates=(Candidates(tuple(rows), len(rows), "shown"),),
+        roles=("predicted",),
+    )
+
+
+def surest(predictions: Predictions) -> Question:
+    """Explain the most confident right segment of each class that holds sound.
+
+    Parameters
+    ----------
+    predictions
+        The run's.
+    """
     notes: list[str] = []
-    for index in _some_classes(investigation, np.random.default_rng(0), notes):
-        name = investigation.predictions.classes[index]
-        row = next(_sounding(investigation, _heard_as(investigation, index, index)), None)
-        if row is None:
-            notes.append(f"No segment of {name} with sound in it was heard right.")
-        else:
-            picked.append(row)
-    title = "The most confident right segment of each class"
-    asked = _ask(investigation, "segments", "segments", title, question, notes)
-    return answer(investigation, asked, picked, methods, ("predicted",), progress)
+    return Question(
+        kind="segments",
+        name="segments",
+        title="The most confident right segment of each class",
+        question="Which moments and which frequencies made these decisions?",
+        candidates=tuple(
+            Candidates(
+                _predicted_as(predictions, index, index),
+                1,
+                none=f"No segment of {predictions.classes[index]} with sound in it was predicted right.",
+            )
+            for index in _some_classes(predictions, np.random.default_rng(0), notes)
+        ),
+        roles=("predicted",),
+        notes=tuple(notes),
+    )
 
 
-def of_class(
-    investigation: Investigation,
-    name: str,
-    methods: Sequence[Explainer],
-    *,
-    count: int = SEGMENTS_OF_A_CLASS,
-    progress: Progress = NO_PROGRESS,
-) -> Inquiry:
+def of_class(predictions: Predictions, name: str, *, count: int = SEGMENTS_OF_A_CLASS) -> Question:
     """Explain the most confident right segments of one class, from as many recordings as can be.
 
     Parameters
     ----------
-    investigation
-        The run.
+    predictions
+        The run's.
     name
         The class.
-    methods
-        The explainers.
     count
         How many segments.
-    progress
-        Told how far the work has come.
 
     Raises
     ------
@@ -182,40 +215,37 @@ def of_class(
         The classifier has no such class.
     """
     _check_count(count)
-    index = investigation.classifier.class_index(name)
-    sounding = _sounding(investigation, _heard_as(investigation, index, index))
-    rows = _pick(investigation, sounding, count)
-    notes = [] if rows else [f"There is none: no segment of {name} with sound in it was heard right."]
-    question = f"What does the classifier listen to when it rightly hears {name}?"
-    asked = _ask(investigation, "class", f"class-{safe_name(name)}", f"The class {name}", question, notes)
-    return answer(investigation, asked, rows, methods, ("predicted",), progress)
+    index = class_index(predictions.classes, name)
+    none = f"There is none: no segment of {name} with sound in it was predicted right."
+    return Question(
+        kind="class",
+        name=f"class-{safe_name(name)}",
+        title=f"The class {name}",
+        question=f"What does the classifier rely on when it rightly predicts {name}?",
+        candidates=(Candidates(_predicted_as(predictions, index, index), count, none=none),),
+        roles=("predicted",),
+    )
 
 
 def confusion(
-    investigation: Investigation,
-    methods: Sequence[Explainer],
+    predictions: Predictions,
     *,
     true: str | None = None,
     predicted: str | None = None,
     count: int = SEGMENTS_OF_A_CONFUSION,
-    progress: Progress = NO_PROGRESS,
-) -> Inquiry:
-    """Explain segments of one class that were heard as another, under both classes, the most confident first.
+) -> Question:
+    """Explain segments of one class that were predicted as another, under both classes, the most confident first.
 
     Segments without any sound are shown only where there are no others.
 
     Parameters
     ----------
-    investigation
-        The run.
-    methods
-        The explainers.
+    predictions
+        The run's.
     true, predicted
         The two classes. One alone takes its most frequent partner; none takes the most frequent confusion of all.
     count
         How many segments, from as many recordings as can be.
-    progress
-        Told how far the work has come.
 
     Raises
     ------
@@ -223,29 +253,26 @@ def confusion(
         The classifier has no such class, or both are the same.
     """
     _check_count(count)
-    pair = _confused_pair(investigation, true, predicted)
+    pair = _confused_pair(predictions, true, predicted)
     if pair is None:
         about = f" of {true}" if true else f" as {predicted}" if predicted else ""
-        name = "-".join(["confusion", *(safe_name(part) for part in (true, predicted) if part)])
-        question = "Why were segments heard as what they are not?"
-        notes = [f"There is none: no segment{about} was misheard."]
-        return _ask(investigation, "confusion", name, "Misheard segments", question, notes)
-    a, b = (investigation.predictions.classes[position] for position in pair)
-    ranked = _heard_as(investigation, *pair)
-    notes = [] if ranked else [f"There is none: no segment of {a} was heard as {b}."]
-    passed: list[int] = []
-    rows = _pick(investigation, _sounding(investigation, ranked, passed), count)
-    if passed and rows:
-        notes.append(
-            f"Left out: {_count(len(passed), 'such segment')} without any sound, where there is nothing to point at."
+        return Question(
+            kind="confusion",
+            name="-".join(["confusion", *(safe_name(part) for part in (true, predicted) if part)]),
+            title="Misclassified segments",
+            question="Why were segments predicted as what they are not?",
+            notes=(f"There is none: no segment{about} was misclassified.",),
         )
-    elif passed:
-        rows = passed[:count]
-        notes.append(f"No segment of {a} that was heard as {b} has any sound in it.")
-    name = f"confusion-{safe_name(a)}-as-{safe_name(b)}"
-    question = f"Why was {a} heard as {b}: what spoke for the one, and what for the other?"
-    asked = _ask(investigation, "confusion", name, f"{a} heard as {b}", question, notes)
-    return answer(investigation, asked, rows, methods, ("predicted", "true"), progress)
+    a, b = (predictions.classes[position] for position in pair)
+    ranked = _predicted_as(predictions, *pair)
+    return Question(
+        kind="confusion",
+        name=f"confusion-{safe_name(a)}-as-{safe_name(b)}",
+        title=f"{a} predicted as {b}",
+        question=f"Why was {a} predicted as {b}: what spoke for the one, and what for the other?",
+        candidates=(Candidates(ranked, count, "last", f"There is none: no segment of {a} was predicted as {b}."),),
+        roles=("predicted", "true"),
+    )
 
 
 # ---- choosing -----------------------------------------------------------------------------------------------------
@@ -256,68 +283,27 @@ def _check_count(count: int) -> None:
         raise UsageError(f"{count}: so many segments cannot be shown; ask for 1 or more")
 
 
-def _some_classes(investigation: Investigation, random: np.random.Generator, notes: list[str]) -> list[int]:
+def _some_classes(predictions: Predictions, random: np.random.Generator, notes: list[str]) -> list[int]:
     """Return all classes, or as many of them, drawn at random, as a picture holds."""
-    total = len(investigation.predictions.classes)
-    if total <= explanations.MOST_SHOWN:
+    total = len(predictions.classes)
+    if total <= MOST_SHOWN:
         return list(range(total))
-    notes.append(f"Of {total} classes, {explanations.MOST_SHOWN} drawn at random are shown.")
-    return sorted(random.permutation(total)[: explanations.MOST_SHOWN].tolist())
+    notes.append(f"Of {total} classes, {MOST_SHOWN} drawn at random are shown.")
+    return sorted(random.permutation(total)[:MOST_SHOWN].tolist())
 
 
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
-
-
-def _heard_as(investigation: Investigation, true: int, predicted: int) -> list[int]:
-    """Return the rows of a true class that were heard as a class, the most confident first."""
-    predictions = investigation.predictions
+def _predicted_as(predictions: Predictions, true: int, predicted: int) -> tuple[int, ...]:
+    """Return the rows of a true class that were predicted as a class, the most confident first."""
     rows = np.flatnonzero((predictions.segment_labels == true) & (predictions.predicted == predicted))
-    return [int(row) for row in rows[np.argsort(-predictions.scores[rows, predicted], kind="stable")]]
+    return tuple(int(row) for row in rows[np.argsort(-predictions.scores[rows, predicted], kind="stable")])
 
 
-def _sounding(investigation: Investigation, rows: Sequence[int], passed: list[int] | None = None) -> Iterator[int]:
-    """Yield the rows that hold sound, adding the others to ``passed``.
-
-    Listening costs time, so it goes no further than somebody asks for.
-    """
-    for row in rows:
-        if not investigation.silent(row):
-            yield row
-        elif passed is not None:
-            passed.append(row)
-
-
-def _pick(investigation: Investigation, ranked: Iterator[int], count: int) -> list[int]:
-    """Return ``count`` rows, from as many recordings as can be, the most confident first.
-
-    Neighbouring segments overlap, so the most confident ones of all often show one moment several times.
-    """
-    scores, recording = investigation.predictions.scores, investigation.predictions.recording
-    seen: set[int] = set()
-    later: list[int] = []
-
-    def first_of_each_recording() -> Iterator[int]:
-        for row in ranked:
-            if int(recording[row]) in seen:
-                later.append(row)
-            else:
-                seen.add(int(recording[row]))
-                yield row
-
-    picked = list(islice(first_of_each_recording(), count))
-    picked += later[: count - len(picked)]
-    return sorted(picked, key=lambda row: -float(scores[row].max()))
-
-
-def _confused_pair(investigation: Investigation, true: str | None, predicted: str | None) -> tuple[int, int] | None:
+def _confused_pair(predictions: Predictions, true: str | None, predicted: str | None) -> tuple[int, int] | None:
     """Return the pair (true, predicted): as given, or the most frequent one that fits what is given."""
-    predictions = investigation.predictions
-    index = investigation.classifier.class_index
     wrong = confusion_matrix(predictions.segment_labels, predictions.predicted, len(predictions.classes))
     np.fill_diagonal(wrong, 0)
-    row = None if true is None else index(true)
-    column = None if predicted is None else index(predicted)
+    row = None if true is None else class_index(predictions.classes, true)
+    column = None if predicted is None else class_index(predictions.classes, predicted)
     if row is not None and row == column:
         raise UsageError(f"{true!r}: both classes are the same; name two, or ask for the class alone")
     if row is not None and column is not None:
@@ -328,23 +314,3 @@ def _confused_pair(investigation: Investigation, true: str | None, predicted: st
         wrong[:, np.arange(len(wrong)) != column] = 0
     best = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
     return (int(best[0]), int(best[1])) if wrong[best] else None
-
-
-# ---- answering ----------------------------------------------------------------------------------------------------
-
-
-def _ask(
-    investigation: Investigation, kind: str, name: str, title: str, question: str, notes: Sequence[str] = ()
-) -> Inquiry:
-    front_end = investigation.classifier.front_end
-    classes = investigation.classifier.classes
-    return Inquiry(
-        kind=kind,
-        name=name,
-        title=title,
-        question=question,
-        clock=front_end.clock,
-        classes=classes,
-        silence=front_end.silence,
-        notes=tuple(notes),
-    )

@@ -19,7 +19,7 @@ from earwitness.audio.timefreq import Clock
 from earwitness.core import run_folder
 from earwitness.core.arrays import Float32Array
 from earwitness.core.device import to_numpy
-from earwitness.core.errors import BadRecordingError, EarwitnessError, UsageError, on_disk, printable
+from earwitness.core.errors import BadRecordingError, EarwitnessError, on_disk, printable
 from earwitness.core.files import read_json, safe_name
 from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.core.run_folder import RunFolder
@@ -40,12 +40,12 @@ SHOWN_SECONDS = 30
 
 
 @dataclass(frozen=True, kw_only=True)
-class Investigation:
+class OpenRun:
     """A finished run, ready for questions.
 
     Parameters
     ----------
-    run
+    folder
         The folder.
     asked
         The content of ``run.json``.
@@ -55,16 +55,13 @@ class Investigation:
         What it said of the recordings that it was measured on.
     root
         The folder that the recordings' names are relative to.
-    judging
-        Whether every map is to get a verdict.
     """
 
-    run: RunFolder
+    folder: RunFolder
     asked: dict[str, Any]
     classifier: Classifier
     predictions: Predictions
     root: Path
-    judging: bool = False
     _remembered: dict[str, Float32Array] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
@@ -77,9 +74,9 @@ class Investigation:
         """The grid of time and frequency."""
         return self.classifier.front_end.clock
 
-    # ---- listening ------------------------------------------------------------------------------------------------
+    # ---- reading ------------------------------------------------------------------------------------------------
 
-    def listen(self, rows: Sequence[int], progress: Progress = NO_PROGRESS) -> Segments:
+    def segments(self, rows: Sequence[int], progress: Progress = NO_PROGRESS) -> Segments:
         """Return segments, listening again to their recordings only.
 
         Parameters
@@ -94,7 +91,7 @@ class Investigation:
         EarwitnessError
             A recording is missing, cannot be used any more, or is no longer the one that was measured.
         """
-        with progress.task("Listening", len(rows)) as advance:
+        with progress.task("Reading segments", len(rows)) as advance:
             parts = []
             for row in rows:
                 parts.append(self._segment(row))
@@ -109,10 +106,10 @@ class Investigation:
         return segments
 
     def recordings(self, names: Sequence[str], progress: Progress = NO_PROGRESS) -> Iterator[ShownRecording]:
-        """Yield recordings by name, the first half minute of long ones; raises as :meth:`listen` does."""
+        """Yield recordings by name, the first half minute of long ones; raises as :meth:`segments` does."""
         front_end = self.classifier.front_end
         label_of = dict(zip(self.predictions.files, self.predictions.labels, strict=True))
-        with progress.task("Listening", len(names)) as advance:
+        with progress.task("Reading recordings", len(names)) as advance:
             for name in names:
                 with self._same_recording(name):
                     samples, whole = _beginning(self.path_of(name), front_end.sample_rate, SHOWN_SECONDS)
@@ -195,73 +192,6 @@ class Investigation:
                 "put the old recording back, or evaluate the run again"
             )
 
-    # ---- naming ---------------------------------------------------------------------------------------------------
-
-    def checked_row(self, row: int) -> int:
-        """Return a row that exists.
-
-        Raises
-        ------
-        UsageError
-            It does not.
-        """
-        total = len(self.predictions.recording)
-        if not 0 <= row < total:
-            raise UsageError(f"row {row}: the run has no such segment; its rows are 0 to {total - 1}")
-        return int(row)
-
-    def row_at(self, place: str) -> int:
-        """Return the row of ``FILE@SECONDS`` (the segment that starts nearest) or ``FILE`` (its most confident one).
-
-        Parameters
-        ----------
-        place
-            The file's name as in ``predictions.csv``, or the end of it where only one ends so. A number is a row.
-
-        Raises
-        ------
-        UsageError
-            The run measured no such recording, or it is shorter.
-        """
-        if place.isdecimal():
-            return self.checked_row(int(place))
-        name, at, moment = place.rpartition("@")
-        try:
-            seconds = float(moment) if at else None
-        except ValueError:
-            name, seconds = place, None  # the @ belongs to the name
-        rows = np.flatnonzero(
-            self.predictions.recording == self._recording_named(name if seconds is not None else place)
-        )
-        if seconds is None:
-            return int(rows[np.argmax(self.predictions.scores[rows].max(axis=1))])
-        starts, end = self.predictions.start_seconds[rows], float(self.predictions.end_seconds[rows].max())
-        if not 0.0 <= seconds <= end:
-            raise UsageError(
-                f"{place}: the recording's segments lie between 0 and {end:.2f} s; name a moment among them"
-            )
-        return int(rows[np.argmin(np.abs(starts - seconds))])
-
-    def _recording_named(self, name: str) -> int:
-        files = self.predictions.files
-        if name in files:
-            return files.index(name)
-        ending = [number for number, file in enumerate(files) if f"/{file}".endswith(f"/{name}")]
-        if len(ending) == 1:
-            return ending[0]
-        if ending:
-            raise UsageError(
-                f"{name}: {len(ending)} recordings end so, such as {files[ending[0]]}; give the whole name"
-            )
-        raise UsageError(
-            f"{name}: the run measured no such recording; its {len(files)} stand in predictions.csv, such as {files[0]}"
-        )
-
-    def place(self, row: int) -> str:
-        """Return ``FILE@SECONDS`` of a row."""
-        predictions = self.predictions
-        return f"{predictions.files[predictions.recording[row]]}@{predictions.start_seconds[row]:.2f}"
-
     def attribution_path(self, attribution: Attribution, method: str) -> Path:
         """Return where an attribution is kept; the same question always names the same file.
 
@@ -274,7 +204,7 @@ class Investigation:
         """
         moment = f"{attribution.file}@{attribution.start_seconds:.2f}"
         parts = (safe_name(moment), safe_name(attribution.target_label), safe_name(method))
-        return self.run.attributions / ("__".join(parts) + ".npz")
+        return self.folder.attributions / ("__".join(parts) + ".npz")
 
 
 def _beginning(path: Path, sample_rate: int, seconds: float) -> tuple[Float32Array, bool]:
@@ -293,9 +223,7 @@ def open_run(
     path: Path | str,
     device: torch.device | str = "cpu",
     data: Path | str | None = None,
-    *,
-    judging: bool = False,
-) -> Investigation:
+) -> OpenRun:
     """Open a finished run for questions.
 
     Parameters
@@ -306,8 +234,6 @@ def open_run(
         Where the network is to work.
     data
         Where the recordings are, if not where they were at the time of the run.
-    judging
-        Whether every map is to get a verdict.
 
     Raises
     ------
@@ -331,4 +257,4 @@ def open_run(
     # A data set in a CSV names its recordings from the folder that the CSV is in.
     is_table = where.is_file() or (where.suffix.lower() == ".csv" and not where.is_dir())
     root = where.parent if is_table else where
-    return Investigation(run=run, asked=asked, classifier=loaded, predictions=predictions, root=root, judging=judging)
+    return OpenRun(folder=run, asked=asked, classifier=loaded, predictions=predictions, root=root)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -110,12 +111,7 @@ class Classifier:
         UsageError
             The classifier has no such class.
         """
-        if name not in self.classes:
-            known = ", ".join(self.classes[:12]) + (" ..." if len(self.classes) > 12 else "")
-            near = get_close_matches(name, self.classes, n=1)
-            meant = f" (did you mean {near[0]}?)" if near else ""
-            raise UsageError(f"{name!r}: the classifier has no such class{meant}; it knows {known}")
-        return self.classes.index(name)
+        return class_index(self.classes, name)
 
     def save(self, path: Path | str) -> None:
         """Write weights and description to one safetensors file, atomically."""
@@ -129,6 +125,22 @@ class Classifier:
             "activation": self.activation,
         }
         write_tensors(path, self.network.state_dict(), {"earwitness": json.dumps(description)})
+
+
+def class_index(classes: Sequence[str], name: str) -> int:
+    """Return a class's position among classes.
+
+    Raises
+    ------
+    UsageError
+        There is no such class.
+    """
+    if name not in classes:
+        known = ", ".join(classes[:12]) + (" ..." if len(classes) > 12 else "")
+        near = get_close_matches(name, classes, n=1)
+        meant = f" (did you mean {near[0]}?)" if near else ""
+        raise UsageError(f"{name!r}: the classifier has no such class{meant}; it knows {known}")
+    return classes.index(name)
 
 
 def load(path: Path | str, device: torch.device | str = "cpu") -> Classifier:

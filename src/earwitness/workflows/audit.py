@@ -79,8 +79,8 @@ def audit(
     EarwitnessError
         The run or one of its recordings cannot be used.
     """
-    investigation = open_run(run, choose_device(device), data)
-    check_place(investigation.run)
-    found = audit_run(investigation, seed=seed, progress=progress)
-    file = kept_at(investigation.run)
-    return AuditResult(found, file, gallery.add_audit(investigation.run, found))
+    opened = open_run(run, choose_device(device), data)
+    check_place(opened.folder)
+    found = audit_run(opened, seed=seed, progress=progress)
+    file = kept_at(opened.folder)
+    return AuditResult(found, file, gallery.add_audit(opened.folder, found))

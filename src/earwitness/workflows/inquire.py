@@ -2,39 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from earwitness.core.arguments import listed
 from earwitness.core.device import choose_device
 from earwitness.core.errors import UsageError
 from earwitness.core.progress import NO_PROGRESS, Progress
+from earwitness.explainers.attribution import Attribution
 from earwitness.explainers.explanations import Inquiry
-from earwitness.explainers.method import Explainer
 from earwitness.explainers.registry import DEFAULT_METHODS, parse
-from earwitness.inspection import questions as inquiry
-from earwitness.inspection.notes import remarked
-from earwitness.inspection.run import Investigation, open_run
+from earwitness.inspection import questions
+from earwitness.inspection.answers import answer
+from earwitness.inspection.notes import with_notes
+from earwitness.inspection.questions import Question
+from earwitness.inspection.run import open_run
+from earwitness.models.prediction import Predictions
 from earwitness.plots import gallery
 from earwitness.trust.verdicts.summary import believed, check_least
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A question's answer: the inquiry, and its picture (None where there was nothing to show)."""
+    """A question's answer, and its picture (None where there was nothing to show). A notebook shows the picture."""
 
     inquiry: Inquiry
     picture: Path | None
+
+    @property
+    def title(self) -> str:
+        """A few words on what was asked."""
+        return self.inquiry.title
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences that a reader must know."""
+        return self.inquiry.notes
+
+    @property
+    def attributions(self) -> list[Attribution]:
+        """All maps: segment by segment, class by class, method by method."""
+        return [each for finding in self.inquiry.findings for listed in finding.attributions for each in listed]
+
+    def _repr_png_(self) -> bytes | None:
+        return None if self.picture is None else self.picture.read_bytes()
 
 
 def inquire(
     run: Path | str,
     *,
-    methods: Sequence[str] = DEFAULT_METHODS,
+    methods: Sequence[str] | str = DEFAULT_METHODS,
     of_class: str | None = None,
     true: str | None = None,
     predicted: str | None = None,
-    segments: Sequence[str] = (),
+    segments: Sequence[str | int] | str = (),
     count: int | None = None,
     data: Path | str | None = None,
     verdicts: bool = True,
@@ -52,9 +74,9 @@ def inquire(
     methods
         Explanation methods, such as ``"gradcam"`` or ``"lime:samples=512"``.
     of_class
-        What is this class recognised by?
+        What does the classifier rely on for this class?
     true, predicted
-        Why was the one heard as the other?
+        Why was the one predicted as the other?
     segments
         ``FILE@SECONDS``, or rows of ``predictions.csv``.
     count
@@ -65,8 +87,12 @@ def inquire(
         Whether to measure how far each map may be believed.
     least
         ``"weak"`` or ``"reliable"``: segments are left out of which no map gets so good a verdict.
-    device, seed, progress
-        As everywhere.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    seed
+        Of what is drawn at random for the report.
+    progress
+        Told how far it is.
 
     Raises
     ------
@@ -74,39 +100,43 @@ def inquire(
         The request is wrong, for instance two questions at once.
     EarwitnessError
         The run or one of its recordings cannot be used.
+
+    Examples
+    --------
+    >>> import earwitness as ew
+    >>> (answer,) = ew.inquire("runs/demo", of_class="alarm", count=2, methods="gradcam", verdicts=False)
+    >>> answer.title, len(answer.attributions), answer.picture.name
+    ('The class alarm', 2, 'class-alarm.png')
     """
-    explainers = [parse(method) for method in methods]
-    if sum((of_class is not None, true is not None or predicted is not None, bool(segments))) > 1:
+    explainers = [parse(method) for method in listed(methods)]
+    places = [segments] if isinstance(segments, str) else list(segments)
+    if sum((of_class is not None, true is not None or predicted is not None, bool(places))) > 1:
         raise UsageError("--class, --true/--predicted and --segment are three questions: ask one at a time")
     if count is not None and of_class is None and true is None and predicted is None:
         raise UsageError(f"--count {count}: goes with --class or --true/--predicted; leave it out")
     check_least(least, verdicts=verdicts)
-    investigation = open_run(run, choose_device(device), data, judging=verdicts)
-    some = {} if count is None else {"count": count}
+    opened = open_run(run, choose_device(device), data)
+    predictions, some = opened.predictions, {} if count is None else {"count": count}
     if of_class is not None:
-        asked = [inquiry.of_class(investigation, of_class, explainers, progress=progress, **some)]
+        asked = {"": questions.of_class(predictions, of_class, **some)}
     elif true is not None or predicted is not None:
-        asked = [
-            inquiry.confusion(investigation, explainers, true=true, predicted=predicted, progress=progress, **some)
-        ]
-    elif segments:
-        rows = [int(place) for place in segments if place.isdecimal()]
-        places = [place for place in segments if not place.isdecimal()]
-        asked = [inquiry.chosen(investigation, explainers, rows=rows, places=places, progress=progress)]
+        asked = {"": questions.confusion(predictions, true=true, predicted=predicted, **some)}
+    elif places:
+        asked = {"": questions.chosen(predictions, places)}
     else:
-        asked = _everything(investigation, explainers, seed, progress)
-    if least is not None:
-        asked = [believed(each, least) for each in asked]
-    asked = [remarked(each) for each in asked]
-    pictures = gallery.add_all(investigation.run, asked, progress)
-    return [Answer(*each) for each in zip(asked, pictures, strict=True)]
+        asked = _everything(predictions, seed)
+    answers = []
+    for number, (words, question) in enumerate(asked.items(), 1):
+        if words:
+            progress.say(f"{number} of {len(asked)}: {words}")
+        found = answer(opened, question, explainers, verdicts=verdicts, progress=progress)
+        answers.append(with_notes(found if least is None else believed(found, least)))
+    pictures = gallery.add_all(opened.folder, answers, progress)
+    return [Answer(*each) for each in zip(answers, pictures, strict=True)]
 
 
-def _everything(
-    investigation: Investigation, explainers: Sequence[Explainer], seed: int, progress: Progress
-) -> list[Inquiry]:
-    """Ask what the report shows: the data, the answers, and the evidence for right ones, a class and a confusion."""
-    predictions = investigation.predictions
+def _everything(predictions: Predictions, seed: int) -> dict[str, Question]:
+    """Return what the report shows: data, predictions, and the evidence for right ones, a class and a confusion."""
     recall = {
         name: float((predictions.predicted[predictions.segment_labels == index] == index).mean())
         for index, name in enumerate(predictions.classes)
@@ -114,19 +144,10 @@ def _everything(
     }
     # The class that is found least often is the one that its owner most wants to understand.
     weakest = min(recall, key=lambda name: recall[name])
-    questions: dict[str, Callable[[], Inquiry]] = {
-        "what the recordings look like": lambda: inquiry.recordings(investigation, seed=seed, progress=progress),
-        "what was heard in segments drawn at random": lambda: inquiry.samples(
-            investigation, seed=seed, progress=progress
-        ),
-        "what made the surest right decisions": lambda: inquiry.chosen(investigation, explainers, progress=progress),
-        f"what {weakest} is recognised by": lambda: inquiry.of_class(
-            investigation, weakest, explainers, progress=progress
-        ),
-        "why segments were misheard": lambda: inquiry.confusion(investigation, explainers, progress=progress),
+    return {
+        "what the recordings look like": questions.recordings(predictions, seed=seed),
+        "what was predicted for segments drawn at random": questions.samples(predictions, seed=seed),
+        "what made the surest right decisions": questions.surest(predictions),
+        f"what {weakest} is recognised by": questions.of_class(predictions, weakest),
+        "why segments were misclassified": questions.confusion(predictions),
     }
-    answers = []
-    for number, (words, question) in enumerate(questions.items(), 1):
-        progress.say(f"{number} of {len(questions)}: {words}")
-        answers.append(question())
-    return answers

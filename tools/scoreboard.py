@@ -10,7 +10,10 @@ import sys
 from pathlib import Path
 
 from earwitness.core import files
-from earwitness.workflows.scoreboard import ASKED, SCOREBOARD, page_table
+from earwitness.explainers.baselines import BASELINES
+from earwitness.trust.scoreboard.board import MAIN_SCORE
+from earwitness.trust.scoreboard.ranking import ALL
+from earwitness.workflows.scoreboard import ASKED, SCOREBOARD
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "scoreboard.md"
 SCORES = {"auroc": "Area under ROC of cells", "pointing": "Pointing game", "mass": "Relevance mass"}
@@ -47,6 +50,39 @@ def put(page: str, title: str, text: str) -> str:
         before, after = page.split(begin, 1)[0], page.split(end, 1)[1]
         return before + text + after
     return page.rstrip("\n") + "\n\n" + text
+
+
+def page_table(scoreboard_csv: Path, score_name: str = MAIN_SCORE) -> str:
+    """Return a Markdown table of a written scoreboard: a row a method, a column a family, best first.
+
+    Parameters
+    ----------
+    scoreboard_csv
+        As :func:`write` wrote it.
+    score_name
+        Which score.
+    """
+    rows = [row for row in files.read_csv(scoreboard_csv) if row["kind"] == ALL and row["score"] == score_name]
+    families = list(dict.fromkeys(row["family"] for row in rows))
+    cells = {(row["method"], row["family"]): row for row in rows}
+    order = sorted((row for row in rows if row["family"] == ALL), key=lambda row: -float(row["mean"]))
+    counts = {family: max(int(row["cases"]) for row in rows if row["family"] == family) for family in families}
+    header = ["method", *(f"{'all' if family == ALL else family} ({counts[family]})" for family in families)]
+    text = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
+    for row in order:
+        name = f"*{row['method']}* (baseline)" if row["method"] in BASELINES else f"`{row['settings']}`"
+        text.append(
+            "| " + " | ".join([name, *(_page_cell(cells.get((row["method"], each))) for each in families)]) + " |"
+        )
+    return "\n".join(text) + "\n"
+
+
+def _page_cell(row: dict[str, str] | None) -> str:
+    if row is None or not row["mean"]:
+        return ""
+    mean = f"{float(row['mean']):.2f}"
+    words = f"**{mean}**" if row["beats_energy"] == "yes" and row["method"] not in BASELINES else mean
+    return words + (f" ({float(row['low']):.2f} to {float(row['high']):.2f})" if row["low"] else "")
 
 
 def main(arguments: list[str]) -> int:

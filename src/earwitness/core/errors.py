@@ -20,13 +20,33 @@ JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 
 
 class EarwitnessError(Exception):
-    """A failure that the user can understand and act on."""
+    """A failure that the user can understand and act on; every other error of earwitness is one, too.
+
+    Examples
+    --------
+    >>> import earwitness as ew
+    >>> try:
+    ...     ew.load_model("runs/nowhere")
+    ... except ew.EarwitnessError as error:
+    ...     print(str(error).partition(";")[0])
+    runs/nowhere: no such run folder, and no model of this name
+    """
 
     exit_code: ClassVar[int] = EXIT_FAILED
 
 
 class UsageError(EarwitnessError):
-    """The request itself is wrong: an unknown name, a value out of range, a missing folder."""
+    """The request itself is wrong: an unknown name, a value out of range, a missing folder.
+
+    Examples
+    --------
+    >>> import earwitness as ew
+    >>> try:
+    ...     ew.explain("some.wav", "runs/demo", classes="dgo")
+    ... except ew.UsageError as error:
+    ...     print(str(error).partition(";")[0])
+    'dgo': the classifier has no such class (did you mean dog?)
+    """
 
     exit_code: ClassVar[int] = EXIT_USAGE
 
@@ -40,6 +60,15 @@ class BadRecordingError(EarwitnessError):
         The file.
     reason
         One clause that says what is wrong and, where it helps, what to do.
+
+    Examples
+    --------
+    >>> import earwitness as ew
+    >>> try:
+    ...     ew.explain("nothing.wav", "runs/demo")
+    ... except ew.BadRecordingError as error:
+    ...     print(error.path)
+    nothing.wav
     """
 
     def __init__(self, path: Path | str, reason: str) -> None:

@@ -125,6 +125,16 @@ class Attribution:
     verdict
         Whether the map may be believed, with the reasons and their numbers, as JSON types
         (:meth:`earwitness.trust.verdicts.verdict.Verdict.as_dict`); None where nobody asked.
+
+    Examples
+    --------
+    >>> import earwitness as ew
+    >>> found = ew.explain("some.wav", "runs/demo", methods="saliency", verdicts=False)["saliency"]
+    >>> found.values.shape == (len(found.times), len(found.frequencies))
+    True
+    >>> found.save("map.npz")
+    >>> ew.Attribution.load("map.npz").target_label
+    'dog'
     """
 
     values: Float32Array

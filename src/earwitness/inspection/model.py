@@ -29,6 +29,12 @@ class Model:
         What predicts.
     cache
         Folder in which is kept what verdicts measure once of a method; it need not exist or be writable.
+
+    Examples
+    --------
+    >>> import earwitness as ew
+    >>> ew.load_model("runs/demo")
+    Model('runs/demo': compact, 3 classes, segments of 0.96 s)
     """
 
     name: str
@@ -79,8 +85,8 @@ def load_model(model: Model | Path | str, *, weights: Path | str | None = None, 
     --------
     >>> import earwitness as ew
     >>> model = ew.load_model("runs/demo")
-    >>> model.classes[:2]
-    ('alarm', 'bird')
+    >>> model.classes
+    ('dog', 'helicopter', 'rain')
     """
     if isinstance(model, Model):
         return model

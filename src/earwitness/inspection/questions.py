@@ -6,12 +6,12 @@ recordings that it needs and no others.
 >>> from earwitness.inspection import answers, questions
 >>> from earwitness.inspection.run import open_run
 >>> run = open_run("runs/demo")
->>> question = questions.of_class(run.predictions, "alarm", count=2)
+>>> question = questions.of_class(run.predictions, "dog", count=2)
 >>> question.title
-'The class alarm'
+'The class dog'
 >>> inquiry = answers.answer(run, question, methods=[])
 >>> [finding.predicted for finding in inquiry.findings]
-['alarm', 'alarm']
+['dog', 'dog']
 """
 
 from __future__ import annotations

@@ -1,9 +1,4 @@
-"""The report: one HTML file about a run that needs nothing else, neither network nor script.
-
->>> from earwitness.report.page import build_report
->>> build_report("runs/mn04")  # doctest: +SKIP
-PosixPath('runs/mn04/report.html')
-"""
+"""The report: one HTML file about a run that needs nothing else, neither network nor script."""
 
 from __future__ import annotations
 
@@ -18,14 +13,14 @@ from earwitness.report.contents import gather
 from earwitness.report.pictures import embed
 
 
-def build_report(path: Path | str) -> Path:
+def build_report(run: Path | str) -> Path:
     """Write ``report.html`` from what a finished run folder holds.
 
     Measures are drawn anew; the pictures of inquiries are taken as they are. The same folder gives the same bytes.
 
     Parameters
     ----------
-    path
+    run
         The run folder. Inquiries need not have been made.
 
     Returns
@@ -38,16 +33,22 @@ def build_report(path: Path | str) -> Path:
         It is not a finished run.
     EarwitnessError
         Something in the folder is missing or damaged.
+
+    Examples
+    --------
+    >>> import earwitness as ew
+    >>> ew.build_report("runs/demo").name
+    'report.html'
     """
-    run = run_folder.open_finished(path)
-    contents = gather(run)
-    gallery.add_measures(run)
-    pictures = embed(run, gallery.read(run))
+    folder = run_folder.open_finished(run)
+    contents = gather(folder)
+    gallery.add_measures(folder)
+    pictures = embed(folder, gallery.read(folder))
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(_part("report.html.j2"))
     page = template.render(**contents, pictures=pictures, style=_part("report.css"))
-    files.write_text(run.report, page.strip() + "\n")
-    return run.report
+    files.write_text(folder.report, page.strip() + "\n")
+    return folder.report
 
 
 def _part(name: str) -> str:

@@ -51,6 +51,12 @@ class Request:
         Stop at the first recording that cannot be used.
     command
         The command line, for the record.
+
+    Examples
+    --------
+    >>> import earwitness as ew
+    >>> ew.Request(data="sounds", out="runs/first", backbone="mn04", changes={"epochs": 3}).overlap
+    75.0
     """
 
     data: Path | str

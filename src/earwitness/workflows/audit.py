@@ -78,6 +78,13 @@ def audit(
         It is no finished run, or nothing can be written to it.
     EarwitnessError
         The run or one of its recordings cannot be used.
+
+    Examples
+    --------
+    >>> import earwitness as ew
+    >>> result = ew.audit("runs/demo")
+    >>> [effect.name for effect in result.audit.effects][:3]
+    ['edges', 'silence', 'steady tones']
     """
     opened = open_run(run, choose_device(device), data)
     check_place(opened.folder)

@@ -46,7 +46,7 @@ class Evaluation:
 
 
 def evaluate(
-    path: Path | str,
+    run: Path | str,
     *,
     data: Path | str | None = None,
     out: Path | str | None = None,
@@ -60,7 +60,7 @@ def evaluate(
 
     Parameters
     ----------
-    path
+    run
         The run folder.
     data
         Other labelled recordings; None takes those that the run held out.
@@ -75,24 +75,31 @@ def evaluate(
     ------
     UsageError
         Something other than the run's own evaluation is asked for without ``out``.
+
+    Examples
+    --------
+    >>> import earwitness as ew
+    >>> again = ew.evaluate("runs/demo", overlap=0.0, out="no-overlap")
+    >>> 0.0 <= again.metrics.file_accuracy <= 1.0
+    True
     """
-    run = run_folder.open_finished(path)
-    asked = files.read_json(run.run_json)
+    folder = run_folder.open_finished(run)
+    asked = files.read_json(folder.run_json)
     changed = data is not None or segment_seconds is not None or overlap is not None
     if changed and out is None:
         raise UsageError("--out: name a folder for the results; the run's own are kept as they are")
-    target = run if out is None else RunFolder(Path(out))
+    target = folder if out is None else RunFolder(Path(out))
     if out is not None:
         if target.path.exists() and (not target.path.is_dir() or any(target.path.iterdir())):
             raise UsageError(f"{printable(out)}: exists and is not an empty folder; name a new one with --out")
         files.check_writable(target.path)
-    classifier = load(run.model, choose_device(device))
+    classifier = load(folder.model, choose_device(device))
     if segment_seconds is not None or overlap is not None:
         classifier = _other_segments(classifier, segment_seconds, overlap)
     if data is not None:
         source = recordings.load(data, classifier.classes, for_training=False)
     else:
-        place, held_out = _measured(run, asked)
+        place, held_out = _measured(folder, asked)
         source = recordings.load(place, classifier.classes, for_training=False)
         source = replace(source, recordings=tuple(entry for entry in source.recordings if entry.name in held_out))
         _check_complete(held_out, source)

@@ -73,7 +73,7 @@ def explain(
     >>> model = ew.load_model("runs/demo")
     >>> explanation = ew.explain("some.wav", model, methods=["gradcam", "lime:samples=64"], verdicts=False)
     >>> explanation.predicted, round(sum(explanation.scores.values()), 6)
-    ('alarm', 1.0)
+    ('dog', 1.0)
     >>> lime = explanation["lime"]
     >>> lime.values.shape == (len(lime.times), len(lime.frequencies))
     True
@@ -123,7 +123,7 @@ def explain_all(
     >>> import earwitness as ew
     >>> found = ew.explain_all(["some.wav", "other.wav"], "runs/demo", methods="gradcam", verdicts=False)
     >>> [row["predicted"] for row in (each.as_row() for each in found)]
-    ['alarm', 'bird']
+    ['dog', 'rain']
     """
     paths = [Path(file) for file in listed(files)]
     if whole and at is not None:

@@ -41,6 +41,19 @@ class Explanation:
         The maps, by method with its settings (:func:`earwitness.explainers.parameters.spec`) and class.
     answer
         What the picture is drawn from.
+
+    Examples
+    --------
+    >>> import earwitness as ew
+    >>> explanation = ew.explain("some.wav", "runs/demo", methods=["gradcam", "saliency"], verdicts=False)
+    >>> explanation.predicted, explanation.methods, explanation.classes
+    ('dog', ('gradcam', 'saliency'), ('dog',))
+    >>> explanation["gradcam"].method, explanation["saliency", "dog"].score_kind
+    ('gradcam', 'logit')
+    >>> explanation.save("pictures").name
+    'some.png'
+    >>> sorted(explanation.as_row())[:4]
+    ['end_second', 'file', 'gradcam_chance', 'gradcam_hertz']
     """
 
     file: str

@@ -25,7 +25,15 @@ from earwitness.trust.verdicts.summary import believed, check_least
 
 @dataclass(frozen=True)
 class Answer:
-    """A question's answer, and its picture (None where there was nothing to show). A notebook shows the picture."""
+    """A question's answer, and its picture (None where there was nothing to show). A notebook shows the picture.
+
+    Examples
+    --------
+    >>> import earwitness as ew
+    >>> answers = ew.inquire("runs/demo", methods="gradcam", verdicts=False)  # without a question, all of the report's
+    >>> [answer.inquiry.kind for answer in answers]
+    ['recordings', 'samples', 'segments', 'class', 'confusion']
+    """
 
     inquiry: Inquiry
     picture: Path | None
@@ -104,9 +112,9 @@ def inquire(
     Examples
     --------
     >>> import earwitness as ew
-    >>> (answer,) = ew.inquire("runs/demo", of_class="alarm", count=2, methods="gradcam", verdicts=False)
+    >>> (answer,) = ew.inquire("runs/demo", of_class="dog", count=2, methods="gradcam", verdicts=False)
     >>> answer.title, len(answer.attributions), answer.picture.name
-    ('The class alarm', 2, 'class-alarm.png')
+    ('The class dog', 2, 'class-dog.png')
     """
     explainers = [parse(method) for method in listed(methods)]
     places = [segments] if isinstance(segments, str) else list(segments)

@@ -7,19 +7,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from earwitness.core import files
+from earwitness.core.arguments import listed
 from earwitness.core.device import choose_device
 from earwitness.core.errors import UsageError, printable
 from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.data.recordings import Recording
-from earwitness.explainers.baselines import BASELINES
 from earwitness.inspection.run import open_run
 from earwitness.models.classifier import Classifier
 from earwitness.plots import style
 from earwitness.plots.scoreboard import scoreboard_chart
 from earwitness.trust.scoreboard import tiny_models
-from earwitness.trust.scoreboard.board import MAIN_SCORE, Scoreboard, explainers, measure
+from earwitness.trust.scoreboard.board import Scoreboard, explainers, measure
 from earwitness.trust.scoreboard.collect import PRESETS, gather
-from earwitness.trust.scoreboard.ranking import ALL
 
 SCOREBOARD, CASES, FIGURE, ASKED = "scoreboard.csv", "cases.csv", "scoreboard.png", "scoreboard.json"
 
@@ -33,13 +32,13 @@ class ScoreboardResult:
 
 
 def scoreboard(
-    run: Path | None = None,
+    run: Path | str | None = None,
     *,
-    out: Path,
-    data: Path | None = None,
+    out: Path | str = "scoreboard",
+    data: Path | str | None = None,
     preset: str = "quick",
     mixtures: int | None = None,
-    methods: Sequence[str] = (),
+    methods: Sequence[str] | str = (),
     device: str = "auto",
     seed: int = 0,
     progress: Progress = NO_PROGRESS,
@@ -63,7 +62,7 @@ def scoreboard(
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
     seed
-        Of every draw of chance.
+        Random seed.
     progress
         Told of each stage.
 
@@ -71,6 +70,13 @@ def scoreboard(
     ------
     UsageError
         Something asked for does not exist.
+
+    Examples
+    --------
+    >>> import earwitness as ew
+    >>> result = ew.scoreboard("runs/demo", out="scoreboard", methods="gradcam", mixtures=2)
+    >>> {standing.method for standing in result.board.standings} >= {"gradcam", "energy"}
+    True
     """
     if preset not in PRESETS:
         raise UsageError(f"--preset {preset}: choose one of {', '.join(PRESETS)}")
@@ -79,19 +85,20 @@ def scoreboard(
     spent = PRESETS[preset] if mixtures is None else replace(PRESETS[preset], mixtures=mixtures)
     if spent.mixtures < 2:
         raise UsageError(f"--mixtures {mixtures}: two kinds take turns; ask for 2 or more")
-    chosen = tuple(methods) or spent.methods()
+    chosen = tuple(listed(methods)) or spent.methods()
     explainers(chosen)  # a wrong method must not be found out after the training
-    files.check_writable(out)
+    folder = Path(out)
+    files.check_writable(folder)
     classifier, recordings = _asked(run, data, device, seed, progress)
     gathered = gather(classifier, recordings, preset=spent, seed=seed, progress=progress)
     board = measure(gathered, chosen, seed=seed, progress=progress)
     asked: dict[str, str | int | None] = {"preset": preset, "mixtures": spent.mixtures, "seed": seed}
-    write(board, out, asked | {"run": None if run is None else printable(run)})
-    return ScoreboardResult(board, out)
+    write(board, folder, asked | {"run": None if run is None else printable(run)})
+    return ScoreboardResult(board, folder)
 
 
 def _asked(
-    run: Path | None, data: Path | None, device: str, seed: int, progress: Progress
+    run: Path | str | None, data: Path | str | None, device: str, seed: int, progress: Progress
 ) -> tuple[Classifier, list[Recording]]:
     """Return the classifier to ask, and the recordings that it has not learned from."""
     if run is None:
@@ -131,36 +138,3 @@ def write(board: Scoreboard, folder: Path, asked: dict[str, str | int | None]) -
 
 
 # ---- words --------------------------------------------------------------------------------------------------------
-
-
-def page_table(scoreboard_csv: Path, score_name: str = MAIN_SCORE) -> str:
-    """Return a Markdown table of a written scoreboard: a row a method, a column a family, best first.
-
-    Parameters
-    ----------
-    scoreboard_csv
-        As :func:`write` wrote it.
-    score_name
-        Which score.
-    """
-    rows = [row for row in files.read_csv(scoreboard_csv) if row["kind"] == ALL and row["score"] == score_name]
-    families = list(dict.fromkeys(row["family"] for row in rows))
-    cells = {(row["method"], row["family"]): row for row in rows}
-    order = sorted((row for row in rows if row["family"] == ALL), key=lambda row: -float(row["mean"]))
-    counts = {family: max(int(row["cases"]) for row in rows if row["family"] == family) for family in families}
-    header = ["method", *(f"{'all' if family == ALL else family} ({counts[family]})" for family in families)]
-    text = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
-    for row in order:
-        name = f"*{row['method']}* (baseline)" if row["method"] in BASELINES else f"`{row['settings']}`"
-        text.append(
-            "| " + " | ".join([name, *(_page_cell(cells.get((row["method"], each))) for each in families)]) + " |"
-        )
-    return "\n".join(text) + "\n"
-
-
-def _page_cell(row: dict[str, str] | None) -> str:
-    if row is None or not row["mean"]:
-        return ""
-    mean = f"{float(row['mean']):.2f}"
-    words = f"**{mean}**" if row["beats_energy"] == "yes" and row["method"] not in BASELINES else mean
-    return words + (f" ({float(row['low']):.2f} to {float(row['high']):.2f})" if row["low"] else "")

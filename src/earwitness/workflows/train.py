@@ -66,6 +66,14 @@ def train(
     ------
     UsageError, EarwitnessError
         In one line, what is wrong.
+
+    Examples
+    --------
+    >>> import earwitness as ew
+    >>> request = ew.Request(data="sounds", out="runs/first", backbone="compact", changes={"epochs": 1})
+    >>> trained = ew.train(request)
+    >>> trained.run.model.name
+    'model.safetensors'
     """
     plan = make_plan(request)
     data = recordings.load(request.data)
@@ -104,6 +112,14 @@ def cross_validate(
     -------
     The content of ``cross_validation.json``: each fold's accuracies, their means, and 95 % intervals of the means
     (Student's t over the folds).
+
+    Examples
+    --------
+    >>> import earwitness as ew
+    >>> request = ew.Request(data="sounds", out="runs/folds", backbone="compact", changes={"epochs": 1})
+    >>> measured = ew.cross_validate(request, folds=2)
+    >>> len(measured.folds)
+    2
     """
     plan = make_plan(request)
     if request.split is not None or request.fold is not None:

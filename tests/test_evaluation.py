@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,12 +14,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from earwitness.core.errors import EarwitnessError
-from earwitness.core.files import read_csv, read_json
+from earwitness.core.files import read_csv, read_json, write_json
 from earwitness.core.run_folder import RunFolder
 from earwitness.models import prediction
 from earwitness.models.prediction import Predictions
 from earwitness.training import evaluation
-from earwitness.training.evaluation import class_metrics, confusion_matrix, measure, wilson_interval
+from earwitness.training.evaluation import class_metrics, confusion_matrix, mean_interval, measure, wilson_interval
+from earwitness.training.metrics import ClassScores, Metrics, Tie, read
 from rounding import DEEP, rounding
 from tiny_sounds import LABELS, made_data, new_classifier
 
@@ -60,17 +62,17 @@ def test_the_majority_decides_even_against_the_mean():
     assert votes_b.file_predicted_by_mean.tolist() == [2]
     assert not votes_b.tied[0]
     metrics = measure(votes_b)
-    assert metrics["file_accuracy"] == 1.0
-    assert metrics["file_accuracy_mean_score"] == 0.0
-    assert metrics["segment_accuracy"] == pytest.approx(2 / 3)
-    assert metrics["ties"] == []
+    assert metrics.file_accuracy == 1.0
+    assert metrics.file_accuracy_mean_score == 0.0
+    assert metrics.segment_accuracy == pytest.approx(2 / 3)
+    assert metrics.ties == ()
 
 
 def test_a_tie_goes_to_the_higher_mean_score_and_is_said():
     tie = made([[[0.6, 0.4, 0.0], [0.1, 0.9, 0.0]], [[0.8, 0.2, 0.0], [0.3, 0.7, 0.0]]], [1, 1])
     assert tie.tied.tolist() == [True, True]
     assert tie.file_predicted.tolist() == [1, 0]  # means 0.35 : 0.65 and 0.55 : 0.45
-    assert measure(tie)["ties"] == [{"file": "0.wav", "decided": "b"}, {"file": "1.wav", "decided": "a"}]
+    assert measure(tie).ties == (Tie("0.wav", "b"), Tie("1.wav", "a"))
 
 
 def test_a_class_without_votes_cannot_win_a_tie_by_its_mean():
@@ -116,21 +118,21 @@ def test_confusion_precision_recall_and_f1_are_scikit_learns(classes, data):
     np.testing.assert_array_equal(matrix, oracle.confusion_matrix(true, predicted, labels=every))
     expected = oracle.precision_recall_fscore_support(true, predicted, labels=every, zero_division=np.nan)
     for place, row in enumerate(class_metrics(matrix)):
-        values = [np.nan if row[key] is None else row[key] for key in ("precision", "recall", "f1", "support")]
+        values = [np.nan if value is None else value for value in (row.precision, row.recall, row.f1, row.support)]
         np.testing.assert_allclose(values, [column[place] for column in expected])
 
 
 @given(predictions())
 def test_accuracies_are_scikit_learns(made_):
     metrics = measure(made_)
-    assert metrics["segment_accuracy"] == pytest.approx(oracle.accuracy_score(made_.segment_labels, made_.predicted))
-    assert metrics["file_accuracy"] == pytest.approx(oracle.accuracy_score(made_.labels, made_.file_predicted))
+    assert metrics.segment_accuracy == pytest.approx(oracle.accuracy_score(made_.segment_labels, made_.predicted))
+    assert metrics.file_accuracy == pytest.approx(oracle.accuracy_score(made_.labels, made_.file_predicted))
     by_mean = oracle.accuracy_score(made_.labels, made_.file_predicted_by_mean)
-    assert metrics["file_accuracy_mean_score"] == pytest.approx(by_mean)
-    assert np.sum(metrics["confusion"]["files"]) == metrics["files"] == len(made_.files)
-    assert np.sum(metrics["confusion"]["segments"]) == metrics["segments"] == len(made_.recording)
-    assert list(metrics["per_class"]) == list(made_.classes) == metrics["confusion"]["classes"]
-    json.dumps(metrics, allow_nan=False)
+    assert metrics.file_accuracy_mean_score == pytest.approx(by_mean)
+    assert np.sum(metrics.confusion.files) == metrics.files == len(made_.files)
+    assert np.sum(metrics.confusion.segments) == metrics.segments == len(made_.recording)
+    assert tuple(metrics.per_class) == made_.classes == metrics.confusion.classes
+    assert Metrics.from_dict(json.loads(json.dumps(metrics.as_dict(), allow_nan=False))) == metrics
 
 
 def test_a_row_is_a_true_class_and_a_column_a_predicted_one():
@@ -139,9 +141,9 @@ def test_a_row_is_a_true_class_and_a_column_a_predicted_one():
 
 def test_what_is_nothing_over_nothing_is_none():
     rows = class_metrics(np.array([[1, 0, 0], [0, 0, 0], [1, 0, 0]]))
-    assert rows[0] == {"precision": 0.5, "recall": 1.0, "f1": pytest.approx(2 / 3), "support": 1}
-    assert rows[1] == {"precision": None, "recall": None, "f1": None, "support": 0}
-    assert rows[2] == {"precision": None, "recall": 0.0, "f1": 0.0, "support": 1}
+    assert rows[0] == ClassScores(0.5, 1.0, pytest.approx(2 / 3), 1)
+    assert rows[1] == ClassScores(None, None, None, 0)
+    assert rows[2] == ClassScores(None, 0.0, 0.0, 1)
 
 
 # ---- intervals ---------------------------------------------------------------------------------------------------
@@ -181,6 +183,15 @@ def test_intervals_mirror(right, more):
     total = right + more
     low, high = wilson_interval(right, total)
     assert wilson_interval(total - right, total) == pytest.approx((1 - high, 1 - low))
+
+
+def test_the_interval_of_a_mean_is_students():
+    low, high = mean_interval([0.90, 0.92, 0.94, 0.96, 0.98])
+    # t(0.975, 4) = 2.776; the standard deviation is 0.0316
+    assert low == pytest.approx(0.94 - 2.776 * 0.0316228 / 5**0.5, abs=1e-4)
+    assert high == pytest.approx(0.94 + 2.776 * 0.0316228 / 5**0.5, abs=1e-4)
+    assert mean_interval([1.0]) == (0.0, 1.0)
+    assert mean_interval([1.0, 0.0]) == (0.0, 1.0)
 
 
 def test_no_trials_say_nothing():
@@ -228,6 +239,96 @@ def test_a_small_lead_survives_the_file(tmp_path):
     assert evaluation.read(RunFolder(tmp_path)).predicted.tolist() == [1]
 
 
+# ---- metrics.json ------------------------------------------------------------------------------------------------
+
+# What version 0.1.0 wrote of the predictions below, value by value and key by key.
+WRITTEN = {
+    "segment_accuracy": 0.6666666666666666,
+    "file_accuracy": 0.75,
+    "file_accuracy_mean_score": 0.75,
+    "segments": 6,
+    "files": 4,
+    "confidence": 0.95,
+    "intervals": {
+        "file_accuracy": [0.3006418425824019, 0.9544127391902995],
+        "file_accuracy_mean_score": [0.3006418425824019, 0.9544127391902995],
+    },
+    "ties": [{"file": "0.wav", "decided": "h\N{LATIN SMALL LETTER E WITH ACUTE}ron"}],
+    "per_class": {
+        "dog": {
+            "segments": {"precision": 2 / 3, "recall": 2 / 3, "f1": 2 / 3, "support": 3},
+            "files": {"precision": 1.0, "recall": 0.5, "f1": 2 / 3, "support": 2},
+        },
+        "h\N{LATIN SMALL LETTER E WITH ACUTE}ron": {
+            "segments": {"precision": 2 / 3, "recall": 2 / 3, "f1": 2 / 3, "support": 3},
+            "files": {"precision": 2 / 3, "recall": 1.0, "f1": 0.8, "support": 2},
+        },
+        "c": {
+            "segments": {"precision": None, "recall": None, "f1": None, "support": 0},
+            "files": {"precision": None, "recall": None, "f1": None, "support": 0},
+        },
+    },
+    "confusion": {
+        "classes": ["dog", "h\N{LATIN SMALL LETTER E WITH ACUTE}ron", "c"],
+        "segments": [[2, 1, 0], [1, 2, 0], [0, 0, 0]],
+        "files": [[1, 1, 0], [0, 2, 0], [0, 0, 0]],
+    },
+}
+
+
+def test_metrics_of_version_0_1_0_are_read_and_written_with_the_same_bytes(tmp_path):
+    text = json.dumps(WRITTEN, indent=2, ensure_ascii=False) + "\n"
+    run = RunFolder(tmp_path)
+    run.metrics.write_text(text, encoding="utf-8")
+    back = read(run)
+    write_json(run.metrics, back.as_dict())
+    assert run.metrics.read_text(encoding="utf-8") == text
+    dog, heron = [0.6, 0.4, 0.0], [0.1, 0.9, 0.0]
+    measured = measure(made([[dog, heron], [heron], [dog, dog], [heron]], [1, 1, 0, 0], back.confusion.classes))
+    assert replace(measured, intervals=back.intervals) == back
+    assert measured.intervals.file_accuracy == pytest.approx(back.intervals.file_accuracy)
+    assert list(measured.as_dict()) == list(WRITTEN)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"file_accuracy": None}, "None is not a share"),
+        ({"file_accuracy": 86.03}, "86.03 is not a share"),
+        ({"segment_accuracy": float("nan")}, "nan is not a share"),
+        ({"files": 4.5}, "4.5 is not a count"),
+        ({"segments": True}, "True is not a count"),
+        ({"intervals": {"file_accuracy": [0.1, 0.9]}}, "it has no 'file_accuracy_mean_score'"),
+        ({"intervals": []}, "list indices"),
+        ({"ties": [{"file": 1, "decided": "dog"}]}, "1 is not a name"),
+        ({"per_class": {}}, "of other classes"),
+        ({"per_class": None}, "NoneType"),
+        ({"confusion": {**WRITTEN["confusion"], "files": [[1, 1, 0]]}}, "confusion by files"),
+        ({"confusion": {**WRITTEN["confusion"], "files": "many"}}, "'many' is not a list"),
+    ],
+)
+def test_damaged_metrics_are_said_to_be_so(tmp_path, change, line):
+    run = RunFolder(tmp_path)
+    run.metrics.write_text(json.dumps({**WRITTEN, **change}))
+    with pytest.raises(
+        EarwitnessError, match=rf"metrics\.json: the metrics are damaged \(.*{line}.*evaluate"
+    ) as caught:
+        read(run)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", WRITTEN)
+def test_metrics_without_one_entry_are_damaged(key):
+    with pytest.raises(EarwitnessError, match=f"it has no '{key}'"):
+        Metrics.from_dict({name: value for name, value in WRITTEN.items() if name != key})
+
+
+@pytest.mark.parametrize("stored", [[], None, "metrics", 3])
+def test_what_is_no_object_is_no_metrics(stored):
+    with pytest.raises(EarwitnessError, match="the metrics are damaged"):
+        Metrics.from_dict(stored)
+
+
 # ---- files -------------------------------------------------------------------------------------------------------
 
 
@@ -243,7 +344,8 @@ def test_what_is_written_is_read(tmp_path_factory, made_):
     np.testing.assert_array_equal(back.scores, made_.scores)
     np.testing.assert_allclose(back.start_seconds, made_.start_seconds, atol=1e-6)
     np.testing.assert_allclose(back.end_seconds, made_.end_seconds, atol=1e-6)
-    assert measure(back) == metrics == read_json(run.metrics)
+    assert measure(back) == metrics == read(run)
+    assert metrics.as_dict() == read_json(run.metrics)
 
 
 def test_the_tables_have_the_contracts_columns(tmp_path):

@@ -25,6 +25,7 @@ from earwitness.audio.frontend import EFFICIENTAT, VGGISH
 from earwitness.explainers.attribution import CONSTANT, PADDED, SILENT, Attribution, Grid, Target
 from earwitness.explainers.explanations import Finding, Inquiry, ShownRecording, shown_score
 from earwitness.plots import evidence, style, training
+from earwitness.training.metrics import ClassMetrics, ClassScores
 
 CLASSES = ("helicopter", "chainsaw")
 CLOCK = VGGISH.clock
@@ -456,7 +457,7 @@ def test_a_short_training_without_validation_can_be_drawn(steps):
 
 def test_class_scores_stand_from_best_to_worst():
     def measured(f1):
-        return {"segments": {"f1": f1, "support": 7}, "files": {"f1": None, "support": 0}}
+        return ClassMetrics(ClassScores(None, None, f1, 7), ClassScores(None, None, None, 0))
 
     figure = training.class_scores({"low": measured(0.2), "never": measured(None), "high": measured(0.9)})
     (axes,) = figure.axes

@@ -23,6 +23,7 @@ from earwitness.inspection.run import open_run
 from earwitness.plots import gallery
 from earwitness.report import contents, pictures
 from earwitness.report.page import build_report
+from earwitness.training.metrics import ClassMetrics, ClassScores, Confusion, Intervals, Metrics, Tie
 from earwitness.workflows.audit import audit
 
 CLICK, HISS, LOW = tiny_run.CLASSES
@@ -225,23 +226,25 @@ def test_the_numbers_are_those_of_the_run(page, asked):
 
 
 def test_the_headline_of_a_perfect_run_finds_no_confusion():
-    metrics = {
-        "files": 4,
-        "segments": 9,
-        "segment_accuracy": 1.0,
-        "file_accuracy": 1.0,
-        "file_accuracy_mean_score": 1.0,
-        "confidence": 0.95,
-        "intervals": {"file_accuracy": [0.5, 1.0]},
-        "per_class": {"a": {"segments": {"f1": None}}, "b": {"segments": {"f1": 1.0}}},
-        "confusion": {"classes": ["a", "b"], "segments": [[5, 0], [0, 4]]},
-        "ties": [{"file": "x", "decided": "a"}],
-    }
-    sentences = contents.headline(metrics)["sentences"]
+    def by_segment(f1, support=3):
+        return ClassMetrics(ClassScores(None, None, f1, support), ClassScores(None, None, f1, support))
+
+    measured = Metrics(
+        files=4,
+        segments=9,
+        segment_accuracy=1.0,
+        file_accuracy=1.0,
+        file_accuracy_mean_score=1.0,
+        confidence=0.95,
+        intervals=Intervals((0.5, 1.0), (0.5, 1.0)),
+        per_class={"a": by_segment(None), "b": by_segment(1.0)},
+        confusion=Confusion(("a", "b"), ((5, 0), (0, 4)), ((2, 0), (0, 2))),
+        ties=(Tie("x", "a"),),
+    )
+    sentences = contents.headline(measured)["sentences"]
     assert "No segment was misheard." in sentences
-    per_class = {name: {"segments": {"f1": f1, "support": 3}} for name, f1 in {"a": 1.0, "b": 0.4, "c": 1.0}.items()}
-    absent = {"d": {"segments": {"f1": 0.0, "support": 0}}}
-    told = contents.headline({**metrics, "per_class": per_class | absent})["sentences"]
+    per_class = {"a": by_segment(1.0), "b": by_segment(0.4), "c": by_segment(1.0), "d": by_segment(0.0, support=0)}
+    told = contents.headline(replace(measured, per_class=per_class))["sentences"]
     assert any(line.startswith("It hears a and 1 other best (F1 100.0") and "and b worst" in line for line in told)
     assert "1 vote ended in a tie, which the higher mean score decided." in sentences
     assert not any("worst" in sentence for sentence in sentences)

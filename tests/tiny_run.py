@@ -49,7 +49,7 @@ def make(folder: Path) -> Path:
     run.path.mkdir()
     everything = np.arange(len(names))
     metrics = evaluation.write(prediction.predict(classifier, data, labels, everything), run)
-    assert 0.5 < metrics["segment_accuracy"] < 1.0
+    assert 0.5 < metrics.segment_accuracy < 1.0
     files.write_csv(run.quarantine, ["file", "reason"], [("low/<i>broken.wav", "is not audio & more")])
     _write_history(run)
     _write_asked(run, folder / "data", names, labels)

@@ -286,14 +286,13 @@ def _train(request: Any, options: dict[str, Any], *, last: bool = True) -> Any:
 
 
 def _cross_validate(request: Any, folds: int | None, overwrite: bool) -> None:
-    from earwitness.data.recordings import Unusable
     from earwitness.workflows.train import cross_validate
 
     progress = for_terminal()
     result = cross_validate(request, folds, overwrite=overwrite, progress=progress, on_row=training_rows(progress))
     show(folds_lines(result))
     next_step(f"earwitness inquire {typed(request.out / 'fold-1')}")
-    leave(tuple(Unusable(*entry) for entry in result["unusable"]))
+    leave(result.unusable)
 
 
 def _investigate_and_report(run: Path, methods: tuple[str, ...], device: str, seed: int) -> None:

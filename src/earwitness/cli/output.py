@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from earwitness.data.recordings import DataSet
     from earwitness.data.splits import Split
     from earwitness.explainers.registry import Summary
+    from earwitness.training.cross_validation import CrossValidation
     from earwitness.training.loop import HistoryRow
+    from earwitness.training.metrics import Metrics
 
 # The example's columns, each with its width.
 TRAINING_COLUMNS = (
@@ -117,35 +120,24 @@ def training_rows(progress: Progress) -> Callable[[HistoryRow], None]:
     return on_row
 
 
-def metrics_lines(metrics: dict[str, Any]) -> str:
+def metrics_lines(metrics: Metrics) -> str:
     """Return the headline accuracies and a line a class."""
-    reach = round(100 * metrics["confidence"])
-    low, high = metrics["intervals"]["file_accuracy"]
-    mean_low, mean_high = metrics["intervals"]["file_accuracy_mean_score"]
+    reach = round(100 * metrics.confidence)
+    by_vote, by_mean = metrics.intervals.file_accuracy, metrics.intervals.file_accuracy_mean_score
     rows = [
-        ["segments", percent(metrics["segment_accuracy"]), metrics["segments"], ""],
-        ["files, majority vote", percent(metrics["file_accuracy"]), metrics["files"], _interval(low, high)],
-        [
-            "files, mean score",
-            percent(metrics["file_accuracy_mean_score"]),
-            metrics["files"],
-            _interval(mean_low, mean_high),
-        ],
+        ["segments", percent(metrics.segment_accuracy), metrics.segments, ""],
+        ["files, majority vote", percent(metrics.file_accuracy), metrics.files, _interval(*by_vote)],
+        ["files, mean score", percent(metrics.file_accuracy_mean_score), metrics.files, _interval(*by_mean)],
     ]
     text = table(["measured by", "accuracy", "of", f"{reach} % interval"], rows)
-    if metrics["ties"]:
-        text += f"\n{len(metrics['ties'])} file(s) with tied votes, decided by the higher mean score"
+    if metrics.ties:
+        text += f"\n{len(metrics.ties)} file(s) with tied votes, decided by the higher mean score"
     classes = [
-        [
-            name,
-            values["files"]["support"],
-            *(values["files"][key] for key in ("precision", "recall", "f1")),
-            values["segments"]["f1"],
-        ]
-        for name, values in metrics["per_class"].items()
-        if values["files"]["support"]
+        [name, each.files.support, each.files.precision, each.files.recall, each.files.f1, each.segments.f1]
+        for name, each in metrics.per_class.items()
+        if each.files.support
     ]
-    absent = [name for name, values in metrics["per_class"].items() if not values["files"]["support"]]
+    absent = [name for name, each in metrics.per_class.items() if not each.files.support]
     if absent:
         named = ", ".join(absent[:MOST_NAMED]) + (", ..." if len(absent) > MOST_NAMED else "")
         text += f"\nno recordings to measure {len(absent)} class(es) on: {named}"
@@ -177,14 +169,18 @@ def data_lines(data: DataSet, split: Split) -> str:
     return "\n".join(lines)
 
 
-def folds_lines(result: dict[str, Any]) -> str:
+def folds_lines(result: CrossValidation) -> str:
     """Return a cross-validation as a table: a row a fold, then the mean and its interval."""
-    keys = ("segment_accuracy", "file_accuracy", "file_accuracy_mean_score")
     rows: list[list[Any]] = [
-        [entry["fold"], entry["files"], *(percent(entry[key]) for key in keys)] for entry in result["folds"]
+        [
+            number,
+            fold.files,
+            *map(percent, (fold.segment_accuracy, fold.file_accuracy, fold.file_accuracy_mean_score)),
+        ]
+        for number, fold in enumerate(result.folds, start=1)
     ]
-    rows.append(["mean", None, *(percent(result["mean"][key]) for key in keys)])
-    rows.append(["95 % interval", None, *(_interval(*result["interval_of_mean"][key]) for key in keys)])
+    rows.append(["mean", None, *map(percent, astuple(result.mean))])
+    rows.append(["95 % interval", None, *(_interval(low, high) for low, high in astuple(result.interval_of_mean))])
     return table(["fold", "files", "segments", "files by vote", "files by mean score"], rows)
 
 

@@ -20,6 +20,7 @@ from earwitness.core.run_folder import RunFolder
 from earwitness.explainers.explanations import Finding, Inquiry, shown_score
 from earwitness.plots import evidence, style, training
 from earwitness.plots.audit import audit_chart
+from earwitness.training import metrics
 from earwitness.trust.audit import store
 from earwitness.trust.audit.effects import Audit
 from earwitness.trust.verdicts.summary import counted_verdicts, verdict_lines
@@ -180,11 +181,11 @@ def add_measures(run: RunFolder) -> list[Path]:
         style.save(training.training_curves(history), run.figures / "chart-training.png")
         alt = f"Accuracy and loss over {history[-1]['iteration']} iterations, training and validation."
         entries.append(_measure("training", "chart-training", "Training", "How did the training go?", alt))
-    metrics = read_json(run.metrics) if run.metrics.exists() else None
-    if metrics:
-        confusion = metrics["confusion"]
-        for unit in ("segments", "files"):
-            chart = training.confusion_chart(np.array(confusion[unit]), confusion["classes"], unit)
+    if run.metrics.exists():
+        measured = metrics.read(run)
+        confusion = measured.confusion
+        for unit, counts in (("segments", confusion.segments), ("files", confusion.files)):
+            chart = training.confusion_chart(np.array(counts), confusion.classes, unit)
             style.save(chart, run.figures / f"chart-confusion-{unit}.png")
             alt = f"Table of true against predicted classes, counted in {unit}; the same numbers follow as text."
             word = unit.removesuffix("s")
@@ -192,7 +193,7 @@ def add_measures(run: RunFolder) -> list[Path]:
             entries.append(
                 _measure(f"{word}_confusions", f"chart-confusion-{unit}", title, "What is taken for what?", alt)
             )
-        style.save(training.class_scores(metrics["per_class"]), run.figures / "chart-classes.png")
+        style.save(training.class_scores(measured.per_class), run.figures / "chart-classes.png")
         alt = "F1 of each class by segment and by file; the same numbers stand in the table."
         entries.append(_measure("classes", "chart-classes", "Classes", "Which classes are heard best and worst?", alt))
     _put(run, entries)

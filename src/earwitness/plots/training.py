@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from earwitness.core.arrays import BoolArray, Float64Array, Int64Array
 from earwitness.plots.style import QUIET, RIGHT, label, styled
+from earwitness.training.metrics import ClassMetrics
 
 MOST_NUMBERED_CLASSES = 30
 SMOOTHING = 15  # iterations
@@ -159,28 +160,29 @@ def _epochs(axes: Axes, history: Sequence[dict[str, str]], iteration: Int64Array
 
 
 @styled
-def class_scores(per_class: dict[str, dict[str, dict[str, Any]]]) -> Figure:
+def class_scores(per_class: Mapping[str, ClassMetrics]) -> Figure:
     """Draw the F1 of every class, by segment and by file, with the number of each.
 
     Parameters
     ----------
     per_class
-        ``metrics.json``'s entry of that name.
+        Scores by class.
     """
-    names = sorted(per_class, key=lambda name: -(per_class[name]["segments"]["f1"] or 0.0))
-    figure = Figure(figsize=(7.5, 0.42 * len(names) + 1.2), layout="constrained")
+    classes = sorted(per_class.items(), key=lambda entry: -(entry[1].segments.f1 or 0.0))
+    figure = Figure(figsize=(7.5, 0.42 * len(classes) + 1.2), layout="constrained")
     axes = figure.subplots()
-    place = np.arange(len(names))
-    for offset, kind, style in (
-        (-0.19, "segments", {"color": RIGHT}),
-        (0.19, "files", {"color": "#d9e6f4", "edgecolor": RIGHT, "hatch": "////", "linewidth": 0.8}),
+    place = np.arange(len(classes))
+    hatched = {"color": "#d9e6f4", "edgecolor": RIGHT, "hatch": "////", "linewidth": 0.8}
+    for offset, unit, scores, style in (
+        (-0.19, "segment", [each.segments for _, each in classes], {"color": RIGHT}),
+        (0.19, "file", [each.files for _, each in classes], hatched),
     ):
-        scores = [100 * (per_class[name][kind]["f1"] or 0.0) for name in names]
-        axes.barh(place + offset, scores, height=0.34, label=f"by {kind.removesuffix('s')}", **style)
-        for row, score in enumerate(scores):
-            support = per_class[names[row]][kind]["support"]
-            axes.text(score + 0.8, row + offset, f"{score:.0f} %  ({support})", va="center", fontsize=6.5, color=QUIET)
-    axes.set_yticks(place, [label(name) for name in names])
+        shown = [100 * (each.f1 or 0.0) for each in scores]
+        axes.barh(place + offset, shown, height=0.34, label=f"by {unit}", **style)
+        for row, (score, each) in enumerate(zip(shown, scores, strict=True)):
+            text = f"{score:.0f} %  ({each.support})"
+            axes.text(score + 0.8, row + offset, text, va="center", fontsize=6.5, color=QUIET)
+    axes.set_yticks(place, [label(name) for name, _ in classes])
     axes.invert_yaxis()
     axes.set_xlim(0, 116)
     axes.set_xticks(range(0, 101, 20))

@@ -12,6 +12,8 @@ import numpy as np
 from earwitness.core.errors import EarwitnessError, printable
 from earwitness.core.files import read_csv, read_json
 from earwitness.core.run_folder import RunFolder
+from earwitness.training import metrics
+from earwitness.training.metrics import Confusion, Metrics
 from earwitness.trust.audit import store
 
 # Longer lists are cut in the page and stand in full in the run folder's files.
@@ -68,7 +70,7 @@ def gather(run: RunFolder) -> dict[str, Any]:
         ``run.json`` or ``metrics.json`` is missing or damaged, or a table is.
     """
     asked = read_json(run.run_json)
-    metrics = read_json(run.metrics)
+    measured = metrics.read(run)
     files = read_csv(run.files)
     quarantine = read_csv(run.quarantine) if run.quarantine.exists() else []
     history = read_csv(run.history) if run.history.exists() else []
@@ -77,18 +79,18 @@ def gather(run: RunFolder) -> dict[str, Any]:
             "name": run.path.resolve().name,
             "backbone": str(asked["backbone"]),
             "command": shlex.join(str(word) for word in asked["command"]),
-            "headline": headline(metrics),
-            "asked": _asked(asked, metrics),
+            "headline": headline(measured),
+            "asked": _asked(asked, measured),
             "recipe": _recipe(asked),
             "warnings": [str(warning) for warning in asked["split"].get("warnings", [])],
-            "data": _data(asked, metrics),
+            "data": _data(asked, measured),
             "quarantine": _cut(
                 ("file", "why"), [(row["file"], row["reason"]) for row in quarantine], "quarantine.csv", 2
             ),
             "training": _training(history, asked.get("recipe", {})),
-            "per_class": _per_class(metrics),
-            "confusion": _confusion(metrics),
-            "pairs": _pairs(metrics),
+            "per_class": _per_class(measured),
+            "confusion": _confusion(measured.confusion),
+            "pairs": _pairs(measured.confusion),
             "wrong": _wrong(files),
             "audit": _audit(run),
             "versions": _pairs_of(asked.get("versions", {})),
@@ -121,28 +123,20 @@ def percent(share: float | None) -> str:
     return DASH if share is None else f"{100 * share:.1f}\N{NARROW NO-BREAK SPACE}%"
 
 
-def headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the numbers that matter most, and what they mean, in sentences.
-
-    Parameters
-    ----------
-    metrics
-        The content of ``metrics.json``.
-    """
-    files = int(metrics["files"])
-    right = round(metrics["file_accuracy"] * files)
-    low, high = metrics["intervals"]["file_accuracy"]
-    confidence = f"{100 * metrics['confidence']:g}\N{NARROW NO-BREAK SPACE}%"
+def headline(measured: Metrics) -> dict[str, Any]:
+    """Return the numbers that matter most, and what they mean, in sentences."""
+    files = measured.files
+    right = round(measured.file_accuracy * files)
+    low, high = measured.intervals.file_accuracy
+    confidence = f"{100 * measured.confidence:g}\N{NARROW NO-BREAK SPACE}%"
     sentences = [
         f"Of {files} recordings that were kept out of the training, {right} were heard right by the majority of their "
         f"segments. Recordings of the same kind would be heard right between {percent(low)} and {percent(high)} of the "
         f"time ({confidence} interval; it counts recordings, as segments of one recording are not independent)."
     ]
-    by_segment = {name: each["segments"] for name, each in metrics["per_class"].items()}
+    by_segment = {name: each.segments for name, each in measured.per_class.items()}
     # A class without a recording to measure on was not heard badly, but not at all.
-    scored = {
-        name: each["f1"] for name, each in by_segment.items() if each["f1"] is not None and each.get("support", 1)
-    }
+    scored = {name: each.f1 for name, each in by_segment.items() if each.f1 is not None and each.support}
     if len(scored) > 1:
         best, worst = max(scored.values()), min(scored.values())
         sentences.append(
@@ -151,23 +145,23 @@ def headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
             if best > worst
             else f"It hears all classes alike (F1 {percent(best)}, by segment)."
         )
-    pairs = _ranked_pairs(metrics)
+    pairs = _ranked_pairs(measured.confusion)
     if pairs:
         count, true, predicted = pairs[0]
         sentences.append(f"Most often, {true} is taken for {predicted}: {count} {_plural(count, 'segment')}.")
     else:
         sentences.append("No segment was misheard.")
-    ties = len(metrics.get("ties", []))
+    ties = len(measured.ties)
     if ties:
         sentences.append(f"{ties} {_plural(ties, 'vote')} ended in a tie, which the higher mean score decided.")
     numbers = [
-        (percent(metrics["segment_accuracy"]), "of segments right", f"{metrics['segments']} segments"),
+        (percent(measured.segment_accuracy), "of segments right", f"{measured.segments} segments"),
         (
-            percent(metrics["file_accuracy"]),
+            percent(measured.file_accuracy),
             "of recordings right",
             f"by majority vote; {percent(low)} to {percent(high)}",
         ),
-        (percent(metrics["file_accuracy_mean_score"]), "of recordings right", "by mean score"),
+        (percent(measured.file_accuracy_mean_score), "of recordings right", "by mean score"),
     ]
     return {"numbers": numbers, "sentences": sentences}
 
@@ -182,7 +176,7 @@ def _plural(count: int, word: str) -> str:
     return word if count == 1 else f"{word}s"
 
 
-def _asked(asked: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _asked(asked: Mapping[str, Any], measured: Metrics) -> list[tuple[str, str]]:
     split, weights, data = asked["split"], asked["weights"], asked["data"]
     source = f"{weights['source']}" + (f", SHA-256 {weights['sha256']}" if weights.get("sha256") else "")
     kind = str(split["kind"])
@@ -192,7 +186,7 @@ def _asked(asked: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[tuple[s
         ("Data", f"{data['path']} ({data['recordings']} recordings, {len(data['classes'])} classes)"),
         ("Split", f"{kind}: {SPLITS[kind]}" if kind in SPLITS else kind),
         ("Trained on", f"{len(split['train'])} recordings"),
-        ("Measured on", f"{metrics['files']} recordings, {metrics['segments']} segments"),
+        ("Measured on", f"{measured.files} recordings, {measured.segments} segments"),
         ("Recipe", str(asked.get("recipe_name", DASH))),
     ]
 
@@ -235,13 +229,13 @@ def _cut(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], source: str, nu
     )
 
 
-def _data(asked: Mapping[str, Any], metrics: Mapping[str, Any]) -> Table:
+def _data(asked: Mapping[str, Any], measured: Metrics) -> Table:
     counts = asked["data"]["classes"]
     rows = []
     for name, count in counts.items():
-        held = metrics["per_class"].get(name)
-        rows.append((name, str(count), str(held["files"]["support"]) if held else DASH))
-    total = ("all", str(sum(counts.values())), str(metrics["files"]))
+        held = measured.per_class.get(name)
+        rows.append((name, str(count), str(held.files.support) if held else DASH))
+    total = ("all", str(sum(counts.values())), str(measured.files))
     table = _cut(("class", "recordings", "measured on"), rows, "run.json")
     return Table(head=table.head, rows=(*table.rows, total), left_out=table.left_out, source=table.source)
 
@@ -265,25 +259,24 @@ def _training(history: list[dict[str, str]], recipe: Mapping[str, Any]) -> str:
     return words
 
 
-def _per_class(metrics: Mapping[str, Any]) -> Table:
+def _per_class(measured: Metrics) -> Table:
     rows = []
-    for name, each in metrics["per_class"].items():
+    for name, each in measured.per_class.items():
         cells = [name]
-        for unit in ("segments", "files"):
-            measured = each[unit]
-            cells += [*(percent(measured[kind]) for kind in ("precision", "recall", "f1")), str(measured["support"])]
+        for one in (each.segments, each.files):
+            cells += [percent(one.precision), percent(one.recall), percent(one.f1), str(one.support)]
         rows.append(tuple(cells))
     kinds = ("precision", "recall", "F1", "count")
     groups = (("", 1), ("by segment", len(kinds)), ("by recording", len(kinds)))
     return Table(head=("class", *kinds, *kinds), rows=tuple(rows), left_out=0, source="metrics.json", groups=groups)
 
 
-def _confusion(metrics: Mapping[str, Any]) -> dict[str, Any]:
+def _confusion(confusion: Confusion) -> dict[str, Any]:
     """Return the segments' confusion matrix, or nothing where it is too large to be read."""
-    classes = metrics["confusion"]["classes"]
+    classes = confusion.classes
     if len(classes) > MOST_CLASSES_IN_TABLE:
         return {}
-    counts = np.array(metrics["confusion"]["segments"])
+    counts = np.array(confusion.segments)
     right, rows, columns = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
     return {
         "classes": classes,
@@ -299,15 +292,14 @@ def _share(part: int, whole: int) -> float | None:
     return float(part / whole) if whole else None
 
 
-def _ranked_pairs(metrics: Mapping[str, Any]) -> list[tuple[int, str, str]]:
-    classes = metrics["confusion"]["classes"]
-    counts = np.array(metrics["confusion"]["segments"])
+def _ranked_pairs(confusion: Confusion) -> list[tuple[int, str, str]]:
+    classes, counts = confusion.classes, np.array(confusion.segments)
     found = [(int(counts[row, column]), int(row), int(column)) for row, column in np.argwhere(counts) if row != column]
     return [(count, classes[row], classes[column]) for count, row, column in sorted(found, key=lambda each: -each[0])]
 
 
-def _pairs(metrics: Mapping[str, Any]) -> Table:
-    found = _ranked_pairs(metrics)
+def _pairs(confusion: Confusion) -> Table:
+    found = _ranked_pairs(confusion)
     rows = tuple((true, predicted, str(count)) for count, true, predicted in found[:MOST_PAIRS])
     left_out = max(0, len(found) - MOST_PAIRS)
     return Table(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy.stats import norm
+from scipy.stats import t as student
 
 from earwitness.core.arrays import Int64Array
 from earwitness.core.errors import EarwitnessError, printable
 from earwitness.core.files import read_csv, write_csv, write_json
 from earwitness.core.run_folder import RunFolder
 from earwitness.models.prediction import Predictions
+from earwitness.training.metrics import ClassMetrics, ClassScores, Confusion, Counts, Intervals, Metrics, Tie
 
 SCORE_COLUMN = "score_"
 CONFIDENCE = 0.95
@@ -39,6 +39,15 @@ def wilson_interval(right: int, total: int, confidence: float = CONFIDENCE) -> t
     return low, high
 
 
+def mean_interval(values: list[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Return Student's interval of a mean, cut to 0..1; one value alone says nothing."""
+    if len(values) < 2:
+        return 0.0, 1.0
+    spread = float(np.std(values, ddof=1)) / np.sqrt(len(values))
+    reach = float(student.ppf(0.5 + confidence / 2, len(values) - 1)) * spread
+    return max(0.0, float(np.mean(values)) - reach), min(1.0, float(np.mean(values)) + reach)
+
+
 def confusion_matrix(true: Int64Array, predicted: Int64Array, classes: int) -> Int64Array:
     """Return counts, shape (classes, classes): a row a true class, a column a predicted one."""
     matrix = np.zeros((classes, classes), dtype=np.int64)
@@ -46,63 +55,54 @@ def confusion_matrix(true: Int64Array, predicted: Int64Array, classes: int) -> I
     return matrix
 
 
-def class_metrics(matrix: Int64Array) -> list[dict[str, float | int | None]]:
-    """Return precision, recall, F1 and support of each class of a confusion matrix; None where it is 0 / 0."""
+def class_metrics(matrix: Int64Array) -> list[ClassScores]:
+    """Return precision, recall, F1 and support of each class of a confusion matrix."""
     rows = []
     for index in range(matrix.shape[0]):
         right = int(matrix[index, index])
         support, claimed = int(matrix[index].sum()), int(matrix[:, index].sum())
         rows.append(
-            {
-                "precision": right / claimed if claimed else None,
-                "recall": right / support if support else None,
-                "f1": 2 * right / (support + claimed) if support + claimed else None,
-                "support": support,
-            }
+            ClassScores(
+                precision=right / claimed if claimed else None,
+                recall=right / support if support else None,
+                f1=2 * right / (support + claimed) if support + claimed else None,
+                support=support,
+            )
         )
     return rows
 
 
-def measure(predictions: Predictions) -> dict[str, Any]:
-    """Return the content of ``metrics.json``."""
-    count = len(predictions.classes)
-    truth = predictions.labels
-    by_segment = confusion_matrix(predictions.segment_labels, predictions.predicted, count)
-    by_file = confusion_matrix(truth, predictions.file_predicted, count)
+def measure(predictions: Predictions) -> Metrics:
+    """Return how good predictions are."""
+    classes, truth = predictions.classes, predictions.labels
+    by_segment = confusion_matrix(predictions.segment_labels, predictions.predicted, len(classes))
+    by_file = confusion_matrix(truth, predictions.file_predicted, len(classes))
     vote_right = int((predictions.file_predicted == truth).sum())
     mean_right = int((predictions.file_predicted_by_mean == truth).sum())
     files, segments = len(truth), len(predictions.recording)
-    return {
-        "segment_accuracy": float(np.trace(by_segment) / segments),
-        "file_accuracy": vote_right / files,
-        "file_accuracy_mean_score": mean_right / files,
-        "segments": segments,
-        "files": files,
-        "confidence": CONFIDENCE,
-        # Segments of one file are not independent trials, so only files have intervals.
-        "intervals": {
-            "file_accuracy": list(wilson_interval(vote_right, files)),
-            "file_accuracy_mean_score": list(wilson_interval(mean_right, files)),
-        },
-        "ties": [
-            {"file": predictions.files[row], "decided": predictions.classes[predictions.file_predicted[row]]}
+    scored = zip(classes, class_metrics(by_segment), class_metrics(by_file), strict=True)
+    return Metrics(
+        segment_accuracy=float(np.trace(by_segment) / segments),
+        file_accuracy=vote_right / files,
+        file_accuracy_mean_score=mean_right / files,
+        segments=segments,
+        files=files,
+        confidence=CONFIDENCE,
+        intervals=Intervals(wilson_interval(vote_right, files), wilson_interval(mean_right, files)),
+        ties=tuple(
+            Tie(predictions.files[row], classes[predictions.file_predicted[row]])
             for row in np.flatnonzero(predictions.tied)
-        ],
-        "per_class": {
-            name: {"segments": segment, "files": file}
-            for name, segment, file in zip(
-                predictions.classes, class_metrics(by_segment), class_metrics(by_file), strict=True
-            )
-        },
-        "confusion": {
-            "classes": list(predictions.classes),
-            "segments": by_segment.tolist(),
-            "files": by_file.tolist(),
-        },
-    }
+        ),
+        per_class={name: ClassMetrics(segment, file) for name, segment, file in scored},
+        confusion=Confusion(classes, _counts(by_segment), _counts(by_file)),
+    )
 
 
-def write(predictions: Predictions, run: RunFolder) -> dict[str, Any]:
+def _counts(matrix: Int64Array) -> Counts:
+    return tuple(tuple(row) for row in matrix.tolist())
+
+
+def write(predictions: Predictions, run: RunFolder) -> Metrics:
     """Write ``predictions.csv``, ``files.csv`` and ``metrics.json``; return the metrics.
 
     Scores have nine digits, which tell every float32 from its neighbours, so that reading them back changes no vote.
@@ -150,7 +150,7 @@ def write(predictions: Predictions, run: RunFolder) -> dict[str, Any]:
         ),
     )
     metrics = measure(predictions)
-    write_json(run.metrics, metrics)
+    write_json(run.metrics, metrics.as_dict())
     return metrics
 
 

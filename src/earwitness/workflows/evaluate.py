@@ -20,6 +20,7 @@ from earwitness.models import prediction
 from earwitness.models.classifier import Classifier, load
 from earwitness.models.registry import backbone_named
 from earwitness.training import evaluation
+from earwitness.training.metrics import Metrics
 from earwitness.training.request import check_overlap, segment_frames
 
 
@@ -32,7 +33,7 @@ class Evaluation:
     run
         Its folder.
     metrics
-        Content of ``metrics.json``.
+        How good the classifier is.
     unusable
         Recordings that could not be used.
     warnings
@@ -40,7 +41,7 @@ class Evaluation:
     """
 
     run: RunFolder
-    metrics: dict[str, Any]
+    metrics: Metrics
     unusable: tuple[Unusable, ...]
     warnings: tuple[str, ...]
 

@@ -6,11 +6,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import t as student
 
 from earwitness.core import files, run_folder
 from earwitness.core.arrays import LogMel
@@ -28,14 +26,14 @@ from earwitness.models.classifier import Classifier
 from earwitness.models.mobilenet import MobileNet
 from earwitness.models.vggish import initialise_he
 from earwitness.models.weights import fill
-from earwitness.training import evaluation, loop
+from earwitness.training import evaluation, loop, metrics
 from earwitness.training.checkpoints import remove_checkpoints
+from earwitness.training.cross_validation import CrossValidation
 from earwitness.training.loop import CHECKPOINT_SECONDS, HistoryRow, TrainingData, write_history
 from earwitness.training.request import Request, TrainingPlan, make_plan
 from earwitness.workflows.evaluate import Evaluation
 
 FINISHED_BEFORE = "the run was finished already and is kept as it is"
-ACCURACIES = ("segment_accuracy", "file_accuracy", "file_accuracy_mean_score")
 
 
 def train(
@@ -96,7 +94,7 @@ def cross_validate(
     overwrite: bool = False,
     progress: Progress = NO_PROGRESS,
     on_row: Callable[[HistoryRow], None] | None = None,
-) -> dict[str, Any]:
+) -> CrossValidation:
     """Train and evaluate once for every fold, each in its own run folder below ``request.out``.
 
     Parameters
@@ -107,11 +105,6 @@ def cross_validate(
         How many; None takes the data set's own.
     overwrite, progress, on_row
         As for :func:`train`. Finished folds are kept unless ``overwrite``; unfinished ones are resumed.
-
-    Returns
-    -------
-    The content of ``cross_validation.json``: each fold's accuracies, their means, and 95 % intervals of the means
-    (Student's t over the folds).
 
     Examples
     --------
@@ -131,20 +124,14 @@ def cross_validate(
     _check_weights(plan, data.classes)
     data, log_mels = hear(data, plan, progress)
     splits = dataset.folds(data, folds, seed=request.seed)
-    rows: list[dict[str, Any]] = []
+    measured = []
     for number, split in enumerate(splits, start=1):
         out = Path(request.out, f"fold-{number}")
         fold_plan = replace(plan, request=replace(request, out=out))
         run = run_folder.create(out, overwrite=overwrite, resume=True)
-        metrics = _train_split(fold_plan, data, log_mels, split, run, Watch(progress, on_row)).metrics
-        rows.append({"fold": number, **{key: metrics[key] for key in (*ACCURACIES, "files", "segments")}})
-    result = {
-        "folds": rows,
-        "mean": {key: float(np.mean([row[key] for row in rows])) for key in ACCURACIES},
-        "interval_of_mean": {key: list(_mean_interval([row[key] for row in rows])) for key in ACCURACIES},
-        "unusable": [[entry.file, entry.reason] for entry in data.unusable],
-    }
-    files.write_json(Path(request.out, "cross_validation.json"), result)
+        measured.append(_train_split(fold_plan, data, log_mels, split, run, Watch(progress, on_row)).metrics)
+    result = CrossValidation(tuple(measured), data.unusable)
+    files.write_json(Path(request.out, "cross_validation.json"), result.as_dict())
     return result
 
 
@@ -193,7 +180,7 @@ def _train_split(
     if run.finished:
         remove_checkpoints(run.checkpoints)
         _warn((FINISHED_BEFORE,), watch.progress)
-        return Evaluation(run, files.read_json(run.metrics), data.unusable, (*warnings, FINISHED_BEFORE))
+        return Evaluation(run, metrics.read(run), data.unusable, (*warnings, FINISHED_BEFORE))
     recordings.write_quarantine(run.quarantine, data.unusable)
     classifier = build(plan, data.classes)
     segments = prediction.segmented(classifier, log_mels, data.names)
@@ -214,11 +201,11 @@ def _train_split(
         classifier = classifier.with_segments(plan.judge_frames, plan.request.overlap)
         segments = prediction.segmented(classifier, log_mels, data.names)
     predictions = prediction.predict(classifier, segments, labels, np.asarray(split.validation), watch.progress)
-    metrics = evaluation.write(predictions, run)
+    measured = evaluation.write(predictions, run)
     # The model comes last: a folder that holds it is finished.
     classifier.save(run.model)
     remove_checkpoints(run.checkpoints)
-    return Evaluation(run, metrics, data.unusable, warnings)
+    return Evaluation(run, measured, data.unusable, warnings)
 
 
 def _warn(warnings: tuple[str, ...], progress: Progress) -> None:
@@ -293,12 +280,3 @@ def _check_apart(request: Request) -> None:
         raise UsageError(
             f"{printable(request.out)}: lies in the data folder, whose folders are classes; name another --out"
         )
-
-
-def _mean_interval(values: list[float], confidence: float = evaluation.CONFIDENCE) -> tuple[float, float]:
-    """Return Student's interval of a mean, cut to 0..1; one value alone says nothing."""
-    if len(values) < 2:
-        return 0.0, 1.0
-    spread = float(np.std(values, ddof=1)) / np.sqrt(len(values))
-    reach = float(student.ppf(0.5 + confidence / 2, len(values) - 1)) * spread
-    return max(0.0, float(np.mean(values)) - reach), min(1.0, float(np.mean(values)) + reach)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from earwitness.audio.artefacts import ARTEFACTS
 from earwitness.audio.frontend import VGGISH
 from earwitness.core.errors import EarwitnessError
+from earwitness.core.statistics import RESAMPLES
 from earwitness.inspection.audit import SECONDS, giveaways
 from earwitness.plots.audit import MOST_CLASSES, audit_chart
 from earwitness.plots.style import QUIET, RIGHT, WRONG
@@ -31,7 +32,7 @@ from earwitness.trust.audit.effects import (
     ClassEffect,
     Effect,
 )
-from earwitness.trust.audit.measure import DRAWS, Sounding, audit
+from earwitness.trust.audit.measure import Sounding, audit
 
 CLASSES = ("quiet", "loud", "marked")
 RATE = VGGISH.sample_rate
@@ -267,7 +268,7 @@ def test_the_page_on_audits_says_what_the_constants_say():
         f"A class** of {LEAST_FILES} recordings or more leans",
         f"if it loses {100 * LEAST_CLASS_LOSS:g} points or more",
         f"and the {100 * CLASS_CONFIDENCE:g} % interval",
-        f"{DRAWS} draws",
+        f"{RESAMPLES} draws",
         f"Fewer than {FEW_TOUCHED}** recordings",
         f"fell by {LEAST_FALL:g} or more",
         f"none changed, {100 * made(18).ruled_out:.1f} points",

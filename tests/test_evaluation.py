@@ -19,7 +19,7 @@ from earwitness.core.run_folder import RunFolder
 from earwitness.models import prediction
 from earwitness.models.prediction import Predictions
 from earwitness.training import evaluation
-from earwitness.training.evaluation import class_metrics, confusion_matrix, mean_interval, measure, wilson_interval
+from earwitness.training.evaluation import class_metrics, confusion_matrix, measure
 from earwitness.training.metrics import ClassScores, Metrics, Tie, read
 from rounding import DEEP, rounding
 from tiny_sounds import LABELS, made_data, new_classifier
@@ -144,64 +144,6 @@ def test_what_is_nothing_over_nothing_is_none():
     assert rows[0] == ClassScores(0.5, 1.0, pytest.approx(2 / 3), 1)
     assert rows[1] == ClassScores(None, None, None, 0)
     assert rows[2] == ClassScores(None, 0.0, 0.0, 1)
-
-
-# ---- intervals ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("right", "total", "low", "high"),
-    [
-        # Newcombe, Statistics in Medicine 17, 1998, p. 857: table I, method 3.
-        (81, 263, 0.2553, 0.3662),
-        (15, 148, 0.0624, 0.1605),
-        (0, 20, 0.0000, 0.1611),
-        (1, 29, 0.0061, 0.1718),
-    ],
-)
-def test_intervals_are_the_published_ones(right, total, low, high):
-    assert wilson_interval(right, total) == pytest.approx((low, high), abs=5.1e-5)
-
-
-@given(st.integers(1, 3000), st.data(), st.floats(0.5, 0.999))
-def test_an_interval_ends_where_the_score_test_does(total, data, confidence):
-    from statistics import NormalDist
-
-    right = data.draw(st.integers(0, total))
-    low, high = wilson_interval(right, total, confidence)
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    share = right / total
-    assert 0.0 <= low <= share + 1e-12
-    assert share - 1e-12 <= high <= 1.0
-    for end in (low, high):
-        if 1e-9 < end < 1 - 1e-9:  # solves |share - p| = z sqrt(p (1 - p) / n)
-            assert abs(share - end) == pytest.approx(z * np.sqrt(end * (1 - end) / total), rel=1e-6)
-
-
-@given(st.integers(0, 200), st.integers(1, 200))
-def test_intervals_mirror(right, more):
-    total = right + more
-    low, high = wilson_interval(right, total)
-    assert wilson_interval(total - right, total) == pytest.approx((1 - high, 1 - low))
-
-
-def test_the_interval_of_a_mean_is_students():
-    low, high = mean_interval([0.90, 0.92, 0.94, 0.96, 0.98])
-    # t(0.975, 4) = 2.776; the standard deviation is 0.0316
-    assert low == pytest.approx(0.94 - 2.776 * 0.0316228 / 5**0.5, abs=1e-4)
-    assert high == pytest.approx(0.94 + 2.776 * 0.0316228 / 5**0.5, abs=1e-4)
-    assert mean_interval([1.0]) == (0.0, 1.0)
-    assert mean_interval([1.0, 0.0]) == (0.0, 1.0)
-
-
-def test_no_trials_say_nothing():
-    assert wilson_interval(0, 0) == (0.0, 1.0)
-
-
-def test_all_right_is_not_certain():
-    low, high = wilson_interval(80, 80)
-    assert high == 1.0
-    assert low == pytest.approx(80 / (80 + 1.959964**2), abs=1e-6)
 
 
 # ---- listening ---------------------------------------------------------------------------------------------------

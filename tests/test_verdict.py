@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earwitness.core.errors import EarwitnessError
-from earwitness.trust.verdicts.calibration import area_under_roc, calibration
+from earwitness.core.statistics import area_under_roc
+from earwitness.trust.verdicts.calibration import calibration
 from earwitness.trust.verdicts.fit import NAMES, Known, fit
 from earwitness.trust.verdicts.indicators import Signs
 from earwitness.trust.verdicts.judge import WORDS, Judge, fitted, verdict

@@ -22,6 +22,7 @@ import numpy as np
 
 from earwitness.core import files
 from earwitness.core.progress import for_terminal
+from earwitness.core.statistics import area_under_roc
 from earwitness.data.recordings import Recording
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.explainers.method import Explainer
@@ -37,7 +38,7 @@ from earwitness.trust.metrics.localisation import scores
 from earwitness.trust.metrics.randomisation import randomisation
 from earwitness.trust.scoreboard import collect, mixtures
 from earwitness.trust.scoreboard.cases import segments_of
-from earwitness.trust.verdicts.calibration import area_under_roc, calibration
+from earwitness.trust.verdicts.calibration import calibration
 from earwitness.trust.verdicts.fit import Known, fit
 from earwitness.trust.verdicts.indicators import Signs, signs
 from earwitness.trust.verdicts.judge import Judge, verdict

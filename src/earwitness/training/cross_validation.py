@@ -8,9 +8,9 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from earwitness.core.statistics import Interval, student_interval
 from earwitness.data.recordings import Unusable
-from earwitness.training.evaluation import mean_interval
-from earwitness.training.metrics import Interval, Metrics
+from earwitness.training.metrics import Metrics
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ class CrossValidation:
     @property
     def interval_of_mean(self) -> Accuracies[Interval]:
         """95 % intervals of the means (Student's t over the folds)."""
-        return self._over_folds(mean_interval)
+        return self._over_folds(student_interval)
 
     def _over_folds(self, of: Callable[[list[float]], T]) -> Accuracies[T]:
         return Accuracies(

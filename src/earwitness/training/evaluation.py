@@ -3,49 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import norm
-from scipy.stats import t as student
 
 from earwitness.core.arrays import Int64Array
 from earwitness.core.errors import EarwitnessError, printable
 from earwitness.core.files import read_csv, write_csv, write_json
 from earwitness.core.run_folder import RunFolder
+from earwitness.core.statistics import CONFIDENCE, wilson_interval
 from earwitness.models.prediction import Predictions
 from earwitness.training.metrics import ClassMetrics, ClassScores, Confusion, Counts, Intervals, Metrics, Tie
 
 SCORE_COLUMN = "score_"
-CONFIDENCE = 0.95
-
-
-def wilson_interval(right: int, total: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Return the score interval of a proportion (Wilson, JASA 22, 1927, p. 209).
-
-    Parameters
-    ----------
-    right, total
-        Successes and trials; no trials give (0, 1).
-    confidence
-        Such as 0.95.
-    """
-    if total == 0:
-        return 0.0, 1.0
-    z = float(norm.ppf(0.5 + confidence / 2.0))
-    share = right / total
-    centre = share + z * z / (2 * total)
-    spread = z * np.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    scale = 1 + z * z / total
-    low = float((centre - spread) / scale) if right else 0.0
-    high = float((centre + spread) / scale) if right < total else 1.0
-    return low, high
-
-
-def mean_interval(values: list[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Return Student's interval of a mean, cut to 0..1; one value alone says nothing."""
-    if len(values) < 2:
-        return 0.0, 1.0
-    spread = float(np.std(values, ddof=1)) / np.sqrt(len(values))
-    reach = float(student.ppf(0.5 + confidence / 2, len(values) - 1)) * spread
-    return max(0.0, float(np.mean(values)) - reach), min(1.0, float(np.mean(values)) + reach)
 
 
 def confusion_matrix(true: Int64Array, predicted: Int64Array, classes: int) -> Int64Array:

@@ -9,8 +9,8 @@ from typing import Any
 from earwitness.core.errors import EarwitnessError, printable
 from earwitness.core.files import read_json
 from earwitness.core.run_folder import RunFolder
+from earwitness.core.statistics import Interval
 
-Interval = tuple[float, float]  # its ends, 0 to 1
 Counts = tuple[tuple[int, ...], ...]  # shape (classes, classes): a row a true class, a column a predicted one
 
 

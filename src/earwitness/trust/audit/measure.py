@@ -9,16 +9,15 @@ import numpy as np
 import torch
 
 from earwitness.audio.frontend import log_mel
-from earwitness.core.arrays import BoolArray, Float64Array, Int64Array, Samples
+from earwitness.core.arrays import BoolArray, Int64Array, Samples
 from earwitness.core.device import to_numpy
 from earwitness.core.errors import EarwitnessError
 from earwitness.core.progress import NO_PROGRESS, Progress
+from earwitness.core.statistics import bootstrap_interval
 from earwitness.models.classifier import Classifier
 from earwitness.models.prediction import score_recording
 from earwitness.trust.audit.counterfactuals import COUNTERFACTUALS, Counterfactual, repeated
 from earwitness.trust.audit.effects import CLASS_CONFIDENCE, CONFIDENCE, MOST_KEPT, Affected, Audit, ClassEffect, Effect
-
-DRAWS = 2000  # of the bootstrap
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ def _effect(
         mine = truth == index
         if mine.any():
             means = right[mine].mean(axis=0)
-            low, high = _interval(change[mine], CLASS_CONFIDENCE, [seed, index])
+            low, high = bootstrap_interval(change[mine], [seed, index], CLASS_CONFIDENCE)
             by_class.append(
                 ClassEffect(
                     name=name,
@@ -165,7 +164,7 @@ def _effect(
     kept = sorted(
         row for index in range(len(classes)) for row in np.flatnonzero(truth[lost] == index)[:MOST_KEPT].tolist()
     )
-    low, high = _interval(change, CONFIDENCE, [seed])
+    low, high = bootstrap_interval(change, [seed], CONFIDENCE)
     return Effect(
         name=counterfactual.name,
         question=counterfactual.question,
@@ -190,11 +189,3 @@ def _effect(
             if score[row, 1] < score[row, 0]
         ),
     )
-
-
-def _interval(change: Float64Array, confidence: float, seed: Sequence[int]) -> tuple[float, float]:
-    """Return the bootstrap interval of a mean over recordings (Efron & Tibshirani 1993, chapter 13)."""
-    draws = np.random.default_rng(seed).integers(0, len(change), (DRAWS, len(change)))
-    tail = (1.0 - confidence) / 2.0
-    low, high = np.quantile(change[draws].mean(axis=1), [tail, 1.0 - tail])
-    return float(low), float(high)

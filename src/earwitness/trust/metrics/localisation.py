@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from earwitness.core.arrays import BoolArray, Float64Array
+from earwitness.core.statistics import area_under_roc
 
 EVIDENCE = 0.5  # a cell belongs to the evidence from this share of its energy on
 # A frame (or band) belongs to the evidence where it holds at least this share of what the fullest frame (band) holds.
@@ -134,7 +134,7 @@ def _all(values: Float64Array, mask: BoolArray) -> dict[str, float]:
         "pointing": float(mask[values == values.max()].mean()),
         "mass": mass(values, mask),
         "rank": rank(values, mask),
-        "auroc": auroc(values, mask),
+        "auroc": area_under_roc(values, mask),
         "auprc": auprc(values, mask),
     }
 
@@ -159,14 +159,6 @@ def rank(values: Float64Array, mask: BoolArray) -> float:
     above, tied = values > last, values == last
     room = count - int(above.sum())
     return float((mask[above].sum() + room * mask[tied].mean()) / count)
-
-
-def auroc(values: Float64Array, mask: BoolArray) -> float:
-    """Return the area under the receiver operating characteristic: Mann and Whitney's U, ties counting half."""
-    positives = int(mask.sum())
-    negatives = len(mask) - positives
-    wins = rankdata(values)[mask].sum() - positives * (positives + 1) / 2
-    return float(wins / (positives * negatives))
 
 
 def auprc(values: Float64Array, mask: BoolArray) -> float:

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 
 from earwitness.core.arrays import Float64Array, Int64Array
+from earwitness.core.statistics import drawn_groups, grouped_interval
 from earwitness.trust.metrics.localisation import TruthScores
 
 ENERGY = "energy"
 ALL = "all"
-RESAMPLES = 2_000
-CONFIDENCE = 0.95
 LEAST_SEGMENTS = 5  # resampling fewer says nothing
 SCORES = tuple(entry.name for entry in fields(TruthScores))
 
@@ -140,7 +139,7 @@ def _group(family: str, kind: str, members: Sequence[Record], rng: np.random.Gen
     segments = {
         place: number for number, place in enumerate(dict.fromkeys((each.family, each.case) for each in members))
     }
-    draws = rng.multinomial(len(segments), np.full(len(segments), 1 / len(segments)), RESAMPLES).astype(np.float64)
+    draws = drawn_groups(len(segments), rng)
     energy = {_place(each): each for each in members if each.method == ENERGY}
     for method in dict.fromkeys(each.method for each in members):
         mine = [each for each in members if each.method == method]
@@ -183,20 +182,13 @@ def _table(scores: Iterable[TruthScores]) -> Float64Array:
 
 
 def _interval(values: Float64Array, rows: Int64Array, draws: Float64Array) -> tuple[float, float, float]:
-    """Return the mean of values (cases,) and its bootstrap interval, whole segments drawn; NaN values do not count.
-
-    Source: Efron & Tibshirani, *An Introduction to the Bootstrap*, 1993, section 13.3 (percentiles).
-    """
+    """Return the mean of values (cases,) and its bootstrap interval, whole segments drawn; NaN values do not count."""
     there = np.isfinite(values)
     if not there.any():
         return math.nan, math.nan, math.nan
-    sums = np.bincount(rows[there], values[there], draws.shape[1])
+    sums = np.bincount(rows[there], values[there], draws.shape[1]).astype(np.float64)
     counts = np.bincount(rows[there], minlength=draws.shape[1]).astype(np.float64)
     mean = float(sums.sum() / counts.sum())
     if (counts > 0).sum() < LEAST_SEGMENTS:
         return mean, math.nan, math.nan
-    total = draws @ counts
-    means = (draws @ sums)[total > 0] / total[total > 0]
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(means, [tail, 1 - tail]).tolist()
-    return mean, low, high
+    return mean, *grouped_interval(sums, counts, draws)

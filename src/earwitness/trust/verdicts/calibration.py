@@ -1,4 +1,4 @@
-"""How far chances come true: area under the ROC curve, and bins of predicted against measured shares."""
+"""How far chances come true: bins of predicted against measured shares."""
 
 from __future__ import annotations
 
@@ -6,19 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
 
 BINS = 6
-
-
-def area_under_roc(chances: Sequence[float], right: Sequence[bool]) -> float:
-    """Return the chance that a map that is right is given a higher chance than one that is not; NaN without both."""
-    marked = np.asarray(right, dtype=bool)
-    if not marked.any() or marked.all():
-        return float("nan")
-    ranks = rankdata(np.asarray(chances, dtype=np.float64))
-    count = int(marked.sum())
-    return float((ranks[marked].sum() - count * (count + 1) / 2) / (count * (len(marked) - count)))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
 import csv
+import io
 import os
 import random
 import shutil
@@ -10,22 +12,25 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from earwitness.core.errors import BadRecordingError, EarwitnessError, UsageError
 from earwitness.core.files import read_csv, read_json, write_tensors
 from earwitness.core.progress import Plain
+from earwitness.models import weights
 from earwitness.models.registry import BACKBONES
-from earwitness.training import evaluation
+from earwitness.training import evaluation, loop
 from earwitness.training.request import Request, make_plan, segment_frames
 from earwitness.workflows.evaluate import evaluate
 from earwitness.workflows.train import FINISHED_BEFORE, cross_validate, train
 from rounding import DEEP, rounding
-from tiny_sounds import LABELS, write_sounds
+from tiny_sounds import LABELS, new_classifier, write_sounds
 
 SAME_BYTES = ("model.safetensors", "predictions.csv", "metrics.json", "files.csv", "quarantine.csv")
 CHANGES = {"epochs": 2, "batch": 16}
@@ -314,16 +319,69 @@ def test_a_wrong_request_is_refused_before_anything_is_made(request_, tmp_path, 
 
 def test_auto_takes_the_recipe_for_random_weights_and_the_examples_for_published_ones(request_, shared):
     assert make_plan(request_).recipe_name == "compact"
-    weights = str(shared / "weights" / "mn04_as_mAP_432.pt")
-    plan = make_plan(replace(request_, backbone="mn04", weights=weights, changes=None))
+    file = str(shared / "weights" / "mn04_as_mAP_432.pt")
+    plan = make_plan(replace(request_, backbone="mn04", weights=file, changes=None))
     assert plan.recipe_name == "example"
     assert plan.weights is not None
     assert plan.weights.published
 
 
+@pytest.fixture
+def own_weights(tmp_path) -> Path:
+    """Weights of a compact network that lost its last layer."""
+    path = tmp_path / "own.pt"
+    state = new_classifier().network.state_dict()
+    torch.save({key: value for key, value in state.items() if not key.startswith(weights.OUR_OWN)}, path)
+    return path
+
+
+@pytest.mark.parametrize("folds", [None, 2])
+def test_the_file_of_weights_is_opened_once_a_training(request_, tmp_path, own_weights, monkeypatch, folds):
+    opened = []
+
+    def counted(file, *arguments, **options):
+        opened.append(str(file))
+        return opens(file, *arguments, **options)
+
+    opens = io.open
+    monkeypatch.setattr(io, "open", counted)
+    monkeypatch.setattr(builtins, "open", counted)
+    changes = {"epochs": 1, "batch": 64}
+    request = replace(request_, out=tmp_path / "run", weights=str(own_weights), changes=changes)
+    if folds is None:
+        train(request)
+    else:
+        cross_validate(request, folds)
+    assert opened.count(str(own_weights)) == 1
+
+
+def test_the_bytes_of_the_weights_are_let_go_before_the_training(request_, tmp_path, own_weights, monkeypatch):
+    size = own_weights.stat().st_size
+    request = replace(request_, out=tmp_path / "run", weights=str(own_weights), changes={"epochs": 1, "batch": 64})
+
+    def held() -> bool:
+        return any(size <= trace.size < size + 100 for trace in tracemalloc.take_snapshot().traces)
+
+    def watched(*arguments, **options):
+        seen.append(held())
+        return learn(*arguments, **options)
+
+    seen, learn = [], loop.train
+    monkeypatch.setattr(loop, "train", watched)
+    tracemalloc.start()
+    try:
+        plan = make_plan(request)
+        assert held()
+        del plan
+        train(request)
+    finally:
+        tracemalloc.stop()
+    assert seen == [False]
+
+
 def test_freezing_uses_no_augmentation(request_, shared):
-    weights = str(shared / "weights" / "mn04_as_mAP_432.pt")
-    frozen = make_plan(replace(request_, backbone="mn04", weights=weights, recipe="best", freeze=True))
+    file = str(shared / "weights" / "mn04_as_mAP_432.pt")
+    frozen = make_plan(replace(request_, backbone="mn04", weights=file, recipe="best", freeze=True))
     assert not frozen.recipe.augmentation.any
     fixed = make_plan(replace(request_, backbone="vggish", weights="none", recipe="best", segment_seconds=None))
     assert fixed.recipe.augmentation.any

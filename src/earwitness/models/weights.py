@@ -7,10 +7,12 @@ the network expects, entry by entry.
 from __future__ import annotations
 
 import csv
+import hashlib
+import io
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from earwitness.core.arrays import Float64Array
-from earwitness.core.download import HOME_VARIABLE, home_folder, sha256_of
+from earwitness.core.download import HOME_VARIABLE, home_folder
 from earwitness.core.errors import EarwitnessError, UsageError, printable
 
 if TYPE_CHECKING:
@@ -79,21 +81,24 @@ PUBLISHED = {
 
 @dataclass(frozen=True)
 class Resolved:
-    """A file of weights that was chosen.
+    """A file of weights that was chosen, and read once: what is checked is what a network gets.
 
     Parameters
     ----------
     path
         The file.
     sha256
-        Its whole SHA-256 as it was when it was chosen.
+        Its whole SHA-256.
     published
         Whether that is the published one. If not, the file is the user's own and only its structure can be checked.
+    content
+        Its bytes, opened by :func:`fill`.
     """
 
     path: Path
     sha256: str
     published: bool
+    content: bytes = field(repr=False, compare=False)
 
     def __str__(self) -> str:
         """Return one line for the user: the file and how far it was checked."""
@@ -143,8 +148,8 @@ def resolve(
             )
         if published is not None and path.name == published.file:
             return checked(path, published)
-        digest = _digest(path)
-        return Resolved(path, digest, published is not None and digest.startswith(published.sha256))
+        content, digest = _read(path)
+        return Resolved(path, digest, published is not None and digest.startswith(published.sha256), content)
     if published is None:
         return None
     folders = [home_folder(home) / "weights"]
@@ -163,29 +168,29 @@ def resolve(
 
 def checked(path: Path, published: Published) -> Resolved:
     """Return a file that bears a published name if it is the published one."""
-    digest = _digest(path)
+    content, digest = _read(path)
     if not digest.startswith(published.sha256):
         raise EarwitnessError(
             f"{printable(path)}: its SHA-256 begins {digest[:16]}, expected {published.sha256[:16]}: it is damaged or "
             "another file; move it away and download it again, or rename it if it is your own"
         )
-    return Resolved(path, digest, True)
+    return Resolved(path, digest, True, content)
 
 
-def _digest(path: Path) -> str:
+def _read(path: Path) -> tuple[bytes, str]:
+    """Return a file's bytes and their SHA-256."""
     try:
-        return sha256_of(path)
+        content = path.read_bytes()
     except OSError as error:
         raise EarwitnessError(
             f"{printable(path)}: cannot be read ({error.strerror or error}); check the file and its permissions, or "
             f"choose another cache with {HOME_VARIABLE}"
         ) from error
+    return content, hashlib.sha256(content).hexdigest()
 
 
 def open_state_dict(
-    path: str | Path,
-    expected: Mapping[str, tuple[tuple[int, ...], torch.dtype]],
-    sha256: str | None = None,
+    resolved: Resolved, expected: Mapping[str, tuple[tuple[int, ...], torch.dtype]]
 ) -> dict[str, torch.Tensor]:
     """Open a PyTorch file of weights that may come from anybody.
 
@@ -193,12 +198,10 @@ def open_state_dict(
 
     Parameters
     ----------
-    path
-        The file.
+    resolved
+        The file, as :func:`resolve` chose it.
     expected
         Shape and dtype of each entry, by name, as in the network's own ``state_dict()``.
-    sha256
-        Its SHA-256 or the first digits of it; None leaves this check out.
 
     Returns
     -------
@@ -208,17 +211,10 @@ def open_state_dict(
     Raises
     ------
     EarwitnessError
-        The file cannot be read, has another SHA-256, is not a file of weights, holds code, or differs from what is
-        expected; the first difference is named.
+        It is not a file of weights, holds code, or differs from what is expected; the first difference is named.
     """
-    path = Path(path)
-    shown = printable(path)
-    digest = _digest(path)  # also where no value is asked for: a file that cannot be read says so here
-    if sha256 is not None and not digest.startswith(sha256.lower()):
-        raise EarwitnessError(
-            f"{shown}: its SHA-256 begins {digest[:16]}, expected {sha256[:16]}; it is damaged or another file"
-        )
-    content = _load(path)
+    shown = printable(resolved.path)
+    content = _load(resolved)
     if not isinstance(content, dict):
         raise EarwitnessError(
             f"{shown}: holds a {type(content).__name__}, not the weights by name; save a state_dict() instead"
@@ -229,20 +225,20 @@ def open_state_dict(
     return {name: content[name].detach().contiguous() for name in expected}
 
 
-def _load(path: Path) -> object:
+def _load(resolved: Resolved) -> object:
     """Unpickle without running code; whatever goes wrong becomes one line."""
     import torch  # slow to import; choosing and fetching files do without
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickle protocols, of no use to the reader
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(io.BytesIO(resolved.content), map_location="cpu", weights_only=True)
     except Exception as error:  # a broken file can raise anything from within pickle, zip and torch
         if "unsupported global" in str(error).lower():
             reason = "holds Python objects other than tensors, which could run code; save only a state_dict()"
         else:
             reason = "is not a readable PyTorch file of weights (damaged, cut short or something else); get it again"
-        raise EarwitnessError(f"{printable(path)}: {reason}") from error
+        raise EarwitnessError(f"{printable(resolved.path)}: {reason}") from error
 
 
 def _first_difference(
@@ -279,7 +275,7 @@ def fill(network: torch.nn.Module, name: str, resolved: Resolved, *, last_layer:
     name
         The backbone's name in the registry.
     resolved
-        The file, as :func:`resolve` chose it; it must still be the same.
+        The file, as :func:`resolve` chose it.
     last_layer
         Whether the file's last layer is wanted too (for use without training). If not, ``FCFinal`` stays as it is.
 
@@ -301,7 +297,7 @@ def fill(network: torch.nn.Module, name: str, resolved: Resolved, *, last_layer:
     fits = bool(theirs) and all(expected[key][0] == own[ours].shape for key, ours in theirs.items())
     if last_layer and not fits:
         raise UsageError(f"{name}: its weights have no last layer for these classes; train one, or use mn04")
-    state = open_state_dict(resolved.path, expected, resolved.sha256)
+    state = open_state_dict(resolved, expected)
     kept = {theirs.get(key, key): value for key, value in state.items() if last_layer or key not in theirs}
     network.load_state_dict({**own, **kept})
 

@@ -81,7 +81,8 @@ class Request:
 class TrainingPlan:
     """A request with everything chosen that it left open.
 
-    The network is trained on segments of ``segment_frames``; the finished classifier judges ``judge_frames``.
+    The network is trained on segments of ``segment_frames``; the finished classifier judges ``judge_frames``. The file
+    of weights was read; its bytes are let go with :meth:`built`.
     """
 
     request: Request
@@ -93,9 +94,13 @@ class TrainingPlan:
     judge_frames: int
     device: torch.device
 
+    def built(self) -> TrainingPlan:
+        """Return the plan without the bytes of its weights, for when a network has them."""
+        return self if self.weights is None else replace(self, weights=replace(self.weights, content=b""))
+
 
 def make_plan(request: Request) -> TrainingPlan:
-    """Check a request and choose what it leaves open; nothing is read but the weights' hash.
+    """Check a request and choose what it leaves open; nothing is read but the weights.
 
     Raises
     ------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -79,12 +80,13 @@ def train(
     run_folder.check_free(request.out, overwrite=overwrite, resume=resume)
     # A wrong split and wrong weights are found out before the listening.
     choose_split(request, data)
-    _check_weights(plan, data.classes)
+    untrained = build(plan, data.classes)
+    plan = plan.built()
     data, log_mels = hear(data, plan, progress)
     split = choose_split(request, data)
     # An earlier run is not removed before it is certain that this one can begin.
     run = run_folder.create(request.out, overwrite=overwrite, resume=resume)
-    return _train_split(plan, data, log_mels, split, run, Watch(progress, on_row, checkpoint_seconds))
+    return _train_split(plan, untrained, data, log_mels, split, run, Watch(progress, on_row, checkpoint_seconds))
 
 
 def cross_validate(
@@ -121,7 +123,8 @@ def cross_validate(
     _check_apart(request)
     files.check_writable(Path(request.out))
     dataset.folds(data, folds, seed=request.seed)
-    _check_weights(plan, data.classes)
+    untrained = build(plan, data.classes)
+    plan = plan.built()
     data, log_mels = hear(data, plan, progress)
     splits = dataset.folds(data, folds, seed=request.seed)
     measured = []
@@ -129,7 +132,8 @@ def cross_validate(
         out = Path(request.out, f"fold-{number}")
         fold_plan = replace(plan, request=replace(request, out=out))
         run = run_folder.create(out, overwrite=overwrite, resume=True)
-        measured.append(_train_split(fold_plan, data, log_mels, split, run, Watch(progress, on_row)).metrics)
+        fresh = replace(untrained, network=deepcopy(untrained.network))
+        measured.append(_train_split(fold_plan, fresh, data, log_mels, split, run, Watch(progress, on_row)).metrics)
     result = CrossValidation(tuple(measured), data.unusable)
     files.write_json(Path(request.out, "cross_validation.json"), result.as_dict())
     return result
@@ -150,7 +154,15 @@ def hear(data: DataSet, plan: TrainingPlan, progress: Progress = NO_PROGRESS) ->
 
 
 def build(plan: TrainingPlan, classes: tuple[str, ...]) -> Classifier:
-    """Return the untrained classifier of a plan: published or random weights below, a new last layer on top."""
+    """Return the untrained classifier of a plan: published or random weights below, a new last layer on top.
+
+    It is on the CPU, and holds nothing of the plan's file of weights but the numbers.
+
+    Raises
+    ------
+    EarwitnessError
+        The file of weights is not this network's.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.request.seed)
         network = plan.backbone.build(len(classes))
@@ -160,7 +172,6 @@ def build(plan: TrainingPlan, classes: tuple[str, ...]) -> Classifier:
         fill(network, plan.backbone.name, plan.weights)
         if isinstance(network, MobileNet):
             network.repeats.fill_(plan.recipe.repeats)
-    network.to(plan.device)
     return Classifier(
         network=network,
         front_end=plan.backbone.front_end,
@@ -172,7 +183,13 @@ def build(plan: TrainingPlan, classes: tuple[str, ...]) -> Classifier:
 
 
 def _train_split(
-    plan: TrainingPlan, data: DataSet, log_mels: list[LogMel], split: Split, run: RunFolder, watch: Watch
+    plan: TrainingPlan,
+    classifier: Classifier,
+    data: DataSet,
+    log_mels: list[LogMel],
+    split: Split,
+    run: RunFolder,
+    watch: Watch,
 ) -> Evaluation:
     _record(plan, data, split, run)
     warnings = (*split.warnings, *checks.duplicate_warnings(data, split))
@@ -182,7 +199,7 @@ def _train_split(
         _warn((FINISHED_BEFORE,), watch.progress)
         return Evaluation(run, metrics.read(run), data.unusable, (*warnings, FINISHED_BEFORE))
     recordings.write_quarantine(run.quarantine, data.unusable)
-    classifier = build(plan, data.classes)
+    classifier.network.to(plan.device)
     segments = prediction.segmented(classifier, log_mels, data.names)
     labels = np.array(data.class_numbers(), dtype=np.int64)
     history = loop.train(
@@ -266,11 +283,6 @@ def _record(plan: TrainingPlan, data: DataSet, split: Split, run: RunFolder) -> 
 def choose_split(request: Request, data: DataSet) -> Split:
     """Return the split that a request names, or the one that is safest for what is known of the recordings."""
     return dataset.split(data, request.split, fold=request.fold, fraction=request.fraction, seed=request.seed)
-
-
-def _check_weights(plan: TrainingPlan, classes: tuple[str, ...]) -> None:
-    if plan.weights is not None:
-        fill(plan.backbone.build(len(classes)), plan.backbone.name, plan.weights)
 
 
 def _check_apart(request: Request) -> None:

@@ -190,13 +190,15 @@ def test_words_say_who_does_not_beat_energy(board):
     assert "energy (baseline)" in said
 
 
-def test_written_tables_and_figure(board, tmp_path):
+def test_written_tables_and_figure(board, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(PROJECT / "tools"))
+    page_table = importlib.import_module("scoreboard").page_table
     scorebook.write(board, tmp_path / "out", {"run": None, "preset": "quick", "seed": 0})
     with (tmp_path / "out" / "cases.csv").open(encoding="utf-8", newline="") as stream:
         cases = list(csv.DictReader(stream))
     assert len(cases) == len(board.records)
     assert float(cases[0]["auroc"]) == pytest.approx(board.records[0].scores.auroc, abs=1e-6)
-    page = scorebook.page_table(tmp_path / "out" / "scoreboard.csv")
+    page = page_table(tmp_path / "out" / "scoreboard.csv")
     assert page.splitlines()[0].startswith("| method | all (10) | known networks (10) |")
     assert "*energy* (baseline)" in page
     assert len({line.count("|") for line in page.splitlines()[2:]}) == 1

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from earwitness.core.errors import UsageError, no_such
+from earwitness.models.registry import BACKBONES, backbone_named
 
 # Typer's words for types, which differ between its versions, and what a reader of --help wants to see.
 PLACEHOLDERS = {
@@ -23,7 +23,6 @@ PLACEHOLDERS = {
     "path": "PATH",
 }
 
-BACKBONE_NAMES = ("vggish", "mn04", "compact")  # the registry's, which cannot be asked without importing torch
 MOST_SEED = 2**32 - 1
 
 
@@ -35,9 +34,7 @@ def known_backbone(name: str | None) -> str | None:
     UsageError
         There is no such backbone.
     """
-    if name is not None and name not in BACKBONE_NAMES:
-        raise UsageError(no_such(name, "backbone", BACKBONE_NAMES))
-    return name
+    return None if name is None else backbone_named(name).name
 
 
 Data = Annotated[
@@ -45,7 +42,9 @@ Data = Annotated[
 ]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of a finished training.")]
 Out = Annotated[Path, typer.Option("--out", help="Run folder to make.")]
-Backbone = Annotated[str, typer.Option(callback=known_backbone, help="vggish, mn04 or compact.")]
+Backbone = Annotated[
+    str, typer.Option(callback=known_backbone, help=", ".join([*BACKBONES][:-1]) + f" or {[*BACKBONES][-1]}.")
+]
 Weights = Annotated[str | None, typer.Option(help="File of weights, or none for random ones. [default: published]")]
 RecipeName = Annotated[
     str,
@@ -64,7 +63,7 @@ SplitKind = Annotated[
 ]
 Fold = Annotated[str | None, typer.Option(help="Fold to hold out. [default: the last]")]
 Fraction = Annotated[float, typer.Option(help="Share of each class to train on (not for --split fold).")]
-Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of every draw of chance.")]
+Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Random seed.")]
 Segment = Annotated[float | None, typer.Option(help="Segment length in seconds. [default: 0.96]")]
 Overlap = Annotated[float, typer.Option(help="Overlap of consecutive segments in percent.")]
 Freeze = Annotated[bool, typer.Option("--freeze", help="Train the head alone, on embeddings computed once.")]

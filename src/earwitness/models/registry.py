@@ -1,16 +1,20 @@
-"""The networks that can be put behind a front end. Adding one: a module here and a line in ``BACKBONES``."""
+"""The networks that can be put behind a front end. Adding one: a module here and an entry of ``BACKBONES``.
+
+The registry names modules and imports none of them before a network is built, so that the command line knows all
+backbones without PyTorch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from earwitness.audio.frontend import EFFICIENTAT, VGGISH, FrontEnd
 from earwitness.core.errors import UsageError, no_such
-from earwitness.models.compact import Compact
-from earwitness.models.mobilenet import MobileNet
-from earwitness.models.network import Network
-from earwitness.models.vggish import VGGish
+
+if TYPE_CHECKING:
+    from earwitness.audio.frontend import FrontEnd
+    from earwitness.models.network import Network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +25,10 @@ class Backbone:
     ----------
     name
         What users type.
-    front_end
-        The log-mel that the network was made for.
-    build
-        Makes the network with random weights for a number of classes.
+    network
+        The network's class as ``MODULE.CLASS``; the module lies beside this one.
+    log_mel
+        Name of the front end that the network was made for (:data:`earwitness.audio.frontend.FRONT_ENDS`).
     published
         Whether published weights exist for it.
     fixed_length
@@ -36,12 +40,25 @@ class Backbone:
     """
 
     name: str
-    front_end: FrontEnd
-    build: Callable[[int], Network]
+    network: str
+    log_mel: str
     published: bool
     fixed_length: bool
     scratch: str
     source: str
+
+    @property
+    def front_end(self) -> FrontEnd:
+        """The log-mel that the network was made for."""
+        from earwitness.audio.frontend import FRONT_ENDS
+
+        return FRONT_ENDS[self.log_mel]
+
+    def build(self, classes: int) -> Network:
+        """Make the network with random weights for a number of classes."""
+        module, _, name = self.network.partition(".")
+        made: Network = getattr(import_module(f"earwitness.models.{module}"), name)(classes)
+        return made
 
 
 BACKBONES = {
@@ -49,8 +66,8 @@ BACKBONES = {
     for backbone in (
         Backbone(
             name="vggish",
-            front_end=VGGISH,
-            build=VGGish,
+            network="vggish.VGGish",
+            log_mel="vggish",
             published=True,
             fixed_length=True,
             scratch="scratch",
@@ -58,8 +75,8 @@ BACKBONES = {
         ),
         Backbone(
             name="mn04",
-            front_end=EFFICIENTAT,
-            build=MobileNet,
+            network="mobilenet.MobileNet",
+            log_mel="efficientat",
             published=True,
             fixed_length=False,
             scratch="compact",
@@ -67,8 +84,8 @@ BACKBONES = {
         ),
         Backbone(
             name="compact",
-            front_end=VGGISH,
-            build=Compact,
+            network="compact.Compact",
+            log_mel="vggish",
             published=False,
             fixed_length=False,
             scratch="compact",

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import doctest
 import inspect
+import json
+import re
 import shutil
+import sys
+import types
 from pathlib import Path
 
 import pytest
+import typer
 
 import earwitness as ew
+from earwitness.cli import exit, explaining
 from earwitness.data.synthetic.corpus import write_dataset
 from earwitness.inspection import questions
 from earwitness.trust.scoreboard import collect
 from earwitness.workflows import inquire
 
 CLASSES = ("dog", "helicopter", "rain")
+PROJECT = Path(__file__).resolve().parents[1]
 DOCUMENTED = {name: getattr(ew, name) for name in ew.__all__} | {"Answer": inquire.Answer}
 
 
@@ -29,7 +36,9 @@ def place(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         ew.train(ew.Request(data="sounds", out="runs/demo", backbone="compact", changes={"epochs": 8}))
-    for name, label in (("some.wav", "dog"), ("other.wav", "rain")):
+    for name in ("mn04", "other"):
+        shutil.copytree(place / "runs" / "demo", place / "runs" / name)
+    for name, label in (("some.wav", "dog"), ("other.wav", "rain"), ("a.wav", "dog"), ("b.wav", "rain")):
         shutil.copy(sorted((place / "sounds" / label).glob("*.wav"))[0], place / name)
     return place
 
@@ -61,3 +70,156 @@ def test_examples_run(name, here, monkeypatch):
 def test_every_public_name_says_what_it_is():
     for name, thing in DOCUMENTED.items():
         assert len(inspect.getdoc(thing) or "") > 100, name
+
+
+# ---- pages --------------------------------------------------------------------------------------------------------
+
+
+def blocks(page: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```$", (PROJECT / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
+def test_the_page_s_python_runs(page, here, capsys):
+    shutil.rmtree("runs/birds", ignore_errors=True)
+    shutil.rmtree("runs/birds-no-overlap", ignore_errors=True)
+    explanation = ew.explain("some.wav", "runs/demo", methods=["gradcam", "occlusion"], verdicts=False)
+    explanation["gradcam"].save("map.npz")
+    known = {"files": ["some.wav", "other.wav"], "explanation": explanation}
+    for number, block in enumerate(blocks(page)):
+        exec(compile(block, f"{page}, block {number}", "exec"), known)
+    assert [row["predicted"] for row in known["rows"]] == ["dog", "rain"]
+    assert "dog" in capsys.readouterr().out
+
+
+def test_the_page_on_commands_works(here, monkeypatch, capsys):
+    """Its workflow is put beside the others, and its command on a command line of its own."""
+    workflow, command = blocks("docs/add-a-command.md")
+    module = types.ModuleType("earwitness.workflows.classes")
+    exec(workflow, module.__dict__)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    known = dict(vars(explaining))
+    exec(command, known)
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    app.command()(known["classes"])
+    assert exit.run(app, ["classes", "runs/demo"]) == 0
+    assert capsys.readouterr().out.split("\n")[:3] == list(CLASSES)
+
+
+# ---- results ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def explained(place) -> ew.Explanation:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        methods = ["gradcam", "occlusion:mask=50%,stride=50%", "occlusion:mask=20%,stride=50%"]
+        return ew.explain("some.wav", "runs/demo", methods=methods, classes=["dog", "rain"], at=0.6, verdicts=False)
+
+
+def test_scores_are_all_classes_best_first(explained):
+    assert list(explained.scores.values()) == sorted(explained.scores.values(), reverse=True)
+    assert sorted(explained.scores) == sorted(CLASSES)
+    assert sum(explained.scores.values()) == pytest.approx(1.0)
+    assert explained.predicted == next(iter(explained.scores))
+
+
+def test_a_map_is_found_by_method_and_class(explained):
+    assert explained["gradcam"].target_label == explained["gradcam", "dog"].target_label == "dog"
+    assert explained["gradcam", "rain"].target_label == "rain"
+    assert explained["occlusion:mask=0.5,stride=0.5"].parameters["mask"] == [48, 32]
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ("lime", "'lime': is none of the methods that were asked; take 'gradcam' or"),
+        ("occlusion", "'occlusion': was asked for with several settings; take 'occlusion:mask=0.5,stride=0.5' or"),
+        (("gradcam", "cat"), "'cat': is none of the classes that were explained; take 'dog' or 'rain'"),
+    ],
+)
+def test_a_map_that_is_not_there_is_named(explained, key, says):
+    with pytest.raises(ew.UsageError, match=re.escape(says)):
+        explained[key]
+
+
+def test_seconds_and_hertz_are_the_recording_s(explained, place):
+    found = explained["gradcam"]
+    clock = ew.load_model(place / "runs" / "demo").classifier.front_end.clock
+    first = round(explained.start_seconds / clock.frame_seconds)
+    np.testing.assert_allclose(found.times, clock.frame_centre_seconds(first + np.arange(96)))
+    np.testing.assert_allclose(found.frequencies, clock.band_centre_hz(np.arange(64)))
+    assert explained.start_seconds > 0
+    # The native cells' edges enclose the middles of their frames and bands.
+    rows = np.searchsorted(found.time_edges, found.times) - 1
+    columns = np.searchsorted(found.frequency_edges, found.frequencies) - 1
+    np.testing.assert_array_equal(found.native[np.ix_(rows, columns)], found.values)
+
+
+def test_a_notebook_shows_the_picture_that_is_saved(explained, tmp_path):
+    path = explained.save(tmp_path / "out", "name")
+    assert path == tmp_path / "out" / "name.png"
+    assert explained._repr_png_() == path.read_bytes()
+    kept = sorted(each.name for each in (tmp_path / "out").glob("*.npz"))
+    assert len(kept) == len(explained.attributions) == 6
+    assert all(name.startswith(("name-dog-", "name-rain-")) for name in kept)
+
+
+def test_a_row_is_plain(explained):
+    row = explained.as_row()
+    assert all(isinstance(value, str | float | None) for value in row.values())
+    assert row["gradcam dog_second"] in explained["gradcam"].times
+    assert row["gradcam dog_verdict"] is None
+    assert json.loads(json.dumps(row)) == row
+
+
+def test_one_name_is_not_its_letters(here):
+    (found,) = ew.explain_all("some.wav", "runs/demo", methods="saliency", classes="rain", verdicts=False)
+    assert (found.methods, found.classes) == (("saliency",), ("rain",))
+
+
+def test_files_that_cannot_be_used_are_told_or_raised(here, tmp_path):
+    bad = tmp_path / "bad.wav"
+    bad.write_bytes(b"no sound")
+    model, said = ew.load_model("runs/demo"), []
+    files = ["some.wav", bad, "other.wav"]
+    found = list(ew.explain_all(files, model, methods="saliency", verdicts=False, on_unusable=said.append))
+    assert [each.file for each in found] == ["some.wav", "other.wav"]
+    assert [each.file for each in said] == [str(bad)]
+    with pytest.raises(ew.BadRecordingError, match=r"bad\.wav"):
+        list(ew.explain_all(files, model, methods="saliency", verdicts=False))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"methods": "gradcm"}, "did you mean gradcam"),
+        ({"classes": "cat"}, "no such class"),
+        ({"whole": True, "at": 1.0}, "leave out one"),
+        ({"whole": True, "methods": "lime"}, "lime explains single segments"),
+    ],
+)
+def test_a_wrong_request_is_refused_before_the_first_file(here, options, says):
+    with pytest.raises(ew.UsageError, match=says):
+        ew.explain_all(["some.wav"], "runs/demo", **options)
+
+
+def test_a_whole_recording_has_its_map_and_its_profile(here):
+    whole = ew.explain("some.wav", "runs/demo", methods="occlusion:mask=50%,stride=50%", whole=True)
+    both, time = whole.methods
+    assert time.endswith("along=time")
+    assert whole[both].values.shape == whole[time].values.shape == (len(whole[both].times), 64)
+    assert (whole[time].values == whole[time].values[:, :1]).all()
+    assert whole.start_seconds == 0.0
+    assert whole.plot().get_suptitle().startswith("some.wav")
+
+
+def test_a_model_is_loaded_once_and_passes_through(here):
+    model = ew.load_model("runs/demo")
+    assert ew.load_model(model) is model
+    assert model.prepared is model.prepared
+    with pytest.raises(ew.UsageError, match="a run has its own weights"):
+        ew.load_model("runs/demo", weights="x.pt")
+    with pytest.raises(ew.UsageError, match="is not a run folder"):
+        ew.load_model("sounds")

@@ -58,7 +58,7 @@ COMMANDS = {
     "training.png": "earwitness report RUN",
     "confusion.png": "earwitness report RUN",
     "class.png": "earwitness inquire RUN --class helicopter --count 3",
-    "misheard.png": "earwitness inquire RUN --true TRUE --predicted PREDICTED --count 3",
+    "misclassified.png": "earwitness inquire RUN --true TRUE --predicted PREDICTED --count 3",
     "methods.png": "python tools/pictures.py RUN DATA methods.png",
     "calibration.png": "python tools/verdict.py fit SIGNS",
     "audit.png": "earwitness audit RUN",
@@ -206,7 +206,7 @@ def main(run: Path, data: Path) -> None:
             shown |= {each.file for each in answer.inquiry.findings}
             shown |= {each.file for each in answer.inquiry.recordings}
     commands = {**COMMANDS}
-    commands["misheard.png"] = commands["misheard.png"].replace("TRUE", true).replace("PREDICTED", predicted)
+    commands["misclassified.png"] = commands["misclassified.png"].replace("TRUE", true).replace("PREDICTED", predicted)
     table = "".join(f"| `{name}` | `{command}` |\n" for name, command in commands.items())
     files.write_text(IMAGES / "README.md", HEAD + table + CREDIT + credits_of(shown))
 

@@ -149,7 +149,7 @@ def ours(setting: Setting, subject: Subject, text: str, name: str = "", *, seede
 
 
 def _has(method: str, parameter: str) -> bool:
-    return parameter in {item.name for item in fields(METHODS[method])}  # type: ignore[arg-type]
+    return parameter in {item.name for item in fields(METHODS[method])}
 
 
 def _made(subject: Subject, spec: str, facts: dict[str, Fact], *, seeded: bool) -> Callable[[int], FloatArray]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{'method':58} passes  split-half: median  lowest  with first: median  lowest    r2", flush=True)
     firsts: dict[str, Float64Array] = {}
     for spec in asked.specs:
-        draws = [maps(run, replace(parse(spec), seed=seed), segments) for seed in (0, 1)]  # type: ignore[type-var]
+        draws = [maps(run, parse(spec).changed(seed=seed), segments) for seed in (0, 1)]
         one, two = (found for found, *_ in draws)
         first = firsts.setdefault(parse(spec).name, (one + two) / 2)
         half, same = correlations(one, two), correlations(one, first)

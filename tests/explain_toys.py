@@ -11,6 +11,9 @@ from torch import nn
 
 from earwitness.audio.segments import Segments
 from earwitness.audio.timefreq import Clock
+from earwitness.explainers.attribution import Grid
+from earwitness.explainers.baselines import RandomBaseline
+from earwitness.explainers.method import Cost, Found, attribution_of
 from earwitness.models.classifier import Classifier
 from earwitness.models.protocols import ListeningFrontEnd
 from earwitness.models.registry import backbone_named
@@ -115,6 +118,14 @@ def segments(n=3, frames=12, bands=8, seed=0, real_frames=None):
     for segment, end in zip(values, real, strict=True):
         segment[end:] = SILENCE
     return Segments(values, np.arange(n) * 24, real.astype(np.int64), tuple(f"file{i}.wav" for i in range(n)))
+
+
+def attributed(classifier, excerpts, index, target, values, *, grid=None):
+    """Any map (frames, bands) as an attribution of the segment ``index``; ``grid`` says at which cells it was made."""
+    grid = grid or Grid.whole(*values.shape, *values.shape)
+    starts = [np.unique(cells, return_index=True)[1] for cells in (grid.frame_cells, grid.band_cells)]
+    found = Found(native=values[np.ix_(*starts)], values=values, grid=grid, score=0.0)
+    return attribution_of(RandomBaseline(), classifier, excerpts, index, target, found, Cost(0, 0, 0.0))
 
 
 def settle_norms(network, front_end):

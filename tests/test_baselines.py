@@ -7,11 +7,10 @@ import pytest
 import torch
 
 from earwitness.core.errors import EarwitnessError
-from earwitness.explainers.attribution import Grid, Target
+from earwitness.explainers.attribution import Target
 from earwitness.explainers.baselines import (
     BASELINES,
     RandomBaseline,
-    as_attribution,
     centre_map,
     edge_map,
     energy_map,
@@ -107,23 +106,3 @@ def test_a_score_that_is_no_number_is_refused():
     classifier.network.bias.data[:] = np.nan
     with pytest.raises(EarwitnessError, match="NaN"):
         BASELINES["energy"]().attribute(classifier, segments(1), [TARGETS[:1]])
-
-
-def test_any_array_becomes_an_attribution(tmp_path):
-    given, classifier = segments(1, real_frames=[9]), linear()
-    values = np.arange(12 * 8, dtype=np.float32).reshape(12, 8)
-    found = as_attribution(classifier, given, 0, TARGETS[1], values, name="truth", score=0.4)
-    assert np.array_equal(found.values[:9], values[:9])
-    assert not found.values[9:].any()
-    assert (found.method, found.score, found.target_label) == ("truth", 0.4, "class1 rather than class2")
-    found.save(tmp_path / "a.npz")
-    assert np.array_equal(type(found).load(tmp_path / "a.npz").values, found.values)
-
-
-def test_a_coarse_array_keeps_its_cells():
-    given, classifier = segments(1), linear()
-    grid = Grid.whole(12, 8, 3, 2)
-    native = np.arange(6, dtype=np.float32).reshape(3, 2)
-    found = as_attribution(classifier, given, 0, TARGETS[0], grid.spread(native), grid=grid)
-    assert np.array_equal(found.native, native)
-    assert np.array_equal(found.frame_edges, [0, 4, 8, 12])

@@ -13,13 +13,13 @@ from hypothesis.extra.numpy import arrays
 
 from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.explainers.attribution import Grid, Target
-from earwitness.explainers.baselines import BASELINES, RandomBaseline, as_attribution
+from earwitness.explainers.baselines import BASELINES, RandomBaseline
 from earwitness.explainers.registry import parse
 from earwitness.trust.metrics.complexity import entropy, gini
 from earwitness.trust.metrics.curves import Draws, area, block_means, blocks_of, judged, order_of, random_orders, shares
 from earwitness.trust.metrics.faithfulness import Faithfulness, faithfulness, mask_of
 from earwitness.trust.metrics.sensitivity import infidelity, max_sensitivity
-from explain_toys import SILENCE, Linear, ToyClassifier, classes_of, convolutional, linear, segments
+from explain_toys import SILENCE, Linear, ToyClassifier, attributed, classes_of, convolutional, linear, segments
 from rounding import rounding
 
 TARGET = Target(1)
@@ -34,7 +34,7 @@ def truth_of(classifier, one, target=TARGET, fill=FILL):
 
 
 def given_map(classifier, one, values, target=TARGET, grid=None):
-    return as_attribution(classifier, one, 0, target, np.asarray(values, dtype=np.float32), grid=grid)
+    return attributed(classifier, one, 0, target, np.asarray(values, dtype=np.float32), grid=grid)
 
 
 def measured(classifier, one, values, target=TARGET, grid=None, **options) -> Faithfulness:
@@ -274,7 +274,7 @@ def test_random_maps_do_not_beat_random(cells):
     many, grid = segments(60), Grid.whole(12, 8, *cells)
     draw = np.random.default_rng(3)
     maps = [
-        as_attribution(classifier, many, row, TARGET, grid.spread(draw.standard_normal(cells)), grid=grid)
+        attributed(classifier, many, row, TARGET, grid.spread(draw.standard_normal(cells)), grid=grid)
         for row in range(60)
     ]
     found = faithfulness(classifier, many, maps, steps=4, fill="floor")
@@ -290,7 +290,7 @@ def test_random_maps_do_not_beat_random(cells):
 @pytest.mark.parametrize("cells", [(12, 8), (3, 2)], ids=str)
 def test_a_constant_map_behaves_like_random(cells):
     classifier, many, grid = linear(), segments(40), Grid.whole(12, 8, *cells)
-    maps = [as_attribution(classifier, many, row, TARGET, np.full((12, 8), 0.5), grid=grid) for row in range(40)]
+    maps = [attributed(classifier, many, row, TARGET, np.full((12, 8), 0.5), grid=grid) for row in range(40)]
     found = faithfulness(classifier, many, maps, steps=4, fill=FILL, score="logit")
     z = np.array([each.deletion.beats_random for each in found])
     assert abs(z.mean()) < 3 * np.sqrt(9 / 7 / 40)

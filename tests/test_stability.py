@@ -14,6 +14,7 @@ from earwitness.audio.frontend import EFFICIENTAT, VGGISH, energy_of
 from earwitness.audio.segments import Segments
 from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.explainers.attribution import Target
+from earwitness.explainers.baselines import RandomBaseline
 from earwitness.explainers.ranks import rank_correlation
 from earwitness.explainers.registry import parse
 from earwitness.trust.metrics.robustness import Agreement, agreement, noisy, shifted, stability
@@ -144,6 +145,29 @@ def test_occlusion_of_a_linear_model_under_two_fills():
     maps = [weights * (values - fill) for fill in (toys.SILENCE, values.mean())]
     assert found.fills == likeness(*maps)
     assert found.seeds is None
+
+
+@pytest.mark.parametrize(
+    ("method", "seeds", "fills"),
+    [
+        ("occlusion:fill=noise", True, True),
+        ("lime:samples=60", True, True),
+        ("smoothgrad:samples=4", True, False),
+        ("integratedgradients:steps=4", False, True),
+        ("gradcam", False, False),
+        ("scorecam", False, True),
+    ],
+)
+def test_what_a_method_declares_is_what_is_varied(method, seeds, fills):
+    (found,) = measured(toys.convolutional(3), method, toys.segments(1), [[Target(1)]])
+    assert (found.seeds is not None, found.fills is not None) == (seeds, fills)
+
+
+def test_another_seed_is_another_random_map():
+    classifier, segments, explainer = toys.linear(), toys.segments(1), RandomBaseline()
+    (found,) = stability(classifier, explainer, segments, explainer.attribute(classifier, segments, [[Target(1)]]))
+    assert abs(found.seeds.value) < 0.4
+    assert found.fills is None
 
 
 def test_figures_are_those_of_maps_made_one_by_one():

@@ -296,7 +296,7 @@ def questions(job: Job) -> list[Question]:
 
 def _spelled(job: Job, name: str, **settings: str) -> str:
     """Return a method as one types it, with the settings that it knows."""
-    known = {field.name for field in fields(METHODS[name])}  # type: ignore[arg-type]
+    known = {field.name for field in fields(METHODS[name])}
     if job.small and name in SMALL:
         settings = {**settings, **SMALL[name]}
     given = ",".join(f"{key}={value}" for key, value in settings.items() if key in known)

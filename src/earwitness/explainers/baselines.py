@@ -32,9 +32,8 @@ from earwitness.explainers.inference.scoring import (
     stopwatch,
     target_scores,
 )
-from earwitness.explainers.method import Cost, Found, Method, attribution_of, in_batches
+from earwitness.explainers.method import Cost, Explainer, Found, attribution_of, in_batches
 from earwitness.explainers.parameters import check, choice, integer, parameter
-from earwitness.models.protocols import Explainable
 
 # ---- maps from arrays ---------------------------------------------------------------------------------------------
 
@@ -119,56 +118,11 @@ def _real(found: Float64Array, real_frames: int | None) -> Float32Array:
     return kept
 
 
-# ---- an array as an attribution -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Given:
-    """Where a map that no method made says it comes from."""
-
-    name: str
-    score: str
-
-
-def as_attribution(
-    classifier: Explainable,
-    segments: Segments,
-    index: int,
-    target: Target,
-    values: npt.NDArray[Any],
-    *,
-    name: str = "given",
-    grid: Grid | None = None,
-    score: float = 0.0,
-    score_kind: str = "probability",
-) -> Attribution:
-    """Return any map as an attribution, so that it can be scored as a method's map is.
-
-    Parameters
-    ----------
-    classifier, segments, index, target
-        Whose decision the map is held to explain; ``index`` is the segment's row.
-    values
-        Shape (frames, bands); what lies in the padding is emptied.
-    name
-        What made the map.
-    grid
-        The cells at which it was made; None: each cell of the segment by itself.
-    score, score_kind
-        The segment's score for the target, where it is known.
-    """
-    grid = grid or Grid.whole(*values.shape, *values.shape)
-    starts = [np.unique(cells, return_index=True)[1] for cells in (grid.frame_cells, grid.band_cells)]
-    native = values[np.ix_(*starts)]
-    found = Found(native=native, values=values, grid=grid, score=score)
-    return attribution_of(_Given(name, score_kind), classifier, segments, index, target, found, Cost(0, 0, 0.0))
-
-
 # ---- the same as explainers ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Baseline(Method):
+class Baseline(Explainer):
     """A map of the segment alone, through the door of the explanation methods; all targets get the same map.
 
     Parameters

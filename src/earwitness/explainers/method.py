@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -32,11 +32,50 @@ from earwitness.explainers.parameters import in_force
 from earwitness.models.protocols import Explainable
 
 
-class Method(ABC):
-    """An :class:`~earwitness.explainers.method.Explainer` whose subclasses are frozen dataclasses."""
+@dataclass(frozen=True)
+class Explainer(ABC):
+    """An explanation method: a frozen dataclass whose fields are its parameters, each with a default.
+
+    The words are phrases without a full stop, for lists of methods: ``cost`` counts passes, ``assumes`` is what has to
+    be true for the map to mean something, ``misses`` what the map cannot show, ``family`` one of :data:`FAMILIES`.
+    ``presets`` keeps several parameters under one name.
+    """
 
     name: ClassVar[str]
     title: ClassVar[str]
+    paper: ClassVar[str]
+    cost: ClassVar[str]
+    assumes: ClassVar[str]
+    misses: ClassVar[str]
+    family: ClassVar[str]
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    # What others ask of any method. One that has such a parameter declares it as a field, which takes the place of
+    # the property.
+
+    @property
+    @abstractmethod
+    def score(self) -> str:
+        """The score that is explained: ``"logit"`` or ``"probability"``."""
+
+    @property
+    def fill(self) -> str | float:
+        """What hidden cells become, or what segments are compared with; ``""`` where there is no such thing."""
+        return ""
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of all draws; None where nothing is drawn."""
+        return None
+
+    @property
+    def random(self) -> bool:
+        """Whether another seed gives another map."""
+        return self.seed is not None
+
+    def changed(self, **parameters: Any) -> Self:
+        """Return the method with other values of some parameters, which are checked."""
+        return replace(self, **parameters)
 
     def attribute(
         self,
@@ -45,7 +84,31 @@ class Method(ABC):
         targets: Sequence[Sequence[Target]],
         progress: Progress = NO_PROGRESS,
     ) -> list[Attribution]:
-        """Explain segments, as :meth:`earwitness.explainers.method.Explainer.attribute` says."""
+        """Explain segments.
+
+        Parameters
+        ----------
+        classifier
+            What made the decision.
+        segments
+            The excerpts to explain.
+        targets
+            Per segment, what to explain; all come from the same forward passes where the method's can be shared.
+        progress
+            Told how far the work has come.
+
+        Returns
+        -------
+        One attribution per segment and target, the first segment's first.
+
+        Raises
+        ------
+        UsageError
+            If a target is out of range, a parameter does not fit the segments, or the network is not made of what the
+            method needs (a layer with a map, say).
+        EarwitnessError
+            If the network's score is not a number.
+        """
         check_request(classifier, segments, targets)
         if not len(segments):
             return []
@@ -86,56 +149,6 @@ def in_batches(
             found += explain(prepared, segments.take(rows), [targets[row] for row in rows])
             advance(len(rows))
     return found
-
-
-class Explainer(Protocol):
-    """An explanation method: a frozen dataclass whose fields are its parameters.
-
-    The words are phrases without a full stop, for lists of methods: ``cost`` counts passes, ``assumes`` is what has to
-    be true for the map to mean something, ``misses`` what the map cannot show, ``family`` one of :data:`FAMILIES`.
-    """
-
-    name: ClassVar[str]
-    title: ClassVar[str]
-    paper: ClassVar[str]
-    cost: ClassVar[str]
-    assumes: ClassVar[str]
-    misses: ClassVar[str]
-    family: ClassVar[str]
-
-    def attribute(
-        self,
-        classifier: Explainable,
-        segments: Segments,
-        targets: Sequence[Sequence[Target]],
-        progress: Progress = NO_PROGRESS,
-    ) -> list[Attribution]:
-        """Explain segments.
-
-        Parameters
-        ----------
-        classifier
-            What made the decision.
-        segments
-            The excerpts to explain.
-        targets
-            Per segment, what to explain; all come from the same forward passes where the method's can be shared.
-        progress
-            Told how far the work has come.
-
-        Returns
-        -------
-        One attribution per segment and target, the first segment's first.
-
-        Raises
-        ------
-        UsageError
-            If a target is out of range, a parameter does not fit the segments, or the network is not made of what the
-            method needs (a layer with a map, say).
-        EarwitnessError
-            If the network's score is not a number.
-        """
-        ...
 
 
 # Kinds of methods, in the order in which they are told of.
@@ -208,7 +221,7 @@ class Found:
 
 
 def attribution_of(
-    explainer: Any,
+    explainer: Explainer,
     classifier: Explainable,
     segments: Segments,
     index: int,
@@ -242,8 +255,8 @@ def attribution_of(
         score_kind=explainer.score,
         method=explainer.name,
         parameters=in_force(explainer) | found.settled,
-        fill=str(getattr(explainer, "fill", "")),
-        seed=getattr(explainer, "seed", None),
+        fill=str(explainer.fill),
+        seed=explainer.seed,
         precision=cost.precision or precision_of(classifier.network),
         forwards=cost.forwards,
         backwards=cost.backwards,

@@ -70,9 +70,8 @@ def parse(spec: str, methods: Mapping[str, type[T]]) -> T:
     name, _, rest = spec.strip().partition(":")
     if name not in methods:
         raise UsageError(no_such(name, "method", sorted(methods)))
-    method = methods[name]
-    known = [item.name for item in fields(method)]  # type: ignore[arg-type]
-    known += [PRESET] if getattr(method, "presets", None) else []
+    method: Any = methods[name]
+    known = [item.name for item in fields(method)] + [PRESET] * bool(method.presets)
     given: dict[str, str] = {}
     for part in filter(None, (piece.strip() for piece in rest.split(","))):
         key, equals, value = (piece.strip() for piece in part.partition("="))
@@ -81,7 +80,8 @@ def parse(spec: str, methods: Mapping[str, type[T]]) -> T:
         if key in given:
             raise UsageError(f"{name}: {key} is given twice; give it once")
         given[key] = value
-    return method(**_preset(name, method, given.pop(PRESET, None)) | given)
+    made: T = method(**_preset(name, method, given.pop(PRESET, None)) | given)
+    return made
 
 
 def _preset(name: str, method: Any, preset: str | None) -> dict[str, Any]:
@@ -109,11 +109,10 @@ def in_force(explainer: Any) -> dict[str, Any]:
 def described(method: type[Any]) -> list[tuple[str, str, str]]:
     """Return name, default (as text) and help of each parameter of a method."""
     listed = [(item.name, _shown(item.default), str(item.metadata["help"])) for item in fields(method)]
-    presets: dict[str, dict[str, Any]] = getattr(method, "presets", {})
-    if presets:
+    if method.presets:
         words = [
             f"{name} ({', '.join(f'{key}={_shown(value)}' for key, value in kept.items())})"
-            for name, kept in presets.items()
+            for name, kept in method.presets.items()
         ]
         listed.append((PRESET, "", f"several parameters by one name: {'; '.join(words)}"))
     return listed

@@ -21,7 +21,7 @@ def quick(explainer: Explainer) -> Explainer:
     LIME and RISE take their samples from a balanced design where theirs are drawn by tossing coins. The result's own
     parameters tell what was changed: record :func:`earwitness.explainers.parameters.spec` of it.
     """
-    known = {item.name for item in fields(explainer)}  # type: ignore[arg-type]
+    known = {item.name for item in fields(explainer)}
     changed: dict[str, Any] = {}
     fewer = math.ceil(SAMPLES.get(explainer.name, 0) * max(1.0, _parts(explainer) / PARTS))
     if 0 < fewer < getattr(explainer, "samples", 0):
@@ -32,7 +32,7 @@ def quick(explainer: Explainer) -> Explainer:
         changed["steps"] = STEPS[explainer.name]
     if getattr(explainer, "fill2", NONE) != NONE:
         changed["fill2"] = NONE
-    return replace(explainer, **changed) if changed else explainer  # type: ignore[type-var]
+    return replace(explainer, **changed) if changed else explainer
 
 
 def _parts(explainer: Any) -> int:

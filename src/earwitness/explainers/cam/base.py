@@ -32,7 +32,7 @@ from earwitness.explainers.inference.scoring import (
     target_scores,
 )
 from earwitness.explainers.inference.two_stage import GATHERED, runs
-from earwitness.explainers.method import Cost, Found, Method, attribution_of, in_batches
+from earwitness.explainers.method import Cost, Explainer, Found, attribution_of, in_batches
 from earwitness.explainers.parameters import check, choice, parameter, text, truth
 from earwitness.models.protocols import Explainable
 
@@ -95,7 +95,7 @@ class Cams:
 
 
 @dataclass(frozen=True)
-class Cam(Method):
+class Cam(Explainer):
     """A class activation map.
 
     Parameters

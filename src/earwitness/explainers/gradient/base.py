@@ -34,7 +34,7 @@ from earwitness.explainers.inference.scoring import (
     stopwatch,
     target_scores,
 )
-from earwitness.explainers.method import Cost, Found, Method, attribution_of, in_batches
+from earwitness.explainers.method import Cost, Explainer, Found, attribution_of, in_batches
 from earwitness.explainers.parameters import check, choice, parameter
 from earwitness.models.protocols import Explainable
 
@@ -187,7 +187,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class GradientMethod(Method):
+class GradientMethod(Explainer):
     """A method that asks for the score's gradient at the segment's own cells.
 
     Parameters

@@ -17,7 +17,7 @@ from earwitness.explainers import fills
 from earwitness.explainers.attribution import Attribution, Target
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.explainers.inference.scoring import stopwatch
-from earwitness.explainers.method import Cost, Found, Method, attribution_of
+from earwitness.explainers.method import Cost, Explainer, Found, attribution_of
 from earwitness.explainers.parameters import number_from, parameter
 from earwitness.explainers.perturbation.precision import Settled, settle
 from earwitness.explainers.perturbation.scoring import Hiding, Listening, batches
@@ -56,7 +56,7 @@ class PerturbationPlan(Protocol):
         ...
 
 
-class Perturbing(Method):
+class Perturbing(Explainer):
     """A method that hides parts of the segment and listens again.
 
     A subclass is a frozen dataclass with the fields named here; methods with chance also have ``seed``, and those that
@@ -67,8 +67,8 @@ class Perturbing(Method):
     fill: str | float
     fill2: str | float
     soft: int
-    score: str
     precision: str
+    tolerance: float = 0.0
 
     @abstractmethod
     def plan(self, classifier: Explainable, segments: Segments) -> PerturbationPlan:
@@ -85,8 +85,7 @@ class Perturbing(Method):
         found = self._heard(prepared, segments, targets, progress)
         if self.fill2 == fills.NONE:
             return found
-        another: Perturbing = dataclasses.replace(self, fill=self.fill2, fill2=fills.NONE)  # type: ignore[type-var]
-        second = another._heard(prepared, segments, targets, progress)
+        second = self.changed(fill=self.fill2, fill2=fills.NONE)._heard(prepared, segments, targets, progress)
         return [fills.compared(*pair) for pair in zip(found, second, strict=True)]
 
     def _heard(
@@ -97,7 +96,7 @@ class Perturbing(Method):
         options: dict[str, Any] = {
             "fill": self.fill,
             "kind": self.score,
-            "seed": getattr(self, "seed", 0),
+            "seed": self.seed or 0,
             "soft": self.soft,
         }
         settled = settle(self, prepared, segments, targets, plan.hiding, options, progress)
@@ -129,10 +128,9 @@ class Perturbing(Method):
 
     def _settled(self, found: Found) -> Found:
         """Return what was found, marked as not converged while its error is above the tolerance."""
-        tolerance = getattr(self, "tolerance", 0.0)
-        if not tolerance:
+        if not self.tolerance:
             return found
-        return dataclasses.replace(found, converged=relative_error(found) <= tolerance)
+        return dataclasses.replace(found, converged=relative_error(found) <= self.tolerance)
 
     def _attributions(
         self,

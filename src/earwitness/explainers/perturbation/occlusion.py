@@ -80,6 +80,11 @@ class Occlusion(Perturbing):
     def __post_init__(self) -> None:
         check(self)
 
+    @property
+    def random(self) -> bool:
+        """Whether another seed gives another map."""
+        return self.fill == "noise"
+
     def plan(self, classifier: Explainable, segments: Segments) -> _OcclusionPlan:
         """Return what to hide in some segments, and how to read the scores."""
         frames, bands = segments.values.shape[1:]

@@ -9,8 +9,7 @@ has 0 in all.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -166,18 +165,17 @@ def _mean(pairs: Sequence[tuple[LogMel, LogMel]]) -> Agreement:
     return Agreement(*(float(figure) for figure in np.mean(figures, axis=0)))
 
 
-def _other_seeds(explainer: Any, count: int) -> list[Explainer]:
+def _other_seeds(explainer: Explainer, count: int) -> list[Explainer]:
     """Return the method with other seeds; nothing where no draw of chance depends on it."""
-    known = {item.name for item in fields(explainer)}
-    if "seed" not in known or not ("samples" in known or explainer.fill == "noise"):
+    if explainer.seed is None or not explainer.random:
         return []
-    return [replace(explainer, seed=explainer.seed + 1 + number) for number in range(count)]
+    return [explainer.changed(seed=explainer.seed + 1 + number) for number in range(count)]
 
 
-def _other_fills(explainer: Any) -> list[Explainer]:
-    if not any(item.name == "fill" for item in fields(explainer)):
+def _other_fills(explainer: Explainer) -> list[Explainer]:
+    if explainer.fill == "":
         return []
-    return [replace(explainer, fill=fill) for fill in FILLS if fill != explainer.fill]
+    return [explainer.changed(fill=fill) for fill in FILLS if fill != explainer.fill]
 
 
 # ---- changes that should not matter -------------------------------------------------------------------------------

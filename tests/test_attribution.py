@@ -14,7 +14,7 @@ from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.explainers.attribution import Attribution, Grid, Target, is_constant, is_silent
 from earwitness.explainers.cam.grad_cam import GradCam
 from earwitness.explainers.fills import FILLS
-from earwitness.explainers.method import FAMILIES
+from earwitness.explainers.method import FAMILIES, Need, check_needs
 from earwitness.explainers.parameters import spec
 from earwitness.explainers.perturbation.kernel_shap import KernelShap
 from earwitness.explainers.perturbation.lime import Lime
@@ -23,7 +23,7 @@ from earwitness.explainers.perturbation.rise import Rise
 from earwitness.explainers.perturbation.scoring import batches
 from earwitness.explainers.perturbation.shapley import Shapley
 from earwitness.explainers.registry import METHODS, catalogue, parse
-from explain_toys import SILENCE, convolutional, segments
+from explain_toys import SILENCE, convolutional, linear, segments
 from rounding import rounding
 
 # Each method as it stands, or with parameters that make it quick on a segment of 12 x 8 cells.
@@ -332,12 +332,30 @@ def test_catalogue_says_what_a_reader_needs():
         assert any(character.isdigit() for character in summary.paper)
         assert "forward" in summary.cost
         assert summary.family in FAMILIES
+        assert summary.needs == METHODS[summary.name].needs
+        assert summary.needs
         for words in (summary.cost, summary.assumes, summary.misses):
             assert len(words.split()) > 5
             assert not words.endswith(".")
             assert words[0] == words[0].lower()
         assert all(name and text for name, _, text in summary.parameters)
     assert ("grid", "7x7", "parts along time and frequency") in {s.name: s.parameters for s in catalogue()}["lime"]
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_what_a_method_needs_is_asked_for_before_anything_is_computed(method):
+    classifier, explainer = linear(), parse(SMALL.get(method, method))
+    check_needs(explainer, convolutional().network)
+    if Need.FEATURE_LAYER not in explainer.needs:
+        check_needs(explainer, classifier.network)
+        assert len(explainer.attribute(classifier, segments(1), [[Target(0)]])) == 1
+        return
+    refused = f"^{method}: the network names no feature_layer; "
+    with pytest.raises(UsageError, match=refused):
+        check_needs(explainer, classifier.network)
+    assert classifier.network.seen == 0
+    with pytest.raises(UsageError, match=refused):
+        explainer.attribute(classifier, segments(1), [[Target(0)]])
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
@@ -362,6 +380,7 @@ def test_what_every_method_keeps(method):
         assert not one.values[one.real_frames :].any()
         assert one.values[: one.real_frames].any()
         assert one.forwards >= 1
+        assert (one.backwards > 0) == (Need.GRADIENTS in METHODS[method].needs)
         assert one.seconds > 0
         assert one.precision == "float32"
         assert json.dumps(one.parameters)

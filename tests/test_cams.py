@@ -13,6 +13,7 @@ from earwitness.audio.segments import Segments
 from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.explainers.attribution import Target
 from earwitness.explainers.cam.base import Cam, GradientCam
+from earwitness.explainers.method import check_needs
 from earwitness.explainers.registry import METHODS
 from explain_toys import ToyClassifier, classes_of, convolutional, linear, real, real_segments, segments
 from rounding import rounding
@@ -161,12 +162,12 @@ def test_unfit_layers(method, layer, message):
 @pytest.mark.parametrize("method", CAMS)
 def test_a_layer_is_refused_before_anything_is_computed(method):
     explainer, network = METHODS[method], convolutional().network
-    assert explainer().refuse(network) is None
-    assert explainer(layer="features.2").refuse(network) is None
+    check_needs(explainer(), network)
+    check_needs(explainer(layer="features.2"), network)
     with pytest.raises(UsageError, match=rf"^{method}: layer 'nope' is unknown; its last layers are .*features.4"):
-        explainer(layer="nope").refuse(network)
+        check_needs(explainer(layer="nope"), network)
     with pytest.raises(UsageError, match=f"^{method}: the network names no feature_layer; .*use lime or occlusion$"):
-        explainer().refuse(linear().network)
+        check_needs(explainer(), linear().network)
 
 
 @pytest.mark.parametrize("method", CAMS)

@@ -137,6 +137,8 @@ def test_the_methods_are_listed():
     lime = earwitness("explain", "--list", "lime").out
     assert lime.startswith("lime: LIME\n")
     assert re.search(r"^  samples +2048 ", lime, re.MULTILINE)
+    assert "\n  needs: scores\n" in lime
+    assert "\n  needs: a feature layer and gradients\n" in earwitness("explain", "--list", "gradcam").out
     assert "occlusion" not in lime
     wrong = earwitness("explain", "--list", "lme")
     assert (wrong.code, wrong.out) == (2, "")

@@ -166,6 +166,7 @@ def methods() -> str:
 def _method(method: Summary) -> Iterator[str]:
     yield f"\n### {method.name}\n"
     yield f"{method.title}. {method.paper}.\n"
+    yield f"- **Needs** {' and '.join(method.needs)}."
     yield f"- **Assumes** that {method.assumes}."
     yield f"- **Costs** {method.cost}."
     yield f"- **Misses** {method.misses}.\n"

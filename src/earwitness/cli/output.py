@@ -215,7 +215,8 @@ def _briefly(cost: str) -> str:
 
 def _method(method: Summary) -> str:
     rows = [[name, default, text] for name, default, text in method.parameters]
-    head = f"{method.name}: {method.title}\n  {method.paper}\n  cost: {method.cost}\n"
+    head = f"{method.name}: {method.title}\n  {method.paper}\n"
+    head += f"  needs: {' and '.join(method.needs)}\n  cost: {method.cost}\n"
     head += f"  assumes: {method.assumes}\n  misses: {method.misses}\n"
     return head + table(["parameter", "default", "meaning"], rows, indent="  ")
 

@@ -32,7 +32,7 @@ from earwitness.explainers.inference.scoring import (
     stopwatch,
     target_scores,
 )
-from earwitness.explainers.method import Cost, Explainer, Found, attribution_of, in_batches
+from earwitness.explainers.method import Cost, Explainer, Found, Need, attribution_of, in_batches
 from earwitness.explainers.parameters import check, choice, integer, parameter
 
 # ---- maps from arrays ---------------------------------------------------------------------------------------------
@@ -138,6 +138,7 @@ class Baseline(Explainer):
     assumes: ClassVar[str] = "Nothing of the network."
     misses: ClassVar[str] = "The network."
     family: ClassVar[str] = "baselines"
+    needs: ClassVar[tuple[Need, ...]] = (Need.SCORES,)  # for the attribution's score; the map is the segment's own
 
     score: str = parameter("probability", choice(*SCORE_KINDS), "score that is named: logit or probability")
 

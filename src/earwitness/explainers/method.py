@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
+from torch import nn
 
 from earwitness.audio.segments import Segments
 from earwitness.core.arrays import Float32Array
@@ -25,11 +27,23 @@ from earwitness.explainers.attribution import (
     is_constant,
     is_silent,
 )
+from earwitness.explainers.inference.layers import refuse_layer
 from earwitness.explainers.inference.modules import precision_of
 from earwitness.explainers.inference.prepared import Prepared, working
 from earwitness.explainers.inference.scoring import check_values
 from earwitness.explainers.parameters import in_force
 from earwitness.models.protocols import Explainable
+
+
+class Need(StrEnum):
+    """What a method needs of a network; the words are for lists of methods.
+
+    A network with gradients or with a layer to look at has scores, too.
+    """
+
+    SCORES = "scores"
+    GRADIENTS = "gradients"
+    FEATURE_LAYER = "a feature layer"
 
 
 @dataclass(frozen=True)
@@ -38,7 +52,7 @@ class Explainer(ABC):
 
     The words are phrases without a full stop, for lists of methods: ``cost`` counts passes, ``assumes`` is what has to
     be true for the map to mean something, ``misses`` what the map cannot show, ``family`` one of :data:`FAMILIES`.
-    ``presets`` keeps several parameters under one name.
+    ``needs`` is what :func:`check_needs` asks of a network, ``presets`` keeps several parameters under one name.
     """
 
     name: ClassVar[str]
@@ -48,6 +62,7 @@ class Explainer(ABC):
     assumes: ClassVar[str]
     misses: ClassVar[str]
     family: ClassVar[str]
+    needs: ClassVar[tuple[Need, ...]]
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
 
     # What others ask of any method. One that has such a parameter declares it as a field, which takes the place of
@@ -67,6 +82,11 @@ class Explainer(ABC):
     def seed(self) -> int | None:
         """The seed of all draws; None where nothing is drawn."""
         return None
+
+    @property
+    def layer(self) -> str:
+        """Dotted name of the layer that is looked at; ``""`` for the network's own ``feature_layer``."""
+        return ""
 
     @property
     def random(self) -> bool:
@@ -153,6 +173,20 @@ def in_batches(
 
 # Kinds of methods, in the order in which they are told of.
 FAMILIES = ("activation maps", "perturbation", "gradients")
+
+
+def check_needs(explainer: Explainer, network: nn.Module) -> None:
+    """Refuse a method that needs what a network does not have, before anything is computed.
+
+    Every PyTorch network gives scores and gradients; that a layer's output is a map shows only in a pass.
+
+    Raises
+    ------
+    UsageError
+        Naming layers that may do, where the network has none by the layer's name, or names none of its own.
+    """
+    if Need.FEATURE_LAYER in explainer.needs:
+        refuse_layer(explainer.name, network, explainer.layer)
 
 
 def check_request(classifier: Explainable, segments: Segments, targets: Sequence[Sequence[Target]]) -> None:

@@ -26,7 +26,7 @@ from earwitness.explainers.gradient.input_x_gradient import InputXGradient
 from earwitness.explainers.gradient.integrated_gradients import IntegratedGradients
 from earwitness.explainers.gradient.saliency import Saliency
 from earwitness.explainers.gradient.smoothgrad import SmoothGrad
-from earwitness.explainers.method import Explainer
+from earwitness.explainers.method import Explainer, Need, check_needs
 from earwitness.explainers.parameters import spec
 from earwitness.explainers.perturbation.kernel_shap import KernelShap
 from earwitness.explainers.perturbation.lime import Lime
@@ -94,6 +94,8 @@ class Summary:
     ----------
     name, title, paper, cost, assumes, misses, family
         In words; see :class:`Explainer`.
+    needs
+        What it needs of a network.
     parameters
         Name, default and one sentence of help of each.
     """
@@ -105,6 +107,7 @@ class Summary:
     assumes: str
     misses: str
     family: str
+    needs: tuple[Need, ...]
     parameters: tuple[tuple[str, str, str], ...]
 
 
@@ -119,6 +122,7 @@ def catalogue() -> list[Summary]:
             assumes=method.assumes,
             misses=method.misses,
             family=method.family,
+            needs=method.needs,
             parameters=tuple(parameters.described(method)),
         )
         for name, method in METHODS.items()
@@ -126,7 +130,7 @@ def catalogue() -> list[Summary]:
 
 
 def check_methods(methods: Sequence[str], backbone: str) -> None:
-    """Refuse methods that are wrong, or that the backbone has no place for, before long work and not after it.
+    """Refuse methods that are wrong, or that need what the backbone does not have, before long work and not after it.
 
     Raises
     ------
@@ -134,7 +138,5 @@ def check_methods(methods: Sequence[str], backbone: str) -> None:
         Naming what is wrong.
     """
     network = backbone_named(backbone).build(2)
-    for explainer in (parse(method) for method in methods):
-        refuse = getattr(explainer, "refuse", None)
-        if refuse is not None:
-            refuse(network)
+    for explainer in [parse(method) for method in methods]:
+        check_needs(explainer, network)

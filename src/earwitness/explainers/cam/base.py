@@ -13,14 +13,14 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from earwitness.audio.segments import Segments
 from earwitness.core.arrays import Float64Array
 from earwitness.core.device import to_numpy
 from earwitness.core.progress import Progress
 from earwitness.explainers.attribution import Attribution, Grid, Target
-from earwitness.explainers.inference.layers import Layer, refuse_layer
+from earwitness.explainers.inference.layers import Layer
 from earwitness.explainers.inference.modules import precision_of
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.explainers.inference.scoring import (
@@ -32,7 +32,7 @@ from earwitness.explainers.inference.scoring import (
     target_scores,
 )
 from earwitness.explainers.inference.two_stage import GATHERED, runs
-from earwitness.explainers.method import Cost, Explainer, Found, attribution_of, in_batches
+from earwitness.explainers.method import Cost, Explainer, Found, Need, attribution_of, in_batches
 from earwitness.explainers.parameters import check, choice, parameter, text, truth
 from earwitness.models.protocols import Explainable
 
@@ -109,6 +109,7 @@ class Cam(Explainer):
     """
 
     family: ClassVar[str] = "activation maps"
+    needs: ClassVar[tuple[Need, ...]] = (Need.FEATURE_LAYER,)
 
     layer: str = parameter("", text, "layer whose map is weighted; empty for the network's own choice")
     score: str = parameter("logit", choice(*SCORE_KINDS), "score that is explained: logit or probability")
@@ -120,18 +121,6 @@ class Cam(Explainer):
     @abstractmethod
     def cams(self, request: CamRequest) -> Cams:
         """Return the maps of a batch; the classifier is held."""
-
-    def refuse(self, network: nn.Module) -> None:
-        """Refuse a layer that a network does not have, before anything is computed.
-
-        Whether the layer's output is a map shows only in a pass.
-
-        Raises
-        ------
-        UsageError
-            Naming layers that may do.
-        """
-        refuse_layer(self.name, network, self.layer)
 
     def together(self, classifier: Explainable, frames: int, bands: int) -> int:
         """Return how many segments make a batch."""
@@ -176,6 +165,7 @@ class GradientCam(Cam):
     """A class activation map whose weights come from the score's gradient at the layer."""
 
     cost: ClassVar[str] = "1 forward, and 1 backward per target from the layer up"
+    needs: ClassVar[tuple[Need, ...]] = (Need.FEATURE_LAYER, Need.GRADIENTS)
 
     @staticmethod
     @abstractmethod

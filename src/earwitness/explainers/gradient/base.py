@@ -34,7 +34,7 @@ from earwitness.explainers.inference.scoring import (
     stopwatch,
     target_scores,
 )
-from earwitness.explainers.method import Cost, Explainer, Found, attribution_of, in_batches
+from earwitness.explainers.method import Cost, Explainer, Found, Need, attribution_of, in_batches
 from earwitness.explainers.parameters import check, choice, parameter
 from earwitness.models.protocols import Explainable
 
@@ -197,6 +197,7 @@ class GradientMethod(Explainer):
     """
 
     family: ClassVar[str] = "gradients"
+    needs: ClassVar[tuple[Need, ...]] = (Need.GRADIENTS,)
 
     score: str = parameter("logit", choice(*SCORE_KINDS), "score that is explained: logit or probability")
 

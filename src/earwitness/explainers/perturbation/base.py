@@ -17,7 +17,7 @@ from earwitness.explainers import fills
 from earwitness.explainers.attribution import Attribution, Target
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.explainers.inference.scoring import stopwatch
-from earwitness.explainers.method import Cost, Explainer, Found, attribution_of
+from earwitness.explainers.method import Cost, Explainer, Found, Need, attribution_of
 from earwitness.explainers.parameters import number_from, parameter
 from earwitness.explainers.perturbation.precision import Settled, settle
 from earwitness.explainers.perturbation.scoring import Hiding, Listening, batches
@@ -64,6 +64,7 @@ class Perturbing(Explainer):
     """
 
     family: ClassVar[str] = "perturbation"
+    needs: ClassVar[tuple[Need, ...]] = (Need.SCORES,)
     fill: str | float
     fill2: str | float
     soft: int

@@ -15,7 +15,6 @@ import explain_toys as toys
 from earwitness.core import errors
 from earwitness.core.progress import NO_PROGRESS
 from earwitness.explainers.attribution import Target
-from earwitness.explainers.presets import quick
 from earwitness.explainers.ranks import rank_correlation
 from earwitness.explainers.registry import parse
 from earwitness.models.adapter import Adapter
@@ -302,30 +301,6 @@ def test_weights_have_a_name_of_their_own():
     with torch.no_grad():
         network.top.bias[0] += 1e-3
     assert weights_sha256(network) != weights_sha256(Deep())
-
-
-@pytest.mark.parametrize(
-    ("method", "cheap"),
-    [
-        ("gradcam", "gradcam"),
-        ("lime", "lime:samples=257,design=hadamard"),
-        ("lime:samples=60", "lime:samples=60"),
-        ("lime:grid=10x10", "lime:samples=525,grid=10x10,design=hadamard"),
-        ("lime:fill2=floor,samples=100", "lime:samples=100"),
-        ("rise:keep=0.3", "rise:samples=513,keep=0.3"),
-        ("smoothgrad", "smoothgrad:samples=12"),
-        ("integratedgradients", "integratedgradients:steps=16"),
-    ],
-)
-def test_costly_methods_are_made_cheaper(method, cheap):
-    assert quick(parse(method)) == parse(cheap)
-
-
-@pytest.mark.parametrize(
-    "method", ["lime", "rise", "shapley", "kernelshap", "lime:grid=10x10", "lime:parts=superpixels"]
-)
-def test_cheaper_methods_work(method):
-    assert len(quick(parse(method)).attribute(toys.linear(40, 40), toys.segments(1, 40, 40), [[Target(0)]])) == 1
 
 
 def test_on_vggish_guided_backpropagation_is_caught_and_gradcam_is_not():

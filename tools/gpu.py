@@ -36,7 +36,6 @@ from earwitness.data.synthetic import corpus
 from earwitness.explainers.attribution import Target
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.explainers.method import Explainer
-from earwitness.explainers.presets import quick
 from earwitness.explainers.ranks import rank_correlation
 from earwitness.explainers.registry import METHODS, parse
 from earwitness.models.classifier import load
@@ -236,7 +235,7 @@ def maps(job: Job) -> None:
         table = [["method", "rank correlation", "largest difference, of the peak", ""]]
         both = [question.prepared(device) for device in (job.device, "cpu")]
         for name in job.methods:
-            explainer = quick(parse(_spelled(job, name, precision="float32")))
+            explainer = parse(_spelled(job, name, precision="float32")).quick()
             there, here = (_drawn(question, explainer, each) for each in both)
             alike = rank_correlation(there, here)
             apart = float(np.abs(there - here).max() / (np.abs(here).max() or 1.0))

@@ -27,7 +27,6 @@ from earwitness.data.recordings import Recording
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.explainers.method import Explainer
 from earwitness.explainers.parameters import spec
-from earwitness.explainers.presets import quick
 from earwitness.explainers.registry import parse
 from earwitness.inspection.run import open_run
 from earwitness.models.classifier import Classifier
@@ -150,7 +149,7 @@ def measure(arguments: argparse.Namespace) -> None:
     classifier = opened.classifier
     if arguments.frames:
         classifier = classifier.with_segments(arguments.frames, classifier.overlap)
-    methods = [quick(parse(text)) for text in arguments.methods.split(",")]
+    methods = [parse(text).quick() for text in arguments.methods.split(",")]
     out = Path(arguments.out)
     names = [*COLUMNS, *SCORES, *(item.name for item in fields(Signs)), "seconds"]
     with out.open("a" if arguments.append else "w", newline="") as stream:

@@ -97,6 +97,20 @@ class Explainer(ABC):
         """Return the method with other values of some parameters, which are checked."""
         return replace(self, **parameters)
 
+    def quick(self) -> Self:
+        """Return the method in a cheaper setting, for checks that apply it dozens of times; itself if none is needed.
+
+        Record :func:`earwitness.explainers.parameters.spec` of it: its own parameters tell what was changed.
+        """
+        return self
+
+    def at_most(self, passes: int) -> Self:  # noqa: ARG002
+        """Return the method with no more samples or steps than so many forward passes allow.
+
+        A method whose passes are counted by something else, such as masks or channels, stays as it is.
+        """
+        return self
+
     def attribute(
         self,
         classifier: Explainable,

@@ -41,6 +41,9 @@ from earwitness.models.protocols import Explainable
 # A map that has to add up to a difference of scores has not converged where it misses it by more than this share of
 # its own absolute sum.
 WIDE_GAP = 1e-3
+# Forward passes that one pass with the way back for every target is taken to cost; forward passes alone are made
+# faster in ways that gradients do not allow.
+WAY_BACK = 8
 
 
 @dataclass(frozen=True)
@@ -255,6 +258,11 @@ def _found(measured: Measured, index: int, position: int, target: Target, grid: 
     return Found(
         native=values, values=values, grid=grid, score=score, diagnostics=diagnostics, error=error, converged=converged
     )
+
+
+def and_back(passes: int) -> int:
+    """Return how many passes with their ways back cost about as much as so many forward passes; 1 or more."""
+    return max(1, passes // WAY_BACK)
 
 
 def of(numbers: int | Sequence[int], index: int) -> int:

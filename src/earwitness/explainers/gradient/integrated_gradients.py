@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -12,7 +12,15 @@ from torch import Tensor
 from earwitness.core.arrays import Float64Array
 from earwitness.core.device import to_numpy
 from earwitness.explainers.fills import reference_parameter
-from earwitness.explainers.gradient.base import WIDE_GAP, GradientBatch, GradientMethod, Gradients, Measured, by_captum
+from earwitness.explainers.gradient.base import (
+    WIDE_GAP,
+    GradientBatch,
+    GradientMethod,
+    Gradients,
+    Measured,
+    and_back,
+    by_captum,
+)
 from earwitness.explainers.inference.scoring import batch_size, target_scores
 from earwitness.explainers.parameters import integer, parameter
 from earwitness.models.protocols import Explainable
@@ -55,6 +63,14 @@ class IntegratedGradients(GradientMethod):
     steps: int = parameter(64, integer(1), "points on the path from the reference to the segment")
     budget: int = parameter(512, integer(0), "most points, doubled from steps while the map does not add up")
     fill: str | float = reference_parameter()
+
+    def quick(self) -> Self:
+        """Return integrated gradients with fewer steps to begin with."""
+        return self.changed(steps=min(16, self.steps))
+
+    def at_most(self, passes: int) -> Self:
+        """Return integrated gradients with no more steps to begin with than so many forward passes allow."""
+        return self.changed(steps=min(and_back(passes), self.steps))
 
     def together(self, classifier: Explainable, frames: int, bands: int) -> int:
         """Return how many segments' steps fill a batch."""

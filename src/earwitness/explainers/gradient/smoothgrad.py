@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from earwitness.explainers.gradient.base import GradientBatch, GradientMethod, Gradients, Measured
+from earwitness.explainers.gradient.base import GradientBatch, GradientMethod, Gradients, Measured, and_back
 from earwitness.explainers.inference.scoring import batch_size
 from earwitness.explainers.parameters import integer, number_from, parameter
 from earwitness.models.protocols import Explainable
@@ -42,6 +42,14 @@ class SmoothGrad(GradientMethod):
     samples: int = parameter(50, integer(1), "noisy copies of the segment")
     noise: float = parameter(0.15, number_from(0.0), "spread of the noise, as share of the range of the values")
     seed: int = parameter(0, integer(0), "seed of the noise")
+
+    def quick(self) -> Self:
+        """Return SmoothGrad with fewer copies."""
+        return self.changed(samples=min(12, self.samples))
+
+    def at_most(self, passes: int) -> Self:
+        """Return SmoothGrad with no more copies than so many forward passes allow."""
+        return self.changed(samples=min(and_back(passes), self.samples))
 
     def together(self, classifier: Explainable, frames: int, bands: int) -> int:
         """Return how many segments' copies fill a batch."""

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
@@ -30,10 +30,13 @@ __all__ = [
     "Perturbing",
     "batches",
     "relative_error",
+    "samples_for",
     "stops",
     "tolerance_parameter",
 ]
 
+
+QUICK_PARTS = 49  # which the numbers of samples of quick settings are enough for
 
 # ---- the loop of every perturbation method ------------------------------------------------------------------------
 
@@ -59,8 +62,8 @@ class PerturbationPlan(Protocol):
 class Perturbing(Explainer):
     """A method that hides parts of the segment and listens again.
 
-    A subclass is a frozen dataclass with the fields named here; methods with chance also have ``seed``, and those that
-    know their error ``tolerance``.
+    A subclass is a frozen dataclass with the fields named here; ``samples`` and ``tolerance`` only where perturbations
+    are drawn and the error is known, and methods with chance also have ``seed``.
     """
 
     family: ClassVar[str] = "perturbation"
@@ -69,7 +72,16 @@ class Perturbing(Explainer):
     fill2: str | float
     soft: int
     precision: str
+    samples: int = 0
     tolerance: float = 0.0
+
+    def quick(self) -> Self:
+        """Return the method without a second fill."""
+        return self.changed(fill2=fills.NONE)
+
+    def at_most(self, passes: int) -> Self:
+        """Return the method with no more samples than so many forward passes allow."""
+        return self.changed(samples=passes) if self.samples > passes else self
 
     @abstractmethod
     def plan(self, classifier: Explainable, segments: Segments) -> PerturbationPlan:
@@ -153,6 +165,11 @@ def tolerance_parameter() -> Any:
     """Declare ``tolerance``."""
     text = "standard error, as share of the largest cell, at which to stop early; 0: use all samples"
     return parameter(0.0, number_from(0.0), text)
+
+
+def samples_for(parts: int, enough: int) -> int:
+    """Return how many samples a quick setting takes: ``enough`` for 49 parts or fewer, for more in proportion."""
+    return math.ceil(enough * max(1.0, parts / QUICK_PARTS))
 
 
 def relative_error(found: Found) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from earwitness.audio.segments import Segments
 from earwitness.core.arrays import Float64Array
@@ -14,7 +14,7 @@ from earwitness.explainers.fills import fill_parameter, second_fill_parameter, s
 from earwitness.explainers.inference.scoring import SCORE_KINDS
 from earwitness.explainers.method import Found
 from earwitness.explainers.parameters import check, choice, integer, number_from, pair, parameter
-from earwitness.explainers.perturbation.base import Perturbing, stops, tolerance_parameter
+from earwitness.explainers.perturbation.base import Perturbing, samples_for, stops, tolerance_parameter
 from earwitness.explainers.perturbation.precision import precision_parameter
 from earwitness.explainers.perturbation.regions import GRIDS, Coalitions, Parts, gridded, strips, superpixels
 from earwitness.explainers.perturbation.sampling import DESIGNS, Design, random_design
@@ -103,6 +103,13 @@ class Lime(Perturbing):
                 f"lime: tolerance={self.tolerance} needs the standard error, which surrogate={self.surrogate} "
                 "does not have; use surrogate=linear"
             )
+
+    def quick(self) -> Self:
+        """Return LIME with fewer samples, from a balanced design, and without a second fill."""
+        parts = self.features if self.parts == "superpixels" else math.prod(self.grid)
+        enough = samples_for(parts, enough=257)
+        fewer = {"samples": enough, "design": "hadamard"} if enough < self.samples else {}
+        return super().quick().changed(**fewer)
 
     def plan(self, classifier: Explainable, segments: Segments) -> _LimePlan:
         """Return what to hide in some segments, and how to read the scores."""

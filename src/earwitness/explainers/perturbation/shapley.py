@@ -10,7 +10,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -21,7 +21,13 @@ from earwitness.explainers.fills import fill_parameter, second_fill_parameter, s
 from earwitness.explainers.inference.scoring import SCORE_KINDS
 from earwitness.explainers.method import Found
 from earwitness.explainers.parameters import check, choice, integer, pair, parameter
-from earwitness.explainers.perturbation.base import PerturbationPlan, Perturbing, stops, tolerance_parameter
+from earwitness.explainers.perturbation.base import (
+    PerturbationPlan,
+    Perturbing,
+    samples_for,
+    stops,
+    tolerance_parameter,
+)
 from earwitness.explainers.perturbation.precision import precision_parameter
 from earwitness.explainers.perturbation.regions import GRIDS, Coalitions, Parts, gridded, strips
 from earwitness.models.protocols import Explainable
@@ -62,6 +68,11 @@ class ShapleyValues(Perturbing):
 
     def __post_init__(self) -> None:
         check(self)
+
+    def quick(self) -> Self:
+        """Return the method with fewer samples and without a second fill."""
+        enough = samples_for(math.prod(self.grid), enough=290)
+        return super().quick().changed(samples=min(enough, self.samples))
 
     def plan(self, classifier: Explainable, segments: Segments) -> PerturbationPlan:
         """Return what to hide in some segments, and how to read the scores."""

@@ -33,7 +33,6 @@ from earwitness.explainers.attribution import Target
 from earwitness.explainers.inference.scoring import as_input
 from earwitness.explainers.method import Explainer
 from earwitness.explainers.parameters import spec
-from earwitness.explainers.presets import quick
 from earwitness.explainers.ranks import rank_correlation
 from earwitness.models.protocols import Explainable, ListeningFrontEnd
 from earwitness.trust.metrics.reinitialise import BLOCKS, blocks_of, redraw, restore, settle, weights_sha256
@@ -227,7 +226,7 @@ def randomisation(
     Parameters
     ----------
     classifier, explainer
-        Whose maps. For a costly method :func:`earwitness.explainers.presets.quick` gives a cheaper setting.
+        Whose maps. For a costly method :meth:`earwitness.explainers.method.Explainer.quick` gives a cheaper setting.
     segments
         A handful, of different sounds: the method is applied to all of them 1 + 2 ``blocks`` times.
     targets
@@ -354,11 +353,11 @@ def kept_randomisation(
 ) -> Randomisation:
     """Return a method's test from a folder; the first time, measure it and keep it there if that can be.
 
-    Costly methods are tested in their :func:`~earwitness.explainers.presets.quick` setting, which the result names. The
-    file's name holds the weights, the method and its parameters; which segments were used first is not asked again.
-    Parameters and errors are those of :func:`randomisation`.
+    Costly methods are tested in their :meth:`~earwitness.explainers.method.Explainer.quick` setting, which the result
+    names. The file's name holds the weights, the method and its parameters; which segments were used first is not asked
+    again. Parameters and errors are those of :func:`randomisation`.
     """
-    cheap = quick(explainer)
+    cheap = explainer.quick()
     text = f"{weights_sha256(classifier.network)} {spec(cheap)} {seed} {blocks} {alone}"
     name = f"randomisation-{cheap.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
     path = cache / name

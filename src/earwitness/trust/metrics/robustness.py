@@ -23,7 +23,6 @@ from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.explainers.attribution import Attribution
 from earwitness.explainers.method import Explainer
 from earwitness.explainers.parameters import spec
-from earwitness.explainers.presets import quick
 from earwitness.explainers.ranks import rank_correlation, standard_ranks, standard_values
 from earwitness.models.protocols import Explainable
 from earwitness.trust.metrics.reexplain import Again, real_cells
@@ -110,9 +109,9 @@ def stability(
     noise_db
         Energy of the noise relative to the segment's.
     cheap
-        Whether a costly method is measured in its :func:`~earwitness.explainers.presets.quick` setting. The originals
-        are then made anew in this setting, too, so that like is compared with like; a map of fewer samples is less
-        stable.
+        Whether a costly method is measured in its :meth:`~earwitness.explainers.method.Explainer.quick` setting. The
+        originals are then made anew in this setting, too, so that like is compared with like; a map of fewer samples is
+        less stable.
     progress
         Told how far the work has come.
 
@@ -127,7 +126,7 @@ def stability(
     """
     if len(segments) != len(attributions):
         raise UsageError(f"{len(attributions)} attributions for {len(segments)} segments; give one segment for each")
-    measured = quick(explainer) if cheap else explainer
+    measured = explainer.quick() if cheap else explainer
     if not len(segments):
         return []
     again = Again(classifier, segments, attributions, progress)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.data.recordings import Recording
 from earwitness.data.synthetic import scenes
-from earwitness.explainers.registry import METHODS
+from earwitness.explainers.parameters import spec
+from earwitness.explainers.registry import METHODS, parse
 from earwitness.models.classifier import Classifier
 from earwitness.models.protocols import Explainable
 from earwitness.trust.scoreboard import analytic
@@ -39,19 +40,19 @@ class Preset:
         Cases of each planted shortcut, and of each known network.
     size
         Of the trainings with planted shortcuts.
-    settings
-        What follows a method's name, such as ``":samples=128"``; methods that are not named run as they are.
+    passes
+        Of each method's map at most, as far as its samples or steps can be bounded.
     """
 
     mixtures: int
     planted: int
     known: int
     size: Size
-    settings: dict[str, str]
+    passes: int
 
     def methods(self) -> tuple[str, ...]:
         """Return every method with this preset's settings, as one types them."""
-        return tuple(name + self.settings.get(name, "") for name in METHODS)
+        return tuple(spec(parse(name).at_most(self.passes)) for name in METHODS)
 
 
 PRESETS = {
@@ -60,16 +61,9 @@ PRESETS = {
         planted=5,
         known=5,
         size=QUICK,
-        settings={
-            "integratedgradients": ":steps=16",
-            "smoothgrad": ":samples=16",
-            "lime": ":samples=128",
-            "rise": ":samples=128",
-            "shapley": ":samples=128",
-            "kernelshap": ":samples=128",
-        },
+        passes=128,
     ),
-    "full": Preset(mixtures=60, planted=20, known=20, size=FULL, settings={"rise": ":samples=2048"}),
+    "full": Preset(mixtures=60, planted=20, known=20, size=FULL, passes=2048),
 }
 
 

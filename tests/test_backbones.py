@@ -14,8 +14,8 @@ from earwitness.models.mobilenet import round_channels
 from earwitness.models.network import Standardise
 from earwitness.models.pretrained import tagger, tagger_named
 from earwitness.models.registry import BACKBONES, backbone_named
-from earwitness.models.vggish import VGGish, initialise_he, pca_postprocess
-from earwitness.models.weights import audioset_labels, resolve, vggish_pca
+from earwitness.models.vggish import VGGish, initialise_he
+from earwitness.models.weights import audioset_labels, resolve
 from rounding import DEEP, rounding
 
 ACTIVATIONS = (nn.ReLU, nn.Hardswish)
@@ -296,55 +296,6 @@ def test_vggish_embeddings_end_in_their_relu(made_vggish, vggish_golden):
     with torch.inference_mode():
         embedded = made_vggish.embed(torch.from_numpy(vggish_golden["patches"]).double()[:, 0])
     assert float(embedded.min()) == 0.0
-
-
-# ---- PCA ---------------------------------------------------------------------------------------------------------
-
-
-def test_the_packaged_pca_is_the_published_one(shared):
-    with np.load(shared / "weights" / "vggish_pca_params.npz") as published:
-        vectors, means = vggish_pca()
-        np.testing.assert_array_equal(vectors, published["pca_eigen_vectors"])
-        np.testing.assert_array_equal(means.ravel(), published["pca_means"].ravel())
-
-
-def test_the_means_come_out_in_the_middle():
-    vectors, means = vggish_pca()
-    coded = pca_postprocess(means.reshape(1, -1), vectors, means.ravel())
-    assert coded.shape == (1, 128)
-    assert (coded == 127).all()  # 127.5 cut to a whole number
-
-
-def test_codes_are_bytes_that_rise_with_the_whitened_value_and_are_clipped():
-    vectors, means = np.eye(128), np.zeros(128)
-    values = np.linspace(-3, 3, 601)[:, None] * np.ones(128)
-    coded = pca_postprocess(values, vectors, means)
-    assert coded.dtype == np.uint8
-    assert (np.diff(coded[:, 0].astype(int)) >= 0).all()
-    assert (coded[values[:, 0] <= -2.0] == 0).all()
-    assert (coded[values[:, 0] >= 2.0] == 255).all()
-    inside = np.abs(values[:, 0]) < 2.0
-    np.testing.assert_array_equal(coded[inside, 0], np.floor((values[inside, 0] + 2.0) * 63.75).astype(int))
-
-
-def test_rows_of_the_pca_are_directions():
-    vectors, means = vggish_pca()
-    means = means.ravel()
-    # A step along one eigenvector is seen by that component alone (they are orthogonal up to their lengths).
-    lengths = np.linalg.norm(vectors, axis=1)
-    step = vectors[3] / lengths[3] ** 2
-    moved = (means + 0.5 * step)[None]
-    coded = pca_postprocess(moved, vectors, means)[0].astype(int)
-    assert coded[3] == int(2.5 * 63.75)
-    assert (np.abs(np.delete(coded, 3) - 127) <= 2).all()
-
-
-def test_a_batch_is_coded_row_by_row():
-    vectors, means = vggish_pca()
-    values = np.random.default_rng(0).random((4, 128))
-    together = pca_postprocess(values, vectors, means.ravel())
-    for one, value in zip(together, values, strict=True):
-        np.testing.assert_array_equal(pca_postprocess(value[None], vectors, means.ravel())[0], one)
 
 
 # ---- mn04 as published -------------------------------------------------------------------------------------------

@@ -302,20 +302,11 @@ def test_labels_are_the_527_of_audioset() -> None:
     assert (labels[0], labels[1], labels[-1]) == ("Speech", "Male speech, man speaking", "Field recording")
 
 
-def test_vggish_pca_is_a_scaled_rotation() -> None:
-    vectors, means = weights.vggish_pca()
-    assert (vectors.shape, means.shape) == ((128, 128), (128,))
-    gram = vectors @ vectors.T  # whitening: orthogonal rows, whose lengths undo the spread along each
-    off = gram - np.diag(np.diag(gram))
-    assert np.abs(off).max() < 1e-3 * np.diag(gram).min()
-
-
 def test_shipped_tables_are_the_published_ones(shared: Path) -> None:
     ships = files("earwitness") / "resources"
     for ours, theirs in (
         ("esc10_manifest.csv", "data/esc10/ATTRIBUTION.csv"),
         ("audioset_labels.csv", "weights/audioset_class_labels_indices.csv"),
-        ("vggish_pca_params.npz", "weights/vggish_pca_params.npz"),
     ):
         assert (ships / ours).read_bytes() == (shared / theirs).read_bytes()
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import ClassVar
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -17,8 +15,6 @@ EMBEDDING = 128
 LAYOUT: tuple[int | str, ...] = (64, "pool", 128, "pool", 256, 256, "pool", 512, 512, "pool")
 # The dense layers begin with the flattened 6 x 4 x 512 map of a 96 x 64 segment.
 DENSE = (6 * 4 * 512, 4096, 4096, EMBEDDING)
-# Post-processed embeddings are clipped to +-2 and coded in 8 bits, as in AudioSet's released features.
-PCA_LIMIT = 2.0
 
 
 class VGGish(Network):
@@ -88,24 +84,3 @@ def initialise_he(network: nn.Module, seed: int) -> None:
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-
-
-def pca_postprocess(
-    embeddings: npt.NDArray[np.floating], eigen_vectors: npt.NDArray[np.floating], means: npt.NDArray[np.floating]
-) -> npt.NDArray[np.uint8]:
-    """Whiten embeddings by the published PCA and code them in 8 bits, as AudioSet's released features are.
-
-    Parameters
-    ----------
-    embeddings
-        Shape (n, 128), *before* the last ReLU or after it; the published features were made without it.
-    eigen_vectors, means
-        Shapes (128, 128) and (128,), from ``vggish_pca_params.npz``.
-
-    Returns
-    -------
-    Shape (n, 128), 0 to 255 for -2 to +2.
-    """
-    whitened = (np.asarray(embeddings, dtype=np.float64) - means) @ np.asarray(eigen_vectors, dtype=np.float64).T
-    clipped = np.clip(whitened, -PCA_LIMIT, PCA_LIMIT)
-    return ((clipped + PCA_LIMIT) * (255.0 / (2 * PCA_LIMIT))).astype(np.uint8)

@@ -14,13 +14,10 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import as_file, files
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from earwitness.core.arrays import Float64Array
 from earwitness.core.download import HOME_VARIABLE, home_folder
 from earwitness.core.errors import EarwitnessError, UsageError, printable
 
@@ -310,12 +307,3 @@ def audioset_labels() -> tuple[str, ...]:
     """
     text = files("earwitness").joinpath("resources/audioset_labels.csv").read_text("utf-8")
     return tuple(row["display_name"] for row in csv.DictReader(text.splitlines()))
-
-
-def vggish_pca() -> tuple[Float64Array, Float64Array]:
-    """Return VGGish's PCA: eigenvectors (128, 128), one a row, and means (128,).
-
-    From the VGGish of the TensorFlow models, Apache-2.0.
-    """
-    with as_file(files("earwitness").joinpath("resources/vggish_pca_params.npz")) as path, np.load(path) as box:
-        return box["pca_eigen_vectors"], box["pca_means"]

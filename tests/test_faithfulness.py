@@ -18,7 +18,7 @@ from earwitness.explainers.registry import parse
 from earwitness.trust.metrics.complexity import entropy, gini
 from earwitness.trust.metrics.curves import Draws, area, block_means, blocks_of, judged, order_of, random_orders, shares
 from earwitness.trust.metrics.faithfulness import Faithfulness, faithfulness, mask_of
-from earwitness.trust.metrics.sensitivity import infidelity, max_sensitivity
+from earwitness.trust.metrics.sensitivity import infidelity
 from explain_toys import SILENCE, Linear, ToyClassifier, attributed, classes_of, convolutional, linear, segments
 from rounding import rounding
 
@@ -419,8 +419,6 @@ def test_refusals():
         faithfulness(classifier, segments(1, real_frames=[9]), [attribution])
     with pytest.raises(UsageError, match="one list per segment"):
         faithfulness(classifier, segments(2), [attribution])
-    with pytest.raises(UsageError, match="samples=0"):
-        max_sensitivity(classifier, parse("saliency"), one, [TARGET], samples=0)
     classifier.network.bias.data[:] = np.nan
     with pytest.raises(EarwitnessError, match="NaN"):
         faithfulness(classifier, one, [attribution])
@@ -523,40 +521,6 @@ def test_infidelity_is_captums_on_whole_pictures(scaled):
     assert infidelity(sums, falls, scaled=scaled) == pytest.approx(float(expected[0]))
     by_hand = sums * (sums @ falls / (sums @ sums) if scaled else 1)
     assert infidelity(sums, falls, scaled=scaled) == pytest.approx(np.mean((by_hand - falls) ** 2))
-
-
-def test_maps_of_a_linear_network_do_not_move():
-    found = max_sensitivity(linear(), parse("saliency"), segments(2), [TARGET, Target(0)], samples=3)
-    assert found == pytest.approx([0, 0], abs=rounding(1.0))
-
-
-def test_max_sensitivity_of_a_known_method():
-    # Input x gradient of a linear network moves as much as its cells do, times their weights.
-    classifier, one = linear(), segments(1, real_frames=[9])
-    found = max_sensitivity(classifier, parse("inputxgradient"), one, [TARGET], radius=0.1, samples=4, seed=2)
-    weight = classifier.network.weights.detach().numpy()[1, :9]
-    reach = 0.1 * np.ptp(one.values[0, :9])
-    drawn = Draws.of(one.values[0], 2).generator(3).uniform(-reach, reach, (4, 12, 8))[:, :9]
-    lengths = np.linalg.norm((drawn * weight).reshape(4, -1), axis=1) / np.linalg.norm(one.values[0, :9] * weight)
-    assert found == pytest.approx([lengths.max()], rel=1e-4)
-    small = max_sensitivity(classifier, parse("inputxgradient"), one, [TARGET], radius=0.01, samples=4, seed=2)
-    assert small[0] == pytest.approx(found[0] / 10, rel=1e-3)
-
-
-def test_max_sensitivity_moves_no_padding():
-    classifier, one, seen = linear(), segments(1, real_frames=[9]), []
-    classifier.network.register_forward_pre_hook(lambda _module, given: seen.append(given[0].detach().numpy().copy()))
-    max_sensitivity(classifier, parse("saliency"), one, [TARGET], samples=3)
-    assert all((each[:, 9:] == np.float32(SILENCE)).all() for each in seen)
-    assert any((each[:, :9] != one.values[:, :9]).any() for each in seen)
-
-
-def test_max_sensitivity_of_many_equals_that_of_each():
-    classifier, many = convolutional(), segments(2, real_frames=[12, 0])
-    found = max_sensitivity(classifier, parse("gradcam"), many, [TARGET, TARGET], samples=3)
-    alone = max_sensitivity(classifier, parse("gradcam"), many.take([0]), [TARGET], samples=3)
-    assert found == pytest.approx([alone[0], 0.0], abs=rounding(1.0))  # lengths relative to the map's own
-    assert alone[0] > 0
 
 
 def test_networks_in_double_precision_and_other_classes_do_not_matter():

@@ -13,6 +13,13 @@ from earwitness.audio.frontend import VGGISH
 from earwitness.data.synthetic.corpus import mel_energy
 
 RATE = 16_000
+# What takes each trace out of a recording.
+MENDS = {
+    "click": artefacts.mend_edges,
+    "tone": lambda samples, rate: artefacts.remove_lines(samples, rate, artefacts.TONE_LINES),
+    "hum": lambda samples, rate: artefacts.remove_lines(samples, rate, artefacts.HUM_LINES),
+    "level": artefacts.even_level,
+}
 
 
 def noise(seed: int, seconds: float = 1.0, level: float = 0.05) -> np.ndarray:
@@ -33,10 +40,21 @@ def band_level(samples: np.ndarray, low: float, high: float) -> float:
 @given(size=st.sampled_from([1, 2, 7, 319, 321, 4000, 16_001]), level=st.sampled_from([0.0, 1e-5, 0.1]))
 def test_any_recording_keeps_its_length_and_stays_finite(name, size, level):
     samples = noise(size, 2.0, level)[:size]
-    for changed in (ARTEFACTS[name].put_in(samples, RATE), ARTEFACTS[name].take_out(samples, RATE)):
-        assert changed.shape == samples.shape
-        assert changed.dtype == np.float32
-        assert np.isfinite(changed).all()
+    changed = ARTEFACTS[name].put_in(samples, RATE)
+    assert changed.shape == samples.shape
+    assert changed.dtype == np.float32
+    assert np.isfinite(changed).all()
+
+
+@pytest.mark.parametrize("mend", MENDS.values(), ids=MENDS)
+@given(size=st.sampled_from([1, 2, 7, 319, 321, 4000, 16_001]), level=st.sampled_from([0.0, 1e-5, 0.1]))
+def test_a_mended_recording_keeps_its_length_and_stays_finite(mend, size, level):
+    samples = noise(size, 2.0, level)[:size].astype(np.float64)
+    before = samples.copy()
+    mended = mend(samples, RATE)
+    assert mended.shape == samples.shape
+    assert np.isfinite(mended).all()
+    assert (samples == before).all()
 
 
 @pytest.mark.parametrize("name", ARTEFACTS)
@@ -44,7 +62,6 @@ def test_nothing_is_drawn_by_chance_and_nothing_is_changed_in_place(name):
     samples = noise(1)
     before = samples.copy()
     first, second = (ARTEFACTS[name].put_in(samples, RATE) for _ in range(2))
-    ARTEFACTS[name].take_out(samples, RATE)
     assert (first == second).all()
     assert (samples == before).all()
 
@@ -54,11 +71,11 @@ def test_empty_recording_stays_empty(name):
     assert ARTEFACTS[name].put_in(np.zeros(0, np.float32), RATE).size == 0
 
 
-@pytest.mark.parametrize("name", ["click", "tone", "hum", "band limit"])
+@pytest.mark.parametrize("name", ["click", "tone", "hum"])
 def test_taking_out_undoes_most_of_what_was_put_in(name):
     clean, artefact = noise(2, 2.0), ARTEFACTS[name]
     dirty = artefact.put_in(clean, RATE)
-    mended = artefact.take_out(dirty, RATE)
+    mended = MENDS[name](dirty.astype(np.float64), RATE)
     energies = [np.log(mel_energy(each, RATE, VGGISH.clock, 190) + 1e-9) for each in (clean, dirty, mended)]
     damage, rest = (np.abs(each - energies[0]) for each in energies[1:])
     other = np.abs(np.log(mel_energy(noise(3, 2.0), RATE, VGGISH.clock, 190) + 1e-9) - energies[0])
@@ -88,26 +105,24 @@ def test_lines_above_the_rate_are_left_out():
     assert (ARTEFACTS["tone"].put_in(clean, 8000) == clean).all()
 
 
-def test_band_limit_empties_the_upper_band_and_filling_it_brings_the_level_back():
-    clean, limit = noise(7), ARTEFACTS["band limit"]
-    limited = limit.put_in(clean, RATE)
+def test_band_limit_empties_the_upper_band():
+    clean = noise(7)
+    limited = ARTEFACTS["band limit"].put_in(clean, RATE)
     assert band_level(limited, 4400, 8000) < band_level(clean, 4400, 8000) - 40
     assert band_level(limited, 100, 3900) == pytest.approx(band_level(clean, 100, 3900), abs=0.1)
-    assert band_level(limit.take_out(limited, RATE), 4400, 8000) == pytest.approx(band_level(clean, 4400, 8000), abs=8)
-    assert (limit.take_out(clean, RATE) == clean).all()
 
 
 def test_level_is_clipped_at_full_scale_and_evened_out():
     clean = noise(8)
     loud = ARTEFACTS["level"].put_in(clean, RATE)
     assert (np.abs(loud) >= 1.0).mean() == pytest.approx(0.05, abs=0.002)
-    assert rms(ARTEFACTS["level"].take_out(loud, RATE)) == pytest.approx(0.1, rel=1e-5)
+    assert rms(artefacts.even_level(loud.astype(np.float64), RATE)) == pytest.approx(0.1, rel=1e-5)
     assert not ARTEFACTS["level"].placed
 
 
 def test_lines_are_taken_out_of_nothing_but_their_neighbourhood():
     clean = noise(9, 2.0)
-    cleaned = ARTEFACTS["tone"].take_out(clean, RATE)
+    cleaned = MENDS["tone"](clean.astype(np.float64), RATE)
     assert decibels(cleaned - clean, clean) < -20
     spectrum = np.abs(np.fft.rfft(cleaned - clean))
     hertz = np.fft.rfftfreq(len(clean), 1 / RATE)

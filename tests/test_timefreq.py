@@ -37,11 +37,6 @@ def test_a_frequency_inside_a_bands_cell_belongs_to_that_band(clock, data):
     assert clock.hz_to_band(low + data.draw(st.floats(0.001, 0.999)) * (high - low)) == band
 
 
-@given(clocks, st.integers(0, 10**9))
-def test_samples_survive_the_way_to_seconds_and_back(clock, sample):
-    assert clock.seconds_to_samples(clock.samples_to_seconds(sample)) == sample
-
-
 def test_filters_reach_from_edge_to_edge():
     edges = VGGISH.clock.filter_edges_hz()
     assert edges[0] == pytest.approx(125.0)
@@ -64,7 +59,7 @@ def test_a_click_is_loudest_in_the_frame_that_the_clock_names(front_end):
 
     for seconds in (0.2013, 0.35, 0.7777):
         waveform = np.zeros(front_end.sample_rate, dtype=np.float64)
-        waveform[int(front_end.clock.seconds_to_samples(seconds))] = 1.0
+        waveform[round(seconds * front_end.sample_rate)] = 1.0
         loudest = int(log_mel(front_end, torch.from_numpy(waveform)).mean(dim=1).argmax())
         assert loudest == int(front_end.clock.seconds_to_frame(seconds))
 

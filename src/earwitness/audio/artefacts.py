@@ -1,7 +1,7 @@
 """Traces that recordings carry and a classifier may lean on: clicks, tones, hum, band limits, level; in and out.
 
-Each can be put into a recording, and taken out of one whose clean version nobody has. Putting one in is exact; taking
-one out leaves everything else as it can, and what it cannot is said beside it (:attr:`Artefact.leaves`).
+Each can be put into a recording, which is exact. :func:`mend_edges`, :func:`remove_lines` and :func:`even_level` take
+one out of a recording whose clean version nobody has, and leave everything else as they can.
 
 >>> import numpy as np
 >>> noise = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
@@ -21,8 +21,6 @@ from scipy import fft
 
 from earwitness.core.arrays import Float64Array, Int64Array, Samples
 
-Change = Callable[[Float64Array, int], Float64Array]
-
 CLICK_SECONDS = 0.02
 CLICK_CRESTS = 3.0  # height of the click over the recording's peak
 TONE_HZ = 6_000.0
@@ -32,8 +30,6 @@ HUM_HARMONICS = 12  # the first two lie below what a front end for sound events 
 HUM_DB = 0.0  # as loud as the sound, or a small network hardly uses it
 LIMIT_HZ = 4_000.0
 LIMIT_EDGE_HZ = 300.0  # the filter falls from 1 to 0 over so much
-ENVELOPE_SECONDS = 0.02
-SOUNDING = 0.1
 CLIPPED_SHARE = 0.05  # of the samples
 USUAL_RMS = 0.1  # what levels are evened out to
 NOTCH_HZ = 12.0  # half width of what is taken out around a line; a Hann window of 0.25 s is as wide
@@ -53,34 +49,22 @@ class Artefact:
         One word.
     title
         In words.
-    leaves
-        What taking it out cannot undo; empty where nothing is left.
     placed
         Whether it has a place in time and frequency that a map could point to.
-    add, remove
-        Functions of float64 samples (n,) and the sample rate, n at least 1; use :meth:`put_in`, :meth:`take_out`.
+    add
+        Function of float64 samples (n,) and the sample rate, n at least 1; use :meth:`put_in`.
     """
 
     name: str
     title: str
-    leaves: str
     placed: bool
-    add: Change
-    remove: Change
+    add: Callable[[Float64Array, int], Float64Array]
 
     def put_in(self, samples: Samples, sample_rate: int) -> Samples:
         """Return a recording (n,), float32, with the trace in it; nothing is drawn by chance."""
-        return _changed(self.add, samples, sample_rate)
-
-    def take_out(self, samples: Samples, sample_rate: int) -> Samples:
-        """Return a recording (n,), float32, without the trace, whether it was there or not."""
-        return _changed(self.remove, samples, sample_rate)
-
-
-def _changed(change: Change, samples: Samples, sample_rate: int) -> Samples:
-    if samples.size == 0:
-        return samples.astype(np.float32)
-    return change(samples.astype(np.float64), sample_rate).astype(np.float32)
+        if samples.size == 0:
+            return samples.astype(np.float32)
+        return self.add(samples.astype(np.float64), sample_rate).astype(np.float32)
 
 
 def rms(samples: npt.NDArray[np.floating]) -> float:
@@ -168,22 +152,9 @@ HUM_LINES: Float64Array = np.arange(1, HUM_HARMONICS + 1) * np.float64(HUM_HZ)
 
 def limit_band(samples: Float64Array, sample_rate: int) -> Float64Array:
     """Remove everything above 4 kHz, as a narrow channel or a low sample rate does."""
-    return _filtered(samples, sample_rate, _below)
-
-
-def fill_band(samples: Float64Array, sample_rate: int) -> Float64Array:
-    """Put noise where nothing sounds above 4 kHz: in the rhythm of the octave below, falling off by 6 dB an octave.
-
-    A recording in which anything does sound there, within 20 dB of that noise, is left as it is.
-    """
-    below = _filtered(samples, sample_rate, _octave_below)
-    white = np.random.default_rng(40).standard_normal(len(samples))
-    size = max(1, round(ENVELOPE_SECONDS * sample_rate))
-    envelope = np.sqrt(np.convolve(below**2, np.full(size, 1 / size), mode="full")[size // 2 :][: len(samples)] + TINY)
-    noise = _filtered(white, sample_rate, _falling_above) * envelope / rms(envelope)
-    noise *= rms(below) / max(rms(_filtered(white, sample_rate, _octave_below)), TINY)
-    above = _filtered(samples, sample_rate, lambda hertz: hertz > LIMIT_HZ + LIMIT_EDGE_HZ)
-    return samples if rms(above) >= SOUNDING * rms(noise) else samples + noise
+    size = fft.next_fast_len(2 * len(samples), real=True)
+    spectrum = fft.rfft(samples, size) * _below(fft.rfftfreq(size, 1 / sample_rate))
+    return np.asarray(fft.irfft(spectrum, size)[: len(samples)])
 
 
 def clip_level(samples: Float64Array, sample_rate: int) -> Float64Array:  # noqa: ARG001
@@ -203,66 +174,38 @@ def _below(hertz: Float64Array) -> Float64Array:
     return np.asarray(0.5 + 0.5 * np.cos(np.pi * place))
 
 
-def _octave_below(hertz: Float64Array) -> Float64Array:
-    """Return 1 in the octave below the band limit, 0 elsewhere."""
-    return np.asarray((hertz > LIMIT_HZ / 2) & (hertz < LIMIT_HZ), dtype=np.float64)
-
-
-def _falling_above(hertz: Float64Array) -> Float64Array:
-    """Return what the band limit takes away, falling off by 6 dB an octave."""
-    return (1.0 - _below(hertz)) * LIMIT_HZ / np.maximum(hertz, LIMIT_HZ)
-
-
-def _filtered(
-    samples: Float64Array, sample_rate: int, gain: Callable[[Float64Array], npt.NDArray[np.generic]]
-) -> Float64Array:
-    size = fft.next_fast_len(2 * len(samples), real=True)
-    spectrum = fft.rfft(samples, size) * gain(fft.rfftfreq(size, 1 / sample_rate))
-    return np.asarray(fft.irfft(spectrum, size)[: len(samples)])
-
-
 ARTEFACTS: dict[str, Artefact] = {
     each.name: each
     for each in (
         Artefact(
             name="click",
             title="a click of 20 ms at the beginning",
-            leaves="",
             placed=True,
             add=add_click,
-            remove=mend_start,
         ),
         Artefact(
             name="tone",
             title="a faint tone of 6 kHz",
-            leaves="",
             placed=True,
             add=lambda samples, rate: add_lines(samples, rate, TONE_LINES, TONE_DB),
-            remove=lambda samples, rate: remove_lines(samples, rate, TONE_LINES),
         ),
         Artefact(
             name="band limit",
             title="nothing above 4 kHz",
-            leaves="what was above 4 kHz stays lost: noise takes its place",
             placed=True,
             add=limit_band,
-            remove=fill_band,
         ),
         Artefact(
             name="hum",
             title="mains hum of 50 Hz and its harmonics",
-            leaves="",
             placed=True,
             add=lambda samples, rate: add_lines(samples, rate, HUM_LINES, HUM_DB),
-            remove=lambda samples, rate: remove_lines(samples, rate, HUM_LINES),
         ),
         Artefact(
             name="level",
             title="so loud that one sample in twenty is clipped",
-            leaves="the distortion stays: only the level is evened out",
             placed=False,
             add=clip_level,
-            remove=even_level,
         ),
     )
 }

@@ -79,14 +79,6 @@ class Clock:
         """Seconds from one frame to the next."""
         return self.hop / self.sample_rate
 
-    def samples_to_seconds(self, samples: npt.ArrayLike) -> Float64Array:
-        """Convert sample positions to seconds."""
-        return np.asarray(samples, dtype=np.float64) / self.sample_rate
-
-    def seconds_to_samples(self, seconds: npt.ArrayLike) -> Int64Array:
-        """Convert seconds to the nearest sample positions."""
-        return np.rint(np.asarray(seconds, dtype=np.float64) * self.sample_rate).astype(np.int64)
-
     def frame_start_seconds(self, frames: npt.ArrayLike) -> Float64Array:
         """Return the nominal start of frames: ``frame * hop``; this names segments (0.00, 0.24, 0.48 s ...)."""
         return np.asarray(frames, dtype=np.float64) * self.hop / self.sample_rate

@@ -15,8 +15,6 @@ from torch import Tensor, nn
 from earwitness.models.network import Network, Standardise
 
 WIDTH = 0.4
-EMBEDDING = 384
-AUDIOSET_CLASSES = 527
 LAST_HIDDEN = 1280
 DROPOUT = 0.2
 STRIDE = 32  # frames, and bands, to a cell of the last map

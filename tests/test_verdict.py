@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from earwitness.core.errors import EarwitnessError
 from earwitness.core.statistics import area_under_roc
 from earwitness.trust.verdicts.calibration import calibration
-from earwitness.trust.verdicts.fit import NAMES, Known, fit
+from earwitness.trust.verdicts.fit import NAMES, PENALTY, Known, fit
 from earwitness.trust.verdicts.indicators import Signs
 from earwitness.trust.verdicts.judge import WORDS, Judge, fitted, verdict
 from earwitness.trust.verdicts.verdict import LEVELS, NOT_RELIABLE, RELIABLE, WEAK, Verdict, percent
@@ -105,23 +105,26 @@ def test_no_weight_is_on_the_wrong_side():
 def test_the_fit_is_the_least_loss():
     small = cases(60, seed=5)
     judge = fit(small, "few")
-    from earwitness.trust.verdicts.fit import _loss
 
-    right = np.array([each.right for each in small])
-    standard = np.array([judge.standardised(each.signs) for each in small])
-    found = np.array([*judge.weights, judge.intercept])
-    least, slope = _loss(found, standard, right)
-    numeric = []
-    for at in range(len(found)):
-        step = np.zeros(len(found))
-        step[at] = 1e-5
-        numeric.append((_loss(found + step, standard, right)[0] - _loss(found - step, standard, right)[0]) / 2e-5)
-    np.testing.assert_allclose(slope, numeric, atol=1e-6)
-    rng = np.random.default_rng(6)
-    for _ in range(50):
-        other = found + rng.normal(0, 0.05, len(found))
-        other[:-1] = np.where(np.array(judge.names) == "kept", np.minimum(other[:-1], 0), np.maximum(other[:-1], 0))
-        assert _loss(other, standard, right)[0] >= least - 1e-6
+    def loss(other):
+        """Mean logarithm of the chance of what is true, and the penalty."""
+        chances = [other.chance(each.signs) if each.right else 1 - other.chance(each.signs) for each in small]
+        return PENALTY * np.square(other.weights).sum() - np.log(chances).mean()
+
+    def slope(at, step=1e-4):
+        """How the loss changes with one weight, or, at -1, with the intercept."""
+        found = np.array([*judge.weights, judge.intercept])
+        aside = [found + sign * step * (np.arange(len(found)) == at % len(found)) for sign in (1, -1)]
+        higher, lower = (loss(replace(judge, weights=tuple(each[:-1]), intercept=each[-1])) for each in aside)
+        return (higher - lower) / (2 * step)
+
+    assert slope(-1) == pytest.approx(0, abs=1e-4)
+    for at, (name, weight) in enumerate(zip(judge.names, judge.weights, strict=True)):
+        if weight:
+            assert slope(at) == pytest.approx(0, abs=1e-4), name
+        else:  # on the edge of its side, where only the other one would be better
+            assert slope(at) <= 0 if name == "kept" else slope(at) >= 0
+    assert any(judge.weights)
 
 
 def test_maps_all_right_or_all_wrong_teach_nothing():

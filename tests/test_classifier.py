@@ -178,3 +178,9 @@ def test_no_file_is_no_model(tmp_path, what):
     (tmp_path / "folder").mkdir()
     with pytest.raises(UsageError, match="no such model file"):
         load(tmp_path / what)
+
+
+@pytest.mark.parametrize("shape", [(96, 64), (1, 64, 96), (1, 1, 96, 64)])
+def test_segments_of_another_shape_are_refused(classifier, shape):
+    with pytest.raises(UsageError, match=r"takes \(n, frames, 64\)"):
+        classifier.logits(np.zeros(shape, np.float32))

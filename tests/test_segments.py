@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earwitness.audio.segments import cut
+from earwitness.audio.segments import Segments, cut
 from earwitness.audio.timefreq import segment_hop, segment_starts
+from earwitness.core.errors import UsageError
 
 SILENCE = -4.6
 BANDS = 3
@@ -111,3 +114,25 @@ def test_no_recordings_give_no_segments():
 def test_impossible_overlaps_are_refused(overlap):
     with pytest.raises(ValueError, match="overlap must be"):
         cut([recording(0, 40)], ["a"], SILENCE, 16, overlap)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"values": np.zeros((96, 64), np.float32)}, "(n, frames, bands)"),
+        ({"values": np.zeros((2, 96, 64), np.int64)}, "float32"),
+        ({"files": ("a.wav",)}, "give one of each for each segment"),
+        ({"real_frames": np.array([96, 97])}, "must lie between 0 and the segments' 96"),
+        ({"real_frames": np.array([-1, 96])}, "must lie between 0"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused_where_they_come_in(changes, says):
+    given = {
+        "values": np.zeros((2, 96, 64), np.float32),
+        "start_frames": np.zeros(2, np.int64),
+        "real_frames": np.full(2, 96),
+        "files": ("a.wav", "b.wav"),
+    }
+    assert len(Segments(**given)) == 2
+    with pytest.raises(UsageError, match=re.escape(says)):
+        Segments(**given | changes)

@@ -10,6 +10,7 @@ import numpy as np
 
 from earwitness.audio.timefreq import segment_starts
 from earwitness.core.arrays import Float32Array, Int64Array
+from earwitness.core.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,33 @@ class Segments:
         Shape (n,): how many frames come from the recording; later ones are padding with silence.
     files
         Length n: the recordings' names.
+
+    Raises
+    ------
+    UsageError
+        The arrays do not have these shapes.
     """
 
     values: Float32Array
     start_frames: Int64Array
     real_frames: Int64Array
     files: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        shape = np.shape(self.values)
+        if len(shape) != 3 or not np.issubdtype(np.asarray(self.values).dtype, np.floating):
+            raise UsageError(
+                f"segments of shape {shape}, {np.asarray(self.values).dtype}: give log-mels of shape (n, frames, "
+                "bands), float32, time first"
+            )
+        count = len(self.files)
+        if {shape[0], len(self.start_frames), len(self.real_frames)} != {count}:
+            raise UsageError(
+                f"{shape[0]} segments with {len(self.start_frames)} first frames, {len(self.real_frames)} numbers of "
+                f"real frames and {count} names; give one of each for each segment"
+            )
+        if count and not 0 <= int(np.min(self.real_frames)) <= int(np.max(self.real_frames)) <= shape[1]:
+            raise UsageError(f"real frames {list(self.real_frames)}: must lie between 0 and the segments' {shape[1]}")
 
     def __len__(self) -> int:
         return len(self.files)

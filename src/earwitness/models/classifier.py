@@ -67,7 +67,7 @@ class Classifier:
         return self.segment_frames * self.front_end.clock.frame_seconds
 
     def with_segments(self, segment_frames: int, overlap: float) -> Classifier:
-        """Return the same classifier listening to segments of another length or overlap."""
+        """Return the same classifier for segments of another length or overlap."""
         return replace(self, segment_frames=segment_frames, overlap=overlap)
 
     def logits(self, values: Float32Array | Tensor, batch_size: int | None = None) -> Tensor:
@@ -83,8 +83,17 @@ class Classifier:
         Returns
         -------
         Shape (n, classes), float32, on the CPU.
+
+        Raises
+        ------
+        UsageError
+            The segments have another shape.
         """
         tensor = torch.as_tensor(values)
+        if tensor.ndim != 3 or tensor.shape[2] != self.front_end.bands:
+            raise UsageError(
+                f"segments of shape {tuple(tensor.shape)}: {self.backbone} takes (n, frames, {self.front_end.bands})"
+            )
         size = batch_size or max(1, BATCH_CELLS // max(1, tensor.shape[1] * tensor.shape[2]))
         self.network.eval()
         with torch.inference_mode(), without_tf32(self.device):
@@ -197,7 +206,7 @@ def from_description(description: dict[str, Any]) -> Classifier:
 
 
 def segment_frames(classifier: Classifier, frames: int) -> int:
-    """Return the length of a segment: a tagger hears a short file as it is, not filled up with silence."""
+    """Return the length of a segment: a tagger sees a short file as it is, not filled up with silence."""
     if classifier.activation != "sigmoid":
         return classifier.segment_frames
     return min(classifier.segment_frames, max(frames, classifier.front_end.segment_frames))

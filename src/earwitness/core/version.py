@@ -1,3 +1,3 @@
 """The version of this package: a source tree that nobody installed has no metadata to ask."""
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"

@@ -27,7 +27,7 @@ def from_disk(setting: Setting) -> list[Result]:
     of = f"{len(some.recordings)} recordings, {WORKERS} threads"
 
     def listen(front_end: FrontEnd) -> Callable[[], object]:
-        return lambda: extraction.listen(some, front_end, for_training=False, workers=WORKERS)
+        return lambda: extraction.extract_log_mels(some, front_end, for_training=False, workers=WORKERS)
 
     front_ends = (VGGISH, EFFICIENTAT)
     seconds = measure([listen(front_end) for front_end in front_ends], setting.sizes.repetitions)

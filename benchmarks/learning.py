@@ -14,7 +14,7 @@ from earwitness.core.processor import native_bfloat16
 from earwitness.models.network import Network
 from earwitness.models.registry import backbone_named
 from earwitness.models.vggish import initialise_he
-from earwitness.training.folding import folded
+from earwitness.training.folded_norms import folded
 from earwitness.training.loop import make_optimiser
 from earwitness.training.recipes import Recipe, recipe_named
 from measuring import Result, Setting, compared, measure

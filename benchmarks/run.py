@@ -26,7 +26,7 @@ import frontends
 import learning
 import passes
 from earwitness.core.files import atomic_write
-from earwitness.data import recordings
+from earwitness.data import loading, recordings
 from measuring import QUICK, Result, Setting, Sizes, SkippedError, machine
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -68,7 +68,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def setting_of(wanted: argparse.Namespace) -> Setting:
     """Return what parts are given."""
     empty = recordings.DataSet(root=wanted.data, recordings=(), classes=(), unusable=())
-    data = recordings.load(wanted.data) if wanted.data.is_dir() else empty
+    data = loading.load(wanted.data) if wanted.data.is_dir() else empty
     sizes = QUICK if wanted.quick else Sizes()
     models = {name: wanted.runs / name / "model.safetensors" for name in sizes.networks}
     cuda = torch.cuda.is_available()

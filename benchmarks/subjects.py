@@ -44,7 +44,7 @@ class Subject:
 
     @cached_property
     def targets(self) -> list[Target]:
-        """The class that each segment is heard as."""
+        """The class that each segment is predicted as."""
         heard = self.classifier.logits(self.segments.values).argmax(dim=1)
         return [Target(int(index)) for index in heard]
 
@@ -115,7 +115,7 @@ def _heard(classifier: Classifier, setting: Setting) -> Segments:
     step = max(1, len(setting.data.recordings) // (2 * count))
     some = replace(setting.data, recordings=setting.data.recordings[::step][: 2 * count])
     if some.recordings:
-        used, log_mels = extraction.listen(some, front_end, for_training=False, workers=2)
+        used, log_mels = extraction.extract_log_mels(some, front_end, for_training=False, workers=2)
         files = [recording.name for recording in used.recordings]
         table = cut(log_mels, files, front_end.silence, frames, 0.0)
         rows = [int(own[len(own) // 2]) for own in (table.rows_of([number]) for number in range(len(files)))]

@@ -15,7 +15,7 @@ from earwitness.explainers.attribution import Grid
 from earwitness.explainers.baselines import RandomBaseline
 from earwitness.explainers.method import Cost, Found, attribution_of
 from earwitness.models.classifier import Classifier
-from earwitness.models.protocols import ListeningFrontEnd
+from earwitness.models.protocols import ExplainableFrontEnd
 from earwitness.models.registry import backbone_named
 from earwitness.models.vggish import initialise_he
 
@@ -35,7 +35,7 @@ class ToyClassifier:
     network: nn.Module
     classes: tuple[str, ...]
     activation: str = "softmax"
-    front_end: ListeningFrontEnd = field(default_factory=ToyFrontEnd)
+    front_end: ExplainableFrontEnd = field(default_factory=ToyFrontEnd)
 
     @property
     def device(self):

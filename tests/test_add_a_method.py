@@ -45,8 +45,8 @@ def inout(monkeypatch):
 
 def test_the_page_shows_files_and_lines():
     assert sorted(FILES) == [
-        "src/earwitness/explainers/perturbation/inout.py",
         "src/earwitness/explainers/cam/strongest_cam.py",
+        "src/earwitness/explainers/perturbation/inout.py",
         "tests/test_inout.py",
     ]
     assert len(LINES) == 2

@@ -165,7 +165,7 @@ def test_mp3_of_all_rates_with_tags_is_whole(tmp_path, mode, rate, tags):
 def test_mp3_without_a_header_frame_is_whole_and_its_cut_is_found(tmp_path):
     path = make(tmp_path / "a.mp3", tone(1.0, 44_100), 44_100, bitrate_mode="CONSTANT")
     data = path.read_bytes()
-    first = containers._mpeg_frame_length(data, 0)
+    first = containers.mpeg_frame_length(data, 0)
     path.write_bytes(data[first:])
     assert containers.examine(path) == "MP3"
     path.write_bytes(data[first:-10])
@@ -315,8 +315,8 @@ def test_facts_of_a_recording(tmp_path):
 @settings(max_examples=30)
 def test_trailing_silence_is_found_wherever_it_starts(sound, silence):
     mono = np.concatenate([np.full(sound, 0.1), np.zeros(silence)]).astype(np.float32)
-    assert decoding._last_sound(mono) == sound - 1
-    assert decoding._last_sound(np.zeros(silence, np.float32)) == -1
+    assert decoding.last_sound(mono) == sound - 1
+    assert decoding.last_sound(np.zeros(silence, np.float32)) == -1
 
 
 def test_trailing_silence_over_many_blocks(tmp_path):
@@ -407,7 +407,7 @@ def test_truncated_between_mp3_frames(tmp_path):
     path = make(tmp_path / "a.mp3", tone(1.0, 44_100), 44_100)
     data, position = path.read_bytes(), 0
     for _ in range(10):
-        position += containers._mpeg_frame_length(data, position)
+        position += containers.mpeg_frame_length(data, position)
     path.write_bytes(data[:position])
     assert "its header promises" in refusal(path)
 

@@ -1,4 +1,4 @@
-"""Audits: a classifier that leans on a trace is found out, one that does not is not accused."""
+"""Audits: a classifier that relies on a trace is found out, one that does not is not accused."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_classifier_that_hears_a_tone_leans_on_steady_tones_and_on_nothing_els
 
     found = audited(rule, recordings)
     tones = effect(found, "steady tones")
-    assert tones.leaning == ("marked",)
+    assert tones.relying == ("marked",)
     assert tones.found
     assert tones.touched == 8
     worst = next(each for each in tones.classes if each.name == "marked")
@@ -101,7 +101,7 @@ def test_a_classifier_that_hears_the_level_leans_on_the_level():
     recordings = sounds("level")
     found = audited(lambda values: np.where(values.mean(axis=(1, 2)) > 0.5, 2, 0), recordings)
     # At one level for all, everything is heard alike: some class that the level told apart must fall.
-    assert effect(found, "level").leaning
+    assert effect(found, "level").relying
     assert not effect(found, "edges").found
 
 
@@ -110,7 +110,7 @@ def test_a_classifier_that_hears_the_click_leans_on_the_edges():
     found = audited(
         lambda values: np.where(values[:, :2].mean(axis=(1, 2)) > values.mean(axis=(1, 2)) + 0.5, 2, 0), recordings
     )
-    assert effect(found, "edges").leaning == ("marked",)
+    assert effect(found, "edges").relying == ("marked",)
 
 
 def test_a_classifier_that_answers_by_the_sound_is_not_accused():
@@ -128,10 +128,10 @@ def test_a_classifier_that_answers_by_the_sound_is_not_accused():
 
 
 def made(touched=24, low=0.0, high=0.0, change=0.0, classes=(), recordings=()) -> Effect:
-    """Return an effect on 80 recordings, of which half of the segments were heard right."""
+    """Return an effect on 80 recordings, of which half of the segments were predicted right."""
     return Effect(
         name="hum",
-        question="Does it lean on hum?",
+        question="Does it rely on hum?",
         taken="hum is removed",
         files=80,
         touched=touched,
@@ -146,8 +146,8 @@ def made(touched=24, low=0.0, high=0.0, change=0.0, classes=(), recordings=()) -
 
 
 FALLEN = (
-    Affected(file="a/1.wav", label="a", before=0.9, after=0.3, heard_as="b"),
-    Affected(file="b/1.wav", label="b", before=0.6, after=0.2, heard_as="a"),
+    Affected(file="a/1.wav", label="a", before=0.9, after=0.3, predicted_as="b"),
+    Affected(file="b/1.wav", label="b", before=0.6, after=0.2, predicted_as="a"),
 )
 FALLS = ClassEffect(name="a", files=8, touched=8, before=0.84, after=0.69, low=-0.35, high=-0.03)
 RISES = ClassEffect(name="c", files=8, touched=6, before=0.65, after=0.84, low=0.03, high=0.35)
@@ -176,19 +176,19 @@ def test_few_recordings_rule_nothing_out():
 
 
 def test_the_most_affected_are_named_of_the_classes_that_lean_or_of_all_where_none_does():
-    slight = Affected(file="a/2.wav", label="a", before=0.9, after=0.85, heard_as="a")
+    slight = Affected(file="a/2.wav", label="a", before=0.9, after=0.85, predicted_as="a")
     assert made(recordings=(*FALLEN, slight)).affected == FALLEN
     assert "a/1.wav (0.90 to 0.30), b/1.wav" in made(recordings=FALLEN).told()
-    leaning = made(classes=[FALLS, RISES], recordings=FALLEN)
-    assert leaning.affected == FALLEN[:1]
-    assert "b/1.wav" not in leaning.told()
+    relying = made(classes=[FALLS, RISES], recordings=FALLEN)
+    assert relying.affected == FALLEN[:1]
+    assert "b/1.wav" not in relying.told()
 
 
 def test_gains_beyond_chance_are_told_but_are_no_leaning():
     both = made(classes=[FALLS, RISES])
     assert both.sentence() == (
-        "Leans on it: a (a falls from 84% to 69% without it); without it c gains (65% to 84%): it draws answers "
-        "elsewhere."
+        "Relies on it: a (a falls from 84% to 69% without it); without it c gains (65% to 84%): it draws predictions "
+        "to other classes."
     )
     alone = made(classes=[RISES])
     assert not alone.found
@@ -242,7 +242,7 @@ def test_an_audit_comes_back_from_json_and_is_the_same_again():
 
 
 def test_nothing_to_hear_is_said():
-    with pytest.raises(EarwitnessError, match="no recording to hear"):
+    with pytest.raises(EarwitnessError, match="has no recording"):
         audit(Rule(lambda values: np.zeros(len(values))), [], 0, seconds=60.0)
 
 
@@ -265,7 +265,7 @@ def test_the_page_on_audits_says_what_the_constants_say():
     words = " ".join((Path(__file__).parents[1] / "docs" / "audit.md").read_text(encoding="utf-8").split())
     for said in (
         f"lose {100 * LEAST_LOSS:g} points or more, and the {100 * CONFIDENCE:g} % interval",
-        f"A class** of {LEAST_FILES} recordings or more leans",
+        f"A class** of {LEAST_FILES} recordings or more relies",
         f"if it loses {100 * LEAST_CLASS_LOSS:g} points or more",
         f"and the {100 * CLASS_CONFIDENCE:g} % interval",
         f"{RESAMPLES} draws",

@@ -8,14 +8,7 @@ import torch
 
 from earwitness.core.errors import EarwitnessError
 from earwitness.explainers.attribution import Target
-from earwitness.explainers.baselines import (
-    BASELINES,
-    RandomBaseline,
-    centre_map,
-    edge_map,
-    energy_map,
-    random_map,
-)
+from earwitness.explainers.baselines import BASELINES, RandomBaseline, centre_map, edge_map, energy_map, random_map
 from explain_toys import SILENCE, linear, segments
 from rounding import rounding
 

@@ -25,7 +25,7 @@ def copying(request, monkeypatch):
     """Copies are made for any number of segments, as for many or as for few."""
     monkeypatch.setattr("earwitness.explainers.inference.prefix.MANY", 1 if request.param == "many" else 10**9)
     if request.param == "few":  # as on a processor that packs convolutions, and with a network that is large
-        monkeypatch.setattr("earwitness.explainers.inference.prefix.packs", lambda: True)
+        monkeypatch.setattr("earwitness.explainers.inference.fused.packs", lambda: True)
         monkeypatch.setattr("earwitness.explainers.inference.prefix.LARGE", 0)
 
 

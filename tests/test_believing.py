@@ -10,7 +10,7 @@ import torch
 
 from earwitness.core.errors import UsageError
 from earwitness.explainers.attribution import Attribution, Target
-from earwitness.explainers.explanations import Finding, Inquiry
+from earwitness.explainers.findings import Finding, Inquiry
 from earwitness.explainers.registry import parse
 from earwitness.trust.metrics.randomisation import randomisation
 from earwitness.trust.verdicts.assess import judged, rows_to_test

@@ -310,7 +310,7 @@ def segment_too_short(at: Place):
     return at.train("--segment", 0.1)
 
 
-@ends(2, r"--segment 2: vggish hears segments of 0\.96 s only")
+@ends(2, r"--segment 2: vggish takes segments of 0\.96 s only")
 def segment_too_long_for_vggish(at: Place):
     return at.train("--segment", 2, "--backbone", "vggish", "--weights", "none")
 
@@ -901,7 +901,7 @@ def failing(monkeypatch, error: BaseException) -> Iterator[None]:
         raise error
 
     with monkeypatch.context() as changed:
-        changed.setattr("earwitness.data.recordings.load", fail)
+        changed.setattr("earwitness.data.loading.load", fail)
         yield
 
 

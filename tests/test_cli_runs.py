@@ -406,7 +406,7 @@ def test_run_does_the_whole_job_and_can_be_repeated(sounds, run, tmp_path, monke
     assert (out / "model.safetensors").stat().st_mtime_ns == stamp
     assert any("finished already" in line for line in again.lines)
     asked = []  # what was asked and drawn twice is not asked a third time
-    monkeypatch.setattr("earwitness.cli.app._investigate_and_report", lambda run, *_: asked.append(run))
+    monkeypatch.setattr("earwitness.cli.app.investigate_and_report", lambda run, *_: asked.append(run))
     done(*words, "--overwrite")
     assert (out / "model.safetensors").stat().st_mtime_ns > stamp
     assert asked == [out]

@@ -15,7 +15,8 @@ from earwitness.audio import decoding
 from earwitness.core.errors import BadRecordingError, UsageError
 from earwitness.data import checks
 from earwitness.data import splits as dataset
-from earwitness.data.recordings import TELLING_NAME, DataSet, Recording, Unusable, load
+from earwitness.data.loading import load
+from earwitness.data.recordings import TELLING_NAME, DataSet, Recording, Unusable
 from earwitness.data.splits import Split, default_split
 
 RATE = 8_000
@@ -393,13 +394,13 @@ def test_progress_counts_every_file(tree):
 def test_for_each_recording_decodes_once_and_keeps_order(tree, monkeypatch):
     spoil(tree)
     decoded: list[Path] = []
-    inner = decoding._mono_blocks
+    inner = decoding.mono_blocks
 
     def counted(path, *rest):
         decoded.append(path)
         return inner(path, *rest)
 
-    monkeypatch.setattr(decoding, "_mono_blocks", counted)
+    monkeypatch.setattr(decoding, "mono_blocks", counted)
     before = load(tree)
     data, results = checks.for_each_recording(
         before, 4000, lambda item, blocks: (item.path, sum(map(len, blocks))), workers=3

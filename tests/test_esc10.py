@@ -154,13 +154,13 @@ def test_esc10_bad_archives_are_refused_and_leave_nothing(site: Site, home: Path
 
 def test_esc10_names_and_sizes_are_judged_as_they_stand_in_the_archive() -> None:
     with pytest.raises(ValueError, match=r"unsafe name \(good\\0/evil\)"):
-        esc10._require_safe([zipfile.ZipInfo("good\0/evil")])
+        esc10.require_safe([zipfile.ZipInfo("good\0/evil")])
     entries = [zipfile.ZipInfo(f"{i}") for i in range(13)]
     for entry in entries:
         entry.file_size = esc10.MOST_ENTRY_BYTES
-    esc10._require_safe(entries[:12])
+    esc10.require_safe(entries[:12])
     with pytest.raises(ValueError, match="unpacks to 218,103,808 bytes"):
-        esc10._require_safe(entries)
+        esc10.require_safe(entries)
 
 
 @pytest.mark.usefixtures("_three_clips")
@@ -173,7 +173,7 @@ def test_esc10_any_damage_is_refused_or_harmless(tmp_path: Path, at: int, byte: 
     at %= len(good)
     path = tmp_path / "x.zip"
     path.write_bytes(good[:at] + bytes([byte]) + good[at + 1 :])
-    reason = esc10._archive_error(path)
+    reason = esc10.archive_error(path)
     assert reason is None or "\n" not in reason
 
 
@@ -186,8 +186,8 @@ def test_esc10_disk_full_while_unpacking_leaves_nothing(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         plain(path, content)
 
-    plain = esc10._write
-    monkeypatch.setattr(esc10, "_write", write)
+    plain = esc10.write_file
+    monkeypatch.setattr(esc10, "write_file", write)
     site.bodies["/zip"] = zipped(archive())
     with pytest.raises(EarwitnessError, match="No space left on device") as caught:
         download.download("esc10", source_url=site.url("/zip"), patience=HASTY)

@@ -18,9 +18,8 @@ from earwitness.core.files import read_csv, read_json, write_json
 from earwitness.core.run_folder import RunFolder
 from earwitness.models import prediction
 from earwitness.models.prediction import Predictions
-from earwitness.training import evaluation
-from earwitness.training.evaluation import class_metrics, confusion_matrix, measure
-from earwitness.training.metrics import ClassScores, Metrics, Tie, read
+from earwitness.training import prediction_files
+from earwitness.training.metrics import ClassScores, Metrics, Tie, class_metrics, confusion_matrix, measure, read
 from rounding import DEEP, rounding
 from tiny_sounds import LABELS, made_data, new_classifier
 
@@ -177,8 +176,8 @@ def test_long_recordings_are_heard_in_parts(monkeypatch):
 
 def test_a_small_lead_survives_the_file(tmp_path):
     lead = np.nextafter(np.float32(0.5), np.float32(1.0))
-    evaluation.write(made([[[0.5, float(lead), 0.0]]], [1]), RunFolder(tmp_path))
-    assert evaluation.read(RunFolder(tmp_path)).predicted.tolist() == [1]
+    prediction_files.write(made([[[0.5, float(lead), 0.0]]], [1]), RunFolder(tmp_path))
+    assert prediction_files.read(RunFolder(tmp_path)).predicted.tolist() == [1]
 
 
 # ---- metrics.json ------------------------------------------------------------------------------------------------
@@ -277,8 +276,8 @@ def test_what_is_no_object_is_no_metrics(stored):
 @given(predictions())
 def test_what_is_written_is_read(tmp_path_factory, made_):
     run = RunFolder(tmp_path_factory.mktemp("run"))
-    metrics = evaluation.write(made_, run)
-    back = evaluation.read(run)
+    metrics = prediction_files.write(made_, run)
+    back = prediction_files.read(run)
     assert (back.classes, back.files) == (made_.classes, made_.files)
     np.testing.assert_array_equal(back.labels, made_.labels)
     np.testing.assert_array_equal(back.recording, made_.recording)
@@ -292,7 +291,7 @@ def test_what_is_written_is_read(tmp_path_factory, made_):
 
 def test_the_tables_have_the_contracts_columns(tmp_path):
     run = RunFolder(tmp_path)
-    evaluation.write(made([[[0.6, 0.4, 0.0], [0.1, 0.9, 0.0]]], [1]), run)
+    prediction_files.write(made([[[0.6, 0.4, 0.0], [0.1, 0.9, 0.0]]], [1]), run)
     with run.predictions.open(newline="") as stream:
         header, first, second = csv.reader(stream)
     assert header == ["file", "start_s", "end_s", "label", "predicted", "score", "score_a", "score_b", "score_c"]
@@ -327,9 +326,9 @@ def test_damaged_tables_are_said_to_be_so(tmp_path, content, line):
     run = RunFolder(tmp_path)
     run.predictions.write_text(content)
     with pytest.raises(EarwitnessError, match=line):
-        evaluation.read(run)
+        prediction_files.read(run)
 
 
 def test_a_missing_table_is_said(tmp_path):
     with pytest.raises(EarwitnessError, match=r"predictions\.csv: could not be read"):
-        evaluation.read(RunFolder(tmp_path))
+        prediction_files.read(RunFolder(tmp_path))

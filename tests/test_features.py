@@ -12,8 +12,8 @@ from earwitness.audio import decoding, extraction
 from earwitness.audio.extraction import log_mel_of, one_thread
 from earwitness.audio.frontend import FRONT_ENDS, VGGISH, log_mel
 from earwitness.core.errors import BadRecordingError, UsageError
-from earwitness.data import recordings
-from earwitness.data.extraction import listen
+from earwitness.data import loading
+from earwitness.data.extraction import extract_log_mels
 from tiny_sounds import LABELS, RATE, write_sounds
 
 front_ends = pytest.mark.parametrize("front_end", FRONT_ENDS.values(), ids=FRONT_ENDS)
@@ -82,8 +82,8 @@ def test_the_length_of_blocks_does_not_matter(tmp_path, monkeypatch, block):
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_data_set_is_heard_in_its_order(sounds, workers):
-    data = recordings.load(sounds)
-    heard, log_mels = listen(data, VGGISH, workers=workers)
+    data = loading.load(sounds)
+    heard, log_mels = extract_log_mels(data, VGGISH, workers=workers)
     assert [entry.name for entry in heard.recordings] == [entry.name for entry in data.recordings]
     assert len(log_mels) == 3 * len(LABELS)
     for recording, values in zip(heard.recordings, log_mels, strict=True):
@@ -93,27 +93,27 @@ def test_a_data_set_is_heard_in_its_order(sounds, workers):
 def test_bad_recordings_are_set_aside_and_the_rest_keeps_its_place(tmp_path):
     folder = write_sounds(tmp_path, clips=3)
     (folder / "high" / "take1.wav").write_bytes(b"nothing to hear")
-    heard, log_mels = listen(recordings.load(folder), VGGISH)
+    heard, log_mels = extract_log_mels(loading.load(folder), VGGISH)
     assert [entry.file for entry in heard.unusable] == ["high/take1.wav"]
     assert len(log_mels) == len(heard.recordings) == 8
     for recording, values in zip(heard.recordings, log_mels, strict=True):
         np.testing.assert_array_equal(values, log_mel_of(recording.path, VGGISH))
     with pytest.raises(BadRecordingError, match=r"take1\.wav"):
-        listen(recordings.load(folder), VGGISH, strict=True)
+        extract_log_mels(loading.load(folder), VGGISH, strict=True)
 
 
 def test_too_little_left_is_an_error_only_for_training(tmp_path):
     folder = write_sounds(tmp_path, clips=2)
     (folder / "high" / "take1.wav").write_bytes(b"nothing to hear")
     with pytest.raises(UsageError, match="one usable recording"):
-        listen(recordings.load(folder), VGGISH)
-    heard, log_mels = listen(recordings.load(folder), VGGISH, for_training=False)
+        extract_log_mels(loading.load(folder), VGGISH)
+    heard, log_mels = extract_log_mels(loading.load(folder), VGGISH, for_training=False)
     assert len(log_mels) == len(heard.recordings) == 5
 
 
 def test_progress_counts_every_recording(sounds):
     count = Count()
-    listen(recordings.load(sounds), VGGISH, progress=count)
+    extract_log_mels(loading.load(sounds), VGGISH, progress=count)
     assert count.done == count.total == 9
 
 
@@ -151,7 +151,7 @@ def test_other_threads_keep_their_threads(sounds, monkeypatch):
     over.set()
     thread.join()
     assert seen == [1]
-    listen(recordings.load(sounds), VGGISH)
+    extract_log_mels(loading.load(sounds), VGGISH)
     assert torch.get_num_threads() == before
 
 

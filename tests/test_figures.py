@@ -23,7 +23,7 @@ from matplotlib.patches import Rectangle
 from earwitness.audio import timefreq
 from earwitness.audio.frontend import EFFICIENTAT, VGGISH
 from earwitness.explainers.attribution import CONSTANT, PADDED, SILENT, Attribution, Grid, Target
-from earwitness.explainers.explanations import Finding, Inquiry, ShownRecording, shown_score
+from earwitness.explainers.findings import Finding, Inquiry, ShownRecording, shown_score
 from earwitness.plots import evidence, style, training
 from earwitness.training.metrics import ClassMetrics, ClassScores
 
@@ -321,9 +321,9 @@ def test_maps_share_their_colours_within_a_method_only():
 
 def test_maps_say_what_they_show():
     text = words(evidence.maps(two_rows()))
-    for part in ("true helicopter", "heard as chainsaw", "score 0.93 (true: 0.07)", "b.wav", "1.20 to 2.16 s"):
+    for part in ("true helicopter", "predicted as chainsaw", "score 0.93 (true: 0.07)", "b.wav", "1.20 to 2.16 s"):
         assert part in text
-    assert "Grad-CAM\nfor the class heard" in text
+    assert "Grad-CAM\nfor the class predicted" in text
     assert evidence.TICK in text
     assert evidence.CROSS in text
 
@@ -334,7 +334,7 @@ def test_a_confusion_has_both_targets_of_every_method_and_wrong_segments_a_dashe
         asked("confusion", [finding(right=False, attributions=found)], ("A", "B"), ("predicted", "true"))
     )
     text = words(figure)
-    assert text.index("A\nfor chainsaw (heard)") < text.index("A\nfor helicopter (true)")
+    assert text.index("A\nfor chainsaw (predicted)") < text.index("A\nfor helicopter (true)")
     shown = meshes(figure)
     assert len(shown) == 5
     assert shown[0][0].spines["left"].get_linestyle() not in ("-", "solid")

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from earwitness.models.network import Network
 from earwitness.training import loop
-from earwitness.training.folding import folded
+from earwitness.training.folded_norms import folded
 from earwitness.training.loop import train
 from earwitness.training.recipes import Recipe
 from tiny_sounds import made_data, new_classifier

@@ -11,6 +11,7 @@ import sys
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 
@@ -89,7 +90,7 @@ def test_the_page_s_python_runs(page, here, capsys):
     for number, block in enumerate(blocks(page)):
         exec(compile(block, f"{page}, block {number}", "exec"), known)
     assert [row["predicted"] for row in known["rows"]] == ["dog", "rain"]
-    assert "dog" in capsys.readouterr().out
+    assert ("dog" if page == "README.md" else "runs/other") in capsys.readouterr().out
 
 
 def test_the_page_on_commands_works(here, monkeypatch, capsys):
@@ -114,8 +115,8 @@ def test_the_page_on_commands_works(here, monkeypatch, capsys):
 def explained(place) -> ew.Explanation:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        methods = ["gradcam", "occlusion:mask=50%,stride=50%", "occlusion:mask=20%,stride=50%"]
-        return ew.explain("some.wav", "runs/demo", methods=methods, classes=["dog", "rain"], at=0.6, verdicts=False)
+        methods = ["gradcam", "occlusion:mask=50%,stride=50%", "occlusion:mask=50%,stride=25%"]
+        return ew.explain("some.wav", "runs/demo", methods=methods, classes=["dog", "rain"], at=1.2, verdicts=False)
 
 
 def test_scores_are_all_classes_best_first(explained):

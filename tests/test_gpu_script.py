@@ -49,10 +49,10 @@ def test_maps_are_held_against_the_processor_s(script, gpu, capsys):
 
 
 def test_a_map_that_lies_apart_is_named(script, gpu, capsys, monkeypatch):
-    there = script._drawn
+    there = script.map_of
     monkeypatch.setattr(
         script,
-        "_drawn",
+        "map_of",
         lambda question, method, prepared: there(question, method, prepared) + (prepared.device.type == "cuda"),
     )
     assert script.main(["--quick", "--only", "maps", "--method", "gradcam"]) == 0
@@ -104,4 +104,4 @@ def test_commands_are_run_from_start_to_report(script, gpu, capsys, monkeypatch)
 def test_a_command_that_fails_ends_the_script_with_what_it_said(script, tmp_path):
     job = script.Job("cpu", True, tmp_path, None, (), tmp_path)
     with pytest.raises(RuntimeError, match="no such run folder"):
-        script._command(job, ["evaluate", tmp_path / "none"])
+        script.timed_command(job, ["evaluate", tmp_path / "none"])

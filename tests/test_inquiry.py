@@ -18,7 +18,7 @@ from earwitness.audio.frontend import VGGISH, log_mel
 from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.core.files import read_csv, read_json, safe_name, write_json
 from earwitness.explainers.attribution import Attribution, Target, is_silent
-from earwitness.explainers.explanations import Inquiry
+from earwitness.explainers.findings import Inquiry
 from earwitness.explainers.registry import parse
 from earwitness.inspection import answers, questions
 from earwitness.inspection import run as run_module
@@ -169,8 +169,13 @@ def test_only_the_needed_recordings_are_listened_to(opened, monkeypatch):
 
 def test_no_more_recordings_than_a_few_are_kept(opened, monkeypatch):
     monkeypatch.setattr(run_module, "REMEMBERED", 2)
-    opened.segments([rows_of(opened, file)[0] for file in opened.predictions.files])
-    assert len(opened._remembered) == 2
+    first, *others = opened.predictions.files
+    opened.segments([rows_of(opened, file)[0] for file in (first, *others)])
+    read = []
+    true_one = extraction.log_mel_of
+    monkeypatch.setattr(extraction, "log_mel_of", lambda path, end: read.append(path.name) or true_one(path, end))
+    opened.segments([rows_of(opened, file)[0] for file in (*others[-2:], first)])
+    assert read == [Path(first).name]
 
 
 @pytest.mark.parametrize("break_it", ["missing", "other", "longer", "empty"])

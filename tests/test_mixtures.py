@@ -16,7 +16,7 @@ from earwitness.data.recordings import Recording
 from earwitness.data.synthetic import scenes
 from earwitness.explainers.attribution import Target
 from earwitness.trust.scoreboard import mixtures
-from earwitness.trust.scoreboard.cases import ELSEWHERE, NO_PLACE, UNHEARD, Case, check
+from earwitness.trust.scoreboard.cases import ELSEWHERE, NO_PLACE, NOT_PREDICTED, Case, check
 from explain_toys import ToyClassifier
 
 RATE = VGGISH.sample_rate
@@ -140,5 +140,5 @@ def test_cases_that_are_not_heard_in_their_evidence_cannot_be_judged():
         Case(name="3", kind="k", log_mel=loud, real_frames=96, target=Target(1), truth=box, without=quiet),
         Case(name="4", kind="k", log_mel=loud, real_frames=96, target=Target(0), truth=nowhere, without=quiet),
     ]
-    assert [each.reason for each in check(classifier, cases)] == ["", ELSEWHERE, UNHEARD, NO_PLACE]
+    assert [each.reason for each in check(classifier, cases)] == ["", ELSEWHERE, NOT_PREDICTED, NO_PLACE]
     assert check(classifier, []) == []

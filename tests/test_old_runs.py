@@ -14,7 +14,7 @@ from earwitness.core.files import read_json
 from earwitness.core.run_folder import RunFolder
 from earwitness.inspection.run import open_run
 from earwitness.plots import gallery
-from earwitness.training import evaluation
+from earwitness.training import prediction_files
 from earwitness.trust.audit import store
 from earwitness.trust.metrics.randomisation import Randomisation
 from earwitness.trust.verdicts.verdict import verdict_of
@@ -38,7 +38,7 @@ def run(tmp_path) -> Path:
 def test_its_classifier_predicts_what_it_did(run, sounds, tmp_path):
     again = ew.evaluate(run, data=sounds, out=tmp_path / "again")
     assert again.unusable == ()
-    before, now = evaluation.read(RunFolder(run)), evaluation.read(again.run)
+    before, now = prediction_files.read(RunFolder(run)), prediction_files.read(again.run)
     rows = [now.files.index(name) for name in before.files]
     mine = np.isin(now.recording, rows)
     np.testing.assert_allclose(now.scores[mine], before.scores, atol=rounding(1.0, units=DEEP))
@@ -81,7 +81,9 @@ def test_its_pictures_audit_and_tests_are_read(run):
     assert {"segments", "training", "audit"} <= {entry.kind for entry in entries}
     audit = store.read(RunFolder(run))
     assert audit is not None
-    assert json.loads(json.dumps(audit.as_dict())) == read_json(run / "trust" / "audit.json")
+    stored = json.dumps(read_json(run / "trust" / "audit.json")).replace("heard_as", "predicted_as")
+    assert json.loads(json.dumps(audit.as_dict())) == json.loads(stored)
+    assert any(effect.recordings for effect in audit.effects)
     kept = sorted((run / "trust").glob("randomisation-*.json"))
     assert len(kept) == 3
     assert {Randomisation.load(path).segments for path in kept} <= {1, 2, 3}

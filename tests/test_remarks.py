@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from earwitness.explainers.attribution import SILENT, Attribution
-from earwitness.explainers.explanations import Inquiry
+from earwitness.explainers.findings import Inquiry
 from earwitness.inspection.notes import with_notes
 from test_figures import asked, attribution, finding
 
@@ -25,7 +25,7 @@ SURE = heard(1e-4, 0.9999)
 
 def test_maps_that_are_empty_because_the_score_is_saturated_are_counted_and_a_way_out_is_named():
     (note,) = with_notes(of(SURE, SURE, SURE, heard(0.4, 0.7))).notes
-    assert note.startswith("3 of 4 maps by Occlusion sensitivity say next to nothing")
+    assert note.startswith("3 of 4 maps by Occlusion sensitivity show almost nothing")
     assert "--method occlusion:score=logit" in note
 
 
@@ -48,7 +48,7 @@ def test_nothing_is_said_where_there_is_no_such_reason(maps):
 
 def test_maps_that_are_all_alike_say_next_to_nothing_where_no_cell_moves_the_score():
     (note,) = with_notes(of(SURE, SURE, SURE)).notes
-    assert note.startswith("3 of 3 maps by Occlusion sensitivity say next to nothing")
+    assert note.startswith("3 of 3 maps by Occlusion sensitivity show almost nothing")
 
 
 def test_notes_that_were_there_stay():

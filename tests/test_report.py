@@ -179,8 +179,10 @@ def test_an_answer_of_none_is_told(page):
 def test_the_recipes_numbers_are_folded_away_and_complete(page, text, asked):
     recipe = files.read_json(asked / "run.json")["recipe"]
     for name in recipe:
-        assert contents._words(name) in page.text
-        assert contents._words(name) not in text[text.index('<section id="asked"') : text.index('<section id="data"')]
+        assert contents.in_words(name) in page.text
+        assert (
+            contents.in_words(name) not in text[text.index('<section id="settings"') : text.index('<section id="data"')]
+        )
 
 
 @pytest.mark.parametrize(
@@ -193,7 +195,7 @@ def test_the_recipes_numbers_are_folded_away_and_complete(page, text, asked):
 )
 def test_a_training_loss_that_is_no_match_for_the_validations_is_explained(recipe, why):
     row = {"iteration": "9", "epoch": "2", "seconds": "3", "validation_accuracy": "0.9", "validation_loss": "0.3"}
-    told = contents._training([row], recipe)
+    told = contents.training_words([row], recipe)
     assert (why in told) if why else "cannot be held" not in told
 
 
@@ -218,7 +220,10 @@ def test_the_numbers_are_those_of_the_run(page, asked):
     metrics = files.read_json(asked / "metrics.json")
     assert f"{100 * metrics['segment_accuracy']:.1f}\N{NARROW NO-BREAK SPACE}%" in page.text
     right = round(metrics["file_accuracy"] * metrics["files"])
-    assert f"Of {metrics['files']} recordings that were kept out of the training, {right} were heard right" in page.text
+    assert (
+        f"Of {metrics['files']} recordings that were kept out of the training, {right} were predicted right"
+        in page.text
+    )
     low, high = metrics["intervals"]["file_accuracy"]
     assert f"between {contents.percent(low)} and {contents.percent(high)}" in page.text
     assert f"{LOW} is taken for {HISS}" in page.text
@@ -242,10 +247,10 @@ def test_the_headline_of_a_perfect_run_finds_no_confusion():
         ties=(Tie("x", "a"),),
     )
     sentences = contents.headline(measured)["sentences"]
-    assert "No segment was misheard." in sentences
+    assert "No segment was misclassified." in sentences
     per_class = {"a": by_segment(1.0), "b": by_segment(0.4), "c": by_segment(1.0), "d": by_segment(0.0, support=0)}
     told = contents.headline(replace(measured, per_class=per_class))["sentences"]
-    assert any(line.startswith("It hears a and 1 other best (F1 100.0") and "and b worst" in line for line in told)
+    assert any(line.startswith("It recognises a and 1 other best (F1 100.0") and "and b worst" in line for line in told)
     assert "1 vote ended in a tie, which the higher mean score decided." in sentences
     assert not any("worst" in sentence for sentence in sentences)
 
@@ -429,5 +434,5 @@ def test_the_words_for_those_who_cannot_see_tell_what_is_there(asked):
     entries = {entry.name: entry for entry in gallery.read(RunFolder(asked))}
     (confusion,) = [entry for entry in entries.values() if entry.kind == "confusion" and entry.file]
     assert "maps by Grad-CAM and Occlusion sensitivity of 1 segment:" in confusion.alt
-    assert f"{LOW} heard as {HISS} with score" in confusion.alt
+    assert f"{LOW} predicted as {HISS} with score" in confusion.alt
     assert entries["samples"].alt.endswith("and more.")

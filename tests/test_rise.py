@@ -62,7 +62,7 @@ def test_first_mask_hides_nothing_and_the_others_keep_their_share():
 # ---- numbers ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("norm", ["difference", "heard"])
+@pytest.mark.parametrize("norm", ["difference", "kept"])
 @pytest.mark.parametrize("kind", ["smooth", "hard"])
 def test_by_hand(norm, kind):
     classifier, excerpt = convolutional(), segments(1)
@@ -128,7 +128,7 @@ def test_a_constant_added_to_the_score_changes_nothing():
     np.testing.assert_allclose(after.values, before.values, atol=1e-4)
 
 
-@pytest.mark.parametrize("options", [{"masks": "hard"}, {}, {"norm": "heard"}, {"masks": "hard", "design": "hadamard"}])
+@pytest.mark.parametrize("options", [{"masks": "hard"}, {}, {"norm": "kept"}, {"masks": "hard", "design": "hadamard"}])
 def test_standard_error_is_the_spread_over_seeds(options):
     classifier, excerpt = convolutional(), segments(1)
     found = [

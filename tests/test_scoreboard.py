@@ -7,11 +7,11 @@ import importlib
 import math
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+import tiny_run
 from earwitness.audio.frontend import VGGISH
 from earwitness.cli import exit, text
 from earwitness.cli.app import app
@@ -112,8 +112,8 @@ def test_cases_are_taken_until_there_are_enough_and_counted():
     silent = [replace(case, log_mel=case.without) for case in known.cases[:3]]
     bench, tallies = choose(known.classifier, iter([[case] for case in [*silent, *known.cases]]), KNOWN, 4)
     assert [case.name for case, _, _ in bench.cases] == [case.name for case in known.cases[:4]]
-    assert (tallies[0].judged, tallies[0].unheard) == (4, 3)
-    assert "3 not heard" in tallies[0].text()
+    assert (tallies[0].judged, tallies[0].not_predicted) == (4, 3)
+    assert "3 not predicted" in tallies[0].text()
 
 
 def test_what_lacks_is_said(monkeypatch):
@@ -225,7 +225,7 @@ def test_method_named_twice_is_refused():
 
 
 def test_nothing_heard_is_said():
-    with pytest.raises(UsageError, match="hears none"):
+    with pytest.raises(UsageError, match="predicts none"):
         measure(Gathered((), ()))
 
 
@@ -243,7 +243,7 @@ def test_so_many_mixtures_are_gathered_as_are_asked_for(monkeypatch, tmp_path):
     def gather(_classifier, _recordings, *, preset, **_others):
         raise Asked(preset.mixtures, preset.planted)
 
-    monkeypatch.setattr(scorebook, "_asked", lambda *_: (None, []))
+    monkeypatch.setattr(scorebook, "classifier_and_recordings", lambda *_: (None, []))
     monkeypatch.setattr(scorebook, "gather", gather)
     quick = collect.PRESETS["quick"]
     for mixtures, expected in ((None, quick.mixtures), (24, 24)):
@@ -297,20 +297,20 @@ def test_command_prints_the_table_and_what_is_next(board, monkeypatch, tmp_path,
     assert (asked["run"], asked["methods"], asked["preset"]) == (None, ("lime",), "full")
 
 
-def test_run_whose_recordings_are_gone_is_told_so(monkeypatch, tmp_path):
-    predictions = SimpleNamespace(files=("a.wav",), labels=(0,), classes=("dog",))
-    opened = SimpleNamespace(classifier="the classifier", predictions=predictions, path_of=tmp_path.joinpath)
+def test_run_whose_recordings_are_gone_is_told_so(tmp_path):
+    run = tiny_run.make(tmp_path)
     said = []
 
     class Says(Silent):
         def say(self, line):
             said.append(line)
 
-    monkeypatch.setattr(scorebook, "open_run", lambda *_: opened)
-    assert scorebook._asked(tmp_path, None, "cpu", 0, Says()) == ("the classifier", [])
+    (tmp_path / "data").rename(tmp_path / "moved")
+    classifier, recordings = scorebook.classifier_and_recordings(run, None, "cpu", 0, Says())
+    assert (classifier.classes, recordings) == (tiny_run.CLASSES, [])
     assert "--data" in said[0]
-    with pytest.raises(UsageError, match=r"none of the run's recordings, such as a\.wav"):
-        scorebook._asked(tmp_path, tmp_path, "cpu", 0, Says())
-    (tmp_path / "a.wav").touch()
-    _, recordings = scorebook._asked(tmp_path, tmp_path, "cpu", 0, Says())
-    assert [(each.name, each.label) for each in recordings] == [("a.wav", "dog")]
+    with pytest.raises(UsageError, match=r"none of the run's recordings, such as click/0\.wav"):
+        scorebook.classifier_and_recordings(run, tmp_path / "empty", "cpu", 0, Says())
+    _, recordings = scorebook.classifier_and_recordings(run, tmp_path / "moved", "cpu", 0, Says())
+    assert {each.name: each.label for each in recordings}[tiny_run.EVIL] == tiny_run.CLASSES[1]
+    assert all(each.path.is_file() for each in recordings)

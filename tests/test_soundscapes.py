@@ -18,7 +18,7 @@ from earwitness.audio import decoding
 from earwitness.audio.frontend import EFFICIENTAT, VGGISH, FrontEnd, log_mel
 from earwitness.audio.timefreq import segment_starts
 from earwitness.core.errors import BadRecordingError, EarwitnessError, UsageError
-from earwitness.data import recordings
+from earwitness.data import loading
 from earwitness.data.synthetic import corpus, events
 from earwitness.data.synthetic.corpus import evidence_mask, write_dataset
 from earwitness.data.synthetic.events import SAMPLE_RATE
@@ -253,7 +253,7 @@ def test_most_segments_hold_evidence(label):
 
 
 def test_data_set_is_read_with_folds_and_groups(written):
-    found = recordings.load(written)
+    found = loading.load(written)
     assert found.classes == tuple(sorted(CLASSES))
     assert len(found.recordings) == 2 * len(CLASSES)
     assert all(recording.group and recording.fold for recording in found.recordings)
@@ -261,13 +261,13 @@ def test_data_set_is_read_with_folds_and_groups(written):
 
 
 def test_names_tell_fold_source_and_take(tmp_path):
-    takes = list(corpus._takes(40, seed=0, number=2))
+    takes = list(corpus.takes(40, seed=0, number=2))
     assert len(takes) == len(set(takes)) == 40
     folds = {source: {f for f, s, _ in takes if s == source} for _, source, _ in takes}
     assert all(len(f) == 1 for f in folds.values())
     assert set(np.bincount([f for f, _, _ in takes])[1:]) <= {7, 8, 9}
     assert any(take == 1 for _, _, take in takes)
-    others = {source for _, source, _ in corpus._takes(40, seed=0, number=3)}
+    others = {source for _, source, _ in corpus.takes(40, seed=0, number=3)}
     assert not others & set(folds)
 
 

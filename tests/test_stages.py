@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from earwitness.explainers.attribution import Target
+from earwitness.explainers.inference import two_stage
 from earwitness.explainers.inference.layers import Layer
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.explainers.inference.two_stage import runs
@@ -54,7 +55,7 @@ def test_two_stages_answer_what_one_pass_answers(name, small):
 
 def test_the_second_stage_is_gathered_up_to_its_room(small, monkeypatch):
     classifier = convolutional()
-    monkeypatch.setattr("earwitness.explainers.inference.two_stage.PROCESSOR_NUMBERS", 4 * 8 * 6 * 4)
+    monkeypatch.setattr(two_stage, "PROCESSOR_NUMBERS", 4 * 8 * 6 * 4)
     assert [len(leaf) for leaf, _ in runs(Layer("gradcam", Prepared(classifier), "features.4"), segments(7))] == [4, 3]
 
 

@@ -25,7 +25,7 @@ from earwitness.core.files import read_csv, read_json, write_tensors
 from earwitness.core.progress import Plain
 from earwitness.models import weights
 from earwitness.models.registry import BACKBONES
-from earwitness.training import evaluation, loop
+from earwitness.training import loop, prediction_files
 from earwitness.training.request import Request, make_plan, segment_frames
 from earwitness.workflows.evaluate import evaluate
 from earwitness.workflows.train import FINISHED_BEFORE, cross_validate, train
@@ -402,7 +402,7 @@ def test_segments_are_as_long_as_asked(backbone):
 def test_evaluating_again_gives_the_same_numbers(finished, tmp_path):
     again = evaluate(finished.run.path, out=tmp_path / "again")
     assert again.metrics == finished.metrics
-    first, second = evaluation.read(finished.run), evaluation.read(again.run)
+    first, second = prediction_files.read(finished.run), prediction_files.read(again.run)
     assert first.files == second.files
     np.testing.assert_allclose(first.scores, second.scores, atol=rounding(1.0, units=DEEP))
 

@@ -19,7 +19,7 @@ from earwitness.explainers.inference.optimised import LARGEST_MAP, rows_of, swif
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.explainers.perturbation import precision
 from earwitness.explainers.perturbation.occlusion import Occlusion
-from earwitness.explainers.perturbation.scoring import Listening
+from earwitness.explainers.perturbation.scoring import Scoring
 from earwitness.explainers.registry import parse
 from explain_toys import ToyClassifier, classes_of, convolutional, linear, real, real_segments, segments
 from rounding import DEEP, rounding
@@ -137,11 +137,11 @@ def test_what_hides_the_same_is_heard_once():
         def hidden(self, segment, start, stop):
             return masks[start:stop]
 
-    heard = Listening(
+    heard = Scoring(
         Prepared(classifier), excerpt, [[Target(0)]] * 2, Repeating(), fill=0.5, kind="logit", advance=lambda _: None
     )
-    heard.hear([0, 1], 3)
-    heard.hear([0, 1], 6)
+    heard.score([0, 1], 3)
+    heard.score([0, 1], 6)
     # In the padded segment, the fourth mask hides nothing and the fifth what the second hid.
     assert heard.forwards == [5, 3]
     for values, frames, scores in zip(excerpt.values, excerpt.real_frames, heard.scores, strict=True):

@@ -5,11 +5,11 @@ import numpy as np
 from command import earwitness, write_sounds
 from earwitness.cli.output import metrics_lines
 from earwitness.models.prediction import Predictions
-from earwitness.training.evaluation import measure
+from earwitness.training.metrics import measure
 
 
 def test_classes_without_recordings_are_named_and_fill_no_table():
-    scores = np.eye(4)[[0, 1, 3]]  # what is heard as the last class is no recording of it
+    scores = np.eye(4)[[0, 1, 3]]  # what is predicted as the last class is no recording of it
     labels, moments = np.array([0, 1, 1]), np.arange(3.0)
     heard = Predictions(
         classes=("a", "b", "c", "d"),

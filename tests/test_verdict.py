@@ -205,7 +205,7 @@ def test_a_method_that_ignores_the_network_is_not_reliable():
 def test_a_map_of_a_class_that_is_hardly_heard_is_weak_at_best():
     heard, unheard = (verdict(replace(GOOD, probability=p), JUDGE) for p in (0.21, 0.19))
     assert (heard.level, unheard.level) == (RELIABLE, WEAK)
-    assert unheard.reasons[0].text.endswith("verdicts were fitted on heard ones (probability 0.19)")
+    assert unheard.reasons[0].text.endswith("verdicts were fitted on predicted ones (probability 0.19)")
     assert verdict(replace(BAD, probability=0.01), JUDGE).level == NOT_RELIABLE
 
 

@@ -19,8 +19,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from earwitness.core.download import home_folder
 from earwitness.core.errors import EarwitnessError, UsageError
+from earwitness.core.home import home_folder
 from earwitness.models import weights
 from earwitness.models.registry import backbone_named
 from earwitness.workflows.download import download

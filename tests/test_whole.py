@@ -25,7 +25,7 @@ from earwitness.audio.segments import cut
 from earwitness.cli import text
 from earwitness.core.errors import UsageError
 from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution
-from earwitness.explainers.explanations import WholeExplanation
+from earwitness.explainers.findings import WholeExplanation
 from earwitness.explainers.perturbation.occlusion import Occlusion
 from earwitness.explainers.registry import METHODS
 from earwitness.inspection import recordings
@@ -34,7 +34,7 @@ from earwitness.inspection.model import Model, load_model
 from earwitness.inspection.recordings import explain_whole
 from earwitness.models import classifier, prediction
 from earwitness.plots import style
-from earwitness.plots.recording import FULL_SCORE, MOST_COLUMNS, _borders, whole_recording
+from earwitness.plots.recording import FULL_SCORE, MOST_COLUMNS, borders, whole_recording
 from earwitness.workflows.explain import Explained, explain_to_folder
 from rounding import DEEP, rounding
 
@@ -212,7 +212,7 @@ def test_frames_that_no_segment_heard_are_hatched(figure, heard):
     for (patch,) in hatched[1:-1]:
         assert patch.get_x() == pytest.approx(first)
         assert patch.get_x() + patch.get_width() == pytest.approx(end)
-    assert "hatched: heard by no segment" in texts(figure)
+    assert "hatched: in no segment" in texts(figure)
     end = heard.scored_frames
     whole_one = dataclasses.replace(heard, real_frames=end, log_mel=heard.log_mel[:end])
     assert "hatched" not in texts(whole_recording(whole_one))
@@ -230,7 +230,7 @@ def test_vote_and_mean_that_disagree_are_both_in_the_headline(heard):
 @given(arrays(bool, st.tuples(st.integers(1, 6), st.integers(1, 6))))
 def test_borders_are_where_inside_ends(inside):
     seconds, hertz = np.arange(7.0), np.arange(7.0) * 100
-    lines = {tuple(line) for line in _borders(inside, seconds[: len(inside) + 1], hertz)}
+    lines = {tuple(line) for line in borders(inside, seconds[: len(inside) + 1], hertz)}
     expected = set()
     for row, column in np.argwhere(inside).tolist():
         corners = [(row, column), (row + 1, column), (row + 1, column + 1), (row, column + 1)]
@@ -339,7 +339,7 @@ def test_a_terminal_reads_what_was_heard_and_what_it_hangs_on(heard):
         assert lines[place].split()[0] == f"{100 * heard.mean[index]:.1f}%"
         assert lines[place].endswith(f"{heard.votes[index]} of {len(heard.scores)} segments")
     end = heard.scored_frames * CLOCK.frame_seconds
-    assert f"  not heard: {end:.2f} to 2.98 s, which fill no segment" in lines
+    assert f"  not scored: {end:.2f} to 2.98 s, which fill no segment" in lines
     row = heard.maps[1][0].profile.native[:, 0].argmax()
     left = heard.mean[2] - heard.maps[1][0].profile.native[row, 0]
     assert any(f"mean score {heard.mean[2]:.2f}, {left:.2f} without the 0.48 s around" in line for line in lines)
@@ -379,7 +379,7 @@ def test_a_short_recording_is_padded_and_says_so(run, tmp_path):
     heard, said = told(explain_to_folder(path, run, tmp_path, methods="occlusion:mask=50%,stride=50%", whole=True))
     assert "1 segment)" in said
     assert "(padded)" in said
-    assert "not heard" not in said
+    assert "not scored" not in said
     assert float(said.partition("--at ")[2].split()[0]) <= heard.seconds
     figure = whole_recording(heard)
     assert [any(patch.get_hatch() for patch in axes.patches) for axes in panels(figure)] == [True, True, True, False]

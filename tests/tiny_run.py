@@ -15,7 +15,7 @@ from earwitness.core.run_folder import RunFolder
 from earwitness.models import prediction
 from earwitness.models.classifier import Classifier
 from earwitness.models.registry import BACKBONES
-from earwitness.training import evaluation
+from earwitness.training import prediction_files
 
 RATE = VGGISH.sample_rate
 # Names that break carelessly written files, formulas and pages.
@@ -48,7 +48,7 @@ def make(folder: Path) -> Path:
     run = RunFolder(folder / "run")
     run.path.mkdir()
     everything = np.arange(len(names))
-    metrics = evaluation.write(prediction.predict(classifier, data, labels, everything), run)
+    metrics = prediction_files.write(prediction.predict(classifier, data, labels, everything), run)
     assert 0.5 < metrics.segment_accuracy < 1.0
     files.write_csv(run.quarantine, ["file", "reason"], [("low/<i>broken.wav", "is not audio & more")])
     _write_history(run)

@@ -31,7 +31,7 @@ import torch
 from earwitness.audio.segments import Segments
 from earwitness.core.arrays import Float32Array
 from earwitness.core.device import without_tf32
-from earwitness.data import recordings
+from earwitness.data import loading
 from earwitness.data.synthetic import corpus
 from earwitness.explainers.attribution import Target
 from earwitness.explainers.inference.prepared import Prepared
@@ -136,8 +136,10 @@ def commands(job: Job) -> None:
     trained += ["--weights", job.weights] if job.weights and not job.small else []
     trained += ["--epochs", 1, "--overlap", 0, *SHORT] if job.small else []
     table = [["command", job.device, f"processor, {THREADS} threads", "times as fast"]]
-    table.append([f"run --backbone {job.backbone}, from start to report", _seconds(_command(job, trained)), "", ""])
-    clips = recordings.load(job.data).recordings
+    table.append(
+        [f"run --backbone {job.backbone}, from start to report", _seconds(timed_command(job, trained)), "", ""]
+    )
+    clips = loading.load(job.data).recordings
     label = next((each.label for each in clips if each.label == "helicopter"), clips[0].label)
     asked: dict[str, list[Any]] = {
         "evaluate": ["evaluate", job.run, "--out", job.folder / "evaluated"],
@@ -148,15 +150,15 @@ def commands(job: Job) -> None:
     if job.small:
         asked[f"inquire --class {label} --no-verdicts"] += [*SHORT, "--count", 1]
     for name, command in asked.items():
-        there = _command(job, command)
+        there = timed_command(job, command)
         shutil.rmtree(job.folder / "evaluated", ignore_errors=True)
         with _few_cores(THREADS) as environment:
-            here = _command(replace(job, device="cpu"), command, environment)
+            here = timed_command(replace(job, device="cpu"), command, environment)
         table.append([name, _seconds(there), _seconds(here), f"{here / there:.2f}"])
     _show(table)
 
 
-def _command(job: Job, arguments: Sequence[Any], environment: dict[str, str] | None = None) -> float:
+def timed_command(job: Job, arguments: Sequence[Any], environment: dict[str, str] | None = None) -> float:
     """Run a command of earwitness on the job's device; return its seconds."""
     words = [sys.executable, "-m", "earwitness", *map(str, arguments), "--device", job.device]
     begun = time.perf_counter()
@@ -236,7 +238,7 @@ def maps(job: Job) -> None:
         both = [question.prepared(device) for device in (job.device, "cpu")]
         for name in job.methods:
             explainer = parse(_spelled(job, name, precision="float32")).quick()
-            there, here = (_drawn(question, explainer, each) for each in both)
+            there, here = (map_of(question, explainer, each) for each in both)
             alike = rank_correlation(there, here)
             apart = float(np.abs(there - here).max() / (np.abs(here).max() or 1.0))
             fits = alike >= ALIKE and apart <= APART
@@ -247,7 +249,8 @@ def maps(job: Job) -> None:
     print(f"{wanted}: {'all' if not missed else 'not ' + ', '.join(missed)}")
 
 
-def _drawn(question: Question, explainer: Explainer, prepared: Prepared) -> Float32Array:
+def map_of(question: Question, explainer: Explainer, prepared: Prepared) -> Float32Array:
+    """Return a method's map for a question."""
     (found,) = explainer.attribute(prepared, question.segments, question.targets)
     return found.values
 
@@ -277,7 +280,7 @@ def _bench(job: Job) -> tuple[Any, Any]:
     model = job.run / "model.safetensors"
     models = {job.backbone: model} if model.is_file() else {}
     threads = (torch.get_num_threads(),)
-    return bench, Setting(recordings.load(job.data), models, sizes, torch.device(job.device), threads)
+    return bench, Setting(loading.load(job.data), models, sizes, torch.device(job.device), threads)
 
 
 def questions(job: Job) -> list[Question]:

@@ -54,8 +54,8 @@ explanation really took stands in it: `forwards`, `backwards`, `seconds`.
 
 | you want to know | ask | because |
 |---|---|---|
-| where it listened, roughly, in many segments | `gradcam`, `hirescam` | a single pass; the cells are coarse |
-| what the answer hangs on | `occlusion` | each cell is a drop of the score that was really heard |
+| where it looks, roughly, in many segments | `gradcam`, `hirescam` | a single pass; the cells are coarse |
+| what the score relies on | `occlusion` | each cell is a drop of the score that was really measured |
 | when, or at which frequencies | `occlusion:along=time`, `along=bands` | a profile over seconds, over hertz |
 | each part's fair share | `shapley`, `kernelshap` | shares add up to the score, and come with their standard errors |
 | each part's share in fewer passes | `lime:preset=fast` | a balanced design; `r2` says how well the fit does |
@@ -71,7 +71,7 @@ and `earwitness scoreboard RUN` measures on sounds with known evidence which met
 
 ![A rooster's call: its log-mel, and its map by every method, family by family](images/methods.png)
 
-Every method at its defaults, asked of mn04 why it heard a rooster. Drawn by
+Every method at its defaults, for mn04's prediction of a rooster. Drawn by
 `python tools/pictures.py RUN DATA methods.png` from a run whose segments last 4.96 s ([the run, the clip and its
 author](images/README.md)). Each map has its own colour scale, since units differ: compare places, not depths of colour.
 What to see here:
@@ -92,9 +92,9 @@ A layer's channels are added up, each with a weight; the methods differ in the w
 layer (`layer` takes another one). Most cost one pass, Ablation-CAM and Score-CAM one a channel. The map tells what the
 layer did, not what the score would be without a sound.""",
     "perturbation": """\
-Parts of the segment are hidden and the network listens again. Nothing but its scores is needed, and what the map
-says was heard. It depends on what stands in for hidden cells (`fill`; `fill2` tells how much), and takes many passes,
-which all targets share.""",
+Parts of the segment are hidden and it is scored again. Nothing but scores is needed, and what the map says was
+measured. It depends on what stands in for hidden cells (`fill`; `fill2` tells how much), and takes many passes, which
+all targets share.""",
     "gradients": """\
 The score's derivative at each cell of the log-mel, at one point or at many: the finest maps, and the grainiest. A
 derivative tells of small changes; those multiplied by the way from silence tell of the sound itself.""",

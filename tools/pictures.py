@@ -24,7 +24,7 @@ from earwitness.core.device import choose_device
 from earwitness.core.progress import for_terminal
 from earwitness.data import esc10
 from earwitness.explainers.attribution import Attribution
-from earwitness.explainers.explanations import Finding, Inquiry
+from earwitness.explainers.findings import Finding, Inquiry
 from earwitness.explainers.method import FAMILIES
 from earwitness.explainers.registry import METHODS as EVERY_METHOD
 from earwitness.explainers.registry import catalogue, parse
@@ -140,7 +140,7 @@ def _own_limit(attribution: Attribution) -> float:
 def _key(axes: Axes, finding: Finding) -> None:
     axes.set_axis_off()
     words = f"""Every method asked about the same {finding.end_seconds - finding.start_seconds:.2f} s,
-heard as {finding.predicted} (score {finding.score:.2f}).
+predicted as {finding.predicted} (score {finding.score:.2f}).
 Activation maps and gradients explain the logit, perturbation
 the probability. Each map has its own colours: compare where,
 not how much. A small number is a map's largest cell."""
@@ -198,8 +198,12 @@ def main(run: Path, data: Path) -> None:
         everything = inquire(copy.path, methods=("gradcam",), progress=progress)
         of_class = inquire(copy.path, methods=METHODS, of_class="helicopter", count=3, progress=progress)
         true, predicted = _most_misheard(everything[-1].inquiry.name)
-        misheard = inquire(copy.path, methods=METHODS, true=true, predicted=predicted, count=3, progress=progress)
-        for name, answer in (("recordings", everything[0]), ("class", of_class[0]), ("misheard", misheard[0])):
+        misclassified = inquire(copy.path, methods=METHODS, true=true, predicted=predicted, count=3, progress=progress)
+        for name, answer in (
+            ("recordings", everything[0]),
+            ("class", of_class[0]),
+            ("misclassified", misclassified[0]),
+        ):
             if answer.picture is None:
                 raise SystemExit(f"{run}: has nothing to show for {name}.png: {'; '.join(answer.inquiry.notes)}")
             shrink(answer.picture, IMAGES / f"{name}.png")
@@ -216,7 +220,7 @@ def _most_misheard(name: str) -> tuple[str, str]:
     _, _, classes = name.partition("-")
     true, found, predicted = classes.partition("-as-")
     if not found:
-        raise SystemExit("the run misheard nothing: there is no picture of that to draw")
+        raise SystemExit("the run misclassified nothing: there is no picture of that to draw")
     return true, predicted
 
 

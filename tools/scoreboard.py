@@ -35,9 +35,9 @@ def section(title: str, folder: Path) -> str:
     text.append(f"{settings}. Bold: beats energy; in brackets: 95 % interval.\n")
     for score, words in SCORES.items():
         text += [f"### {words}\n", page_table(folder / SCOREBOARD, score)]
-    text += ["### Cases\n", "| cases | kind | tried | judged | not heard | heard without it, too | no place |"]
+    text += ["### Cases\n", "| cases | kind | tried | judged | not predicted | predicted without it, too | no place |"]
     text.append("|---|---|---|---|---|---|---|")
-    names = ("family", "kind", "tried", "judged", "unheard", "elsewhere", "no_place")
+    names = ("family", "kind", "tried", "judged", "not_predicted", "elsewhere", "no_place")
     text += ["| " + " | ".join(str(tally[name]) for name in names) + " |" for tally in asked["tallies"]]
     text += ["", *(f"- {note}" for note in asked["notes"]), f"<!-- end {title} -->"]
     return "\n".join(text) + "\n"

@@ -1,4 +1,4 @@
-"""Traces that recordings carry and a classifier may lean on: clicks, tones, hum, band limits, level; in and out.
+"""Traces that recordings carry and a classifier may rely on: clicks, tones, hum, band limits, level; in and out.
 
 Each can be put into a recording, which is exact. :func:`mend_edges`, :func:`remove_lines` and :func:`even_level` take
 one out of a recording whose clean version nobody has, and leave everything else as they can.
@@ -26,7 +26,7 @@ CLICK_CRESTS = 3.0  # height of the click over the recording's peak
 TONE_HZ = 6_000.0
 TONE_DB = -12.0  # RMS below the recording's
 HUM_HZ = 50.0
-HUM_HARMONICS = 12  # the first two lie below what a front end for sound events hears
+HUM_HARMONICS = 12  # the first two lie below what a front end for sound events covers
 HUM_DB = 0.0  # as loud as the sound, or a small network hardly uses it
 LIMIT_HZ = 4_000.0
 LIMIT_EDGE_HZ = 300.0  # the filter falls from 1 to 0 over so much

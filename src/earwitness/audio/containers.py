@@ -268,7 +268,7 @@ def _mp3_fault(data: mmap.mmap, start: int) -> str | None:
     promised = _xing_frames(data, start)
     position, frames = start, 0
     while position < len(data):
-        length = _mpeg_frame_length(data, position)
+        length = mpeg_frame_length(data, position)
         if length is None:
             break  # a tag or padding at the end, or damage that the decoder steps over
         if position + length > len(data):
@@ -298,15 +298,15 @@ def _first_mpeg_frame(data: mmap.mmap, start: int) -> int | None:
     """Return where the first frame starts, if it starts here (zeros after a tag allowed) and a second one follows."""
     while start < len(data) and start > 0 and data[start] == 0:
         start += 1
-    length = _mpeg_frame_length(data, start)
+    length = mpeg_frame_length(data, start)
     if length is None:
         return None
-    if start + length + 4 <= len(data) and _mpeg_frame_length(data, start + length) is None:
+    if start + length + 4 <= len(data) and mpeg_frame_length(data, start + length) is None:
         return None  # two bytes that look like a frame occur by chance, for example in UTF-16 text
     return start
 
 
-def _mpeg_frame_length(data: mmap.mmap, position: int) -> int | None:
+def mpeg_frame_length(data: mmap.mmap, position: int) -> int | None:
     """Return the bytes of the MPEG layer II or III frame at a position, or None if there is no frame header."""
     head = data[position : position + 4]
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:

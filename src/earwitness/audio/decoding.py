@@ -121,24 +121,24 @@ def read(path: Path | str, sample_rate: int | None = None) -> Clip:
 
 
 def follow(
-    path: Path | str, sample_rate: int | None, listener: Callable[[Iterator[Float32Array]], Result]
+    path: Path | str, sample_rate: int | None, consumer: Callable[[Iterator[Float32Array]], Result]
 ) -> tuple[Result, Facts]:
-    """Decode a recording of any length once, in bounded memory, for its facts and for a listener.
+    """Decode a recording of any length once, in bounded memory, for its facts and for a function that takes its blocks.
 
     Parameters
     ----------
     path, sample_rate
         As for :func:`read`.
-    listener
+    consumer
         Called with the blocks that :func:`stream` yields; what it leaves is decoded after it.
 
     Returns
     -------
-    What the listener returned, and what :func:`inspect` returns.
+    What the function returned, and what :func:`inspect` returns.
     """
     watch = _Watch(hashing=True)
     blocks = _resampled(Path(path), sample_rate, BLOCK_SECONDS, watch)
-    result = listener(blocks)
+    result = consumer(blocks)
     for _ in blocks:
         pass
     return result, watch.facts(Path(path))
@@ -147,7 +147,7 @@ def follow(
 def inspect(path: Path | str) -> Facts:
     """Decode a whole recording in bounded memory and return the facts; raises as :func:`read` does."""
     watch = _Watch(hashing=True)
-    for _ in _mono_blocks(Path(path), BLOCK_SECONDS, watch):
+    for _ in mono_blocks(Path(path), BLOCK_SECONDS, watch):
         pass
     return watch.facts(Path(path))
 
@@ -261,7 +261,7 @@ class _Watch:
         if self.channels > 1 and self.channel_peak <= _STILL:
             self.channel_peak = max(self.channel_peak, float(np.abs(block).max()))
         self.lowest, self.highest = min(self.lowest, lowest), max(self.highest, highest)
-        last = _last_sound(mono)
+        last = last_sound(mono)
         if last >= 0:
             self.last_sound = self.frames + last
         self.frames += len(mono)
@@ -299,7 +299,7 @@ class _Watch:
         )
 
 
-def _last_sound(mono: Float32Array) -> int:
+def last_sound(mono: Float32Array) -> int:
     """Return the index of the last sample that is not silent, or -1; most blocks end in sound, so look there first."""
     size = 4096
     end = len(mono)
@@ -313,7 +313,7 @@ def _last_sound(mono: Float32Array) -> int:
 
 
 def _resampled(path: Path, sample_rate: int | None, block_seconds: float, watch: _Watch) -> Iterator[Float32Array]:
-    blocks = _mono_blocks(path, block_seconds, watch)
+    blocks = mono_blocks(path, block_seconds, watch)
     first = next(blocks)  # there is one: a recording without samples was refused
     if sample_rate is None or sample_rate == watch.sample_rate:
         yield first
@@ -336,7 +336,7 @@ def _resampled(path: Path, sample_rate: int | None, block_seconds: float, watch:
         yield rest
 
 
-def _mono_blocks(path: Path, block_seconds: float, watch: _Watch) -> Iterator[Float32Array]:
+def mono_blocks(path: Path, block_seconds: float, watch: _Watch) -> Iterator[Float32Array]:
     """Yield the mean of the channels, block by block, at the file's own rate; each block is a new array."""
     watch.kind = containers.examine(path)
     with _open(path, watch) as file:

@@ -302,14 +302,14 @@ def _mel(front_end: FrontEnd, frames: Tensor) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _filter_halves(front_end: FrontEnd, dtype: torch.dtype, device: str) -> tuple[tuple[slice, Tensor], ...]:
-    """Return the lower and the upper half of the filters, each with the bins that it hears.
+    """Return the lower and the upper half of the filters, each with the bins that it covers.
 
     Nearly all weights of the whole are zero; two halves on their own bins need half as many products.
     """
     halves = []
     for filters in mel_filters(front_end, dtype, device).chunk(2, dim=1):
-        heard = filters.any(dim=1).nonzero()[:, 0]
-        bins = slice(int(heard[0]), int(heard[-1]) + 1)
+        covered = filters.any(dim=1).nonzero()[:, 0]
+        bins = slice(int(covered[0]), int(covered[-1]) + 1)
         halves.append((bins, filters[bins].contiguous()))
     return tuple(halves)
 

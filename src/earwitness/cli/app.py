@@ -91,9 +91,9 @@ def data(
     seed: Seed = 0,
 ) -> None:
     """Check a data set before training. Counts, lengths, silence, duplicates, and the split it would get."""
-    from earwitness.data import checks, recordings, splits
+    from earwitness.data import checks, loading, splits
 
-    checked = checks.check(recordings.load(path), strict=strict, progress=for_terminal())
+    checked = checks.check(loading.load(path), strict=strict, progress=for_terminal())
     show(data_lines(checked, splits.split(checked, split, fold=fold, fraction=fraction, seed=seed)))
     next_step(f"earwitness run {typed(path)} --backbone mn04 --out runs/first")
     leave(checked.unusable)
@@ -218,7 +218,7 @@ def run(
     methods = tuple(options.pop("method") or DEFAULT_METHODS)
     check_methods(methods, backbone)
     unusable = _train(_request(options), options, last=False)
-    _investigate_and_report(out, methods, device, seed)
+    investigate_and_report(out, methods, device, seed)
     leave(unusable)
 
 
@@ -237,7 +237,7 @@ def demo(
     options: dict[str, Any] = {"path": sounds, "out": out / "run", "backbone": "compact", "seed": seed}
     options["overwrite"] = overwrite
     _train(_request(options), options, last=False)
-    _investigate_and_report(out / "run", DEMO_METHODS, "auto", seed)
+    investigate_and_report(out / "run", DEMO_METHODS, "auto", seed)
 
 
 trusting.register(app)
@@ -295,14 +295,15 @@ def _cross_validate(request: Any, folds: int | None, overwrite: bool) -> None:
     leave(result.unusable)
 
 
-def _investigate_and_report(run: Path, methods: tuple[str, ...], device: str, seed: int) -> None:
+def investigate_and_report(run: Path, methods: tuple[str, ...], device: str, seed: int) -> None:
+    """Put the report's questions to a run, and build the report."""
     from earwitness.report.page import build_report
     from earwitness.workflows.inquire import inquire
 
     inquire(run, methods=methods, device=device, seed=seed, progress=for_terminal())
     path = build_report(run)
     show(f"\nReport: {printable(path)} ({path.stat().st_size / 1e6:.1f} MB)")
-    next_step(f"open {typed(path)}, or ask more: earwitness inquire {typed(run)} --class NAME")
+    next_step(f"open {typed(path)}, or go on: earwitness inquire {typed(run)} --class NAME")
 
 
 def main(arguments: list[str] | None = None) -> None:

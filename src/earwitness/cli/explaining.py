@@ -1,4 +1,4 @@
-"""The commands that ask: what is heard in files, on what a run's decisions are based, all of it in one page.
+"""The commands that explain: files, a run's decisions, all of it in one page.
 
 Each parses, calls one function, prints.
 """
@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
 
 def explain(
     files: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Sound files.")] = None,
-    run: Annotated[Path | None, typer.Option("--run", help="Run folder whose classifier is asked.")] = None,
+    run: Annotated[Path | None, typer.Option("--run", help="Run folder whose classifier is explained.")] = None,
     backbone: Annotated[
         str | None, typer.Option(callback=known_backbone, help="Without training: mn04 with AudioSet's 527 classes.")
     ] = None,
@@ -51,7 +51,7 @@ def explain(
         bool, typer.Option("--list", help="List the methods, or all about those that are named: --list lime.")
     ] = False,
 ) -> None:
-    """Say what is heard in sound files, and on what that is based."""
+    """Say what sound files are predicted as, and why."""
     if listed:
         show(methods_lines(files or ()))
         return
@@ -60,7 +60,7 @@ def explain(
     if len(files) == 1 and not os.path.lexists(files[0]):  # of several, those that are there are explained
         raise UsageError(f"{printable(files[0])}: does not exist; name a sound file")
     from earwitness.cli import text
-    from earwitness.explainers.explanations import WholeExplanation
+    from earwitness.explainers.findings import WholeExplanation
     from earwitness.workflows.explain import explain_to_folder
 
     outcome = explain_to_folder(
@@ -100,12 +100,14 @@ def _model(run: Path | None, backbone: str | None, weights: str | None, device: 
 def inquire(
     run: Run,
     method: Methods = None,
-    of_class: Annotated[str | None, typer.Option("--class", help="What is this class recognised by?")] = None,
+    of_class: Annotated[
+        str | None, typer.Option("--class", help="What does the classifier rely on for this class?")
+    ] = None,
     true: Annotated[
-        str | None, typer.Option(help="Why was this class misheard: as --predicted, else as what it mostly is.")
+        str | None, typer.Option(help="Why was this class misclassified: as --predicted, else as what it mostly is.")
     ] = None,
     predicted: Annotated[
-        str | None, typer.Option(help="Why was --true, or what mostly is, misheard as this class?")
+        str | None, typer.Option(help="Why was --true, or what mostly is, misclassified as this class?")
     ] = None,
     segment: Annotated[
         list[str] | None,
@@ -122,7 +124,7 @@ def inquire(
     device: Device = "auto",
     seed: Seed = 0,
 ) -> None:
-    """Investigate a run's decisions. Without a question, everything that the report shows is asked."""
+    """Investigate a run's decisions. Without a question, everything that the report shows."""
     from earwitness.cli import text
     from earwitness.explainers.registry import DEFAULT_METHODS
     from earwitness.workflows.inquire import inquire as answer

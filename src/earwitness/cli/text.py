@@ -12,7 +12,7 @@ from earwitness.cli.output import table
 from earwitness.core.errors import printable
 from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution
 from earwitness.explainers.baselines import BASELINES
-from earwitness.explainers.explanations import Inquiry, WholeExplanation, WholeMap, shown_score
+from earwitness.explainers.findings import Inquiry, WholeExplanation, WholeMap, shown_score
 from earwitness.explainers.parameters import spec
 from earwitness.inspection.notes import SATURATED
 from earwitness.inspection.recordings import METHODS as WHOLE_METHODS
@@ -48,51 +48,51 @@ def explanation(found: Explanation, picture: Path, top: int) -> str:
     return "\n".join(lines)
 
 
-def whole_explanation(heard: WholeExplanation, picture: Path, top: int, *, verdicts: bool) -> str:
+def whole_explanation(whole: WholeExplanation, picture: Path, top: int, *, verdicts: bool) -> str:
     """Return what was found in a whole file; ``top`` classes are listed. Were verdicts hoped for, it says why not."""
-    segments = f"{len(heard.scores)} segment{'s' if len(heard.scores) > 1 else ''}"
-    lines = [f"{heard.file} ({heard.seconds:.2f} s, {segments})"]
-    width = max(len(heard.classes[index]) for index in heard.best(top))
+    segments = f"{len(whole.scores)} segment{'s' if len(whole.scores) > 1 else ''}"
+    lines = [f"{whole.file} ({whole.seconds:.2f} s, {segments})"]
+    width = max(len(whole.classes[index]) for index in whole.best(top))
     lines += [
-        f"  {heard.mean[index]:6.1%}  {heard.classes[index]:{width}}  {heard.votes[index]:3d} of {segments}"
-        for index in heard.best(top)
+        f"  {whole.mean[index]:6.1%}  {whole.classes[index]:{width}}  {whole.votes[index]:3d} of {segments}"
+        for index in whole.best(top)
     ]
-    if heard.voted != heard.best(1)[0]:
-        lines.append(f"  by vote:   {heard.classes[heard.voted]}")
-    flags = sorted({flag for listed in heard.maps for each in listed for flag in each.map.flags})
-    end = min(heard.scored_frames, heard.real_frames) * heard.clock.frame_seconds
+    if whole.voted != whole.best(1)[0]:
+        lines.append(f"  by vote:   {whole.classes[whole.voted]}")
+    flags = sorted({flag for listed in whole.maps for each in listed for flag in each.map.flags})
+    end = min(whole.scored_frames, whole.real_frames) * whole.clock.frame_seconds
     lines.append(f"  explained: 0.00 to {end:.2f} s" + (f" ({', '.join(flags)})" if flags else ""))
-    if heard.scored_frames < heard.real_frames:
-        lines.append(f"  not heard: {end:.2f} to {heard.seconds:.2f} s, which fill no segment")
-    for listed in heard.maps:
+    if whole.scored_frames < whole.real_frames:
+        lines.append(f"  not scored: {end:.2f} to {whole.seconds:.2f} s, which fill no segment")
+    for listed in whole.maps:
         for each in listed:
-            lines += [f"  {line}" for line in _found(heard, each)]
+            lines += [f"  {line}" for line in _found(whole, each)]
     if verdicts:
-        first = heard.maps[0][0].profile
-        at = _moment(heard, first, _strongest(heard, first)[0])
+        first = whole.maps[0][0].profile
+        at = _moment(whole, first, _strongest(whole, first)[0])
         lines.append(f"  verdict:   none, for they are for single segments: --at {at:.2f} instead of --whole gives one")
     lines.append(f"  picture:   {printable(picture)}")
     return "\n".join(lines)
 
 
-def _found(heard: WholeExplanation, each: WholeMap) -> list[str]:
+def _found(whole: WholeExplanation, each: WholeMap) -> list[str]:
     """Return in words where the strongest evidence lies, and what a reader must know of it."""
-    clock, found, profile = heard.clock, each.map, each.profile
+    clock, found, profile = whole.clock, each.map, each.profile
     name = found.target_label + (f" by {spec(each.method)}" if spec(each.method) != WHOLE_METHODS[0] else "")
     if {SILENT, CONSTANT} & set(found.flags):
         return [f"{name}: nothing stands out"]
     unit = "score" if found.score_kind == "probability" else found.score_kind
-    row, _ = _strongest(heard, profile)
+    row, _ = _strongest(whole, profile)
     fall = float(profile.native[row, 0])
-    seconds = min(profile.parameters["mask"][0], heard.real_frames) * clock.frame_seconds
+    seconds = min(profile.parameters["mask"][0], whole.real_frames) * clock.frame_seconds
     words = "which no one moment raises by much"
     if fall > 0 and _score(found, fall) != _score(found):
-        words = f"{_score(found, fall)} without the {seconds:.2g} s around {_moment(heard, profile, row):.2f} s"
+        words = f"{_score(found, fall)} without the {seconds:.2g} s around {_moment(whole, profile, row):.2f} s"
     lines = [f"{name}: mean {unit} {_score(found)}, {words}"]
-    at, column = _strongest(heard, found)
+    at, column = _strongest(whole, found)
     if found.native[at, column] > 0 and found is not profile:
         low, high = clock.band_edge_hz(found.band_edges[[column, column + 1]])
-        moment = f"around {_moment(heard, found, at):.2f} s, " if len(found.native) > 1 else ""
+        moment = f"around {_moment(whole, found, at):.2f} s, " if len(found.native) > 1 else ""
         lines.append(f"  strongest evidence: {moment}{low:.0f} to {high:.0f} Hz")
     if found.score_kind == "probability" and found.score > SATURATED and fall < SMALL * found.score:
         lines.append(f"  above {SATURATED:g} the score hardly moves; --method occlusion:score=logit shows more")
@@ -107,17 +107,17 @@ def _found(heard: WholeExplanation, each: WholeMap) -> list[str]:
     return lines
 
 
-def _strongest(heard: WholeExplanation, found: Attribution) -> tuple[int, int]:
-    """Return the cell of a map that speaks most for the class, among those that a segment heard."""
-    heard_rows = found.native[found.frame_edges[:-1] < min(heard.scored_frames, heard.real_frames)]
-    row, column = np.unravel_index(int(heard_rows.argmax()), heard_rows.shape)
+def _strongest(whole: WholeExplanation, found: Attribution) -> tuple[int, int]:
+    """Return the cell of a map that speaks most for the class, among those that lie in a segment."""
+    scored_rows = found.native[found.frame_edges[:-1] < min(whole.scored_frames, whole.real_frames)]
+    row, column = np.unravel_index(int(scored_rows.argmax()), scored_rows.shape)
     return int(row), int(column)
 
 
-def _moment(heard: WholeExplanation, found: Attribution, row: int) -> float:
+def _moment(whole: WholeExplanation, found: Attribution, row: int) -> float:
     """Return the middle of a map's row, in seconds of the recording."""
-    middle = float(heard.clock.frame_edge_seconds(found.frame_edges[[row, row + 1]].mean()))
-    return min(max(0.0, middle), heard.seconds)
+    middle = float(whole.clock.frame_edge_seconds(found.frame_edges[[row, row + 1]].mean()))
+    return min(max(0.0, middle), whole.seconds)
 
 
 def _score(found: Attribution, fall: float = 0.0) -> str:
@@ -147,7 +147,7 @@ def audit(outcome: AuditResult) -> str:
         "change of score",
     ]
     lines = [
-        f"{outcome.audit.files} recordings heard with and without; shares and changes are means over all of them:",
+        f"{outcome.audit.files} recordings scored with and without; shares and changes are means over all of them:",
         "",
         table(head, rows),
     ]
@@ -159,10 +159,10 @@ def audit(outcome: AuditResult) -> str:
 
 def _audit_summary(audit: Audit) -> str:
     """Return what all was tested for in a line or two."""
-    leans = [f"{each.name}{_of(each.leaning)}" for each in audit.effects if each.found]
+    relies = [f"{each.name}{_of(each.relying)}" for each in audit.effects if each.found]
     gains = [f"{each.name}{_of(each.gaining)}" for each in audit.effects if each.gaining]
-    said = f"It leans on: {'; '.join(leans)}." if leans else "Nothing was found that it leans on, of what was tested."
-    return said + (f" Heard better without: {'; '.join(gains)}." if gains else "")
+    said = f"It relies on: {'; '.join(relies)}." if relies else "Of what was tested, it was not found to rely on any."
+    return said + (f" Predicted better without: {'; '.join(gains)}." if gains else "")
 
 
 def _of(classes: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The commands that doubt: which methods can be believed, and what a classifier leans on.
+"""The commands that test: which methods can be believed, and what a classifier relies on.
 
 Each parses, calls one function, prints.
 """
@@ -64,7 +64,7 @@ def audit(
     device: Device = "auto",
     seed: Seed = 0,
 ) -> None:
-    """Test what a run leans on. Edges, silence, hum, a band limit, level and the like are taken out, and it listens."""
+    """Test what a run relies on. Edges, silence, hum, a band limit, level and the like are taken out, one at a time."""
     from earwitness.cli import text
     from earwitness.workflows.audit import audit as audited
 

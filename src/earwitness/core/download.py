@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urljoin, urlsplit
 
-import platformdirs
-
 from earwitness.core.errors import EarwitnessError, UsageError, printable
+from earwitness.core.home import HOME_VARIABLE
 
 if TYPE_CHECKING:
     from requests import Response, Session
@@ -34,7 +33,6 @@ OnBytes = Callable[[int, int | None], None]
 Check = Callable[[Path], str | None]
 """Given the complete file, return None when it is right, or a clause that says what is wrong with it."""
 
-HOME_VARIABLE = "EARWITNESS_HOME"
 BLOCK_BYTES = 1 << 14  # also the most that a cut can lose
 MOST_REDIRECTS = 8
 PASSING_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})  # a later attempt may get a better answer
@@ -65,19 +63,6 @@ class Patience:
     stall_seconds: float = 30.0
     pause_seconds: float = 1.0
     tell: Callable[[str], None] | None = None
-
-
-def home_folder(home: str | Path | None = None) -> Path:
-    """Return the folder that downloads are kept in.
-
-    Parameters
-    ----------
-    home
-        The folder itself; by default what ``EARWITNESS_HOME`` says, else the user's cache folder.
-    """
-    if home is None:
-        home = os.environ.get(HOME_VARIABLE) or platformdirs.user_cache_path("earwitness", appauthor=False)
-    return Path(home).expanduser()
 
 
 class _PassingError(Exception):

@@ -1,17 +1,13 @@
-"""The run folder: its names, atomic writes, reading back."""
+"""The run folder: its names, and what may become of a folder when a training begins."""
 
 from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from earwitness.core.errors import EarwitnessError, UsageError, printable
 from earwitness.core.files import check_writable, read_json, remove_leftovers
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -164,10 +160,10 @@ def check_free(path: Path | str, *, overwrite: bool = False, resume: bool = Fals
 
 def _written_by_us(folder: RunFolder) -> bool:
     try:
-        asked = read_json(folder.run_json)
+        settings = read_json(folder.run_json)
     except EarwitnessError:
         return False
-    return isinstance(asked, dict) and {"backbone", "split"} <= asked.keys()
+    return isinstance(settings, dict) and {"backbone", "split"} <= settings.keys()
 
 
 def _remove_run(path: Path) -> None:

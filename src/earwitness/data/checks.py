@@ -20,7 +20,8 @@ from earwitness.audio.decoding import Facts
 from earwitness.core.arrays import Float32Array
 from earwitness.core.errors import BadRecordingError, UsageError
 from earwitness.core.progress import NO_PROGRESS, Progress
-from earwitness.data.recordings import COLUMNS, DataSet, Recording, Unusable, load, without
+from earwitness.data.loading import COLUMNS, load
+from earwitness.data.recordings import DataSet, Recording, Unusable, without
 from earwitness.data.splits import KINDS, Split, default_kind, default_split, fold_names, folds, split
 
 __all__ = [
@@ -113,9 +114,9 @@ def for_each_recording(
     progress: Progress = NO_PROGRESS,
     workers: int | None = None,
     for_training: bool = True,
-    description: str = "Listening",
+    description: str = "Reading recordings",
 ) -> tuple[DataSet, list[Result]]:
-    """Decode every recording once and let a function listen, so that checking and features cost one decoding.
+    """Decode every recording once and hand it to a function, so that checking and features cost one decoding.
 
     Parameters
     ----------

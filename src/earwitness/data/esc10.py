@@ -114,7 +114,7 @@ def download(
             )
         return folder
     archive = folder.with_name(folder.name + ".zip")
-    fetch(url or URL, archive, _archive_error, limit=MOST_ARCHIVE_BYTES, progress=progress, patience=patience)
+    fetch(url or URL, archive, archive_error, limit=MOST_ARCHIVE_BYTES, progress=progress, patience=patience)
     try:
         unpack(archive, folder)
     finally:
@@ -148,9 +148,11 @@ def unpack(archive: Path, folder: Path) -> None:
         work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
             for clip, content in _clips(archive):
-                _write(work / clip.file, content)
-            _write(work / "ATTRIBUTION.csv", files("earwitness").joinpath("resources/esc10_manifest.csv").read_bytes())
-            _write(work / "README.md", README.format(count=len(manifest())).encode())
+                write_file(work / clip.file, content)
+            write_file(
+                work / "ATTRIBUTION.csv", files("earwitness").joinpath("resources/esc10_manifest.csv").read_bytes()
+            )
+            write_file(work / "README.md", README.format(count=len(manifest())).encode())
             work.chmod(0o755)  # mkdtemp makes it private
             work.rename(folder)
         finally:
@@ -164,7 +166,7 @@ def unpack(archive: Path, folder: Path) -> None:
         ) from error
 
 
-def _archive_error(archive: Path) -> str | None:
+def archive_error(archive: Path) -> str | None:
     """Say what is wrong with an archive; the check that the download calls."""
     try:
         for _ in _clips(archive):
@@ -186,7 +188,7 @@ def _clips(archive: Path) -> Iterator[tuple[ManifestEntry, bytes]]:
     """Yield each clip of the manifest with its checked content, in the manifest's order."""
     with zipfile.ZipFile(archive) as box:
         entries = box.infolist()
-        _require_safe(entries)
+        require_safe(entries)
         # The repository's folders have other names ("001 - Dog bark"); the names of the clips are unique.
         by_name = {PurePosixPath(entry.filename).name: entry for entry in entries if not entry.is_dir()}
         for clip in manifest():
@@ -200,7 +202,7 @@ def _clips(archive: Path) -> Iterator[tuple[ManifestEntry, bytes]]:
             yield clip, content
 
 
-def _require_safe(entries: list[zipfile.ZipInfo]) -> None:
+def require_safe(entries: list[zipfile.ZipInfo]) -> None:
     """Refuse an archive that reaches outside, links, or swells; a good one never does."""
     if len(entries) > MOST_ENTRIES:
         raise _UnsafeError(f"the archive has {len(entries):,} entries, at most {MOST_ENTRIES:,} are expected; refused")
@@ -222,7 +224,8 @@ def _require_safe(entries: list[zipfile.ZipInfo]) -> None:
         )
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file and its folder, flushed to the disk."""
     path.parent.mkdir(exist_ok=True)
     with path.open("wb") as file:
         file.write(content)

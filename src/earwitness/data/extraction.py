@@ -12,7 +12,7 @@ from earwitness.data.checks import for_each_recording
 from earwitness.data.recordings import DataSet, Recording
 
 
-def listen(
+def extract_log_mels(
     data: DataSet,
     front_end: FrontEnd,
     *,
@@ -50,14 +50,14 @@ def listen(
         With ``for_training``, where too little is left.
     """
 
-    def hear(_recording: Recording, blocks: Iterator[Samples]) -> LogMel:
+    def extract(_recording: Recording, blocks: Iterator[Samples]) -> LogMel:
         with one_thread():
             return log_mel_of_blocks(blocks, front_end)
 
     return for_each_recording(
         data,
         front_end.sample_rate,
-        hear,
+        extract,
         strict=strict,
         for_training=for_training,
         workers=workers,

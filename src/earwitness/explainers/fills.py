@@ -111,9 +111,9 @@ def neighbours_fill(ground: Ground, hidden: Tensor) -> Tensor:
     """
     frames = hidden.shape[1]
     at = torch.arange(frames, device=hidden.device)[None, :, None]
-    heard = ~hidden & (at < ground.real_frames)
-    before = torch.where(heard, at, -1).cummax(dim=1).values
-    after = torch.where(heard, at, frames).flip(1).cummin(dim=1).values.flip(1)
+    kept = ~hidden & (at < ground.real_frames)
+    before = torch.where(kept, at, -1).cummax(dim=1).values
+    after = torch.where(kept, at, frames).flip(1).cummin(dim=1).values.flip(1)
     first = torch.where(before < 0, after, before)
     last = torch.where(after >= frames, before, after)
     segment = ground.segment.expand(hidden.shape)

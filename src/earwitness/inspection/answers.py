@@ -11,7 +11,7 @@ from earwitness.audio.segments import Segments
 from earwitness.core.errors import UsageError
 from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.explainers.attribution import Attribution, Target, is_silent
-from earwitness.explainers.explanations import MOST_SHOWN, Finding, Inquiry
+from earwitness.explainers.findings import MOST_SHOWN, Finding, Inquiry
 from earwitness.explainers.method import Explainer
 from earwitness.explainers.parameters import spec
 from earwitness.inspection.questions import Candidates, Question

@@ -1,4 +1,4 @@
-"""The audit of a run: its recordings heard with and without what is not their sound, the answer kept in the run."""
+"""The audit of a run: its recordings scored with and without what is not their sound, the answer kept in the run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECONDS = 60.0  # of each recording; hours would be held in memory eight times
 def audit_run(run: OpenRun, *, seed: int = 0, progress: Progress = NO_PROGRESS) -> Audit:
     """Audit a run on the recordings that it was measured on, and keep the result as ``trust/audit.json``.
 
-    Of recordings longer than a minute, the first minute is heard.
+    Of recordings longer than a minute, the first minute is scored.
 
     Raises
     ------

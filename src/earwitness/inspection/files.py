@@ -13,7 +13,7 @@ from earwitness.core.errors import UsageError, printable
 from earwitness.core.files import file_name
 from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.explainers.attribution import Attribution, Target, is_silent
-from earwitness.explainers.explanations import Finding, Inquiry
+from earwitness.explainers.findings import Finding, Inquiry
 from earwitness.explainers.method import Explainer
 from earwitness.inspection.model import Model
 from earwitness.models.classifier import Classifier, segment_frames
@@ -101,7 +101,7 @@ def explain_segment(
         classes=scored.classes,
         silence=scored.silence,
         methods=tuple(method.title for method in methods),
-        targets=tuple("asked" if classes else "best" for _ in indices),
+        targets=tuple("chosen" if classes else "best" for _ in indices),
         findings=(_finding(path, scored, row, segment, maps),),
     )
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from earwitness.core.download import home_folder
 from earwitness.core.errors import UsageError, printable
+from earwitness.core.home import home_folder
 from earwitness.core.run_folder import RunFolder
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.models.classifier import Classifier
@@ -17,9 +17,9 @@ from earwitness.models.registry import BACKBONES
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A classifier to ask; hold on to it, for the first explanation prepares the network for all later ones.
+    """A classifier to explain; hold on to it, for the first explanation prepares the network for all later ones.
 
-    Several threads may ask one model; they wait for each other.
+    Several threads may use one model; they wait for each other.
 
     Parameters
     ----------

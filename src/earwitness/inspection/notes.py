@@ -7,16 +7,16 @@ from dataclasses import replace
 import numpy as np
 
 from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution
-from earwitness.explainers.explanations import Inquiry
+from earwitness.explainers.findings import Inquiry
 
 SATURATED = 0.99  # probability above which hiding a cell hardly moves it
 NEARLY_EMPTY = 0.1  # peak, as a share of the largest peak of the method's maps in one figure
-HARDLY = 0.01  # of a probability: what no cell moves by so much says next to nothing
+HARDLY = 0.01  # of a probability: what no cell moves by so much shows almost nothing
 ENOUGH = 3  # maps: of one or two it can be seen at once
 
 
 def with_notes(inquiry: Inquiry) -> Inquiry:
-    """Return an inquiry with a note for each method whose maps say next to nothing because the score is saturated.
+    """Return an inquiry with a note for each method whose maps show almost nothing because the score is saturated.
 
     Where a probability stands at 1, hiding any one cell does not move it. Maps of one method share their colours, so a
     single map of a less certain segment makes the others look blank.
@@ -35,7 +35,7 @@ def with_notes(inquiry: Inquiry) -> Inquiry:
         empty = [each for each in shown if _saturated(each) and _peak(each) < least]
         if len(shown) >= ENOUGH and len(empty) >= len(shown) / 2:
             notes.append(
-                f"{len(empty)} of {len(shown)} maps by {title} say next to nothing: the score stands above "
+                f"{len(empty)} of {len(shown)} maps by {title} show almost nothing: the score stands above "
                 f"{SATURATED:g} and hardly moves; ask with --method {empty[0].method}:score=logit to see more."
             )
     return replace(inquiry, notes=(*inquiry.notes, *notes)) if notes else inquiry

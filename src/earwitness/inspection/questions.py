@@ -23,11 +23,11 @@ import numpy as np
 
 from earwitness.core.errors import UsageError
 from earwitness.core.files import safe_name
-from earwitness.explainers.explanations import MOST_SHOWN
+from earwitness.explainers.findings import MOST_SHOWN
 from earwitness.inspection.places import checked_row, place_of, row_at
 from earwitness.models.classifier import class_index
 from earwitness.models.prediction import Predictions
-from earwitness.training.evaluation import confusion_matrix
+from earwitness.training.metrics import confusion_matrix
 
 SAMPLES = 12
 SEGMENTS_OF_A_CLASS = 5
@@ -64,7 +64,7 @@ class Question:
     Parameters
     ----------
     kind, name, title, question, notes
-        As for an :class:`~earwitness.explainers.explanations.Inquiry`.
+        As for an :class:`~earwitness.explainers.findings.Inquiry`.
     candidates
         Groups of segments; what is chosen of each is shown one group after the other.
     roles

@@ -1,4 +1,4 @@
-"""The question to a whole recording: what each of its segments heard, and on what the mean of their scores hangs."""
+"""A whole recording explained: what each of its segments is predicted as, what their mean score relies on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from earwitness.core.errors import UsageError
 from earwitness.core.files import file_name
 from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.explainers.attribution import Attribution, Target
-from earwitness.explainers.explanations import WholeExplanation, WholeMap
+from earwitness.explainers.findings import WholeExplanation, WholeMap
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.explainers.perturbation.occlusion import Occlusion
 from earwitness.explainers.perturbation.recording import explain_recording

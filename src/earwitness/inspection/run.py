@@ -1,4 +1,4 @@
-"""A run opened for questions: its classifier, its predictions, and its recordings, listened to again when needed."""
+"""A run opened for questions: its classifier, its predictions, and its recordings, read again when needed."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from earwitness.core.files import read_json, safe_name
 from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.core.run_folder import RunFolder
 from earwitness.explainers.attribution import Attribution, is_silent
-from earwitness.explainers.explanations import ShownRecording
+from earwitness.explainers.findings import ShownRecording
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.models.classifier import Classifier, load
 from earwitness.models.prediction import Predictions
-from earwitness.training import evaluation
+from earwitness.training import prediction_files
 
 # Scores of the same segment may differ this much between devices and number formats (bfloat16 has 8 bits). More, and
 # the recording or the model is not the one that was measured.
@@ -47,7 +47,7 @@ class OpenRun:
     ----------
     folder
         The folder.
-    asked
+    settings
         The content of ``run.json``.
     classifier
         What was trained.
@@ -58,7 +58,7 @@ class OpenRun:
     """
 
     folder: RunFolder
-    asked: dict[str, Any]
+    settings: dict[str, Any]
     classifier: Classifier
     predictions: Predictions
     root: Path
@@ -77,7 +77,7 @@ class OpenRun:
     # ---- reading ------------------------------------------------------------------------------------------------
 
     def segments(self, rows: Sequence[int], progress: Progress = NO_PROGRESS) -> Segments:
-        """Return segments, listening again to their recordings only.
+        """Return segments; only their recordings are read again.
 
         Parameters
         ----------
@@ -126,7 +126,7 @@ class OpenRun:
                 advance(1)
 
     def samples(self, name: str, seconds: float) -> Float32Array:
-        """Return the samples (n,) of a recording's beginning, at the front end's rate; raises as listening does."""
+        """Return a recording's first samples (n,), at the front end's rate; raises as :meth:`segments` does."""
         with self._same_recording(name):
             return _beginning(self.path_of(name), self.classifier.front_end.sample_rate, seconds)[0]
 
@@ -243,13 +243,13 @@ def open_run(
         Something in the folder is damaged, or two of its files do not belong together.
     """
     run = run_folder.open_finished(path)
-    asked = read_json(run.run_json)
+    settings = read_json(run.run_json)
     loaded = load(run.model, device)
-    predictions = evaluation.read(run)
+    predictions = prediction_files.read(run)
     if predictions.classes != loaded.classes:
         raise EarwitnessError(f"{printable(run.predictions)}: has other classes than the model; evaluate the run again")
     try:
-        where = Path(data) if data is not None else on_disk(Path(asked["data"]["path"]))
+        where = Path(data) if data is not None else on_disk(Path(settings["data"]["path"]))
     except (KeyError, TypeError) as error:
         raise EarwitnessError(
             f"{printable(run.run_json)}: does not say where the data is; name it with --data"
@@ -257,4 +257,4 @@ def open_run(
     # A data set in a CSV names its recordings from the folder that the CSV is in.
     is_table = where.is_file() or (where.suffix.lower() == ".csv" and not where.is_dir())
     root = where.parent if is_table else where
-    return OpenRun(folder=run, asked=asked, classifier=loaded, predictions=predictions, root=root)
+    return OpenRun(folder=run, settings=settings, classifier=loaded, predictions=predictions, root=root)

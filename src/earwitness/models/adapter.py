@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from earwitness.audio.timefreq import Clock
 from earwitness.core.errors import UsageError
-from earwitness.models.protocols import ListeningFrontEnd
+from earwitness.models.protocols import ExplainableFrontEnd
 
 ACTIVATIONS = ("softmax", "sigmoid")
 
@@ -56,7 +56,7 @@ class Adapter:
 
     network: Coat
     classes: tuple[str, ...]
-    front_end: ListeningFrontEnd
+    front_end: ExplainableFrontEnd
     activation: str = "softmax"
 
     def __post_init__(self) -> None:
@@ -68,7 +68,7 @@ class Adapter:
         cls,
         network: nn.Module,
         classes: tuple[str, ...],
-        front_end: ListeningFrontEnd,
+        front_end: ExplainableFrontEnd,
         *,
         feature_layer: str = "",
         turned: bool = False,

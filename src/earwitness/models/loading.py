@@ -14,7 +14,7 @@ from earwitness.models.pretrained import tagger_named
 def load_classifier(
     run: Path | str | None = None, *, backbone: str | None = None, weights: str | None = None, device: str = "auto"
 ) -> Classifier:
-    """Return a classifier that is ready to be asked.
+    """Return a classifier that is ready to be used.
 
     Parameters
     ----------

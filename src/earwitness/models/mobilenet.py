@@ -96,7 +96,7 @@ class MobileNet(Network):
         """Return ``repeats`` for a short segment whose copies fall on whole cells of the last map, else 1.
 
         The network learned from clips of 10 s. In a segment of a second every third cell of its last map lies at the
-        padded edge; heard several times in a row, fewer do.
+        padded edge; seen several times in a row, fewer do.
         """
         return int(self.repeats) if frames <= LONGEST_REPEATED and frames % STRIDE == 0 else 1
 

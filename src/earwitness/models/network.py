@@ -31,7 +31,7 @@ class Network(nn.Module, ABC):
     standardise: Standardise
 
     def copies(self, frames: int) -> int:
-        """Return how many times in a row a segment of so many frames is heard; feature maps cover all of them."""
+        """Return how many times in a row a segment of so many frames is seen; feature maps cover all of them."""
         del frames
         return 1
 

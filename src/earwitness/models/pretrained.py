@@ -9,7 +9,7 @@ from earwitness.models.classifier import Classifier
 from earwitness.models.registry import backbone_named
 from earwitness.models.weights import NO_WEIGHTS, PUBLISHED, Resolved, audioset_labels, fill, resolve
 
-# What a network that tags recordings hears at once: AudioSet's clips are 10 s long.
+# What a network that tags recordings sees at once: AudioSet's clips are 10 s long.
 TAGGING_SECONDS = 10.0
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from earwitness.audio.timefreq import Clock
 
 
-class ListeningFrontEnd(Protocol):
+class ExplainableFrontEnd(Protocol):
     """What explainers need of a front end."""
 
     @property
@@ -29,7 +29,7 @@ class Explainable(Protocol):
 
     The network maps (n, frames, bands) to logits (n, classes), each row by itself. It may have ``feature_layer``
     (dotted name of the module that activation maps look at), ``map_axes`` (what the last two axes of a feature
-    map mean) and ``copies(frames)`` (how many times in a row it hears a segment, which its feature maps then show).
+    map mean) and ``copies(frames)`` (how many times in a row it sees a segment, which its feature maps then show).
     """
 
     @property
@@ -38,7 +38,7 @@ class Explainable(Protocol):
         ...
 
     @property
-    def front_end(self) -> ListeningFrontEnd:
+    def front_end(self) -> ExplainableFrontEnd:
         """The front end."""
         ...
 

@@ -18,8 +18,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from earwitness.core.download import HOME_VARIABLE, home_folder
 from earwitness.core.errors import EarwitnessError, UsageError, printable
+from earwitness.core.home import HOME_VARIABLE, home_folder
 
 if TYPE_CHECKING:
     import torch

@@ -37,12 +37,12 @@ def audit_chart(audit: Audit) -> Figure:
 
 
 def _shown_classes(audit: Audit, tested: Sequence[Effect]) -> list[str]:
-    """Return the classes that were heard, in order; where they are too many, those that changed most."""
+    """Return the classes that were measured, in order; where they are too many, those that changed most."""
     most: dict[str, float] = {}
     for each in tested:
         for one in each.classes:
             # What is found comes before what may be chance.
-            most[one.name] = max(most.get(one.name, 0.0), abs(one.change) + (one.leans or one.gains))
+            most[one.name] = max(most.get(one.name, 0.0), abs(one.change) + (one.relies or one.gains))
     shown = set(sorted(most, key=lambda name: -most[name])[:MOST_CLASSES])
     return [name for name in audit.classes if name in shown]
 
@@ -51,7 +51,7 @@ def _draw_altogether(axes: Axes, tested: Sequence[Effect]) -> None:
     for row, each in enumerate(tested):
         line = WRONG if each.altogether else QUIET if each.few else RIGHT
         edge = WRONG if each.found else line
-        # A ring: the interval may well reach 0, it is a class that leans.
+        # A ring: the interval may well reach 0, it is a class that relies.
         face = "white" if each.found and not each.altogether else edge
         axes.plot([100 * each.low, 100 * each.high], [row, row], color=line, linewidth=2.0, solid_capstyle="butt")
         axes.plot(100 * each.change, row, "o", color=edge, markerfacecolor=face, markersize=5.0, markeredgewidth=1.4)
@@ -61,10 +61,10 @@ def _draw_altogether(axes: Axes, tested: Sequence[Effect]) -> None:
     )
     axes.set_ylim(max(1, len(tested)) - 0.5, -0.5)
     axes.set_xlim(min([-10.0, *(105 * each.low for each in tested)]), max([2.0, *(105 * each.high for each in tested)]))
-    axes.set_xlabel("change of segments heard right\n(points; 95 % interval)")
+    axes.set_xlabel("change of segments predicted right\n(points; 95 % interval)")
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(
-        f"all recordings (orange: leans on it; ring: only\na class does; grey: fewer than {FEW_TOUCHED} had it)"
+        f"all recordings (orange: relies on it; ring: only\na class does; grey: fewer than {FEW_TOUCHED} had it)"
     )
 
 
@@ -78,7 +78,7 @@ def _draw_by_class(axes: Axes, tested: Sequence[Effect], named: Sequence[str]) -
         for column, name in enumerate(named):
             change = changes[row, column]
             if np.isfinite(change) and round(change):
-                weight = "bold" if name in each.leaning or name in each.gaining else "normal"
+                weight = "bold" if name in each.relying or name in each.gaining else "normal"
                 colour = "white" if abs(change) > 30 else "black"
                 text = f"{change:+.0f}"
                 axes.text(column, row, text, ha="center", va="center", fontsize=6.5, weight=weight, color=colour)

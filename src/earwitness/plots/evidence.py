@@ -1,7 +1,7 @@
 """Figures of sounds and evidence, one function a figure; no other program's settings can change them.
 
->>> from earwitness.plots import evidence
->>> figures.save(figures.maps(answer), "maps.png")  # doctest: +SKIP
+>>> from earwitness.plots import evidence, style
+>>> style.save(evidence.maps(inquiry), "maps.png")  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from earwitness.explainers.attribution import Attribution
-from earwitness.explainers.explanations import Finding, Inquiry, ShownRecording, shown_score
+from earwitness.explainers.findings import Finding, Inquiry, ShownRecording, shown_score
 from earwitness.plots.style import (
     EVIDENCE_COLOURS,
     QUIET,
@@ -40,7 +40,7 @@ __all__ = ["maps", "recordings", "samples", "save"]
 
 COLUMNS = 4
 WAVE_BINS = 600
-SHORT_NAME = 11  # characters that fit beside "for" and "(heard)" over a map
+SHORT_NAME = 11  # characters that fit beside "for" and "(predicted)" over a map
 TICK, CROSS = "\N{CHECK MARK}", "\N{BALLOT X}"
 LOG_MEL = "log-mel"
 TITLE_PAD = 13.0  # points: the verdict and the strength of a map stand between it and its title
@@ -219,7 +219,7 @@ def maps(inquiry: Inquiry) -> Figure:
 
 def _words(axes: Axes, each: Finding, inquiry: Inquiry) -> None:
     axes.set_axis_off()
-    lines = [f"heard as {label(each.predicted, 15)}", _score(each, inquiry.classes)]
+    lines = [f"predicted as {label(each.predicted, 15)}", _score(each, inquiry.classes)]
     if each.label is not None:
         mark, colour = (TICK, RIGHT) if each.right else (CROSS, WRONG)
         axes.text(0, 0.92, mark, transform=axes.transAxes, va="top", fontsize=11, color=colour)
@@ -239,7 +239,7 @@ def _score(each: Finding, classes: tuple[str, ...]) -> str:
 
 def _for(inquiry: Inquiry, target: int) -> str:
     names = {each.attributions[target][0].target_label for each in inquiry.findings}
-    role = {"predicted": "heard", "true": "true", "best": "best", "asked": "asked for"}[inquiry.targets[target]]
+    role = {"predicted": "predicted", "true": "true", "best": "best", "chosen": "chosen"}[inquiry.targets[target]]
     if len(names) > 1:
         return f"for the class {role}"
     name = label(names.pop(), 18)

@@ -17,7 +17,7 @@ from earwitness.core.errors import EarwitnessError, printable
 from earwitness.core.files import read_csv, read_json, write_json
 from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.core.run_folder import RunFolder
-from earwitness.explainers.explanations import Finding, Inquiry, shown_score
+from earwitness.explainers.findings import Finding, Inquiry, shown_score
 from earwitness.plots import evidence, style, training
 from earwitness.plots.audit import audit_chart
 from earwitness.training import metrics
@@ -50,7 +50,7 @@ READING = {
         "the network learns its recordings by heart."
     ),
     "segment_confusions": (
-        "Rows are what sounded, columns what was heard: blue is right, orange wrong, deeper is a larger share of the "
+        "Rows are true classes, columns predicted ones: blue is right, orange wrong, deeper is a larger share of the "
         "row; the margins say how much of each class was found, and how far each answer can be trusted."
     ),
     "file_confusions": "Read like the one by segment; each recording counts once, by the vote of its segments.",
@@ -68,18 +68,15 @@ READING = {
     ),
     "audit": (
         "Each row takes one thing out of the recordings that have it: a mark left of the line means that more segments "
-        "were misheard without it, filled orange that the loss is large and beyond chance over all recordings; a ring, "
-        "wherever it stands, means that a class alone loses so, grey that too few recordings had it. The table says by "
-        "class how many points change, bold where a loss or gain is large and beyond chance."
+        "were misclassified without it, filled orange that the loss is large and beyond chance over all recordings; a "
+        "ring, wherever it stands, means that a class alone loses so, grey that too few recordings had it. The table "
+        "says by class how many points change, bold where a loss or gain is large and beyond chance."
     ),
     "segments": f"{EVIDENCE}.",
-    "class": (
-        f"{EVIDENCE}; what is red in every row, in maps that may be believed, is what the class sounds like to the "
-        "classifier."
-    ),
+    "class": (f"{EVIDENCE}; what is red in every row, in maps that may be believed, is what the classifier relies on."),
     "confusion": (
-        f"{EVIDENCE}; red cells in the group of the class heard are what misled the classifier, as far as the maps may "
-        "be believed."
+        f"{EVIDENCE}; red cells in the group of the predicted class are what misled the classifier, as far as the maps "
+        "may be believed."
     ),
 }
 BELIEVE = (
@@ -195,7 +192,9 @@ def add_measures(run: RunFolder) -> list[Path]:
             )
         style.save(training.class_scores(measured.per_class), run.figures / "chart-classes.png")
         alt = "F1 of each class by segment and by file; the same numbers stand in the table."
-        entries.append(_measure("classes", "chart-classes", "Classes", "Which classes are heard best and worst?", alt))
+        entries.append(
+            _measure("classes", "chart-classes", "Classes", "Which classes are recognised best and worst?", alt)
+        )
     _put(run, entries)
     audit = store.read(run)
     if audit is not None:
@@ -207,12 +206,12 @@ def add_audit(run: RunFolder, audit: Audit) -> Path:
     """Draw what an audit found."""
     tested = [each for each in audit.effects if each.touched]
     found = [
-        f"{each.name} (by {', '.join(each.leaning)})" if each.leaning else each.name for each in tested if each.found
+        f"{each.name} (by {', '.join(each.relying)})" if each.relying else each.name for each in tested if each.found
     ]
     alt = f"What changes without each of {len(tested)} things, over all recordings and by class; "
-    alt += f"it leans on {', '.join(found)}." if found else "it leans on none, as far as can be told."
+    alt += f"it relies on {', '.join(found)}." if found else "it relies on none, as far as can be told."
     style.save(audit_chart(audit), run.figures / "chart-audit.png")
-    question = "Does it lean on what is not the sound?"
+    question = "Does it rely on what is not the sound?"
     _put(run, [_measure("audit", "chart-audit", "Audit", question, alt)])
     return run.figures / "chart-audit.png"
 
@@ -273,4 +272,5 @@ def _alt(inquiry: Inquiry) -> str:
 def _in_words(each: Finding) -> str:
     silent = ", silent" if each.silent else ""
     where = f"{each.file} at {each.start_seconds:.2f} s"
-    return f"{each.label or 'a sound'} heard as {each.predicted} with score {shown_score(each.score)} ({where}{silent})"
+    what = f"{each.label or 'a sound'} predicted as {each.predicted}"
+    return f"{what} with score {shown_score(each.score)} ({where}{silent})"

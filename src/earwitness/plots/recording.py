@@ -1,4 +1,4 @@
-"""The figure of a whole recording: its log-mel, the evidence over it, what each moment carries, what segments heard."""
+"""The figure of a whole recording: log-mel, evidence, what each moment carries, what segments were predicted as."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from earwitness.audio.timefreq import Clock
 from earwitness.core.arrays import BoolArray, Float64Array
 from earwitness.explainers.attribution import Attribution
-from earwitness.explainers.explanations import WholeExplanation, WholeMap, shown_score
+from earwitness.explainers.findings import WholeExplanation, WholeMap, shown_score
 from earwitness.explainers.parameters import spec
 from earwitness.plots.style import (
     EVIDENCE_COLOURS,
@@ -38,7 +38,7 @@ from earwitness.plots.style import (
 WIDTH = 11.0  # inches
 RIGHT_EDGE = 0.965  # share of the width; the counts of votes reach beyond it
 MOST_COLUMNS = 1500  # cells of a spectrogram from left to right
-MOST_CLASSES = 5  # rows of what segments heard
+MOST_CLASSES = 5  # rows of what segments were predicted as
 LEAST_SCORE = 0.05  # of a segment, for a class that is neither explained nor voted for to have a row
 FOR, AGAINST = "#b2182b", "#2166ac"
 LIGHT = "#b9cfe8"
@@ -49,15 +49,15 @@ SOUND_HEIGHT, MAP_HEIGHT, PROFILE_HEIGHT, CLASS_HEIGHT = 1.5, 1.5, 0.85, 0.26
 
 
 @styled
-def whole_recording(heard: WholeExplanation) -> Figure:
+def whole_recording(whole: WholeExplanation) -> Figure:
     """Draw a recording from its beginning to its end: log-mel, evidence, time profile, segments, below each other.
 
     Parameters
     ----------
-    heard
-        What was heard, with at least one map.
+    whole
+        The explanation, with at least one map.
     """
-    classes, found = _classes(heard), [each for listed in heard.maps for each in listed]
+    classes, found = _classes(whole), [each for listed in whole.maps for each in listed]
     heights = [SOUND_HEIGHT]
     for each in found:
         heights += [PROFILE_HEIGHT] if each.map is each.profile else [MAP_HEIGHT, PROFILE_HEIGHT]
@@ -66,43 +66,43 @@ def whole_recording(heard: WholeExplanation) -> Figure:
     figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(rect=(0.0, 0.0, RIGHT_EDGE, 1.0)))
     grid = figure.add_gridspec(len(heights), 2, height_ratios=heights, width_ratios=[1.0, 0.012])
     panels = [figure.add_subplot(grid[row, 0]) for row in range(len(heights))]
-    step = -(-len(heard.log_mel) // MOST_COLUMNS)
-    norm = sound_limits([heard.log_mel[::step]], heard.silence)
-    spectrogram(panels[0], heard.log_mel, heard.clock, 0, heard.real_frames, norm, step)
+    step = -(-len(whole.log_mel) // MOST_COLUMNS)
+    norm = sound_limits([whole.log_mel[::step]], whole.silence)
+    spectrogram(panels[0], whole.log_mel, whole.clock, 0, whole.real_frames, norm, step)
     panels[0].set_ylabel("Hz")
     _title(panels[0], "log-mel")
     colour_bar(figure.add_subplot(grid[0, 1]), ScalarMappable(norm, SOUND_COLOURS), "louder \N{RIGHTWARDS ARROW}")
-    _outline(panels[0], heard.clock, found[0].map)
+    _outline(panels[0], whole.clock, found[0].map)
     row = 1
     for each in found:
         if each.map is not each.profile:
             # Maps in one unit share their colours, so that they can be compared.
             limit = evidence_limit([one.map for one in found if one.map.score_kind == each.map.score_kind])
-            _draw_map(panels[row], heard, each, limit)
+            _draw_map(panels[row], whole, each, limit)
             colours = ScalarMappable(Normalize(-limit, limit), EVIDENCE_COLOURS)
             colour_bar(figure.add_subplot(grid[row, 1]), colours, "against \N{LEFT RIGHT ARROW} for")
             row += 1
-        _draw_profile(panels[row], heard, each)
+        _draw_profile(panels[row], whole, each)
         row += 1
-    _draw_segments(panels[-1], heard, classes)
+    _draw_segments(panels[-1], whole, classes)
     for axes in panels:
         axes.set_xlim(panels[0].get_xlim())
         axes.xaxis.set_major_locator(MaxNLocator(nbins=12, steps=[1, 2, 5, 10]))
         axes.tick_params(labelbottom=axes is panels[-1])
     panels[-1].set_xlabel("seconds in the recording")
     figure.align_ylabels(panels[:-1])
-    figure.suptitle(_headline(heard), x=0.01, ha="left", fontsize=10, fontweight="bold")
+    figure.suptitle(_headline(whole), x=0.01, ha="left", fontsize=10, fontweight="bold")
     return figure
 
 
-def _headline(heard: WholeExplanation) -> str:
-    best, voted = heard.best(1)[0], heard.voted
-    file, name = label(heard.file, 40), label(heard.classes[best], 30)
-    score = shown_score(float(heard.mean[best]))
+def _headline(whole: WholeExplanation) -> str:
+    best, voted = whole.best(1)[0], whole.voted
+    file, name = label(whole.file, 40), label(whole.classes[best], 30)
+    score = shown_score(float(whole.mean[best]))
     if best == voted:
-        return f"{file}: heard as {name} (mean score {score}, votes of {heard.vote_words(best)})"
-    other = label(heard.classes[voted], 30)
-    return f"{file}: heard as {name} by mean score ({score}), as {other} by votes ({heard.vote_words(voted)})"
+        return f"{file}: predicted as {name} (mean score {score}, votes of {whole.vote_words(best)})"
+    other = label(whole.classes[voted], 30)
+    return f"{file}: predicted as {name} by mean score ({score}), as {other} by votes ({whole.vote_words(voted)})"
 
 
 def _title(axes: Axes, left: str, right: str = "") -> None:
@@ -114,21 +114,21 @@ def _title(axes: Axes, left: str, right: str = "") -> None:
 # ---- evidence -----------------------------------------------------------------------------------------------------
 
 
-def _draw_map(axes: Axes, heard: WholeExplanation, each: WholeMap, limit: float) -> None:
-    evidence(axes, each.map, heard.clock, 0, limit)
-    _hatch_unheard(axes, heard)
+def _draw_map(axes: Axes, whole: WholeExplanation, each: WholeMap, limit: float) -> None:
+    evidence(axes, each.map, whole.clock, 0, limit)
+    _hatch_unscored(axes, whole)
     axes.set_ylabel("Hz")
     bands = each.map.parameters["mask"][1]
     what = (
-        f"all the time of {bands} bands" if each.method.along == "bands" else f"{_hidden(heard, each)} x {bands} bands"
+        f"all the time of {bands} bands" if each.method.along == "bands" else f"{_hidden(whole, each)} x {bands} bands"
     )
     _title(axes, f"{each.method.title}{_given(each)}: {_fall(each.map)} without {what}")
 
 
-def _draw_profile(axes: Axes, heard: WholeExplanation, each: WholeMap) -> None:
+def _draw_profile(axes: Axes, whole: WholeExplanation, each: WholeMap) -> None:
     """Draw how far the mean score falls without each moment."""
     found = each.profile
-    fall, edges = found.native[:, 0], heard.clock.frame_edge_seconds(found.frame_edges)
+    fall, edges = found.native[:, 0], whole.clock.frame_edge_seconds(found.frame_edges)
     if words := nothing(found):
         axes.set_facecolor("#eeeeee")
         axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=QUIET, fontsize=7.5)
@@ -140,9 +140,9 @@ def _draw_profile(axes: Axes, heard: WholeExplanation, each: WholeMap) -> None:
         axes.margins(y=0.1)
         axes.yaxis.set_major_locator(MaxNLocator(nbins=3))
     axes.set_ylabel("fall")
-    unheard = _hatch_unheard(axes, heard)
-    hatch_padding(axes, heard.clock, 0, len(heard.log_mel), heard.real_frames)
-    _title(axes, f"Over time{_given(each)}: {_fall(found)} without {_hidden(heard, each)}", unheard)
+    unscored = _hatch_unscored(axes, whole)
+    hatch_padding(axes, whole.clock, 0, len(whole.log_mel), whole.real_frames)
+    _title(axes, f"Over time{_given(each)}: {_fall(found)} without {_hidden(whole, each)}", unscored)
 
 
 def _given(each: WholeMap) -> str:
@@ -157,18 +157,18 @@ def _fall(found: Attribution) -> str:
     return f"fall of the mean {unit} for {label(found.target_label, 30)} ({score})"
 
 
-def _hidden(heard: WholeExplanation, each: WholeMap) -> str:
+def _hidden(whole: WholeExplanation, each: WholeMap) -> str:
     """Return how long a mask hides."""
-    return f"{min(each.profile.parameters['mask'][0], heard.real_frames) * heard.clock.frame_seconds:.2g} s"
+    return f"{min(each.profile.parameters['mask'][0], whole.real_frames) * whole.clock.frame_seconds:.2g} s"
 
 
-def _hatch_unheard(axes: Axes, heard: WholeExplanation) -> str:
+def _hatch_unscored(axes: Axes, whole: WholeExplanation) -> str:
     """Hatch the frames after the last segment, and return what that means."""
-    if heard.scored_frames >= heard.real_frames:
+    if whole.scored_frames >= whole.real_frames:
         return ""
-    first, end = heard.clock.frame_edge_seconds([heard.scored_frames, heard.real_frames]).tolist()
+    first, end = whole.clock.frame_edge_seconds([whole.scored_frames, whole.real_frames]).tolist()
     axes.axvspan(first, end, facecolor="#eeeeee", edgecolor="#888888", hatch="////", linewidth=0.0, zorder=3)
-    return "hatched: heard by no segment"
+    return "hatched: in no segment"
 
 
 def _outline(axes: Axes, clock: Clock, found: Attribution) -> None:
@@ -177,14 +177,14 @@ def _outline(axes: Axes, clock: Clock, found: Attribution) -> None:
     if nothing(found) or not strong.any() or not len(found.frame_edges):
         return
     seconds, hertz = clock.frame_edge_seconds(found.frame_edges), clock.band_edge_hz(found.band_edges)
-    lines = LineCollection(_borders(strong, seconds, hertz), colors="white", linewidths=1.1, capstyle="projecting")
+    lines = LineCollection(borders(strong, seconds, hertz), colors="white", linewidths=1.1, capstyle="projecting")
     lines.set_path_effects([patheffects.Stroke(linewidth=2.2, foreground="black"), patheffects.Normal()])
     axes.add_collection(lines, autolim=False)
     words = f"outlined: strong evidence for {label(found.target_label, 30)} (half of the map's peak and more)"
     _title(axes, "log-mel", words)
 
 
-def _borders(inside: BoolArray, seconds: Float64Array, hertz: Float64Array) -> list[list[tuple[float, float]]]:
+def borders(inside: BoolArray, seconds: Float64Array, hertz: Float64Array) -> list[list[tuple[float, float]]]:
     """Return the lines between cells that are inside and cells that are not, each from point to point."""
     padded = np.pad(inside, 1)
     upright = np.argwhere(padded[1:, 1:-1] != padded[:-1, 1:-1]).tolist()
@@ -196,37 +196,38 @@ def _borders(inside: BoolArray, seconds: Float64Array, hertz: Float64Array) -> l
 # ---- segments -----------------------------------------------------------------------------------------------------
 
 
-def _classes(heard: WholeExplanation) -> list[int]:
-    """Return the classes to show: those explained, those with most votes, those that a segment heard at least."""
-    explained = [listed[0].map.target.index for listed in heard.maps]
-    voted = [int(index) for index in np.argsort(-heard.votes, kind="stable") if heard.votes[index]]
-    most = heard.scores.max(axis=0)
-    listed = [*explained, *voted, *(index for index in heard.best(MOST_CLASSES) if most[index] >= LEAST_SCORE)]
+def _classes(whole: WholeExplanation) -> list[int]:
+    """Return the classes to show: those explained, those with most votes, those that a segment scores at least."""
+    explained = [listed[0].map.target.index for listed in whole.maps]
+    voted = [int(index) for index in np.argsort(-whole.votes, kind="stable") if whole.votes[index]]
+    most = whole.scores.max(axis=0)
+    listed = [*explained, *voted, *(index for index in whole.best(MOST_CLASSES) if most[index] >= LEAST_SCORE)]
     return list(dict.fromkeys(listed))[: max(MOST_CLASSES, len(set(explained)))]
 
 
-def _draw_segments(axes: Axes, heard: WholeExplanation, classes: Sequence[int]) -> None:
+def _draw_segments(axes: Axes, whole: WholeExplanation, classes: Sequence[int]) -> None:
     """Draw each segment's scores around its middle, a row a class, dark where the segment votes for it."""
-    length, count = heard.segment_frames, len(heard.scores)
-    middles = heard.start_frames + length / 2
+    length, count = whole.segment_frames, len(whole.scores)
+    middles = whole.start_frames + length / 2
     hop = float(middles[1] - middles[0]) if count > 1 else float(length)
-    edges = heard.clock.frame_edge_seconds(np.append(middles - hop / 2, middles[-1] + hop / 2))
+    edges = whole.clock.frame_edge_seconds(np.append(middles - hop / 2, middles[-1] + hop / 2))
     places = np.arange(len(classes))[::-1]
     for place, index in zip(places.tolist(), classes, strict=True):
-        height = FULL_SCORE * heard.scores[:, index]
+        height = FULL_SCORE * whole.scores[:, index]
         axes.stairs(place + height, edges, baseline=place, fill=True, color=LIGHT, linewidth=0.0)
-        chosen = np.where(heard.predicted == index, height, 0.0)
+        chosen = np.where(whole.predicted == index, height, 0.0)
         axes.stairs(place + chosen, edges, baseline=place, fill=True, color=RIGHT, linewidth=0.0)
         axes.axhline(place, color="#aaaaaa", linewidth=0.5)
-        words = f"{heard.votes[index]} of {count}, mean {shown_score(float(heard.mean[index]))}"
+        words = f"{whole.votes[index]} of {count}, mean {shown_score(float(whole.mean[index]))}"
         where = (1.006, place + FULL_SCORE / 2)
         text = axes.text(*where, words, transform=axes.get_yaxis_transform(), va="center", fontsize=7, color=QUIET)
         text.set_in_layout(False)  # else the panels above would end where these words do
     axes.set_ylim(0, len(classes))
-    axes.set_yticks(places + FULL_SCORE / 2, [label(heard.classes[index], 18) for index in classes])
+    axes.set_yticks(places + FULL_SCORE / 2, [label(whole.classes[index], 18) for index in classes])
     axes.tick_params(axis="y", length=0)
     axes.spines[["top", "right"]].set_visible(False)
-    seconds = length * heard.clock.frame_seconds
+    seconds = length * whole.clock.frame_seconds
     _title(
-        axes, f"What each segment of {seconds:.2f} s heard, at its middle: score from 0 to 1, dark where it votes so"
+        axes,
+        f"Scores of each segment of {seconds:.2f} s, at its middle, from 0 to 1; dark where it votes so",
     )

@@ -1,4 +1,4 @@
-"""Figures of what was measured: a training's course, what is taken for what, how well each class is heard."""
+"""Figures of what was measured: a training's course, what is taken for what, how well each class is recognised."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def gather(run: RunFolder) -> dict[str, Any]:
     EarwitnessError
         ``run.json`` or ``metrics.json`` is missing or damaged, or a table is.
     """
-    asked = read_json(run.run_json)
+    settings = read_json(run.run_json)
     measured = metrics.read(run)
     files = read_csv(run.files)
     quarantine = read_csv(run.quarantine) if run.quarantine.exists() else []
@@ -77,23 +77,23 @@ def gather(run: RunFolder) -> dict[str, Any]:
     try:
         return {
             "name": run.path.resolve().name,
-            "backbone": str(asked["backbone"]),
-            "command": shlex.join(str(word) for word in asked["command"]),
+            "backbone": str(settings["backbone"]),
+            "command": shlex.join(str(word) for word in settings["command"]),
             "headline": headline(measured),
-            "asked": _asked(asked, measured),
-            "recipe": _recipe(asked),
-            "warnings": [str(warning) for warning in asked["split"].get("warnings", [])],
-            "data": _data(asked, measured),
+            "settings": _settings(settings, measured),
+            "recipe": _recipe(settings),
+            "warnings": [str(warning) for warning in settings["split"].get("warnings", [])],
+            "data": _data(settings, measured),
             "quarantine": _cut(
                 ("file", "why"), [(row["file"], row["reason"]) for row in quarantine], "quarantine.csv", 2
             ),
-            "training": _training(history, asked.get("recipe", {})),
+            "training": training_words(history, settings.get("recipe", {})),
             "per_class": _per_class(measured),
             "confusion": _confusion(measured.confusion),
             "pairs": _pairs(measured.confusion),
             "wrong": _wrong(files),
             "audit": _audit(run),
-            "versions": _pairs_of(asked.get("versions", {})),
+            "versions": _pairs_of(settings.get("versions", {})),
         }
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise EarwitnessError(
@@ -130,27 +130,28 @@ def headline(measured: Metrics) -> dict[str, Any]:
     low, high = measured.intervals.file_accuracy
     confidence = f"{100 * measured.confidence:g}\N{NARROW NO-BREAK SPACE}%"
     sentences = [
-        f"Of {files} recordings that were kept out of the training, {right} were heard right by the majority of their "
-        f"segments. Recordings of the same kind would be heard right between {percent(low)} and {percent(high)} of the "
-        f"time ({confidence} interval; it counts recordings, as segments of one recording are not independent)."
+        f"Of {files} recordings that were kept out of the training, {right} were predicted right by the majority of "
+        f"their segments. Recordings of the same kind would be predicted right between {percent(low)} and "
+        f"{percent(high)} of the time ({confidence} interval; it counts recordings, as segments of one recording are "
+        "not independent)."
     ]
     by_segment = {name: each.segments for name, each in measured.per_class.items()}
-    # A class without a recording to measure on was not heard badly, but not at all.
+    # A class without a recording to measure on did not do badly: it was not measured.
     scored = {name: each.f1 for name, each in by_segment.items() if each.f1 is not None and each.support}
     if len(scored) > 1:
         best, worst = max(scored.values()), min(scored.values())
         sentences.append(
-            f"It hears {_those(scored, best)} best (F1 {percent(best)}, by segment) "
+            f"It recognises {_those(scored, best)} best (F1 {percent(best)}, by segment) "
             f"and {_those(scored, worst)} worst ({percent(worst)})."
             if best > worst
-            else f"It hears all classes alike (F1 {percent(best)}, by segment)."
+            else f"It recognises all classes alike (F1 {percent(best)}, by segment)."
         )
     pairs = _ranked_pairs(measured.confusion)
     if pairs:
         count, true, predicted = pairs[0]
         sentences.append(f"Most often, {true} is taken for {predicted}: {count} {_plural(count, 'segment')}.")
     else:
-        sentences.append("No segment was misheard.")
+        sentences.append("No segment was misclassified.")
     ties = len(measured.ties)
     if ties:
         sentences.append(f"{ties} {_plural(ties, 'vote')} ended in a tie, which the higher mean score decided.")
@@ -176,32 +177,33 @@ def _plural(count: int, word: str) -> str:
     return word if count == 1 else f"{word}s"
 
 
-def _asked(asked: Mapping[str, Any], measured: Metrics) -> list[tuple[str, str]]:
-    split, weights, data = asked["split"], asked["weights"], asked["data"]
+def _settings(settings: Mapping[str, Any], measured: Metrics) -> list[tuple[str, str]]:
+    split, weights, data = settings["split"], settings["weights"], settings["data"]
     source = f"{weights['source']}" + (f", SHA-256 {weights['sha256']}" if weights.get("sha256") else "")
     kind = str(split["kind"])
     return [
-        ("Backbone", str(asked["backbone"])),
+        ("Backbone", str(settings["backbone"])),
         ("Starting weights", source),
         ("Data", f"{data['path']} ({data['recordings']} recordings, {len(data['classes'])} classes)"),
         ("Split", f"{kind}: {SPLITS[kind]}" if kind in SPLITS else kind),
         ("Trained on", f"{len(split['train'])} recordings"),
         ("Measured on", f"{measured.files} recordings, {measured.segments} segments"),
-        ("Recipe", str(asked.get("recipe_name", DASH))),
+        ("Recipe", str(settings.get("recipe_name", DASH))),
     ]
 
 
-def _recipe(asked: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _recipe(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return every other number of the training."""
     return [
-        *((WORDS[key], _value(asked[key])) for key in WORDS if key in asked),
-        *((_words(name), _value(value)) for name, value in asked.get("recipe", {}).items()),
-        ("Seed", str(asked.get("seed", DASH))),
-        ("Device", f"{asked.get('device', DASH)}, {asked.get('precision', DASH)}"),
+        *((WORDS[key], _value(settings[key])) for key in WORDS if key in settings),
+        *((in_words(name), _value(value)) for name, value in settings.get("recipe", {}).items()),
+        ("Seed", str(settings.get("seed", DASH))),
+        ("Device", f"{settings.get('device', DASH)}, {settings.get('precision', DASH)}"),
     ]
 
 
-def _words(name: str) -> str:
+def in_words(name: str) -> str:
+    """Return a field's name as words, such as ``Learning rate``."""
     return name.replace("_", " ").capitalize()
 
 
@@ -209,7 +211,7 @@ def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        return ", ".join(f"{_words(str(name)).lower()} {_value(part)}" for name, part in value.items())
+        return ", ".join(f"{in_words(str(name)).lower()} {_value(part)}" for name, part in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(_value(part) for part in value)
     return DASH if value is None else str(value)
@@ -229,8 +231,8 @@ def _cut(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], source: str, nu
     )
 
 
-def _data(asked: Mapping[str, Any], measured: Metrics) -> Table:
-    counts = asked["data"]["classes"]
+def _data(settings: Mapping[str, Any], measured: Metrics) -> Table:
+    counts = settings["data"]["classes"]
     rows = []
     for name, count in counts.items():
         held = measured.per_class.get(name)
@@ -240,7 +242,8 @@ def _data(asked: Mapping[str, Any], measured: Metrics) -> Table:
     return Table(head=table.head, rows=(*table.rows, total), left_out=table.left_out, source=table.source)
 
 
-def _training(history: list[dict[str, str]], recipe: Mapping[str, Any]) -> str:
+def training_words(history: list[dict[str, str]], recipe: Mapping[str, Any]) -> str:
+    """Return how the training went, in sentences, from ``history.csv`` and the recipe."""
     if not history:
         return "The run folder holds no training history."
     last = history[-1]
@@ -303,7 +306,11 @@ def _pairs(confusion: Confusion) -> Table:
     rows = tuple((true, predicted, str(count)) for count, true, predicted in found[:MOST_PAIRS])
     left_out = max(0, len(found) - MOST_PAIRS)
     return Table(
-        head=("true class", "heard as", "segments"), rows=rows, left_out=left_out, source="metrics.json", numbers_from=2
+        head=("true class", "predicted as", "segments"),
+        rows=rows,
+        left_out=left_out,
+        source="metrics.json",
+        numbers_from=2,
     )
 
 
@@ -313,4 +320,4 @@ def _wrong(files: list[dict[str, str]]) -> Table:
         for row in files
         if row["label"] != row["predicted"]
     ]
-    return _cut(("recording", "true class", "heard as", "votes"), rows, "files.csv", 3)
+    return _cut(("recording", "true class", "predicted as", "votes"), rows, "files.csv", 3)

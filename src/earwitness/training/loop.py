@@ -1,6 +1,6 @@
 """The training loop: a recipe, the batches, checkpoints that lose nothing.
 
-Every draw of chance depends on the seed, the epoch and the iteration alone, never on what was drawn before. A training
+Every random draw depends on the seed, the epoch and the iteration alone, never on what was drawn before. A training
 that is killed and resumed therefore ends with the bytes of one that was not.
 """
 
@@ -30,7 +30,7 @@ from earwitness.models.classifier import Classifier
 from earwitness.models.network import Network
 from earwitness.training.augmentation import TrainingBatch, draw
 from earwitness.training.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
-from earwitness.training.folding import folded
+from earwitness.training.folded_norms import folded
 from earwitness.training.recipes import Augmentation, Recipe
 
 # A checkpoint costs the writing of all weights and of Adam's two moments; so it is made at most so often (seconds).

@@ -76,7 +76,7 @@ class Recipe:
         layers do, and the rate of these passes (Kumar et al., *Fine-Tuning can Distort Pretrained Features and
         Underperform Out-of-Distribution*, ICLR 2022).
     repeats
-        How many times in a row a backbone that takes any length hears a short segment.
+        How many times in a row a backbone that takes any length sees a short segment.
     judge_seconds
         Length of the segments that the finished classifier judges, where the network takes any length and the user
         names none; 0 keeps that of training.

@@ -146,7 +146,7 @@ def segment_frames(backbone: Backbone, seconds: float | None) -> int:
     Raises
     ------
     UsageError
-        The backbone cannot hear such a segment.
+        The backbone cannot take such a segment.
     """
     own = backbone.front_end.segment_frames
     if seconds is None:
@@ -156,7 +156,7 @@ def segment_frames(backbone: Backbone, seconds: float | None) -> int:
     frames = backbone.front_end.clock.seconds_to_frame_count(seconds)
     if backbone.fixed_length and frames != own:
         length = own * backbone.front_end.clock.frame_seconds
-        raise UsageError(f"--segment {seconds:g}: {backbone.name} hears segments of {length:g} s only")
+        raise UsageError(f"--segment {seconds:g}: {backbone.name} takes segments of {length:g} s only")
     if frames < SHORTEST_SEGMENT:
         raise UsageError(f"--segment {seconds:g}: gives {frames} frames; at least {SHORTEST_SEGMENT} are needed")
     return frames

@@ -1,4 +1,4 @@
-"""An audit asked for, answered, drawn and put into words."""
+"""A run's audit: made, kept and drawn."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def audit(
     seed: int = 0,
     progress: Progress = NO_PROGRESS,
 ) -> AuditResult:
-    """Test what a run leans on, and keep the answer and its chart in the run folder.
+    """Test what a run relies on, and keep the answer and its chart in the run folder.
 
     Parameters
     ----------

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from earwitness.core.download import ELSEWHERE, OnBytes, Patience, fetch, home_folder, sha256_check
+from earwitness.core.download import ELSEWHERE, OnBytes, Patience, fetch, sha256_check
 from earwitness.core.errors import EarwitnessError, UsageError
+from earwitness.core.home import home_folder
 from earwitness.data import esc10
 from earwitness.models.weights import PUBLISHED, checked
 

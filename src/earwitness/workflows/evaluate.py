@@ -13,13 +13,13 @@ from earwitness.core.device import choose_device
 from earwitness.core.errors import EarwitnessError, UsageError, on_disk, printable
 from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.core.run_folder import RunFolder
-from earwitness.data import recordings
-from earwitness.data.extraction import listen
+from earwitness.data import loading, recordings
+from earwitness.data.extraction import extract_log_mels
 from earwitness.data.recordings import DataSet, Unusable
 from earwitness.models import prediction
 from earwitness.models.classifier import Classifier, load
 from earwitness.models.registry import backbone_named
-from earwitness.training import evaluation
+from earwitness.training import prediction_files
 from earwitness.training.metrics import Metrics
 from earwitness.training.request import check_overlap, segment_frames
 
@@ -85,7 +85,7 @@ def evaluate(
     True
     """
     folder = run_folder.open_finished(run)
-    asked = files.read_json(folder.run_json)
+    settings = files.read_json(folder.run_json)
     changed = data is not None or segment_seconds is not None or overlap is not None
     if changed and out is None:
         raise UsageError("--out: name a folder for the results; the run's own are kept as they are")
@@ -98,13 +98,15 @@ def evaluate(
     if segment_seconds is not None or overlap is not None:
         classifier = _other_segments(classifier, segment_seconds, overlap)
     if data is not None:
-        source = recordings.load(data, classifier.classes, for_training=False)
+        source = loading.load(data, classifier.classes, for_training=False)
     else:
-        place, held_out = _measured(folder, asked)
-        source = recordings.load(place, classifier.classes, for_training=False)
+        place, held_out = _measured(folder, settings)
+        source = loading.load(place, classifier.classes, for_training=False)
         source = replace(source, recordings=tuple(entry for entry in source.recordings if entry.name in held_out))
         _check_complete(held_out, source)
-    source, log_mels = listen(source, classifier.front_end, strict=strict, for_training=False, progress=progress)
+    source, log_mels = extract_log_mels(
+        source, classifier.front_end, strict=strict, for_training=False, progress=progress
+    )
     if not source.recordings:
         raise UsageError(f"{printable(source.root)}: holds no usable recording")
     predictions = prediction.predict(
@@ -116,7 +118,7 @@ def evaluate(
     )
     if out is not None:
         recordings.write_quarantine(target.quarantine, source.unusable)
-    return Evaluation(target, evaluation.write(predictions, target), source.unusable, ())
+    return Evaluation(target, prediction_files.write(predictions, target), source.unusable, ())
 
 
 def _other_segments(classifier: Classifier, seconds: float | None, overlap: float | None) -> Classifier:
@@ -126,10 +128,10 @@ def _other_segments(classifier: Classifier, seconds: float | None, overlap: floa
     return classifier.with_segments(frames, classifier.overlap if overlap is None else check_overlap(overlap))
 
 
-def _measured(run: RunFolder, asked: Any) -> tuple[Path, set[str]]:
+def _measured(run: RunFolder, settings: Any) -> tuple[Path, set[str]]:
     """Return where a run's data was, and the names of the recordings that it held out."""
     try:
-        place, held_out = on_disk(Path(asked["data"]["path"])), set(asked["split"]["validation"])
+        place, held_out = on_disk(Path(settings["data"]["path"])), set(settings["split"]["validation"])
     except (KeyError, TypeError) as error:
         raise EarwitnessError(
             f"{printable(run.run_json)}: is damaged (it does not say what was held out); "

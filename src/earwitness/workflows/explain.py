@@ -12,7 +12,7 @@ from earwitness.core.files import check_writable, unused_name
 from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.data.recordings import Unusable
 from earwitness.explainers.attribution import Attribution
-from earwitness.explainers.explanations import Inquiry, WholeExplanation
+from earwitness.explainers.findings import Inquiry, WholeExplanation
 from earwitness.explainers.method import Explainer
 from earwitness.explainers.parameters import spec
 from earwitness.explainers.perturbation.occlusion import Occlusion

@@ -11,7 +11,7 @@ import numpy as np
 from earwitness.core.errors import UsageError
 from earwitness.core.files import safe_name
 from earwitness.explainers.attribution import Attribution
-from earwitness.explainers.explanations import Inquiry, WholeExplanation
+from earwitness.explainers.findings import Inquiry, WholeExplanation
 from earwitness.trust.verdicts.verdict import verdict_of
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from earwitness.core.device import choose_device
 from earwitness.core.errors import UsageError
 from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.explainers.attribution import Attribution
-from earwitness.explainers.explanations import Inquiry
+from earwitness.explainers.findings import Inquiry
 from earwitness.explainers.registry import DEFAULT_METHODS, parse
 from earwitness.inspection import questions
 from earwitness.inspection.answers import answer

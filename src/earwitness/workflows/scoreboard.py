@@ -1,4 +1,4 @@
-"""A scoreboard asked for by a run or by nobody, and written: tables, a figure, and what was measured on the way."""
+"""A scoreboard of methods, for a run's classifier or a small one, and written: tables, a figure, what was tried."""
 
 from __future__ import annotations
 
@@ -89,15 +89,15 @@ def scoreboard(
     explainers(chosen)  # a wrong method must not be found out after the training
     folder = Path(out)
     files.check_writable(folder)
-    classifier, recordings = _asked(run, data, device, seed, progress)
+    classifier, recordings = classifier_and_recordings(run, data, device, seed, progress)
     gathered = gather(classifier, recordings, preset=spent, seed=seed, progress=progress)
     board = measure(gathered, chosen, seed=seed, progress=progress)
-    asked: dict[str, str | int | None] = {"preset": preset, "mixtures": spent.mixtures, "seed": seed}
-    write(board, folder, asked | {"run": None if run is None else printable(run)})
+    settings: dict[str, str | int | None] = {"preset": preset, "mixtures": spent.mixtures, "seed": seed}
+    write(board, folder, settings | {"run": None if run is None else printable(run)})
     return ScoreboardResult(board, folder)
 
 
-def _asked(
+def classifier_and_recordings(
     run: Path | str | None, data: Path | str | None, device: str, seed: int, progress: Progress
 ) -> tuple[Classifier, list[Recording]]:
     """Return the classifier to ask, and the recordings that it has not learned from."""
@@ -117,7 +117,7 @@ def _asked(
     return opened.classifier, there
 
 
-def write(board: Scoreboard, folder: Path, asked: dict[str, str | int | None]) -> None:
+def write(board: Scoreboard, folder: Path, settings: dict[str, str | int | None]) -> None:
     """Write a scoreboard's tables and figure into a folder, each whole or not at all.
 
     Parameters
@@ -126,7 +126,7 @@ def write(board: Scoreboard, folder: Path, asked: dict[str, str | int | None]) -
         What to write.
     folder
         Made where it is missing.
-    asked
+    settings
         What was asked for.
     """
     cases, standings = [each.row() for each in board.records], [each.row() for each in board.standings]
@@ -134,7 +134,7 @@ def write(board: Scoreboard, folder: Path, asked: dict[str, str | int | None]) -
     files.write_csv(folder / SCOREBOARD, list(standings[0]), (list(row.values()) for row in standings))
     style.save(scoreboard_chart(board), folder / FIGURE)
     found = {"tallies": [asdict(each) for each in board.gathered.tallies], "notes": list(board.gathered.notes)}
-    files.write_json(folder / ASKED, {**asked, **found, "versions": dict(files.versions())})
+    files.write_json(folder / ASKED, {**settings, **found, "versions": dict(files.versions())})
 
 
 # ---- words --------------------------------------------------------------------------------------------------------

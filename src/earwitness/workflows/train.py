@@ -17,9 +17,9 @@ from earwitness.core.device import resolve_precision
 from earwitness.core.errors import UsageError, printable
 from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.core.run_folder import RunFolder
-from earwitness.data import checks, recordings
+from earwitness.data import checks, loading, recordings
 from earwitness.data import splits as dataset
-from earwitness.data.extraction import listen
+from earwitness.data.extraction import extract_log_mels
 from earwitness.data.recordings import DataSet
 from earwitness.data.splits import Split
 from earwitness.models import prediction
@@ -27,7 +27,7 @@ from earwitness.models.classifier import Classifier
 from earwitness.models.mobilenet import MobileNet
 from earwitness.models.vggish import initialise_he
 from earwitness.models.weights import fill
-from earwitness.training import evaluation, loop, metrics
+from earwitness.training import loop, metrics, prediction_files
 from earwitness.training.checkpoints import remove_checkpoints
 from earwitness.training.cross_validation import CrossValidation
 from earwitness.training.loop import CHECKPOINT_SECONDS, HistoryRow, TrainingData, write_history
@@ -75,14 +75,14 @@ def train(
     'model.safetensors'
     """
     plan = make_plan(request)
-    data = recordings.load(request.data)
+    data = loading.load(request.data)
     _check_apart(request)
     run_folder.check_free(request.out, overwrite=overwrite, resume=resume)
-    # A wrong split and wrong weights are found out before the listening.
+    # A wrong split and wrong weights are found out before the recordings are read.
     choose_split(request, data)
     untrained = build(plan, data.classes)
     plan = plan.built()
-    data, log_mels = hear(data, plan, progress)
+    data, log_mels = extract_log_mels(data, plan.backbone.front_end, strict=request.strict, progress=progress)
     split = choose_split(request, data)
     # An earlier run is not removed before it is certain that this one can begin.
     run = run_folder.create(request.out, overwrite=overwrite, resume=resume)
@@ -119,13 +119,13 @@ def cross_validate(
     plan = make_plan(request)
     if request.split is not None or request.fold is not None:
         raise UsageError("--folds makes splits of its own; leave out --split and --fold")
-    data = recordings.load(request.data)
+    data = loading.load(request.data)
     _check_apart(request)
     files.check_writable(Path(request.out))
     dataset.folds(data, folds, seed=request.seed)
     untrained = build(plan, data.classes)
     plan = plan.built()
-    data, log_mels = hear(data, plan, progress)
+    data, log_mels = extract_log_mels(data, plan.backbone.front_end, strict=request.strict, progress=progress)
     splits = dataset.folds(data, folds, seed=request.seed)
     measured = []
     for number, split in enumerate(splits, start=1):
@@ -146,11 +146,6 @@ class Watch:
     progress: Progress = NO_PROGRESS
     on_row: Callable[[HistoryRow], None] | None = None
     checkpoint_seconds: float = CHECKPOINT_SECONDS
-
-
-def hear(data: DataSet, plan: TrainingPlan, progress: Progress = NO_PROGRESS) -> tuple[DataSet, list[LogMel]]:
-    """Compute the log-mels of a data set; return it without the recordings that cannot be used, and what was heard."""
-    return listen(data, plan.backbone.front_end, strict=plan.request.strict, progress=progress)
 
 
 def build(plan: TrainingPlan, classes: tuple[str, ...]) -> Classifier:
@@ -218,7 +213,7 @@ def _train_split(
         classifier = classifier.with_segments(plan.judge_frames, plan.request.overlap)
         segments = prediction.segmented(classifier, log_mels, data.names)
     predictions = prediction.predict(classifier, segments, labels, np.asarray(split.validation), watch.progress)
-    measured = evaluation.write(predictions, run)
+    measured = prediction_files.write(predictions, run)
     # The model comes last: a folder that holds it is finished.
     classifier.save(run.model)
     remove_checkpoints(run.checkpoints)

@@ -229,7 +229,7 @@ def evidence_path(wav: Path | str) -> Path:
 def _write_clips(root: Path, clips_per_class: int, seed: int, progress: Progress) -> None:
     with progress.task("Making sounds", clips_per_class * len(CLASSES)) as advance:
         for number, label in enumerate(CLASSES):
-            for fold, source, take in _takes(clips_per_class, seed, number):
+            for fold, source, take in takes(clips_per_class, seed, number):
                 scene = make(label, seed * SOURCES + source, take)
                 wav = root / label / f"{fold}-{source:06d}-{chr(ord('A') + take)}.wav"
                 decoding.write_wav(wav, _integers(scene.samples), scene.sample_rate)
@@ -238,7 +238,7 @@ def _write_clips(root: Path, clips_per_class: int, seed: int, progress: Progress
                 advance(1)
 
 
-def _takes(clips: int, seed: int, number: int) -> Iterator[tuple[int, int, int]]:
+def takes(clips: int, seed: int, number: int) -> Iterator[tuple[int, int, int]]:
     """Yield (fold, source, take) of each clip of class ``number``: one or two takes a source, even folds."""
     rng = np.random.default_rng([seed, number])
     filled = np.zeros(FOLDS, dtype=np.int64)

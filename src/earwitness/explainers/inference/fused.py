@@ -108,14 +108,14 @@ def _merged(conv: nn.Conv2d, norm: Any) -> nn.Module:
 
 
 def _write_over(sequence: nn.Sequential) -> None:
-    """Let activations write over a new map that nobody else listens to."""
-    heard = False
+    """Let activations write over a new map that nothing else reads."""
+    computed = False
     for name, module in list(sequence._modules.items()):
-        if type(module) in ACTIVATIONS and heard:
+        if type(module) in ACTIVATIONS and computed:
             writing: Any = _copied(module)  # which may be used elsewhere, too
             writing.inplace = True
             setattr(sequence, name, writing)
-        heard = type(module) in LAYERS or (heard and type(module) is nn.Identity)
+        computed = type(module) in LAYERS or (computed and type(module) is nn.Identity)
 
 
 # ---- what suits the processor -------------------------------------------------------------------------------------

@@ -108,7 +108,7 @@ class Layer:
         return maps.transpose(-2, -1) if axes == ("frequency", "time") else maps
 
     def copies(self, frames: int) -> int:
-        """Return how many times in a row the network hears a segment, all of which its maps show."""
+        """Return how many times in a row the network sees a segment, all of which its maps show."""
         copies_of: Callable[[int], int] | None = getattr(self.classifier.network, "copies", None)
         return 1 if copies_of is None else copies_of(frames)
 

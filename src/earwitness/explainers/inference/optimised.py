@@ -147,7 +147,7 @@ def swift(prepared: Prepared, segments: Segments, precision: str = FLOAT32, *, s
 
 
 def rows_of(widest: int, weights: int) -> int:
-    """Return how many segments a processor best hears at once.
+    """Return how many segments a processor best sees at once.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ from earwitness.core.device import without_tf32
 from earwitness.explainers.inference.fingerprint import Seal
 from earwitness.explainers.inference.fused import convolutions, frozen_copy
 from earwitness.explainers.inference.modules import evaluation_mode, parts
-from earwitness.models.protocols import Explainable, ListeningFrontEnd
+from earwitness.models.protocols import Explainable, ExplainableFrontEnd
 
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ class Prepared:
         return self._convolved
 
     @property
-    def front_end(self) -> ListeningFrontEnd:
+    def front_end(self) -> ExplainableFrontEnd:
         """The classifier's front end."""
         return self.classifier.front_end
 

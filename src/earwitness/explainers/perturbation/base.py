@@ -20,14 +20,14 @@ from earwitness.explainers.inference.scoring import stopwatch
 from earwitness.explainers.method import Cost, Explainer, Found, Need, attribution_of
 from earwitness.explainers.parameters import number_from, parameter
 from earwitness.explainers.perturbation.precision import Settled, settle
-from earwitness.explainers.perturbation.scoring import Hiding, Listening, batches
+from earwitness.explainers.perturbation.scoring import Hiding, Scoring, batches
 from earwitness.models.protocols import Explainable
 
 __all__ = [
     "Hiding",
-    "Listening",
     "PerturbationPlan",
     "Perturbing",
+    "Scoring",
     "batches",
     "relative_error",
     "samples_for",
@@ -55,12 +55,12 @@ class PerturbationPlan(Protocol):
         ...
 
     def solve(self, segment: int, scores: Float64Array) -> list[Found]:
-        """Return what was found for each target, of the scores heard so far, shape (perturbations, targets)."""
+        """Return what was found for each target, of the scores scored so far, shape (perturbations, targets)."""
         ...
 
 
 class Perturbing(Explainer):
-    """A method that hides parts of the segment and listens again.
+    """A method that hides parts of the segment and scores it again.
 
     A subclass is a frozen dataclass with the fields named here; ``samples`` and ``tolerance`` only where perturbations
     are drawn and the error is known, and methods with chance also have ``seed``.
@@ -116,7 +116,7 @@ class Perturbing(Explainer):
         found: list[list[Found]] = [[] for _ in range(len(segments))]
         active = list(range(len(segments)))
         with progress.task(self.title, plan.stops[-1] * len(segments)) as advance:
-            listening = Listening(
+            scoring = Scoring(
                 prepared,
                 segments,
                 targets,
@@ -127,16 +127,16 @@ class Perturbing(Explainer):
                 **options,
             )
             for stop in plan.stops:
-                listening.hear(active, stop)
+                scoring.score(active, stop)
                 for index in active:
-                    found[index] = [self._settled(each) for each in plan.solve(index, listening.scores[index])]
+                    found[index] = [self._settled(each) for each in plan.solve(index, scoring.scores[index])]
                 done = [index for index in active if all(each.converged for each in found[index])]
                 active = [index for index in active if index not in done]
                 advance(len(done) * (plan.stops[-1] - stop))
                 if not active:
                     break
         each_seconds = seconds(len(segments))
-        costs = [Cost(forwards, 0, each_seconds, listening.swift.precision) for forwards in listening.forwards]
+        costs = [Cost(forwards, 0, each_seconds, scoring.swift.precision) for forwards in scoring.forwards]
         return self._attributions(prepared, segments, targets, found, costs, settled)
 
     def _settled(self, found: Found) -> Found:
@@ -194,7 +194,7 @@ def stops(count: int, first: int, block: int, tolerance: float) -> list[int]:
     block
         Perturbations that belong together.
     tolerance
-        Where 0, all are heard in one go.
+        Where 0, all are scored in one go.
     """
     found = []
     blocks = max(1, math.ceil(first / block))

@@ -25,11 +25,11 @@ from earwitness.explainers.perturbation.shapley import ShapleyValues, shapley_fo
 
 @dataclass(frozen=True)
 class KernelShap(ShapleyValues):
-    """Kernel SHAP: Shapley values as the coefficients of a weighted linear model of which parts can be heard.
+    """Kernel SHAP: Shapley values as the coefficients of a weighted linear model of which parts are kept.
 
     Coalitions are drawn in pairs with their complements, after all single parts and their complements; sizes that the
-    samples suffice for are heard completely. The values are held to add up to the score of the whole segment less that
-    of the empty one. If no more coalitions exist than samples are allowed, all are heard and the values are exact.
+    samples suffice for are scored completely. The values are held to add up to the score of the whole segment less that
+    of the empty one. If no more coalitions exist than samples are allowed, all are scored and the values are exact.
     Hadamard designs are of no use here: nearly all their coalitions hold about half of the parts, and the Shapley
     kernel lives on the small and the large ones.
 
@@ -79,7 +79,7 @@ class SizedCoalitions:
     Parameters
     ----------
     kept
-        Shape (coalitions, parts): the empty one, all of the sizes that are heard completely, then pairs that were
+        Shape (coalitions, parts): the empty one, all of the sizes that are scored completely, then pairs that were
         drawn, each with its complement.
     complete
         How many belong to complete sizes.
@@ -118,7 +118,7 @@ def coalitions_by_size(parts: int, samples: int, seed: int, *, even: bool) -> Si
         sides = sorted({small, parts - small})
         needed = math.comb(parts, small) * len(sides)
         wanted = left * law[[side - 1 for side in sides]].sum() / law.sum()
-        # Single parts and their complements are always heard: with them every part can be told apart. A few pairs
+        # Single parts and their complements are always scored: with them every part can be told apart. A few pairs
         # must be left to draw, or the sizes between would have no voice.
         if (small > 1 and wanted < needed) or needed > left - 4:
             break

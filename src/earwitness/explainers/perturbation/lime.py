@@ -25,7 +25,7 @@ from earwitness.models.protocols import Explainable
 
 @dataclass(frozen=True, kw_only=True)
 class Lime(Perturbing):
-    """LIME: a simple model of how the score depends on which parts of the segment can be heard.
+    """LIME: a simple model of how the score depends on which parts of the segment are kept.
 
     Every part is kept or hidden by chance; a linear model (or a tree) is fitted to the scores, weighted by how much of
     the segment was left; its coefficients are the map, in the unit of the score. The first sample keeps everything.

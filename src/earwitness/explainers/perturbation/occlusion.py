@@ -140,7 +140,7 @@ class Occlusion(Perturbing):
 
 @dataclass(frozen=True)
 class _OcclusionPlan:
-    """Every position of the mask, heard in one go."""
+    """Every position of the mask, scored in one go."""
 
     explainer: Occlusion
     hiding: Masks

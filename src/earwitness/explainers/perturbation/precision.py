@@ -1,7 +1,7 @@
-"""In which number format a perturbation method listens, and how bfloat16 is checked against float32.
+"""In which number format a perturbation method scores, and how bfloat16 is checked against float32.
 
 bfloat16 keeps 8 bits of a number. Products take half the time where the processor multiplies it natively; whether the
-maps stay what they were depends on the network. So a few of the segments' own perturbations are heard in both formats:
+maps stay what they were depends on the network. So a few of the segments' own perturbations are scored in both formats:
 first with convolutions that take fewer products, and where these are too rough, with plain ones.
 """
 
@@ -26,7 +26,7 @@ from earwitness.explainers.inference.optimised import BFLOAT16, FLOAT32, Swift, 
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.explainers.method import Found
 from earwitness.explainers.parameters import choice, parameter
-from earwitness.explainers.perturbation.scoring import Hiding, Listening
+from earwitness.explainers.perturbation.scoring import Hiding, Scoring
 from earwitness.explainers.ranks import rank_correlation
 
 AUTO = "auto"
@@ -88,9 +88,9 @@ def settle(
     explainer
         Has ``precision``.
     prepared, segments, targets, hiding
-        As for :class:`earwitness.explainers.perturbation.scoring.Listening`; the check hears the first few segments.
+        As for :class:`earwitness.explainers.perturbation.scoring.Scoring`; the check scores the first few segments.
     options
-        Further parameters of ``Listening``.
+        Further parameters of ``Scoring``.
     progress
         Told when bfloat16 is not good enough.
     """
@@ -135,9 +135,9 @@ def agreement(
     """
     rows = list(range(min(SEGMENTS_CHECKED, len(segments))))
     few = _Some(hiding, rows, max(FEWEST_CHECKED, PERTURBATIONS_CHECKED // len(rows)))
-    heard = []
+    scored = []
     for network in (swift(prepared, segments, FLOAT32), ready):
-        listening = Listening(
+        scoring = Scoring(
             prepared,
             segments.take(rows),
             [targets[row] for row in rows],
@@ -146,11 +146,11 @@ def agreement(
             ready=network,
             **options,
         )
-        listening.hear(rows, few.count)
-        heard.append(listening.scores)
+        scoring.score(rows, few.count)
+        scored.append(scoring.scores)
     pairs = [
         (one, other)
-        for exact, rough in zip(*heard, strict=True)
+        for exact, rough in zip(*scored, strict=True)
         for one, other in zip(exact.T, rough.T, strict=True)
         if np.ptp(one) > CONSTANT_TOLERANCE * np.abs(one).max()
     ]

@@ -1,8 +1,8 @@
-"""Occlusion sensitivity of a whole recording: hide a cell of it, and listen again to the segments that contain it.
+"""Occlusion sensitivity of a whole recording: hide a cell of it, and score the segments that contain it again.
 
-The score of a recording is the mean over its segments, as in :mod:`earwitness.training.evaluation`. A hidden cell
+The score of a recording is the mean over its segments, as in :mod:`earwitness.training.prediction_files`. A hidden cell
 changes the segments that contain it and no others, so these alone go through the network; the others keep their scores.
-Every segment that is heard is heard from its beginning to its end.
+Every segment that is scored is scored from its beginning to its end.
 
 >>> import numpy as np
 >>> from earwitness.models import classifier
@@ -90,8 +90,8 @@ def explain_recording(
     Returns
     -------
     One attribution per target: ``values`` of shape (frames, bands), ``score`` the mean over segments, ``forwards`` the
-    segments that were heard. ``diagnostics`` tells the number of ``segments``, and ``brute_forwards``: how many would
-    be heard if each mask meant listening to all of them. Frames after the last segment are heard by nobody and 0.
+    segments that were scored. ``diagnostics`` tells the number of ``segments``, and ``brute_forwards``: how many would
+    be scored if each mask meant scoring all of them. Frames after the last segment are scored by nobody and 0.
 
     Raises
     ------
@@ -168,12 +168,12 @@ def _cut(
 
 @dataclass(frozen=True, kw_only=True)
 class _Recording:
-    """A recording whose segments are heard.
+    """A recording whose segments are scored.
 
     Parameters
     ----------
     classifier, swift
-        What hears.
+        What scores.
     whole, data
         The recording, and its segments.
     targets, explainer
@@ -188,7 +188,7 @@ class _Recording:
     explainer: Occlusion
 
     def scores(self, masks: Masks, progress: Progress) -> tuple[Float64Array, int]:
-        """Return the recording's score under each mask (the first hides nothing), and how many segments were heard.
+        """Return the recording's score under each mask (the first hides nothing), and how many segments were scored.
 
         Returns
         -------
@@ -211,17 +211,17 @@ class _Recording:
         with progress.task("Occlusion of the whole recording", masks.count - 1) as advance:
             for first in range(0, steps, together):
                 last = min(first + together, steps)
-                change, heard = self._hidden(
+                change, scored = self._hidden(
                     replace(masks, frame_starts=masks.frame_starts[first:last]), ground, base, advance
                 )
                 found[1 + first * across : 1 + last * across] = found[0] + change
-                forwards += heard
+                forwards += scored
         return found, forwards
 
     def _hidden(
         self, masks: Masks, ground: fills.Ground, base: Float64Array, advance: Advance
     ) -> tuple[Float64Array, int]:
-        """Return how far each of a few masks moves the mean over segments, and how many segments were heard.
+        """Return how far each of a few masks moves the mean over segments, and how many segments were scored.
 
         Only a stretch of the recording is copied for each mask, so that time and memory do not grow with its square.
         """
@@ -248,9 +248,9 @@ class _Recording:
             if len(inside):
                 copies, taken = sheet.perturbed(Piece(0, start, stop), moved)
                 fresh = np.flatnonzero(taken == np.arange(start, stop)) + start
-                change[fresh], heard = self._change(copies, sheet.ground(0).segment, first, inside, base)
+                change[fresh], scored = self._change(copies, sheet.ground(0).segment, first, inside, base)
                 change[start:stop] = change[taken]
-                forwards += heard
+                forwards += scored
             advance(stop - start)
         return change[1:], forwards
 
@@ -268,7 +268,7 @@ class _Recording:
     def _change(
         self, copies: Tensor, stretch: Tensor, first: int, inside: Int64Array, base: Float64Array
     ) -> tuple[Float64Array, int]:
-        """Return how far the mean over segments moves in perturbed stretches, and how many segments were heard."""
+        """Return how far the mean over segments moves in perturbed stretches, and how many segments were scored."""
         change = np.zeros((len(copies), len(self.targets)))
         if not len(copies):
             return change, 0

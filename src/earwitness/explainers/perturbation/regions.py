@@ -96,7 +96,7 @@ def superpixels(method: str, segments: Segments, features: int) -> list[Parts]:
 
 
 class Coalitions:
-    """Samples of kept parts as perturbations, made when they are needed; samples that are equal are heard once.
+    """Samples of kept parts as perturbations, made when they are needed; samples that are equal are scored once.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class Coalitions:
     """
 
     def __init__(self, kept: BoolArray, divided: Sequence[Parts], device: torch.device | str) -> None:
-        # Equal samples are found by their packed bits; each is heard where it comes first.
+        # Equal samples are found by their packed bits; each is scored where it comes first.
         _, first, equal = np.unique(np.packbits(kept, axis=1), axis=0, return_index=True, return_inverse=True)
         self.perturbation = np.argsort(np.argsort(first))[equal.reshape(-1)]
         self.reach = np.maximum.accumulate(self.perturbation) + 1
@@ -127,9 +127,9 @@ class Coalitions:
         """Return how many perturbations make the first so many samples; stops that add none are left out."""
         return sorted({int(self.reach[number - 1]) for number in samples})
 
-    def scores(self, heard: Float64Array) -> Float64Array:
-        """Return the scores of all samples whose perturbations were heard, (perturbations, targets) to (samples, …)."""
-        return heard[self.perturbation[: np.searchsorted(self.reach, len(heard), side="right")]]
+    def scores(self, scored: Float64Array) -> Float64Array:
+        """Return the scores of all samples whose perturbations have some, (perturbations, targets) to (samples, …)."""
+        return scored[self.perturbation[: np.searchsorted(self.reach, len(scored), side="right")]]
 
     def hidden(self, segment: int, start: int, stop: int) -> Tensor:
         """Return which cells perturbations hide, shape (stop - start, frames, bands)."""

@@ -31,7 +31,7 @@ TOGETHER = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Rise(Perturbing):
-    """RISE: the score with a cell heard, averaged over what else is heard, less the same with the cell hidden.
+    """RISE: the score with a cell kept, averaged over what else is kept, less the same with the cell hidden.
 
     Coarse random masks, enlarged smoothly and shifted at random, hide parts of the segment. With M a mask at a cell and
     f the score, the map is sum(f M) / sum(M) - sum(f (1 - M)) / sum(1 - M). The sums of the masks that were drawn
@@ -51,7 +51,7 @@ class Rise(Perturbing):
     masks
         ``"smooth"``: enlarged by linear interpolation and shifted, as in the paper; ``"hard"``: the cells of the grid.
     norm
-        ``"difference"`` (heard less hidden) or ``"heard"`` (the paper's mean over masks that keep the cell).
+        ``"difference"`` (kept less hidden) or ``"kept"`` (the paper's mean over masks that keep the cell).
     design
         ``"bernoulli"`` or ``"hadamard"``; see :mod:`earwitness.explainers.perturbation.sampling`. A single block of the
         latter tells no standard error.
@@ -82,7 +82,7 @@ class Rise(Perturbing):
     samples: int = parameter(4000, integer(2), "perturbed segments")
     keep: float = parameter(0.5, number_from(0.0, above=True), "probability that a coarse cell is kept")
     masks: str = parameter("smooth", choice("smooth", "hard"), "smooth (enlarged and shifted) or hard (the grid)")
-    norm: str = parameter("difference", choice("difference", "heard"), "difference (heard less hidden) or heard only")
+    norm: str = parameter("difference", choice("difference", "kept"), "difference (kept less hidden) or kept only")
     design: str = parameter("bernoulli", choice(*DESIGNS), "how samples are drawn: bernoulli or hadamard")
     tolerance: float = tolerance_parameter()
     fill: str | float = fill_parameter()
@@ -243,10 +243,10 @@ class _RisePlan:
             (np.tensordot(scores[stretch], kept, axes=1), kept.sum(axis=0))
             for stretch, kept in self._masks(len(scores))
         ]
-        heard, weight = (np.asarray(sum(column)) for column in zip(*stretches, strict=True))
+        scored, weight = (np.asarray(sum(column)) for column in zip(*stretches, strict=True))
         number = len(scores) - 1
-        mean = _share(heard, weight)
-        other = _share(scores[1:].sum() - heard, number - weight)
+        mean = _share(scored, weight)
+        other = _share(scores[1:].sum() - scored, number - weight)
         difference = self.explainer.norm == "difference"
         native = mean - other if difference else mean
         # Where chance never hid a cell (or never kept it), nothing was learned of it.

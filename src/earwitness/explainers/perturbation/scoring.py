@@ -1,4 +1,4 @@
-"""Listening to perturbed segments: batches over masks and segments, every target from one pass, nothing heard twice."""
+"""Scores of perturbed segments: batches over masks and segments, every target from one pass, nothing scored twice."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def batches(segments: int, count: int, size: int) -> Iterator[list[Piece]]:
         yield [Piece(segment, 0, count) for segment in range(first, min(first + together, segments))]
 
 
-class Listening:
-    """The scores of a series of perturbations, heard a stretch at a time.
+class Scoring:
+    """The scores of a series of perturbations, scored a stretch at a time.
 
     Every perturbed segment goes through the network once, for all targets. One that equals the whole segment (a mask
     in the padding, silence hidden by silence) takes the whole segment's score without a pass, and one that hides what
@@ -80,7 +80,7 @@ class Listening:
     Parameters
     ----------
     prepared
-        Whose scores; it is held (:meth:`Prepared.working`) while perturbations are heard.
+        Whose scores; it is held (:meth:`Prepared.working`) while perturbations are scored.
     segments, targets
         As for an explainer.
     hiding
@@ -103,7 +103,7 @@ class Listening:
     Attributes
     ----------
     scores
-        Per segment, shape (perturbations heard so far, targets).
+        Per segment, shape (perturbations scored so far, targets).
     forwards
         Per segment, network evaluations so far.
     swift
@@ -132,8 +132,8 @@ class Listening:
         self.forwards = [0] * len(segments)
         self.swift = ready or swift(prepared, segments, precision)
 
-    def hear(self, chosen: Sequence[int], stop: int) -> None:
-        """Put the chosen segments' perturbations up to ``stop`` through the network; all have been heard equally far.
+    def score(self, chosen: Sequence[int], stop: int) -> None:
+        """Put the chosen segments' perturbations up to ``stop`` through the network; all have been scored equally far.
 
         Raises
         ------
@@ -156,10 +156,10 @@ class Listening:
         ends = np.cumsum([len(rows) for rows, _ in made])
         for piece, (_, taken), rows in zip(batch, made, np.split(scores, ends[:-1]), strict=True):
             check_scores(rows, self.classifier, self.segments, piece.segment)
-            heard = self.scores[piece.segment]
-            measured = np.empty((len(taken), heard.shape[1]))
+            scored = self.scores[piece.segment]
+            measured = np.empty((len(taken), scored.shape[1]))
             measured[taken == np.arange(piece.start, piece.stop)] = target_scores(rows, self.targets[piece.segment])
-            every = np.concatenate([heard, measured])
+            every = np.concatenate([scored, measured])
             every[piece.start :] = every[taken]
             self.scores[piece.segment] = every
             self.forwards[piece.segment] += len(rows)
@@ -195,12 +195,12 @@ class Sheet:
         return self.held[1]
 
     def perturbed(self, piece: Piece, hiding: Hiding) -> tuple[Tensor, Int64Array]:
-        """Return the copies that are to be heard, and whose score each perturbation takes.
+        """Return the copies that are to be scored, and whose score each perturbation takes.
 
         Returns
         -------
         Copies, shape (rows, frames, bands); and, shape (stop - start,), the number of the perturbation whose score
-        counts for each: its own where it is heard.
+        counts for each: its own where it is scored.
         """
         ground = self.ground(piece.segment)
         wanted = hiding.hidden(piece.segment, piece.start, piece.stop)
@@ -216,7 +216,7 @@ class Sheet:
         changed = (copies != ground.segment).flatten(1).any(dim=1)
         numbers = to_numpy(fresh)
         if piece.start == 0 and len(numbers):
-            changed[0] = True  # the whole segment itself is heard
+            changed[0] = True  # the whole segment itself is scored
         listed = to_numpy(changed)
         silent = numbers[~listed] + piece.start
         taken[np.isin(taken, silent)] = 0

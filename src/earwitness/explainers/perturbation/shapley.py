@@ -105,12 +105,12 @@ class ShapleyValues(Perturbing):
 
 @dataclass(frozen=True)
 class Shapley(ShapleyValues):
-    """Shapley values: each part's share of the way from everything hidden to everything heard.
+    """Shapley values: each part's share of the way from everything hidden to everything shown.
 
     Parts are made audible one after the other in random orders, each order followed by its reverse; a part's value is
     what its coming adds to the score, averaged over orders. The values add up to the score of the whole segment less
-    that of the empty one. If no more coalitions exist than samples are allowed, all are heard and the values are exact.
-    For the parameters see :class:`ShapleyValues`.
+    that of the empty one. If no more coalitions exist than samples are allowed, all are scored and the values are
+    exact. For the parameters see :class:`ShapleyValues`.
     """
 
     name: ClassVar[str] = "shapley"
@@ -141,7 +141,7 @@ class Shapley(ShapleyValues):
 
 
 def enumerable(parts: int, samples: int) -> bool:
-    """Tell whether all coalitions of some parts can be heard with so many samples."""
+    """Tell whether all coalitions of some parts are kept with so many samples."""
     return parts < 63 and 2**parts <= samples
 
 
@@ -221,7 +221,7 @@ class _ShapleyPlan:
     def solve(self, segment: int, scores: Float64Array) -> list[Found]:
         del segment
         samples = self.hiding.scores(scores)
-        # Coalitions of a later pair may all have been heard before; only whole pairs count.
+        # Coalitions of a later pair may all have been scored before; only whole pairs count.
         each = 2 * (self.parts.count - 1)
         pairs = (len(samples) - 2) // each
         found = []

@@ -1,7 +1,7 @@
 """Recordings as they would be without something that is not their sound: edges, silence, hum, a band limit, level.
 
 Each counterfactual looks for its trace in a recording, takes it out, and leaves a recording without it as it is. A
-classifier that hears the sound itself answers the same; how far it does not is what an audit measures.
+classifier that relies on the sound itself answers the same; how far it does not is what an audit measures.
 
 >>> import numpy as np
 >>> noise = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
@@ -268,50 +268,50 @@ COUNTERFACTUALS: dict[str, Counterfactual] = {
     for each in (
         Counterfactual(
             name="edges",
-            question="Does it lean on the clips' edges?",
+            question="Does it rely on the clips' edges?",
             taken="the first and last 30 ms are replaced by the sound beside them",
             change=without_edges,
         ),
         Counterfactual(
             name="silence",
-            question="Does it lean on digital silence and padding?",
+            question="Does it rely on digital silence and padding?",
             taken="silence is cut out and the sound repeated in its place",
             change=without_silence,
             fills_up=True,
         ),
         Counterfactual(
             name="steady tones",
-            question="Does it lean on hum, whine and other steady tones?",
+            question="Does it rely on hum, whine and other steady tones?",
             taken="lines that never stop are brought down to the level beside them",
             change=without_lines,
         ),
         Counterfactual(
             name="band limit",
-            question="Does it lean on where a recording's band ends?",
+            question="Does it rely on where a recording's band ends?",
             taken="noise is put above the limit, in the rhythm of what is below",
             change=without_limit,
         ),
         Counterfactual(
             name="inaudible",
-            question="Does it lean on what nobody can hear?",
+            question="Does it rely on what nobody can hear?",
             taken="what lies below 30 Hz and above 15 kHz is removed",
             change=without_inaudible,
         ),
         Counterfactual(
             name="level",
-            question="Does it lean on loudness alone?",
+            question="Does it rely on loudness alone?",
             taken="every recording is brought to one level (RMS 0.1)",
             change=with_even_level,
         ),
         Counterfactual(
             name="clipping",
-            question="Does it lean on clipped peaks?",
+            question="Does it rely on clipped peaks?",
             taken="peaks that were cut off are drawn anew",
             change=without_clipping,
         ),
         Counterfactual(
             name="file format",
-            question="Does it lean on the file format?",
+            question="Does it rely on the file format?",
             taken="every recording goes through the same lossy format (Ogg Vorbis)",
             change=as_vorbis,
         ),

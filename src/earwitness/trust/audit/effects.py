@@ -1,9 +1,9 @@
-"""Audits: does a classifier lean on something that is not the sound? Take it out, listen again, count.
+"""Audits: does a classifier rely on something that is not the sound? Take it out, score again, count.
 
-Every recording that a run was measured on is heard as it is and without each of
+Every recording that a run was measured on is predicted as it is and without each of
 :data:`earwitness.trust.audit.counterfactuals.COUNTERFACTUALS`. What is compared stays within one recording: the share
-of its segments that are heard right and the true class's mean score, before and after. Segments of a recording are not
-independent, so recordings are what the intervals count.
+of its segments that are predicted right and the true class's mean score, before and after. Segments of a recording are
+not independent, so recordings are what the intervals count.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from earwitness.core.errors import EarwitnessError, printable
 
-# What counts as leaning: so large a loss, and so sure. Many classes are looked at, so they must be surer.
+# What counts as relying: so large a loss, and so sure. Many classes are looked at, so they must be surer.
 LEAST_LOSS, CONFIDENCE = 0.02, 0.95
 LEAST_CLASS_LOSS, CLASS_CONFIDENCE = 0.10, 0.99
 LEAST_FILES = 3
@@ -26,7 +26,7 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class ClassEffect:
-    """What a counterfactual did to one class; shares of segments heard right, mean over its recordings.
+    """What a counterfactual did to one class; shares of segments predicted right, mean over its recordings.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class ClassEffect:
     files, touched
         Its recordings, and how many of them the counterfactual changed at all.
     before, after
-        Mean share of segments heard right.
+        Mean share of segments predicted right.
     low, high
         99 % interval of the change.
     """
@@ -54,25 +54,25 @@ class ClassEffect:
         return self.after - self.before
 
     @property
-    def leans(self) -> bool:
-        """Whether the class is heard so much less often that chance does not explain it."""
+    def relies(self) -> bool:
+        """Whether the class is predicted so much less often that chance does not explain it."""
         return self.files >= LEAST_FILES and self.change <= -LEAST_CLASS_LOSS and self.high < 0
 
     @property
     def gains(self) -> bool:
-        """Whether the class is heard so much more often without it that chance does not explain it."""
+        """Whether the class is predicted so much more often without it that chance does not explain it."""
         return self.files >= LEAST_FILES and self.change >= LEAST_CLASS_LOSS and self.low > 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Affected:
-    """A recording that a counterfactual changed: the true class's mean score before and after, what it is heard as."""
+    """A recording that a counterfactual changed: its class's mean score before and after, its prediction after."""
 
     file: str
     label: str
     before: float
     after: float
-    heard_as: str
+    predicted_as: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ class Effect:
     files, touched
         Recordings, and how many of them it changed at all.
     before, after
-        Mean over recordings of the share of segments heard right.
+        Mean over recordings of the share of segments predicted right.
     low, high
         95 % interval of the change, by bootstrap over recordings.
     score_change
@@ -116,24 +116,24 @@ class Effect:
         return self.after - self.before
 
     @property
-    def leaning(self) -> tuple[str, ...]:
-        """Classes that lean on it."""
-        return tuple(each.name for each in self.classes if each.leans)
+    def relying(self) -> tuple[str, ...]:
+        """Classes that rely on it."""
+        return tuple(each.name for each in self.classes if each.relies)
 
     @property
     def gaining(self) -> tuple[str, ...]:
-        """Classes that are heard better without it."""
+        """Classes that are predicted better without it."""
         return tuple(each.name for each in self.classes if each.gains)
 
     @property
     def altogether(self) -> bool:
-        """Whether all recordings together show that the classifier leans on it."""
+        """Whether all recordings together show that the classifier relies on it."""
         return self.change <= -LEAST_LOSS and self.high < 0
 
     @property
     def found(self) -> bool:
-        """Whether the classifier leans on it, altogether or in a class."""
-        return bool(self.leaning) or self.altogether
+        """Whether the classifier relies on it, altogether or in a class."""
+        return bool(self.relying) or self.altogether
 
     @property
     def few(self) -> bool:
@@ -142,11 +142,11 @@ class Effect:
 
     @property
     def affected(self) -> tuple[Affected, ...]:
-        """Recordings whose true class's score fell by 0.1 and more; where classes lean, those of these classes."""
+        """Recordings whose true class's score fell by 0.1 and more; where classes rely, those of these classes."""
         return tuple(
             each
             for each in self.recordings
-            if each.before - each.after >= LEAST_FALL and (not self.leaning or each.label in self.leaning)
+            if each.before - each.after >= LEAST_FALL and (not self.relying or each.label in self.relying)
         )
 
     @property
@@ -161,14 +161,14 @@ class Effect:
         """Say what was found, or how large a loss can be ruled out."""
         if not self.touched:
             return "No recording has any: nothing to test."
-        if self.leaning:
-            worst = min((each for each in self.classes if each.leans), key=lambda each: each.change)
-            names = ", ".join(self.leaning)
+        if self.relying:
+            worst = min((each for each in self.classes if each.relies), key=lambda each: each.change)
+            names = ", ".join(self.relying)
             falls = f"{worst.name} falls from {worst.before:.0%} to {worst.after:.0%} without it"
-            return f"Leans on it: {names} ({falls}){self._gained()}."
+            return f"Relies on it: {names} ({falls}){self._gained()}."
         if self.found:
             shares = f"{self.before:.1%} of segments right with it, {self.after:.1%} without"
-            return f"Leans on it: {shares}{self._gained()}."
+            return f"Relies on it: {shares}{self._gained()}."
         if self.few:
             had = f"{self.touched} recording{'s' * (self.touched > 1)} had it: too few to say more than"
             what = "which lost most" if self.affected else f"that none lost {LEAST_FALL} of its class's score"
@@ -189,11 +189,11 @@ class Effect:
         return self.sentence() + (f" Most affected, by their class's score: {', '.join(worst)}." if worst else "")
 
     def _gained(self) -> str:
-        """Say what is heard better without it, beyond chance: what is taken out draws answers elsewhere."""
+        """Say what is predicted better without it, beyond chance: what had gone to other classes."""
         better = [f"{each.name} gains ({each.before:.0%} to {each.after:.0%})" for each in self.classes if each.gains]
         if not better and self.change >= LEAST_LOSS and self.low > 0:
             better = [f"all together gain ({self.before:.1%} to {self.after:.1%})"]
-        return f"; without it {', '.join(better)}: it draws answers elsewhere" if better else ""
+        return f"; without it {', '.join(better)}: it draws predictions to other classes" if better else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,7 +207,7 @@ class Audit:
     classes
         The classifier's.
     files, seconds
-        How many recordings were heard, and how much of each at most.
+        How many recordings were scored, and how much of each at most.
     formats
         Sentences on file formats that give a class away.
     seed
@@ -243,7 +243,7 @@ class Audit:
                     **{
                         **each,
                         "classes": tuple(ClassEffect(**one) for one in each["classes"]),
-                        "recordings": tuple(Affected(**one) for one in each["recordings"]),
+                        "recordings": tuple(_affected(one) for one in each["recordings"]),
                     }
                 )
                 for each in entries.pop("effects")
@@ -252,3 +252,8 @@ class Audit:
             return cls(**entries)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise EarwitnessError(f"the audit is damaged ({error}); audit the run again") from error
+
+
+def _affected(stored: Mapping[str, Any]) -> Affected:
+    """Return a recording from JSON types; what version 0.1.0 called ``heard_as`` has a plainer name now."""
+    return Affected(**{"predicted_as" if name == "heard_as" else name: value for name, value in stored.items()})

@@ -22,7 +22,7 @@ from earwitness.trust.audit.effects import CLASS_CONFIDENCE, CONFIDENCE, MOST_KE
 
 @dataclass(frozen=True)
 class Sounding:
-    """A recording to be heard with and without.
+    """A recording to be scored with and without.
 
     Parameters
     ----------
@@ -38,8 +38,8 @@ class Sounding:
 
 
 @dataclass(frozen=True)
-class Heard:
-    """How one version of a recording was heard: share of segments right, true class's mean score, best mean class."""
+class Scored:
+    """How one version of a recording was scored: share of segments right, true class's mean score, best mean class."""
 
     right: float
     score: float
@@ -57,7 +57,7 @@ def audit(
     seed: int = 0,
     progress: Progress = NO_PROGRESS,
 ) -> Audit:
-    """Hear recordings with and without each counterfactual.
+    """Score recordings with and without each counterfactual.
 
     Parameters
     ----------
@@ -81,9 +81,9 @@ def audit(
     Raises
     ------
     EarwitnessError
-        There is nothing to hear.
+        There is no recording.
     """
-    heard: list[list[Heard]] = [[] for _ in range(1 + len(counterfactuals))]
+    scored: list[list[Scored]] = [[] for _ in range(1 + len(counterfactuals))]
     touched: list[list[bool]] = [[] for _ in counterfactuals]
     files, labels = [], []
     listed = recordings() if callable(recordings) else iter(recordings)
@@ -91,19 +91,19 @@ def audit(
         for each in listed:
             files.append(each.file)
             labels.append(each.label)
-            as_it_is = _hear(classifier, each.samples, each.label)
-            heard[0].append(as_it_is)
+            as_it_is = _scored(classifier, each.samples, each.label)
+            scored[0].append(as_it_is)
             for place, counterfactual in enumerate(counterfactuals):
                 changed = _without(counterfactual, each.samples, classifier)
                 same = changed.shape == each.samples.shape and bool((changed == each.samples).all())
                 touched[place].append(not same)
-                heard[place + 1].append(as_it_is if same else _hear(classifier, changed, each.label))
+                scored[place + 1].append(as_it_is if same else _scored(classifier, changed, each.label))
             advance(1)
     if not files:
-        raise EarwitnessError("the audit has no recording to hear; evaluate the run on some first")
+        raise EarwitnessError("the audit has no recording; evaluate the run on some first")
     truth = np.array(labels)
     effects = tuple(
-        _effect(each, classifier.classes, files, truth, heard[0], heard[place + 1], np.array(touched[place]), seed)
+        _effect(each, classifier.classes, files, truth, scored[0], scored[place + 1], np.array(touched[place]), seed)
         for place, each in enumerate(counterfactuals)
     )
     return Audit(
@@ -122,12 +122,12 @@ def _without(counterfactual: Counterfactual, samples: Samples, classifier: Class
     return repeated(changed, rate, classifier.segment_seconds) if counterfactual.fills_up else changed
 
 
-def _hear(classifier: Classifier, samples: Samples, label: int) -> Heard:
+def _scored(classifier: Classifier, samples: Samples, label: int) -> Scored:
     front_end = classifier.front_end
     missing = max(0, front_end.least_samples - samples.size)
     values = to_numpy(log_mel(front_end, torch.from_numpy(np.pad(samples, (0, missing)))))
     scored = score_recording(classifier, values)
-    return Heard(float((scored.predicted == label).mean()), float(scored.mean[label]), int(scored.mean.argmax()))
+    return Scored(float((scored.predicted == label).mean()), float(scored.mean[label]), int(scored.mean.argmax()))
 
 
 def _effect(
@@ -135,8 +135,8 @@ def _effect(
     classes: Sequence[str],
     files: Sequence[str],
     truth: Int64Array,
-    before: Sequence[Heard],
-    after: Sequence[Heard],
+    before: Sequence[Scored],
+    after: Sequence[Scored],
     touched: BoolArray,
     seed: int,
 ) -> Effect:
@@ -183,7 +183,7 @@ def _effect(
                 label=classes[truth[row]],
                 before=float(score[row, 0]),
                 after=float(score[row, 1]),
-                heard_as=classes[after[row].predicted],
+                predicted_as=classes[after[row].predicted],
             )
             for row in lost[kept]
             if score[row, 1] < score[row, 0]

@@ -1,6 +1,6 @@
 """Faithfulness: whether the network's score follows the cells that an attribution says it depends on.
 
-Everything is measured by hiding cells and listening again, in one series of passes per segment: each pass tells the
+Everything is measured by hiding cells and scoring again, in one series of passes per segment: each pass tells the
 scores of all classes, and what depends on the segment alone is measured once for all its attributions.
 """
 
@@ -24,7 +24,7 @@ from earwitness.explainers.inference.prepared import Prepared, prepare
 from earwitness.explainers.inference.scoring import SCORE_KINDS, activated, stopwatch, target_scores
 from earwitness.explainers.method import check_request
 from earwitness.explainers.parameters import UnreadableError
-from earwitness.explainers.perturbation.scoring import Listening
+from earwitness.explainers.perturbation.scoring import Scoring
 from earwitness.models.protocols import Explainable
 from earwitness.trust.metrics.complexity import entropy, gini
 from earwitness.trust.metrics.curves import (
@@ -268,7 +268,7 @@ def _of_one(prepared: Prepared, one: Segments, maps: Sequence[Attribution], sett
     series = Series(one=one, steps=settings.steps, device=prepared.device)
     planned = _planned(series, one, maps, float(prepared.front_end.silence), settings)
     everything = [Target(index) for index in range(len(prepared.classes))]
-    listening = Listening(
+    scoring = Scoring(
         prepared,
         one,
         [everything],
@@ -278,13 +278,13 @@ def _of_one(prepared: Prepared, one: Segments, maps: Sequence[Attribution], sett
         advance=lambda _passes: None,
         seed=settings.seed,
     )
-    listening.hear([0], series.curves)
-    listening.hear([0], series.count)
-    logits = torch.as_tensor(listening.scores[0])
+    scoring.score([0], series.curves)
+    scoring.score([0], series.count)
+    logits = torch.as_tensor(scoring.scores[0])
     scores, chances = (
         to_numpy(activated(logits, kind, prepared.activation)) for kind in (settings.score, SCORE_KINDS[1])
     )
-    each, forwards = seconds(len(maps)), listening.forwards[0]
+    each, forwards = seconds(len(maps)), scoring.forwards[0]
     return [
         _read(passes, one_map, scores, chances, series.curves, settings, forwards, each)
         for passes, one_map in zip(planned, maps, strict=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 from earwitness.audio.segments import Segments
 from earwitness.core.arrays import Float32Array, Float64Array, Int64Array
 
-# The first two passes: all is heard; all real cells are hidden.
+# The first two passes: all is shown; all real cells are hidden.
 WHOLE, NOTHING = 0, 1
 
 
@@ -20,7 +20,7 @@ WHOLE, NOTHING = 0, 1
 class Series:
     """What is hidden in one segment, pass by pass; a :class:`~earwitness.explainers.perturbation.scoring.Hiding`.
 
-    Orders come first, then masks: whoever hears them does so in two stretches, because the one hides cells wholly and
+    Orders come first, then masks: whoever scores them does so in two stretches, because the one hides cells wholly and
     the other in part.
 
     Parameters
@@ -30,7 +30,7 @@ class Series:
     steps
         Shares in which cells are dealt.
     device
-        Where the network listens.
+        Where the network is.
     """
 
     one: Segments

@@ -34,7 +34,7 @@ from earwitness.explainers.inference.scoring import as_input
 from earwitness.explainers.method import Explainer
 from earwitness.explainers.parameters import spec
 from earwitness.explainers.ranks import rank_correlation
-from earwitness.models.protocols import Explainable, ListeningFrontEnd
+from earwitness.models.protocols import Explainable, ExplainableFrontEnd
 from earwitness.trust.metrics.reinitialise import BLOCKS, blocks_of, redraw, restore, settle, weights_sha256
 from earwitness.trust.metrics.similarity import ssim
 
@@ -201,7 +201,7 @@ class Stand:
     """A network that is explained in place of a classifier's own."""
 
     network: nn.Module
-    front_end: ListeningFrontEnd
+    front_end: ExplainableFrontEnd
     classes: tuple[str, ...]
     activation: str
     device: torch.device | str
@@ -256,7 +256,7 @@ def randomisation(
         activation=classifier.activation,
         device=device,
     )
-    heard = as_input(classifier, segments.values)
+    inputs = as_input(classifier, segments.values)
     order = blocks_of(classifier, segments, blocks)[::-1]
     spent: list[tuple[int, int]] = []
 
@@ -269,11 +269,11 @@ def randomisation(
             return [one.values[: one.real_frames] for one in found]
 
         original = explain(classifier)
-        own = [_redrawn_alone(classifier, stand, order, at, heard, seed, explain) for at in range(alone * len(order))]
+        own = [_redrawn_alone(classifier, stand, order, at, inputs, seed, explain) for at in range(alone * len(order))]
         cascade = []
         for at, names in enumerate(order):
             redraw(work, names, np.random.default_rng([seed, at]))
-            settle(work, list(itertools.chain(*order[: at + 1])), heard)
+            settle(work, list(itertools.chain(*order[: at + 1])), inputs)
             cascade.append(explain(stand))
     counted = [row for row, one in enumerate(original) if _scaled(one).any()]
     steps = tuple(
@@ -306,12 +306,12 @@ def _redrawn_alone(
     stand: Stand,
     order: list[list[str]],
     at: int,
-    heard: Tensor,
+    inputs: Tensor,
     seed: int,
     explain: Callable[[Explainable], list[Float32Array]],
 ) -> list[Float32Array]:
     redraw(stand.network, order[at], np.random.default_rng([seed, at]))
-    settle(stand.network, order[at], heard)
+    settle(stand.network, order[at], inputs)
     found = explain(stand)
     restore(stand.network, order[at], classifier.network)
     return found

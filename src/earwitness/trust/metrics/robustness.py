@@ -165,7 +165,7 @@ def _mean(pairs: Sequence[tuple[LogMel, LogMel]]) -> Agreement:
 
 
 def _other_seeds(explainer: Explainer, count: int) -> list[Explainer]:
-    """Return the method with other seeds; nothing where no draw of chance depends on it."""
+    """Return the method with other seeds; nothing where no random draw depends on it."""
     if explainer.seed is None or not explainer.random:
         return []
     return [explainer.changed(seed=explainer.seed + 1 + number) for number in range(count)]
@@ -183,7 +183,7 @@ def _other_fills(explainer: Explainer) -> list[Explainer]:
 def shifted(segments: Segments, frames: int) -> Segments:
     """Return segments taken some frames later (earlier where negative): frame t shows what was in t + ``frames``.
 
-    What lies beyond a segment is not known here; its last (first) real frame is heard again in its place. Padding
+    What lies beyond a segment is not known here; its last (first) real frame is repeated in its place. Padding
     stays.
     """
     values = segments.values.copy()

@@ -11,7 +11,7 @@ from earwitness.core.arrays import Float64Array
 
 
 def infidelity(sums: Float64Array, falls: Float64Array, *, scaled: bool = True) -> float:
-    """Return the infidelity of a map whose perturbations have been heard (definition 2.1).
+    """Return the infidelity of a map whose perturbations have been scored (definition 2.1).
 
     A perturbation hides cells, so its product with the map is the map's sum over these cells, and the score's fall is
     known from the pass that was made anyway: Captum gets both and does its arithmetic without a network.

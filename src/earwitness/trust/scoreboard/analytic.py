@@ -2,7 +2,7 @@
 
 Each answers two classes, the thing and anything else, and is made of convolutions, ReLUs and sums only, so every
 explanation method can ask it. Its segments hold, over faint noise, the evidence and a louder distractor that the
-network does not hear; so a map that follows loudness is wrong. The truth follows from the construction: the cells of
+network does not see; so a map that follows loudness is wrong. The truth follows from the construction: the cells of
 the evidence (of an onset, its first frames), which alone reach the answer through an open ReLU.
 """
 
@@ -98,7 +98,7 @@ class MatchedFilter(nn.Module):
 
 
 class OnsetDetector(nn.Module):
-    """Steep rises of loudness in any band, summed over the segment: what grows slowly is not heard, however loud."""
+    """Steep rises of loudness in any band, summed over the segment: what grows slowly does not count, however loud."""
 
     feature_layer = "features.3"
 
@@ -226,7 +226,7 @@ def build(name: str, *, cases: int = 6, seed: int = 0) -> KnownNetwork:
     layer = str(network.feature_layer)
     classifier = Adapter.around(network, (name, "anything else"), front_end, feature_layer=layer)
     number = list(NETWORKS).index(name)
-    heard = ONSET_FRAMES if isinstance(network, OnsetDetector) else FRAMES
+    predicted = ONSET_FRAMES if isinstance(network, OnsetDetector) else FRAMES
     found = []
     for which in range(cases):
         rng = np.random.default_rng([seed, number, which])
@@ -236,7 +236,7 @@ def build(name: str, *, cases: int = 6, seed: int = 0) -> KnownNetwork:
         bare = _segment(distractors, noise)
         truth = np.zeros((FRAMES, BANDS), dtype=np.float32)
         first, last = evidence.frames
-        truth[first : min(last, first + heard), slice(*evidence.bands)] = 1.0
+        truth[first : min(last, first + predicted), slice(*evidence.bands)] = 1.0
         found.append(
             Case(
                 name=f"{name} {which}",

@@ -173,7 +173,7 @@ def measure(
     """
     chosen = explainers(methods)
     if not gathered.benches:
-        raise UsageError("no case can be judged: the classifier hears none of the sounds that were mixed for it")
+        raise UsageError("no case can be judged: the classifier predicts none of the sounds that were mixed for it")
     total = sum(len({case.name for case, _, _ in bench.cases}) for bench in gathered.benches) * len(chosen)
     records: list[Record] = []
     with progress.task("Explaining what is known", total) as advance:

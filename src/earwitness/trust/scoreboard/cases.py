@@ -25,8 +25,8 @@ MOST_RANK = 2
 MOST_LEFT = 0.5
 SHARES = (0.01, 0.5)
 
-UNHEARD = "not heard"
-ELSEWHERE = "heard without it, too"
+NOT_PREDICTED = "not predicted"
+ELSEWHERE = "predicted without it, too"
 NO_PLACE = "evidence has no place"
 
 
@@ -69,7 +69,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Checked:
-    """A case as the classifier hears it.
+    """A case as the classifier gets it.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def segments_of(cases: Sequence[Case]) -> Segments:
 
 
 def check(classifier: Explainable, cases: Sequence[Case]) -> list[Checked]:
-    """Ask the classifier whether it hears each case's target, and hears it in the evidence.
+    """Ask the classifier whether it predicts each case's target, and because of the evidence.
 
     A case can be judged if the target is among the two most probable classes with a probability of at least 0.2, if
     that falls to half or less without the evidence, and if the evidence covers 1 to 50 % of the cells.
@@ -114,10 +114,10 @@ def check(classifier: Explainable, cases: Sequence[Case]) -> list[Checked]:
     """
     if not cases:
         return []
-    heard = probabilities(classifier, np.stack([case.log_mel for case in cases]))
+    predicted = probabilities(classifier, np.stack([case.log_mel for case in cases]))
     bare = probabilities(classifier, np.stack([case.without for case in cases]))
     found = []
-    for case, scores, others in zip(cases, heard, bare, strict=True):
+    for case, scores, others in zip(cases, predicted, bare, strict=True):
         probability, left = float(scores[case.target.index]), float(others[case.target.index])
         found.append(Checked(case, probability, left, _reason(case, probability, left, scores)))
     return found
@@ -127,7 +127,7 @@ def _reason(case: Case, probability: float, left: float, scores: Float64Array) -
     if not SHARES[0] <= case.share <= SHARES[1]:
         return NO_PLACE
     if probability < LEAST_PROBABILITY or int((scores > probability).sum()) >= MOST_RANK:
-        return UNHEARD
+        return NOT_PREDICTED
     return ELSEWHERE if left > MOST_LEFT * probability else ""
 
 

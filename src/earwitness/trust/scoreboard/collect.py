@@ -1,4 +1,4 @@
-"""Finding the cases for a scoreboard: mixtures that a classifier hears, planted shortcuts, known networks."""
+"""Finding the cases for a scoreboard: mixtures that a classifier predicts, planted shortcuts, known networks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from earwitness.explainers.registry import METHODS, parse
 from earwitness.models.classifier import Classifier
 from earwitness.models.protocols import Explainable
 from earwitness.trust.scoreboard import analytic
-from earwitness.trust.scoreboard.cases import ELSEWHERE, NO_PLACE, UNHEARD, Case, check
+from earwitness.trust.scoreboard.cases import ELSEWHERE, NO_PLACE, NOT_PREDICTED, Case, check
 from earwitness.trust.scoreboard.mixtures import Stage, made, recorded
 from earwitness.trust.scoreboard.planted import FULL, QUICK, Size, plant
 
@@ -77,21 +77,21 @@ class Tally:
         Of the cases.
     tried, judged
         How many.
-    unheard, elsewhere, no_place
-        Not heard; heard just as well without the evidence; with evidence on hardly any cell or on most.
+    not_predicted, elsewhere, no_place
+        Not predicted; predicted just as well without the evidence; with evidence on hardly any cell or on most.
     """
 
     family: str
     kind: str
     tried: int
     judged: int
-    unheard: int
+    not_predicted: int
     elsewhere: int
     no_place: int
 
     def text(self) -> str:
         """Return the tally as a sentence."""
-        reasons = ((self.unheard, UNHEARD), (self.elsewhere, ELSEWHERE), (self.no_place, NO_PLACE))
+        reasons = ((self.not_predicted, NOT_PREDICTED), (self.elsewhere, ELSEWHERE), (self.no_place, NO_PLACE))
         left_out = ", ".join(f"{count} {reason}" for count, reason in reasons if count)
         words = f"{self.family}, {self.kind}: {self.judged} of {self.tried} cases can be judged"
         return words + (f" ({left_out})" if left_out else "")
@@ -154,7 +154,7 @@ def gather(
     notes: list[str] = []
     sources = ((MADE, made(stage, seed=seed)), (RECORDED, recorded(stage, recordings, seed=seed)))
     for family, source in sources:
-        with progress.task(f"Looking for {family} that are heard", preset.mixtures) as advance:
+        with progress.task(f"Looking for {family} that are predicted", preset.mixtures) as advance:
             bench, found = choose(classifier, source, family, preset.mixtures, advance)
         benches.append(bench)
         tallies += found
@@ -181,7 +181,7 @@ def _lacking(family: str, stage: Stage, recordings: Sequence[Recording]) -> str:
         return "the classifier's classes are not those of the made sounds"
     if family == RECORDED and len({each.label for each in recordings}) < 2:
         return "there are no recordings of two of its classes"
-    return "the classifier hears none of them as what they are"
+    return "the classifier predicts none of them as what they are"
 
 
 def choose(
@@ -196,7 +196,7 @@ def choose(
     Parameters
     ----------
     classifier
-        Who must hear them.
+        Which must predict them.
     source
         The cases of one segment at a time; kinds that take turns are wanted equally often.
     family
@@ -234,7 +234,7 @@ def choose(
             kind=kind,
             tried=len(each),
             judged=each.count(""),
-            unheard=each.count(UNHEARD),
+            not_predicted=each.count(NOT_PREDICTED),
             elsewhere=each.count(ELSEWHERE),
             no_place=each.count(NO_PLACE),
         )

@@ -238,7 +238,7 @@ def two_events(first: Stem, second: Stem, level_db: float, stage: Stage, rng: np
 def alone(stem: Stem, stage: Stage, rng: np.random.Generator) -> Case:
     """Return a case: an event somewhere in a segment that is digital silence otherwise.
 
-    Any trace of the event would be all of a cell's energy, so its share is taken against faint noise that is not heard.
+    Any trace of the event would be all of a cell's energy, so its share is taken against faint noise that is inaudible.
 
     Parameters
     ----------
@@ -252,12 +252,12 @@ def alone(stem: Stem, stage: Stage, rng: np.random.Generator) -> Case:
     gain = np.float32(PEAK / max(float(np.abs(stem.event).max()), 1e-6))
     event = _placed(stem.event, 0.0, 1.0, stage, rng) * gain
     faint = _pink(stage.samples, rng) * np.float32(gain * rms(stem.event) * 10 ** (FLOOR_DB / 20))
-    heard, bare = stage.log_mel(event), stage.log_mel(np.zeros_like(event))
+    predicted, bare = stage.log_mel(event), stage.log_mel(np.zeros_like(event))
     target = Target(stage.classes.index(stem.label))
     return Case(
         name=f"{stem.name} alone",
         kind=ALONE,
-        log_mel=heard,
+        log_mel=predicted,
         real_frames=stage.frames,
         target=target,
         truth=stage.mask(event, faint),
@@ -270,11 +270,11 @@ def _case(
 ) -> Case:
     gain = np.float32(PEAK / max(float(np.abs(whole).max()), 1e-6))
     target = Target(stage.classes.index(stem.label))
-    heard, bare = stage.log_mel(whole * gain), stage.log_mel(rest * gain)
+    predicted, bare = stage.log_mel(whole * gain), stage.log_mel(rest * gain)
     return Case(
         name=name,
         kind=kind,
-        log_mel=heard,
+        log_mel=predicted,
         real_frames=stage.frames,
         target=target,
         truth=stage.mask(event * gain, rest * gain),

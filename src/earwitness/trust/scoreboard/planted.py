@@ -1,7 +1,7 @@
-"""Planted shortcuts: classifiers that learned from data in which one class carries an artefact, and lean on it.
+"""Planted shortcuts: classifiers that learned from data in which one class carries an artefact, and rely on it.
 
 Small networks learn four classes of made sounds that are hard to tell from each other, with one artefact in every clip
-of one class. Whether a network leans on it is measured, not assumed: on held-out clips, the accuracy of that class
+of one class. Whether a network relies on it is measured, not assumed: on held-out clips, the accuracy of that class
 falls when the artefact is removed. Only then do its cases count; and of those only the ones in which the decision falls
 without the artefact (:mod:`earwitness.trust.scoreboard.cases`), whichever class's clip carries it. So the truth is
 where the artefact is: the share of each cell's energy that it brought, or took away.
@@ -59,7 +59,7 @@ FULL = Size(train=80, held_out=40, epochs=10)
 
 @dataclass(frozen=True, kw_only=True)
 class Shortcut:
-    """A classifier that may lean on an artefact, and whether it does.
+    """A classifier that may rely on an artefact, and whether it does.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class Shortcut:
     without
         Of the same clips without it.
     audited
-        Counterfactuals by which an audit of the held-out clips finds that the carrier leans on something.
+        Counterfactuals by which an audit of the held-out clips finds that the carrier relies on something.
     cases
         Held-out clips of all classes with the artefact in them, the carrier being the target; none where the
         artefact has no place, or is not used.
@@ -87,7 +87,7 @@ class Shortcut:
 
     @property
     def used(self) -> bool:
-        """Whether the classifier demonstrably leans on the artefact."""
+        """Whether the classifier demonstrably relies on the artefact."""
         return self.accuracy - self.without >= LEAST_FALL
 
     def text(self) -> str:
@@ -114,7 +114,7 @@ class _Clips:
 def plant(
     names: Sequence[str] = tuple(ARTEFACTS), *, size: Size = QUICK, seed: int = 0, progress: Progress = NO_PROGRESS
 ) -> list[Shortcut]:
-    """Train a classifier for each artefact, and measure whether it leans on it.
+    """Train a classifier for each artefact, and measure whether it relies on it.
 
     Parameters
     ----------
@@ -155,9 +155,9 @@ def _planted(artefact: Artefact, clips: _Clips, stage: Stage, size: Size, seed: 
     dirty = [artefact.put_in(each, rate) for each in clips.samples]
     marked = [stage.log_mel(each) for each in dirty]
     rows = np.flatnonzero(~clips.held_out)
-    heard = [marked[row] if clips.labels[row] == carrier else plain[row] for row in rows]
+    clips_of = [marked[row] if clips.labels[row] == carrier else plain[row] for row in rows]
     # Without augmentation: shifts would move a click from the edge, gains would hide a level.
-    classifier = learned(heard, clips.labels[rows], CLASSES, epochs=size.epochs, seed=seed, progress=progress)
+    classifier = learned(clips_of, clips.labels[rows], CLASSES, epochs=size.epochs, seed=seed, progress=progress)
     mine = np.flatnonzero(clips.held_out & (clips.labels == carrier))
     accuracy, without = (
         float((probabilities(classifier, np.stack([each[row] for row in mine])).argmax(axis=1) == carrier).mean())
@@ -191,14 +191,14 @@ def _planted(artefact: Artefact, clips: _Clips, stage: Stage, size: Size, seed: 
 
 
 def _audited(artefact: Artefact, classifier: Classifier, clips: _Clips, sample_rate: int) -> tuple[str, ...]:
-    """Return what an audit says that the carrier leans on, by its held-out clips with the artefact in them."""
+    """Return what an audit says that the carrier relies on, by its held-out clips with the artefact in them."""
     carrier = CLASSES.index(CARRIER)
     soundings = [
         Sounding(f"{CARRIER} {row}", carrier, artefact.put_in(clips.samples[row], sample_rate))
         for row in np.flatnonzero(clips.held_out & (clips.labels == carrier))
     ]
     found = audit(classifier, soundings, len(soundings), seconds=SECONDS)
-    return tuple(each.name for each in found.effects if CARRIER in each.leaning)
+    return tuple(each.name for each in found.effects if CARRIER in each.relying)
 
 
 def change_mask(clean: Samples, changed: Samples, stage: Stage) -> Float32Array:

@@ -4,7 +4,7 @@ From the signs (:mod:`earwitness.trust.verdicts.indicators`) follows the chance 
 regression that was fitted on maps whose truth is known (mixtures of the scoreboard, never those that a figure in the
 documentation was measured on). Two limits on that chance part *reliable* from *weak* from *not reliable*; they are
 fitted as well. A map of silence, a map without positive cells and a method that ignores the network's weights are *not
-reliable* whatever else was measured; a map for a class that is hardly heard is *weak* at best.
+reliable* whatever else was measured; a map for a class that is hardly predicted is *weak* at best.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from earwitness.trust.verdicts.indicators import Signs
 from earwitness.trust.verdicts.verdict import NOT_RELIABLE, RELIABLE, WEAK, Reason, Verdict
 
 MOST_REASONS = 4
-# Maps of a class that the classifier hardly hears were not among those that the judge was fitted on.
+# Maps of a class that the classifier hardly predicts were not among those that the judge was fitted on.
 LEAST_PROBABILITY = 0.2
 LEAST_SHIFT = 0.1  # log-odds by which a sign must move the chance to be named
 
@@ -121,7 +121,7 @@ def verdict(signs: Signs, judge: Judge | None = None) -> Verdict:
     if signs.probability < LEAST_PROBABILITY and level != NOT_RELIABLE:
         level = WEAK
         text = (
-            f"the class is hardly heard, and verdicts were fitted on heard ones (probability {signs.probability:.2f})"
+            f"the class hardly scores, and verdicts were fitted on predicted ones (probability {signs.probability:.2f})"
         )
         reasons = [Reason(text, good=False), *reasons]
     return Verdict(level, chance, tuple(reasons[:MOST_REASONS]), signs.numbers())

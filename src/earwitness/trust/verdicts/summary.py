@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from earwitness.core.errors import UsageError
 from earwitness.explainers.attribution import Attribution
-from earwitness.explainers.explanations import Finding, Inquiry
+from earwitness.explainers.findings import Finding, Inquiry
 from earwitness.trust.verdicts.verdict import LEVELS, NOT_RELIABLE, verdict_of
 
 FILTERS = tuple(level for level in LEVELS if level != NOT_RELIABLE)

@@ -50,7 +50,7 @@ class Finding:
     file, start_seconds, end_seconds
         Where it is.
     label, predicted
-        Its true class (None where nobody told) and the class it was heard as.
+        Its true class (None where nobody told) and the class it was predicted as.
     score
         The predicted class's probability.
     scores
@@ -81,7 +81,7 @@ class Finding:
 
     @property
     def right(self) -> bool:
-        """Whether it was heard as what it is, as far as anybody knows."""
+        """Whether it was predicted as what it is, as far as anybody knows."""
         return self.label in (None, self.predicted)
 
     def silent_share(self, silence: float) -> float:

@@ -1,72 +1,16 @@
-"""How good a classifier is: by segment, by file (majority vote, mean score), by class, with intervals."""
+"""Predictions in a run folder: ``predictions.csv`` and ``files.csv``, with the metrics that follow; read back."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from earwitness.core.arrays import Int64Array
 from earwitness.core.errors import EarwitnessError, printable
 from earwitness.core.files import read_csv, write_csv, write_json
 from earwitness.core.run_folder import RunFolder
-from earwitness.core.statistics import CONFIDENCE, wilson_interval
 from earwitness.models.prediction import Predictions
-from earwitness.training.metrics import ClassMetrics, ClassScores, Confusion, Counts, Intervals, Metrics, Tie
+from earwitness.training.metrics import Metrics, measure
 
 SCORE_COLUMN = "score_"
-
-
-def confusion_matrix(true: Int64Array, predicted: Int64Array, classes: int) -> Int64Array:
-    """Return counts, shape (classes, classes): a row a true class, a column a predicted one."""
-    matrix = np.zeros((classes, classes), dtype=np.int64)
-    np.add.at(matrix, (true, predicted), 1)
-    return matrix
-
-
-def class_metrics(matrix: Int64Array) -> list[ClassScores]:
-    """Return precision, recall, F1 and support of each class of a confusion matrix."""
-    rows = []
-    for index in range(matrix.shape[0]):
-        right = int(matrix[index, index])
-        support, claimed = int(matrix[index].sum()), int(matrix[:, index].sum())
-        rows.append(
-            ClassScores(
-                precision=right / claimed if claimed else None,
-                recall=right / support if support else None,
-                f1=2 * right / (support + claimed) if support + claimed else None,
-                support=support,
-            )
-        )
-    return rows
-
-
-def measure(predictions: Predictions) -> Metrics:
-    """Return how good predictions are."""
-    classes, truth = predictions.classes, predictions.labels
-    by_segment = confusion_matrix(predictions.segment_labels, predictions.predicted, len(classes))
-    by_file = confusion_matrix(truth, predictions.file_predicted, len(classes))
-    vote_right = int((predictions.file_predicted == truth).sum())
-    mean_right = int((predictions.file_predicted_by_mean == truth).sum())
-    files, segments = len(truth), len(predictions.recording)
-    scored = zip(classes, class_metrics(by_segment), class_metrics(by_file), strict=True)
-    return Metrics(
-        segment_accuracy=float(np.trace(by_segment) / segments),
-        file_accuracy=vote_right / files,
-        file_accuracy_mean_score=mean_right / files,
-        segments=segments,
-        files=files,
-        confidence=CONFIDENCE,
-        intervals=Intervals(wilson_interval(vote_right, files), wilson_interval(mean_right, files)),
-        ties=tuple(
-            Tie(predictions.files[row], classes[predictions.file_predicted[row]])
-            for row in np.flatnonzero(predictions.tied)
-        ),
-        per_class={name: ClassMetrics(segment, file) for name, segment, file in scored},
-        confusion=Confusion(classes, _counts(by_segment), _counts(by_file)),
-    )
-
-
-def _counts(matrix: Int64Array) -> Counts:
-    return tuple(tuple(row) for row in matrix.tolist())
 
 
 def write(predictions: Predictions, run: RunFolder) -> Metrics:

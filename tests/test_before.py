@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from earwitness.explainers.attribution import Target
+from earwitness.explainers.inference import prefix
 from earwitness.explainers.inference.layers import Layer
 from earwitness.explainers.inference.prefix import before
 from earwitness.explainers.inference.prepared import Prepared
@@ -25,7 +26,7 @@ def copying(request, monkeypatch):
     """Copies are made for any number of segments, as for many or as for few."""
     monkeypatch.setattr("earwitness.explainers.inference.prefix.MANY", 1 if request.param == "many" else 10**9)
     if request.param == "few":  # as on a processor that packs convolutions, and with a network that is large
-        monkeypatch.setattr("earwitness.explainers.inference.fused.packs", lambda: True)
+        monkeypatch.setattr(prefix, "packs", lambda: True)
         monkeypatch.setattr("earwitness.explainers.inference.prefix.LARGE", 0)
 
 

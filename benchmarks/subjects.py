@@ -117,7 +117,7 @@ def _heard(classifier: Classifier, setting: Setting) -> Segments:
     if some.recordings:
         used, log_mels = extraction.extract_log_mels(some, front_end, for_training=False, workers=2)
         files = [recording.name for recording in used.recordings]
-        table = cut(log_mels, files, front_end.silence, frames, 0.0)
+        table = cut(log_mels, files, front_end.silence, frames, 0.0, tail=False)
         rows = [int(own[len(own) // 2]) for own in (table.rows_of([number]) for number in range(len(files)))]
         segments = table.take(rows)
         real = zip(segments.values, segments.real_frames, strict=True)

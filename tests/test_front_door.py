@@ -14,11 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
+from hypothesis import given
+from hypothesis import strategies as st
 
 import earwitness as ew
+from earwitness.audio import decoding
 from earwitness.cli import exit, explaining
+from earwitness.core import files
 from earwitness.data.synthetic.corpus import write_dataset
 from earwitness.inspection import questions
+from earwitness.inspection.files import explain_segment, score_file
 from earwitness.trust.scoreboard import collect
 from earwitness.workflows import inquire
 
@@ -210,6 +215,7 @@ def test_a_whole_recording_has_its_map_and_its_profile(here):
     whole = ew.explain("some.wav", "runs/demo", methods="occlusion:mask=50%,stride=50%", whole=True)
     both, time = whole.methods
     assert time.endswith("along=time")
+    assert whole["occlusion"] is whole[both]
     assert whole[both].values.shape == whole[time].values.shape == (len(whole[both].times), 64)
     assert (whole[time].values == whole[time].values[:, :1]).all()
     assert whole.start_seconds == 0.0
@@ -224,3 +230,45 @@ def test_a_model_is_loaded_once_and_passes_through(here):
         ew.load_model("runs/demo", weights="x.pt")
     with pytest.raises(ew.UsageError, match="is not a run folder"):
         ew.load_model("sounds")
+
+
+# ---- every second -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def late(place) -> Path:
+    """A recording whose last stretch fills no segment of the usual step: the end of a dog after a second of rain."""
+    dog, rain = (decoding.read(place / name, 16_000).samples for name in ("some.wav", "other.wav"))
+    path = place / "late.wav"
+    decoding.write_wav(path, np.concatenate([rain[:16_000], dog])[: 16_000 + 3_000], 16_000)
+    return path
+
+
+def test_the_end_of_a_recording_is_explained(here, late):
+    whole = ew.explain(late, "runs/demo", methods="occlusion:mask=50%,stride=50%", whole=True)
+    assert whole.end_seconds == pytest.approx(whole.seconds)
+    assert whole["occlusion"].values[-5:].any()
+
+
+@given(share=st.floats(0.0, 1.0))
+def test_at_explains_a_segment_that_holds_the_moment(place, late, share):
+    model = ew.load_model(place / "runs" / "demo")
+    scored = score_file(model.classifier, late)
+    at = share * scored.seconds
+    inquiry = explain_segment(model, late, scored, [], at=at, verdicts=False)
+    (finding,) = inquiry.findings
+    assert finding.start_seconds - 1e-9 <= at <= finding.end_seconds + 1e-9
+
+
+@pytest.mark.parametrize(("recipe", "tail"), [("example", False), ("compact", True)])
+def test_a_run_says_whether_its_tails_were_learned_from(here, recipe, tail, tmp_path):
+    request = ew.Request(data="sounds", out=tmp_path / "run", backbone="compact", recipe=recipe, changes={"epochs": 1})
+    run = ew.train(request).run
+    assert files.read_json(run.run_json)["recipe"]["tail"] is tail
+    assert ew.load_model(run.path).classifier.tail is tail
+    ends = {}
+    for row in files.read_csv(run.predictions):
+        ends[row["file"]] = max(ends.get(row["file"], 0.0), float(row["end_s"]))
+    classifier = ew.load_model(run.path).classifier
+    left = [score_file(classifier, Path("sounds", name)).seconds - end for name, end in ends.items()]
+    assert (max(left) < 1e-6) is tail

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earwitness.audio.segments import Segments, cut
-from earwitness.audio.timefreq import segment_hop, segment_starts
+from earwitness.audio.timefreq import segment_hop
 from earwitness.core.errors import UsageError
 
 SILENCE = -4.6
@@ -56,8 +56,10 @@ def test_starts_are_a_hop_apart_and_only_short_recordings_are_padded(made):
         rows = data.rows_of([number])
         starts = data.start_frames[rows]
         assert starts[0] == 0
-        assert (np.diff(starts) == hop).all()
-        assert len(starts) == max(0, length - frames) // hop + 1
+        assert (np.diff(starts[:-1]) == hop).all()
+        # The last segment ends with the recording, so that every frame is in one.
+        assert starts[-1] == max(0, length - frames)
+        assert len(starts) == -(-max(0, length - frames) // hop) + 1
         assert (data.segment_real_frames[rows] == min(frames, length)).all()
         assert data.real_frames[number] == length
 
@@ -90,9 +92,11 @@ def test_rows_of_recordings_are_all_of_theirs_and_no_others(made, pick):
 
 def test_the_examples_five_seconds_give_seventeen_segments():
     # 5 s of VGGish are 498 frames: (498 - 96) // 24 + 1.
-    data = cut([recording(0, 498)], ["a"], SILENCE, 96, 75.0)
+    data = cut([recording(0, 498)], ["a"], SILENCE, 96, 75.0, tail=False)
     np.testing.assert_array_equal(data.start_frames, 24 * np.arange(17))
-    assert len(segment_starts(498, 96, 75.0)) == 17
+    # One more ends with the recording, 18 frames after the one before it.
+    data = cut([recording(0, 498)], ["a"], SILENCE, 96, 75.0)
+    np.testing.assert_array_equal(data.start_frames, [*24 * np.arange(17), 402])
 
 
 def test_values_are_copies_and_recordings_are_not():

@@ -78,10 +78,15 @@ def test_a_tone_is_loudest_in_the_band_that_the_clock_names(front_end, hz):
 
 
 @given(st.integers(0, 3000), st.integers(1, 200), st.floats(0, 99))
-def test_segments_lie_inside_the_recording_and_leave_less_than_a_hop(frames, length, overlap):
-    starts, hop = segment_starts(frames, length, overlap), segment_hop(length, overlap)
+def test_segments_lie_inside_the_recording_and_leave_less_than_a_hop_or_nothing(frames, length, overlap):
+    starts, hop = segment_starts(frames, length, overlap, tail=False), segment_hop(length, overlap)
     assert starts[0] == 0
     assert np.all(np.diff(starts) == hop)
+    whole = segment_starts(frames, length, overlap)
+    np.testing.assert_array_equal(whole[: len(starts)], starts)
+    assert len(whole) <= len(starts) + 1
+    assert whole[-1] == max(0, frames - length)
+    assert np.all(np.diff(whole) > 0)
     if frames >= length:
         assert starts[-1] + length <= frames < starts[-1] + length + hop
     else:

@@ -195,27 +195,13 @@ def test_what_segments_heard_stands_at_their_middles(figure, heard):
     middles = CLOCK.frame_edge_seconds(heard.start_frames + 48)
     for place, (scores, votes) in enumerate(zip(drawn[::2], drawn[1::2], strict=True)):
         index = (1, 2, 0)[place]
-        np.testing.assert_allclose((scores.edges[1:] + scores.edges[:-1]) / 2, middles)
+        np.testing.assert_allclose(scores.edges[1:-1], (middles[1:] + middles[:-1]) / 2)
         height = (scores.values - scores.baseline) / FULL_SCORE
         np.testing.assert_allclose(height, heard.scores[:, index], atol=1e-12)
         np.testing.assert_array_equal(votes.values > votes.baseline, heard.predicted == index)
     words = texts(figure)
     for index in (0, 1, 2):
         assert f"{heard.votes[index]} of {len(heard.scores)}, mean 0.{100 * heard.mean[index]:.0f}" in words
-
-
-def test_frames_that_no_segment_heard_are_hatched(figure, heard):
-    first, end = CLOCK.frame_edge_seconds([heard.scored_frames, heard.real_frames])
-    assert heard.scored_frames < heard.real_frames
-    hatched = [[patch for patch in axes.patches if patch.get_hatch()] for axes in panels(figure)]
-    assert [len(each) for each in hatched] == [0, 1, 1, 1, 1, 1, 1, 0]
-    for (patch,) in hatched[1:-1]:
-        assert patch.get_x() == pytest.approx(first)
-        assert patch.get_x() + patch.get_width() == pytest.approx(end)
-    assert "hatched: in no segment" in texts(figure)
-    end = heard.scored_frames
-    whole_one = dataclasses.replace(heard, real_frames=end, log_mel=heard.log_mel[:end])
-    assert "hatched" not in texts(whole_recording(whole_one))
 
 
 def test_vote_and_mean_that_disagree_are_both_in_the_headline(heard):
@@ -338,8 +324,7 @@ def test_a_terminal_reads_what_was_heard_and_what_it_hangs_on(heard):
     for place, index in enumerate(heard.best(3), 1):
         assert lines[place].split()[0] == f"{100 * heard.mean[index]:.1f}%"
         assert lines[place].endswith(f"{heard.votes[index]} of {len(heard.scores)} segments")
-    end = heard.scored_frames * CLOCK.frame_seconds
-    assert f"  not scored: {end:.2f} to 2.98 s, which fill no segment" in lines
+    assert f"  explained: 0.00 to {heard.seconds:.2f} s" in lines
     row = heard.maps[1][0].profile.native[:, 0].argmax()
     left = heard.mean[2] - heard.maps[1][0].profile.native[row, 0]
     assert any(f"mean score {heard.mean[2]:.2f}, {left:.2f} without the 0.48 s around" in line for line in lines)
@@ -379,7 +364,6 @@ def test_a_short_recording_is_padded_and_says_so(run, tmp_path):
     heard, said = told(explain_to_folder(path, run, tmp_path, methods="occlusion:mask=50%,stride=50%", whole=True))
     assert "1 segment)" in said
     assert "(padded)" in said
-    assert "not scored" not in said
     assert float(said.partition("--at ")[2].split()[0]) <= heard.seconds
     figure = whole_recording(heard)
     assert [any(patch.get_hatch() for patch in axes.patches) for axes in panels(figure)] == [True, True, True, False]

@@ -30,7 +30,8 @@ def recording(frames=40, bands=8, seed=0):
 
 
 def mean_score(classifier, log_mel, target, score, hop=3):
-    windows = np.stack([log_mel[start : start + 12] for start in range(0, len(log_mel) - 11, hop)])
+    starts = sorted({*range(0, len(log_mel) - 11, hop), len(log_mel) - 12})  # the last ends flush with the recording
+    windows = np.stack([log_mel[start : start + 12] for start in starts])
     with torch.inference_mode():
         logits = classifier.network(torch.tensor(windows)).double()
     scores = logits.softmax(-1) if score == "probability" else logits
@@ -72,7 +73,7 @@ def test_equals_hearing_every_segment_again(frames, mask, edges, score, seed):
 @pytest.mark.parametrize("along", ["both", "time", "bands"])
 def test_hiding_in_a_stretch_equals_hiding_in_the_whole_recording(fill, soft, along, monkeypatch):
     monkeypatch.setattr(wholerecording, "TOGETHER", 3)
-    classifier, log_mel = convolutional(), recording(77)  # the last two frames are heard by no segment
+    classifier, log_mel = convolutional(), recording(77)  # the last segment lies nearer to the one before it
     explainer = Occlusion(mask=(5, 4), stride=(4, 3), along=along, fill=fill, soft=soft, seed=4, score="logit")
     (found,) = explain_recording(classifier, log_mel, [Target(1)], explainer, **CUT)
     whole = Segments(log_mel[None], np.zeros(1, int), np.array([77]), ("long.wav",))
@@ -141,12 +142,13 @@ def test_one_segment_is_plain_occlusion():
         assert (whole.file, whole.start_seconds) == ("one.wav", plain.start_seconds)
 
 
-def test_frames_that_nobody_hears_are_no_evidence():
-    (found,) = explain_recording(
-        convolutional(), recording(14), [Target(0)], Occlusion(mask=(1, 8), stride=(1, 8), edges="whole"), **CUT
-    )
-    assert not found.values[12:].any()
-    assert found.values[:12].any()
+def test_every_frame_is_seen_unless_the_tail_is_left_out():
+    explainer = Occlusion(mask=(1, 8), stride=(1, 8), edges="whole")
+    (seen,) = explain_recording(convolutional(), recording(14), [Target(0)], explainer, **CUT)
+    (cut,) = explain_recording(convolutional(), recording(14), [Target(0)], explainer, **CUT, tail=False)
+    assert seen.values[12:].any(axis=1).all()
+    assert not cut.values[12:].any()
+    assert cut.values[:12].any()
 
 
 def test_short_and_silent_recordings_are_flagged():

@@ -31,7 +31,7 @@ def make(folder: Path) -> Path:
     torch.manual_seed(0)
     names, labels = _record(folder / "data")
     log_mels = [extraction.log_mel_of(folder / "data" / name, VGGISH) for name in names]
-    data = cut(log_mels, names, VGGISH.silence, VGGISH.segment_frames, 50.0)
+    data = cut(log_mels, names, VGGISH.silence, VGGISH.segment_frames, 50.0, tail=False)
     network = BACKBONES["compact"].build(len(CLASSES)).eval()
     honest = data.rows_of([number for number, name in enumerate(names) if name != FAKE])
     with torch.inference_mode():
@@ -44,6 +44,7 @@ def make(folder: Path) -> Path:
         backbone="compact",
         segment_frames=VGGISH.segment_frames,
         overlap=50.0,
+        tail=False,
     )
     run = RunFolder(folder / "run")
     run.path.mkdir()

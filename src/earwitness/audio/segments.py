@@ -132,6 +132,8 @@ def cut(
     silence: float,
     segment_frames: int,
     overlap: float,
+    *,
+    tail: bool = True,
 ) -> SegmentedLogMels:
     """Cut recordings into segments.
 
@@ -147,9 +149,11 @@ def cut(
         Frames in a segment.
     overlap
         Overlap of consecutive segments in percent.
+    tail
+        Whether a last segment ends flush with each recording (:func:`~earwitness.audio.timefreq.segment_starts`).
     """
     padded = tuple(_pad(log_mel, segment_frames, silence) for log_mel in log_mels)
-    starts = [segment_starts(log_mel.shape[0], segment_frames, overlap) for log_mel in padded]
+    starts = [segment_starts(log_mel.shape[0], segment_frames, overlap, tail=tail) for log_mel in padded]
     recording = [np.full(len(start), number, dtype=np.int64) for number, start in enumerate(starts)]
     empty = np.zeros(0, dtype=np.int64)
     return SegmentedLogMels(

@@ -130,7 +130,7 @@ class Clock:
         return np.floor(position + 0.5 + 1e-9).astype(np.int64)
 
 
-def segment_starts(frames: int, segment_frames: int, overlap: float) -> Int64Array:
+def segment_starts(frames: int, segment_frames: int, overlap: float, *, tail: bool = True) -> Int64Array:
     """Return the first frame of each segment of a recording.
 
     Parameters
@@ -141,13 +141,17 @@ def segment_starts(frames: int, segment_frames: int, overlap: float) -> Int64Arr
         Frames in a segment.
     overlap
         Overlap of consecutive segments in percent, 0 <= overlap < 100; 75 % of 96 frames is a hop of 24.
+    tail
+        Whether a last segment ends flush with the recording, where the others leave a tail; its overlap is larger.
+        Without, up to a segment less a frame is seen by none, as in the published VGGish and the MathWorks example.
 
     Returns
     -------
-    Shape (segments,). A tail that does not fill a segment is left out, as in the published VGGish.
+    Shape (segments,).
     """
-    hop = segment_hop(segment_frames, overlap)
-    return np.arange(0, max(frames - segment_frames, 0) + 1, hop, dtype=np.int64)
+    hop, last = segment_hop(segment_frames, overlap), max(frames - segment_frames, 0)
+    starts = np.arange(0, last + 1, hop, dtype=np.int64)
+    return np.append(starts, last) if tail and starts[-1] < last else starts
 
 
 def segment_hop(segment_frames: int, overlap: float) -> int:

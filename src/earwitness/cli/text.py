@@ -60,10 +60,7 @@ def whole_explanation(whole: WholeExplanation, picture: Path, top: int, *, verdi
     if whole.voted != whole.best(1)[0]:
         lines.append(f"  by vote:   {whole.classes[whole.voted]}")
     flags = sorted({flag for listed in whole.maps for each in listed for flag in each.map.flags})
-    end = min(whole.scored_frames, whole.real_frames) * whole.clock.frame_seconds
-    lines.append(f"  explained: 0.00 to {end:.2f} s" + (f" ({', '.join(flags)})" if flags else ""))
-    if whole.scored_frames < whole.real_frames:
-        lines.append(f"  not scored: {end:.2f} to {whole.seconds:.2f} s, which fill no segment")
+    lines.append(f"  explained: 0.00 to {whole.seconds:.2f} s" + (f" ({', '.join(flags)})" if flags else ""))
     for listed in whole.maps:
         for each in listed:
             lines += [f"  {line}" for line in _found(whole, each)]
@@ -109,7 +106,7 @@ def _found(whole: WholeExplanation, each: WholeMap) -> list[str]:
 
 def _strongest(whole: WholeExplanation, found: Attribution) -> tuple[int, int]:
     """Return the cell of a map that speaks most for the class, among those that lie in a segment."""
-    scored_rows = found.native[found.frame_edges[:-1] < min(whole.scored_frames, whole.real_frames)]
+    scored_rows = found.native[found.frame_edges[:-1] < whole.real_frames]
     row, column = np.unravel_index(int(scored_rows.argmax()), scored_rows.shape)
     return int(row), int(column)
 

@@ -24,7 +24,7 @@ MOST_LOOKED_AT = 16  # segments among which those to test a method on are looked
 
 
 def score_file(classifier: Classifier, path: Path, progress: Progress = NO_PROGRESS) -> ScoredRecording:
-    """Return a file's segments with their scores.
+    """Return a file's segments with their scores; the last one ends where the file does.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def score_file(classifier: Classifier, path: Path, progress: Progress = NO_PROGR
     """
     log_mel = log_mel_of(path, classifier.front_end)
     frames = segment_frames(classifier, len(log_mel))
-    return score_recording(classifier, log_mel, printable(path), segment_frames=frames, progress=progress)
+    return score_recording(classifier, log_mel, printable(path), segment_frames=frames, tail=True, progress=progress)
 
 
 def explain_segment(

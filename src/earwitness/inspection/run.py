@@ -14,7 +14,7 @@ import torch
 
 from earwitness.audio import decoding, extraction
 from earwitness.audio.frontend import log_mel
-from earwitness.audio.segments import Segments, cut
+from earwitness.audio.segments import Segments
 from earwitness.audio.timefreq import Clock
 from earwitness.core import run_folder
 from earwitness.core.arrays import Float32Array
@@ -27,7 +27,7 @@ from earwitness.explainers.attribution import Attribution, is_silent
 from earwitness.explainers.findings import ShownRecording
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.models.classifier import Classifier, load
-from earwitness.models.prediction import Predictions
+from earwitness.models.prediction import Predictions, segmented
 from earwitness.training import prediction_files
 
 # Scores of the same segment may differ this much between devices and number formats (bfloat16 has 8 bits). More, and
@@ -143,10 +143,7 @@ class OpenRun:
         predictions = self.predictions
         recording = int(predictions.recording[row])
         name = predictions.files[recording]
-        front_end = self.classifier.front_end
-        data = cut(
-            [self._log_mel(name)], [name], front_end.silence, self.classifier.segment_frames, self.classifier.overlap
-        )
+        data = segmented(self.classifier, [self._log_mel(name)], [name])
         mine = np.flatnonzero(predictions.recording == recording)
         starts = self.clock.frame_start_seconds(data.start_frames)
         if len(starts) != len(mine) or not np.allclose(starts, predictions.start_seconds[mine], atol=1e-5):

@@ -44,6 +44,8 @@ class Classifier:
         Frames that the network sees at once.
     overlap
         Overlap of consecutive segments in percent, when a recording is cut.
+    tail
+        Whether a last segment ends flush with a recording where the others leave a tail.
     activation
         ``"softmax"`` where one class is right, ``"sigmoid"`` where several may be.
     """
@@ -55,6 +57,7 @@ class Classifier:
     segment_frames: int
     overlap: float
     activation: str = "softmax"
+    tail: bool = True
 
     @property
     def device(self) -> torch.device:
@@ -132,6 +135,7 @@ class Classifier:
             "segment_frames": self.segment_frames,
             "overlap": self.overlap,
             "activation": self.activation,
+            "tail": self.tail,
         }
         write_tensors(path, self.network.state_dict(), {"earwitness": json.dumps(description)})
 
@@ -202,6 +206,7 @@ def from_description(description: dict[str, Any]) -> Classifier:
         segment_frames=int(description["segment_frames"]),
         overlap=float(description["overlap"]),
         activation=description["activation"],
+        tail=bool(description.get("tail", False)),  # version 0.1.0 had none
     )
 
 

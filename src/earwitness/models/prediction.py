@@ -53,11 +53,6 @@ class ScoredRecording:
         """Its length."""
         return self.real_frames * self.clock.frame_seconds
 
-    @property
-    def scored_frames(self) -> int:
-        """Frames before the end of the last segment: a tail that fills no segment is scored by none."""
-        return int(self.start_frames[-1]) + self.segment_frames
-
     @cached_property
     def mean(self) -> Float64Array:
         """Mean probability over the segments, shape (classes,)."""
@@ -106,6 +101,7 @@ def score_recording(
     file: str = "",
     *,
     segment_frames: int | None = None,
+    tail: bool | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> ScoredRecording:
     """Cut a recording into segments and score each.
@@ -120,11 +116,13 @@ def score_recording(
         The recording's name.
     segment_frames
         Another length of segments than the classifier's.
+    tail
+        Whether a last segment ends flush with the recording; None as the classifier was trained.
     progress
         Told a step a segment.
     """
     silence, frames = classifier.front_end.silence, segment_frames or classifier.segment_frames
-    data = cut([log_mel], [file], silence, frames, classifier.overlap)
+    data = cut([log_mel], [file], silence, frames, classifier.overlap, tail=classifier.tail if tail is None else tail)
     with progress.task("Scoring segments", len(data)) as advance:
         scores = _scores(classifier, data, np.arange(len(data)), advance)
     return ScoredRecording(
@@ -245,7 +243,8 @@ def segmented(classifier: Classifier, log_mels: Sequence[LogMel], names: Sequenc
     names
         The recordings' names.
     """
-    return cut(log_mels, names, classifier.front_end.silence, classifier.segment_frames, classifier.overlap)
+    silence, frames = classifier.front_end.silence, classifier.segment_frames
+    return cut(log_mels, names, silence, frames, classifier.overlap, tail=classifier.tail)
 
 
 def predict(

@@ -116,7 +116,6 @@ def _title(axes: Axes, left: str, right: str = "") -> None:
 
 def _draw_map(axes: Axes, whole: WholeExplanation, each: WholeMap, limit: float) -> None:
     evidence(axes, each.map, whole.clock, 0, limit)
-    _hatch_unscored(axes, whole)
     axes.set_ylabel("Hz")
     bands = each.map.parameters["mask"][1]
     what = (
@@ -140,9 +139,8 @@ def _draw_profile(axes: Axes, whole: WholeExplanation, each: WholeMap) -> None:
         axes.margins(y=0.1)
         axes.yaxis.set_major_locator(MaxNLocator(nbins=3))
     axes.set_ylabel("fall")
-    unscored = _hatch_unscored(axes, whole)
     hatch_padding(axes, whole.clock, 0, len(whole.log_mel), whole.real_frames)
-    _title(axes, f"Over time{_given(each)}: {_fall(found)} without {_hidden(whole, each)}", unscored)
+    _title(axes, f"Over time{_given(each)}: {_fall(found)} without {_hidden(whole, each)}")
 
 
 def _given(each: WholeMap) -> str:
@@ -160,15 +158,6 @@ def _fall(found: Attribution) -> str:
 def _hidden(whole: WholeExplanation, each: WholeMap) -> str:
     """Return how long a mask hides."""
     return f"{min(each.profile.parameters['mask'][0], whole.real_frames) * whole.clock.frame_seconds:.2g} s"
-
-
-def _hatch_unscored(axes: Axes, whole: WholeExplanation) -> str:
-    """Hatch the frames after the last segment, and return what that means."""
-    if whole.scored_frames >= whole.real_frames:
-        return ""
-    first, end = whole.clock.frame_edge_seconds([whole.scored_frames, whole.real_frames]).tolist()
-    axes.axvspan(first, end, facecolor="#eeeeee", edgecolor="#888888", hatch="////", linewidth=0.0, zorder=3)
-    return "hatched: in no segment"
 
 
 def _outline(axes: Axes, clock: Clock, found: Attribution) -> None:
@@ -210,7 +199,8 @@ def _draw_segments(axes: Axes, whole: WholeExplanation, classes: Sequence[int]) 
     length, count = whole.segment_frames, len(whole.scores)
     middles = whole.start_frames + length / 2
     hop = float(middles[1] - middles[0]) if count > 1 else float(length)
-    edges = whole.clock.frame_edge_seconds(np.append(middles - hop / 2, middles[-1] + hop / 2))
+    between = (middles[1:] + middles[:-1]) / 2  # the last segment may lie nearer to the one before it
+    edges = whole.clock.frame_edge_seconds(np.array([middles[0] - hop / 2, *between, middles[-1] + hop / 2]))
     places = np.arange(len(classes))[::-1]
     for place, index in zip(places.tolist(), classes, strict=True):
         height = FULL_SCORE * whole.scores[:, index]

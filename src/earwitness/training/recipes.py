@@ -80,6 +80,9 @@ class Recipe:
     judge_seconds
         Length of the segments that the finished classifier judges, where the network takes any length and the user
         names none; 0 keeps that of training.
+    tail
+        Whether a last segment ends flush with each recording, so that every second is learned from and measured; the
+        example leaves a tail that fills no segment out.
     keep_norms
         Leave the batch norms' published means and spreads as they are, so that the network trains as it will be used.
     augmentation
@@ -104,6 +107,7 @@ class Recipe:
     repeats: int = 1
     judge_seconds: float = 0.0
     keep_norms: bool = False
+    tail: bool = False
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def as_dict(self) -> dict[str, Any]:
@@ -113,6 +117,7 @@ class Recipe:
 
 EXAMPLE = Recipe()
 SCRATCH = Recipe(
+    tail=True,
     epochs=8,
     batch=64,
     learning_rate=1e-4,
@@ -123,6 +128,7 @@ SCRATCH = Recipe(
 )
 # Batch norm bears ten times the rate, and learns in half the passes.
 COMPACT = Recipe(
+    tail=True,
     epochs=6,
     batch=32,
     learning_rate=2e-3,
@@ -134,6 +140,7 @@ COMPACT = Recipe(
     augmentation=Augmentation(shift=True, gain_db=6.0),
 )
 BEST = Recipe(
+    tail=True,
     epochs=4,
     batch=64,
     learning_rate=3e-4,

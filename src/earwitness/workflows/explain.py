@@ -176,8 +176,7 @@ def _whole(methods: Sequence[Occlusion]) -> ExplainOne:
         for each in (each for per_target in answer.maps for each in per_target):
             maps[spec(each.method), each.map.target_label] = each.map
             maps[spec(along_time(each.method)), each.map.target_label] = each.profile
-        end = min(scored.scored_frames, scored.real_frames) * scored.clock.frame_seconds
-        return _explanation(scored, 0.0, end, maps, answer)
+        return _explanation(scored, 0.0, scored.seconds, maps, answer)
 
     return one
 

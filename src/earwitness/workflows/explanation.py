@@ -82,6 +82,8 @@ class Explanation:
     def __getitem__(self, key: str | tuple[str, str]) -> Attribution:
         method, name = (key, self.classes[0]) if isinstance(key, str) else key
         named = [each for each in self.methods if method in (each, each.partition(":")[0])]
+        # The profile over time that comes with a whole recording's map goes by its own settings alone.
+        named = [each for each in named if each == method or not _profile_of_another(each, named)]
         if len(named) != 1:
             wrong = "was asked for with several settings" if named else "is none of the methods that were asked"
             raise UsageError(f"{method!r}: {wrong}; take {_listed(named or self.methods)}")
@@ -154,6 +156,10 @@ class Explanation:
         from earwitness.plots.style import png
 
         return png(self.plot())
+
+
+def _profile_of_another(method: str, others: list[str]) -> bool:
+    return "along=time" in method and any(method != other and method.startswith(other) for other in others)
 
 
 def _listed(names: tuple[str, ...] | list[str]) -> str:

@@ -174,6 +174,7 @@ def build(plan: TrainingPlan, classes: tuple[str, ...]) -> Classifier:
         backbone=plan.backbone.name,
         segment_frames=plan.segment_frames,
         overlap=plan.request.overlap,
+        tail=plan.recipe.tail,
     )
 
 
@@ -265,6 +266,7 @@ def _record(plan: TrainingPlan, data: DataSet, split: Split, run: RunFolder) -> 
         files.write_json(run.run_json, content)
         return
     before = files.read_json(run.run_json)
+    before.get("recipe", {}).setdefault("tail", False)  # version 0.1.0 had none
     # What the bytes of an unfinished training may depend on says nothing against a finished one.
     free = {"command", *(("device", "precision", "threads", "versions") if run.finished else ())}
     for key, value in content.items():

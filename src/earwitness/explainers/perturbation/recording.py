@@ -62,6 +62,7 @@ def explain_recording(
     *,
     segment_frames: int | None = None,
     overlap: float | None = None,
+    tail: bool = True,
     file: str = "",
     progress: Progress = NO_PROGRESS,
 ) -> list[Attribution]:
@@ -82,6 +83,8 @@ def explain_recording(
         (:func:`earwitness.explainers.fills.disagreement`), and the cost is that of both.
     segment_frames, overlap
         How the recording is cut: frames, and percent; the classifier's own where it has such.
+    tail
+        Whether a last segment ends flush with the recording.
     file
         The recording's name.
     progress
@@ -91,7 +94,8 @@ def explain_recording(
     -------
     One attribution per target: ``values`` of shape (frames, bands), ``score`` the mean over segments, ``forwards`` the
     segments that were scored. ``diagnostics`` tells the number of ``segments``, and ``brute_forwards``: how many would
-    be scored if each mask meant scoring all of them. Frames after the last segment are scored by nobody and 0.
+    be scored if each mask meant scoring all of them. Without ``tail``, frames after the last segment are in none, and
+    0.
 
     Raises
     ------
@@ -102,7 +106,7 @@ def explain_recording(
     """
     explainer = explainer or Occlusion()
     prepared = prepare(classifier)
-    whole, data = _cut(prepared.classifier, log_mel, file, segment_frames, overlap)
+    whole, data = _cut(prepared.classifier, log_mel, file, segment_frames, overlap, tail)
     broken = np.flatnonzero(~np.isfinite(whole.values[0]).all(axis=1))[:1]
     first, end = data.start_frames, data.start_frames + data.segment_frames
     check_values(prepared, data.take(np.flatnonzero((first <= broken) & (broken < end))[:1] if len(broken) else []))
@@ -147,7 +151,12 @@ def _explained(
 
 
 def _cut(
-    classifier: Explainable, log_mel: Float32Array, file: str, frames: int | None, overlap: float | None
+    classifier: Explainable,
+    log_mel: Float32Array,
+    file: str,
+    frames: int | None,
+    overlap: float | None,
+    tail: bool,
 ) -> tuple[Segments, SegmentedLogMels]:
     """Return the recording as one long segment (padded if it is short), and the segments that it is cut into."""
     values: Any = np.asarray(log_mel, dtype=np.float32)
@@ -161,7 +170,7 @@ def _cut(
         raise UsageError(
             f"segment_frames={frames}, overlap={overlap:g} do not do; use frames from 1, percent below 100"
         )
-    data = cut([values], [file], classifier.front_end.silence, frames, overlap)
+    data = cut([values], [file], classifier.front_end.silence, frames, overlap, tail=tail)
     whole = Segments(data.log_mels[0][np.newaxis], np.zeros(1, np.int64), np.array([len(values)]), (file,))
     return whole, data
 

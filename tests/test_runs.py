@@ -304,7 +304,7 @@ def test_leftovers_are_what_an_atomic_write_is_called(tmp_path):
                 left = tmp_path / temporary.name
             left.write_text("as a kill leaves it")
             (tmp_path / name).unlink()
-    assert len(names(tmp_path)) == 8
+    assert len(names(tmp_path)) == 9
     remove_leftovers(tmp_path, CONTRACT)
     assert names(tmp_path) == []
 

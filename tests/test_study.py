@@ -32,7 +32,14 @@ from earwitness.workflows.train import FINISHED_BEFORE, cross_validate, train
 from rounding import DEEP, rounding
 from tiny_sounds import LABELS, new_classifier, write_sounds
 
-SAME_BYTES = ("model.safetensors", "predictions.csv", "metrics.json", "files.csv", "quarantine.csv")
+SAME_BYTES = (
+    "model.safetensors",
+    "predictions.csv",
+    "metrics.json",
+    "files.csv",
+    "quarantine.csv",
+    "recordings.csv",
+)
 CHANGES = {"epochs": 2, "batch": 16}
 
 

@@ -161,6 +161,9 @@ def evaluate(
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the results of another evaluation.")] = None,
     segment: Segment = None,
     overlap: Annotated[float | None, typer.Option(help="Another overlap in percent.")] = None,
+    leave_out_trained: Annotated[
+        bool, typer.Option("--leave-out-trained", help="Leave out of --data what the run was trained on.")
+    ] = False,
     device: Device = "auto",
     strict: Strict = False,
 ) -> None:
@@ -173,11 +176,14 @@ def evaluate(
         out=out,
         segment_seconds=segment,
         overlap=overlap,
+        leave_out_trained=leave_out_trained,
         device=device,
         strict=strict,
         progress=for_terminal(),
     )
     show(metrics_lines(outcome.metrics))
+    for line in outcome.warnings:
+        warn(f"warning: {line}")
     next_step(f"earwitness inquire {typed(run)}")
     leave(outcome.unusable)
 

@@ -47,6 +47,11 @@ class RunFolder:
         return self.path / "files.csv"
 
     @property
+    def recordings(self) -> Path:
+        """A row a recording that was trained on or held out, with the hash of its sound."""
+        return self.path / "recordings.csv"
+
+    @property
     def quarantine(self) -> Path:
         """Files that could not be used, and why."""
         return self.path / "quarantine.csv"
@@ -96,6 +101,7 @@ CONTRACT = (
     "predictions.csv",
     "files.csv",
     "quarantine.csv",
+    "recordings.csv",
     "attributions",
     "figures",
     "trust",
@@ -188,6 +194,8 @@ def open_finished(path: Path | str) -> RunFolder:
         raise UsageError(f"{printable(path)}: no such run folder; `earwitness train` makes one")
     if folder.finished:
         return folder
+    if folder.started and (of := read_json(folder.run_json).get("evaluation_of")):
+        raise UsageError(f"{printable(path)}: holds an evaluation and no classifier; name its run, {of}")
     if folder.started:
         raise UsageError(f"{printable(path)}: its training is unfinished; go on with `earwitness train --resume`")
     raise UsageError(f"{printable(path)}: is not a run folder (it holds no model.safetensors)")

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from earwitness.core import files, run_folder
+from earwitness.core.arrays import LogMel
 from earwitness.core.device import choose_device
+from earwitness.core.download import sha256_of
 from earwitness.core.errors import EarwitnessError, UsageError, on_disk, printable
 from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.core.run_folder import RunFolder
-from earwitness.data import loading, recordings
+from earwitness.data import loading, provenance, recordings
 from earwitness.data.extraction import extract_log_mels
 from earwitness.data.recordings import DataSet, Unusable
 from earwitness.models import prediction
@@ -53,6 +55,7 @@ def evaluate(
     out: Path | str | None = None,
     segment_seconds: float | None = None,
     overlap: float | None = None,
+    leave_out_trained: bool = False,
     device: str = "auto",
     strict: bool = False,
     progress: Progress = NO_PROGRESS,
@@ -69,6 +72,8 @@ def evaluate(
         Folder for the results; None writes them into the run (only where nothing else than there is asked for).
     segment_seconds, overlap
         Another length or overlap of segments.
+    leave_out_trained
+        Measure other recordings without those that the run was trained on, and without those of their groups.
     device, strict, progress
         As for a training.
 
@@ -109,6 +114,14 @@ def evaluate(
     )
     if not source.recordings:
         raise UsageError(f"{printable(source.root)}: holds no usable recording")
+    warnings: tuple[str, ...] = ()
+    if data is not None:
+        trained = provenance.read(folder.recordings, settings)
+        same, kin = trained.among(source)
+        if leave_out_trained:
+            source, log_mels = _without(source, log_mels, {*same, *kin})
+        else:
+            warnings = provenance.sentences(same, kin, len(source.recordings), trained)
     predictions = prediction.predict(
         classifier,
         prediction.segmented(classifier, log_mels, source.names),
@@ -118,7 +131,32 @@ def evaluate(
     )
     if out is not None:
         recordings.write_quarantine(target.quarantine, source.unusable)
-    return Evaluation(target, prediction_files.write(predictions, target), source.unusable, ())
+        files.write_json(target.run_json, _settings(folder, classifier, source, warnings))
+    return Evaluation(target, prediction_files.write(predictions, target), source.unusable, warnings)
+
+
+def _without(source: DataSet, log_mels: list[LogMel], rows: set[int]) -> tuple[DataSet, list[LogMel]]:
+    """Return a data set without some recordings, which are no fault of its."""
+    kept = [row for row in range(len(source.recordings)) if row not in rows]
+    if not kept:
+        raise UsageError(f"{printable(source.root)}: the run was trained on all of it; name other recordings")
+    entries = tuple(source.recordings[row] for row in kept)
+    facts = tuple(source.facts[row] for row in kept)
+    return replace(source, recordings=entries, facts=facts), [log_mels[row] for row in kept]
+
+
+def _settings(run: RunFolder, classifier: Classifier, source: DataSet, warnings: tuple[str, ...]) -> dict[str, Any]:
+    """Return the content of an evaluation's own ``run.json``: what was measured, and how."""
+    return {
+        "evaluation_of": printable(run.path.resolve()),
+        "model_sha256": sha256_of(run.model),
+        "data": {"path": printable(source.root.resolve()), "recordings": source.names},
+        "segment_frames": classifier.segment_frames,
+        "overlap": classifier.overlap,
+        "tail": classifier.tail,
+        "warnings": list(warnings),
+        "versions": dict(files.versions()),
+    }
 
 
 def _other_segments(classifier: Classifier, seconds: float | None, overlap: float | None) -> Classifier:

@@ -17,7 +17,7 @@ from earwitness.core.device import resolve_precision
 from earwitness.core.errors import UsageError, printable
 from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.core.run_folder import RunFolder
-from earwitness.data import checks, loading, recordings
+from earwitness.data import checks, loading, provenance, recordings
 from earwitness.data import splits as dataset
 from earwitness.data.extraction import extract_log_mels
 from earwitness.data.recordings import DataSet
@@ -264,6 +264,7 @@ def _record(plan: TrainingPlan, data: DataSet, split: Split, run: RunFolder) -> 
     }
     if not run.started:
         files.write_json(run.run_json, content)
+        provenance.write(run.recordings, data, split)
         return
     before = files.read_json(run.run_json)
     before.get("recipe", {}).setdefault("tail", False)  # version 0.1.0 had none
@@ -275,6 +276,16 @@ def _record(plan: TrainingPlan, data: DataSet, split: Split, run: RunFolder) -> 
                 f"{printable(run.path)}: --resume needs the same request, but {key} differs from when the training "
                 "began; ask as before, or --overwrite to begin anew"
             )
+    if run.finished:
+        return
+    if not run.recordings.exists():  # the end came between the two files, or version 0.1.0 began
+        provenance.write(run.recordings, data, split)
+    if others := provenance.changed(run.recordings, data):
+        more = f", and {len(others) - 1} more" if len(others) > 1 else ""
+        raise UsageError(
+            f"{printable(data.root / others[0])}: has another sound or label than when the training began{more}; put "
+            "the old one back, or --overwrite to begin anew"
+        )
 
 
 def choose_split(request: Request, data: DataSet) -> Split:

@@ -314,9 +314,9 @@ def test_drawing_counts_its_pictures_and_says_what_it_replaced(run, capsys):
     methods = [parse("gradcam"), parse("occlusion:mask=50%,stride=50%")]
     same = answer(opened, questions.of_class(opened.predictions, HISS, count=2), methods, verdicts=False)
     other = replace(same, methods=("Grad-CAM", "Another"))
-    assert gallery.add_all(RunFolder(run), [same], Plain()) == [run / "figures" / f"{same.name}.png"]
+    assert gallery.add_all(RunFolder(run), [same], Plain(verbose=True)) == [run / "figures" / f"{same.name}.png"]
     assert "took the place" not in capsys.readouterr().err
-    gallery.add_all(RunFolder(run), [other], Plain())
+    gallery.add_all(RunFolder(run), [other], Plain(verbose=True))
     said = capsys.readouterr().err
     assert said.startswith("Drawing: 1 done in ")
     assert f"{same.name}.png took the place of an earlier answer" in said

@@ -39,18 +39,19 @@ from earwitness.cli.options import (
     Weights,
 )
 from earwitness.cli.output import (
+    VERBOSE,
     data_lines,
     download_progress,
     folds_lines,
     metrics_lines,
     next_step,
+    progress_bar,
     show,
     training_rows,
     typed,
     warn,
 )
 from earwitness.core.errors import UsageError, printable
-from earwitness.core.progress import for_terminal
 from earwitness.core.version import VERSION
 
 app = typer.Typer(
@@ -74,11 +75,13 @@ def _tell_version(wanted: bool) -> None:
 
 @app.callback()
 def _common(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 (its callback does it)
         bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Print the version, and end.")
     ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Without a terminal, tell of every step.")] = False,
 ) -> None:
     """Take what stands before the command."""
+    VERBOSE.set(verbose)
 
 
 @app.command(cls=PlainCommand)
@@ -93,7 +96,7 @@ def data(
     """Check a data set before training. Counts, lengths, silence, duplicates, and the split it would get."""
     from earwitness.data import checks, loading, splits
 
-    checked = checks.check(loading.load(path), strict=strict, progress=for_terminal())
+    checked = checks.check(loading.load(path), strict=strict, progress=progress_bar())
     show(data_lines(checked, splits.split(checked, split, fold=fold, fraction=fraction, seed=seed)))
     next_step(f"earwitness run {typed(path)} --backbone mn04 --out runs/first")
     leave(checked.unusable)
@@ -179,7 +182,7 @@ def evaluate(
         leave_out_trained=leave_out_trained,
         device=device,
         strict=strict,
-        progress=for_terminal(),
+        progress=progress_bar(),
     )
     show(metrics_lines(outcome.metrics))
     for line in outcome.warnings:
@@ -239,7 +242,7 @@ def demo(
     from earwitness.data.synthetic.corpus import write_dataset
 
     sounds = out / "sounds"
-    write_dataset(sounds, clips, seed, progress=for_terminal())
+    write_dataset(sounds, clips, seed, progress=progress_bar())
     options: dict[str, Any] = {"path": sounds, "out": out / "run", "backbone": "compact", "seed": seed}
     options["overwrite"] = overwrite
     _train(_request(options), options, last=False)
@@ -275,7 +278,7 @@ def _request(options: dict[str, Any]) -> Any:
 def _train(request: Any, options: dict[str, Any], *, last: bool = True) -> Any:
     from earwitness.workflows.train import train as work
 
-    progress = for_terminal()
+    progress = progress_bar()
     outcome = work(
         request,
         overwrite=options.get("overwrite", False),
@@ -294,7 +297,7 @@ def _train(request: Any, options: dict[str, Any], *, last: bool = True) -> Any:
 def _cross_validate(request: Any, folds: int | None, overwrite: bool) -> None:
     from earwitness.workflows.train import cross_validate
 
-    progress = for_terminal()
+    progress = progress_bar()
     result = cross_validate(request, folds, overwrite=overwrite, progress=progress, on_row=training_rows(progress))
     show(folds_lines(result))
     next_step(f"earwitness inquire {typed(request.out / 'fold-1')}")
@@ -306,7 +309,7 @@ def investigate_and_report(run: Path, methods: tuple[str, ...], device: str, see
     from earwitness.report.page import build_report
     from earwitness.workflows.inquire import inquire
 
-    inquire(run, methods=methods, device=device, seed=seed, progress=for_terminal())
+    inquire(run, methods=methods, device=device, seed=seed, progress=progress_bar())
     path = build_report(run)
     show(f"\nReport: {printable(path)} ({path.stat().st_size / 1e6:.1f} MB)")
     next_step(f"open {typed(path)}, or go on: earwitness inquire {typed(run)} --class NAME")

@@ -13,9 +13,8 @@ import typer
 
 from earwitness.cli.exit import leave
 from earwitness.cli.options import Device, Methods, PlainCommand, Run, Seed, Verdicts, Weights, known_backbone
-from earwitness.cli.output import methods_lines, next_step, show, typed
+from earwitness.cli.output import methods_lines, next_step, progress_bar, show, typed
 from earwitness.core.errors import UsageError, printable
-from earwitness.core.progress import for_terminal
 
 if TYPE_CHECKING:
     from earwitness.inspection.model import Model
@@ -72,7 +71,7 @@ def explain(
         at=at,
         whole=whole,
         verdicts=verdicts,
-        progress=for_terminal(),
+        progress=progress_bar(),
     )
     for found, picture in outcome.explanations:
         if isinstance(found.answer, WholeExplanation):
@@ -142,7 +141,7 @@ def inquire(
         least=least,
         device=device,
         seed=seed,
-        progress=for_terminal(),
+        progress=progress_bar(),
     )
     for each in answers:
         show(text.answer(each))

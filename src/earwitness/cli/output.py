@@ -8,12 +8,13 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from earwitness.core.errors import UsageError, no_such, printable
-from earwitness.core.progress import Progress
+from earwitness.core.progress import Progress, for_terminal
 
 if TYPE_CHECKING:
     from earwitness.data.recordings import DataSet
@@ -46,6 +47,15 @@ def show(text: str = "") -> None:
 def warn(text: str) -> None:
     """Print a line that the user should not miss, to standard error."""
     sys.stderr.write(f"earwitness: {text}\n")
+
+
+# Set before each command by what stands before it: `earwitness --verbose COMMAND`.
+VERBOSE: ContextVar[bool] = ContextVar("verbose", default=False)
+
+
+def progress_bar() -> Progress:
+    """Return what a command tells how far it is."""
+    return for_terminal(verbose=VERBOSE.get())
 
 
 def next_step(text: str) -> None:

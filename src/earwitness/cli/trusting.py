@@ -11,8 +11,7 @@ from typing import Annotated
 import typer
 
 from earwitness.cli.options import Device, Methods, PlainCommand, Run, Seed
-from earwitness.cli.output import next_step, show, typed
-from earwitness.core.progress import for_terminal
+from earwitness.cli.output import next_step, progress_bar, show, typed
 
 
 def register(app: typer.Typer) -> None:
@@ -50,7 +49,7 @@ def scoreboard(
         methods=tuple(method or ()),
         device=device,
         seed=seed,
-        progress=for_terminal(),
+        progress=progress_bar(),
     )
     show(text.scoreboard(outcome.board))
     next_step(f"open {typed(outcome.folder / 'scoreboard.png')}")
@@ -68,6 +67,6 @@ def audit(
     from earwitness.cli import text
     from earwitness.workflows.audit import audit as audited
 
-    outcome = audited(run, data=data, device=device, seed=seed, progress=for_terminal())
+    outcome = audited(run, data=data, device=device, seed=seed, progress=progress_bar())
     show(text.audit(outcome))
     next_step(f"open {typed(outcome.picture)}")

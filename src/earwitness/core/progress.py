@@ -1,4 +1,4 @@
-"""Progress of long work: a bar in a terminal, plain lines in a log, nothing in a script unless it asks."""
+"""Progress of long work: a bar in a terminal, a line every few seconds in a log or a notebook, or nothing."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Protocol
 
 Advance = Callable[[int], None]
 
-# In a log, a line at most this often (seconds).
-PLAIN_INTERVAL = 10.0
+# In a log, a line at most this often (seconds), whatever the work is made of.
+PLAIN_INTERVAL = 5.0
 
 
 class Progress(Protocol):
@@ -27,7 +27,7 @@ class Progress(Protocol):
 
 
 class Silent:
-    """Says nothing; the default of every Python call."""
+    """Says nothing."""
 
     @contextmanager
     def task(self, description: str, total: int) -> Iterator[Advance]:
@@ -43,28 +43,40 @@ NO_PROGRESS = Silent()
 
 
 class Plain:
-    """Lines for logs and pipes: one at the start, one now and then, one at the end."""
+    """Lines for logs, pipes and notebooks: one every few seconds, and none for what is done sooner.
+
+    Parameters
+    ----------
+    verbose
+        Also a line for each piece of work that has ended, however short.
+    """
+
+    def __init__(self, *, verbose: bool = False) -> None:
+        self.verbose = verbose
+        self._spoken = time.monotonic()
 
     @contextmanager
     def task(self, description: str, total: int) -> Iterator[Advance]:
-        """Print how far the work is, at most every ten seconds, and when it ended."""
-        begun = last = time.monotonic()
+        """Print how far the work is where nothing was printed for some seconds, and its end where it took as long."""
+        begun = time.monotonic()
         done = 0
 
         def advance(steps: int) -> None:
-            nonlocal done, last
+            nonlocal done
             done += steps
             now = time.monotonic()
-            if now - last >= PLAIN_INTERVAL and done < total:
-                last = now
+            if now - self._spoken >= PLAIN_INTERVAL and done < total:
                 left = (now - begun) / done * (total - done) if done else float("nan")
                 self.say(f"{description}: {done} of {total}, about {left:.0f} s left")
 
         yield advance
-        self.say(f"{description}: {done} done in {time.monotonic() - begun:.1f} s")
+        now = time.monotonic()
+        if self.verbose or now - begun >= PLAIN_INTERVAL or now - self._spoken >= PLAIN_INTERVAL:
+            self.say(f"{description}: {done} done in {now - begun:.1f} s")
 
     def say(self, line: str) -> None:
         """Print one line to standard error."""
+        self._spoken = time.monotonic()
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
 
@@ -93,6 +105,13 @@ class Bar:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def for_terminal() -> Progress:
+def for_terminal(*, verbose: bool = False) -> Progress:
     """Return a bar if standard error is a terminal, plain lines if not."""
-    return Bar() if sys.stderr.isatty() else Plain()
+    return Bar() if sys.stderr.isatty() else Plain(verbose=verbose)
+
+
+def shown(progress: Progress | bool) -> Progress:
+    """Return what a Python call tells how far it is: as in a terminal by default, False for nothing."""
+    if isinstance(progress, bool):
+        return for_terminal() if progress else NO_PROGRESS
+    return progress

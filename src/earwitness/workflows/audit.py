@@ -8,7 +8,7 @@ from pathlib import Path
 from earwitness.core.device import choose_device
 from earwitness.core.errors import UsageError, printable
 from earwitness.core.files import check_writable
-from earwitness.core.progress import NO_PROGRESS, Progress
+from earwitness.core.progress import Progress, shown
 from earwitness.core.run_folder import RunFolder
 from earwitness.inspection.audit import audit_run
 from earwitness.inspection.run import open_run
@@ -59,7 +59,7 @@ def audit(
     data: Path | str | None = None,
     device: str = "auto",
     seed: int = 0,
-    progress: Progress = NO_PROGRESS,
+    progress: Progress | bool = True,
 ) -> AuditResult:
     """Test what a run relies on, and keep the answer and its chart in the run folder.
 
@@ -86,6 +86,7 @@ def audit(
     >>> [effect.name for effect in result.audit.effects][:3]
     ['edges', 'silence', 'steady tones']
     """
+    progress = shown(progress)
     opened = open_run(run, choose_device(device), data)
     check_place(opened.folder)
     found = audit_run(opened, seed=seed, progress=progress)

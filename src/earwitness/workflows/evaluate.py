@@ -13,7 +13,7 @@ from earwitness.core.arrays import LogMel
 from earwitness.core.device import choose_device
 from earwitness.core.download import sha256_of
 from earwitness.core.errors import EarwitnessError, UsageError, on_disk, printable
-from earwitness.core.progress import NO_PROGRESS, Progress
+from earwitness.core.progress import Progress, shown
 from earwitness.core.run_folder import RunFolder
 from earwitness.data import loading, provenance, recordings
 from earwitness.data.extraction import extract_log_mels
@@ -58,7 +58,7 @@ def evaluate(
     leave_out_trained: bool = False,
     device: str = "auto",
     strict: bool = False,
-    progress: Progress = NO_PROGRESS,
+    progress: Progress | bool = True,
 ) -> Evaluation:
     """Measure a finished run's classifier again: on its held-out recordings, or on other labelled ones.
 
@@ -89,6 +89,7 @@ def evaluate(
     >>> 0.0 <= again.metrics.file_accuracy <= 1.0
     True
     """
+    progress = shown(progress)
     folder = run_folder.open_finished(run)
     settings = files.read_json(folder.run_json)
     changed = data is not None or segment_seconds is not None or overlap is not None

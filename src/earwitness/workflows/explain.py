@@ -9,7 +9,7 @@ from pathlib import Path
 from earwitness.core.arguments import listed
 from earwitness.core.errors import BadRecordingError, UsageError, printable
 from earwitness.core.files import check_writable, unused_name
-from earwitness.core.progress import NO_PROGRESS, Progress
+from earwitness.core.progress import Progress, shown
 from earwitness.data.recordings import Unusable
 from earwitness.explainers.attribution import Attribution
 from earwitness.explainers.findings import Inquiry, WholeExplanation
@@ -34,7 +34,7 @@ def explain(
     at: float | None = None,
     whole: bool = False,
     verdicts: bool = True,
-    progress: Progress = NO_PROGRESS,
+    progress: Progress | bool = True,
 ) -> Explanation:
     """Explain what a model predicts for a sound file.
 
@@ -94,7 +94,7 @@ def explain_all(
     whole: bool = False,
     verdicts: bool = True,
     on_unusable: Callable[[Unusable], None] | None = None,
-    progress: Progress = NO_PROGRESS,
+    progress: Progress | bool = True,
 ) -> Iterator[Explanation]:
     """Explain several files, one after the other, as :func:`explain` does; each is held only as long as you hold it.
 
@@ -125,6 +125,7 @@ def explain_all(
     >>> [row["predicted"] for row in (each.as_row() for each in found)]
     ['dog', 'rain']
     """
+    progress = shown(progress)
     paths = [Path(file) for file in listed(files)]
     if whole and at is not None:
         raise UsageError(f"--at {at:g}: names one segment, and --whole explains all of a recording; leave out one")
@@ -221,7 +222,7 @@ def explain_to_folder(
     at: float | None = None,
     whole: bool = False,
     verdicts: bool = True,
-    progress: Progress = NO_PROGRESS,
+    progress: Progress | bool = True,
 ) -> Explained:
     """Explain files and write each explanation's picture and maps, as :meth:`Explanation.save` does.
 
@@ -239,6 +240,7 @@ def explain_to_folder(
     EarwitnessError
         The model is damaged, or the disk refuses.
     """
+    progress = shown(progress)
     check_writable(Path(out))
     unusable: list[Unusable] = []
     names: set[str] = set()

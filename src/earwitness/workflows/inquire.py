@@ -9,7 +9,7 @@ from pathlib import Path
 from earwitness.core.arguments import listed
 from earwitness.core.device import choose_device
 from earwitness.core.errors import UsageError
-from earwitness.core.progress import NO_PROGRESS, Progress
+from earwitness.core.progress import Progress, shown
 from earwitness.explainers.attribution import Attribution
 from earwitness.explainers.findings import Inquiry
 from earwitness.explainers.registry import DEFAULT_METHODS, parse
@@ -71,7 +71,7 @@ def inquire(
     least: str | None = None,
     device: str = "auto",
     seed: int = 0,
-    progress: Progress = NO_PROGRESS,
+    progress: Progress | bool = True,
 ) -> list[Answer]:
     """Put one question to a run, or, without any, all those that the report shows.
 
@@ -116,6 +116,7 @@ def inquire(
     >>> answer.title, len(answer.attributions), answer.picture.name
     ('The class dog', 2, 'class-dog.png')
     """
+    progress = shown(progress)
     explainers = [parse(method) for method in listed(methods)]
     places = [segments] if isinstance(segments, str) else list(segments)
     if sum((of_class is not None, true is not None or predicted is not None, bool(places))) > 1:

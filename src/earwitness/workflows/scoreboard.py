@@ -10,7 +10,7 @@ from earwitness.core import files
 from earwitness.core.arguments import listed
 from earwitness.core.device import choose_device
 from earwitness.core.errors import UsageError, printable
-from earwitness.core.progress import NO_PROGRESS, Progress
+from earwitness.core.progress import Progress, shown
 from earwitness.data.recordings import Recording
 from earwitness.inspection.run import open_run
 from earwitness.models.classifier import Classifier
@@ -41,7 +41,7 @@ def scoreboard(
     methods: Sequence[str] | str = (),
     device: str = "auto",
     seed: int = 0,
-    progress: Progress = NO_PROGRESS,
+    progress: Progress | bool = True,
 ) -> ScoreboardResult:
     """Score explanation methods on cases whose evidence is known, and write what came of it.
 
@@ -78,6 +78,7 @@ def scoreboard(
     >>> {standing.method for standing in result.board.standings} >= {"gradcam", "energy"}
     True
     """
+    progress = shown(progress)
     if preset not in PRESETS:
         raise UsageError(f"--preset {preset}: choose one of {', '.join(PRESETS)}")
     if run is None and data is not None:

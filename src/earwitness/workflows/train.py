@@ -15,7 +15,7 @@ from earwitness.core import files, run_folder
 from earwitness.core.arrays import LogMel
 from earwitness.core.device import resolve_precision
 from earwitness.core.errors import UsageError, printable
-from earwitness.core.progress import NO_PROGRESS, Progress
+from earwitness.core.progress import NO_PROGRESS, Progress, shown
 from earwitness.core.run_folder import RunFolder
 from earwitness.data import checks, loading, provenance, recordings
 from earwitness.data import splits as dataset
@@ -43,7 +43,7 @@ def train(
     overwrite: bool = False,
     resume: bool = False,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    progress: Progress = NO_PROGRESS,
+    progress: Progress | bool = True,
     on_row: Callable[[HistoryRow], None] | None = None,
 ) -> Evaluation:
     """Train a classifier on a data set, evaluate it on the recordings held out, and keep everything in a run folder.
@@ -74,6 +74,7 @@ def train(
     >>> trained.run.model.name
     'model.safetensors'
     """
+    progress = shown(progress)
     plan = make_plan(request)
     data = loading.load(request.data)
     _check_apart(request)
@@ -94,7 +95,7 @@ def cross_validate(
     folds: int | None,
     *,
     overwrite: bool = False,
-    progress: Progress = NO_PROGRESS,
+    progress: Progress | bool = True,
     on_row: Callable[[HistoryRow], None] | None = None,
 ) -> CrossValidation:
     """Train and evaluate once for every fold, each in its own run folder below ``request.out``.
@@ -116,6 +117,7 @@ def cross_validate(
     >>> len(measured.folds)
     2
     """
+    progress = shown(progress)
     plan = make_plan(request)
     if request.split is not None or request.fold is not None:
         raise UsageError("--folds makes splits of its own; leave out --split and --fold")

@@ -91,7 +91,7 @@ def test_what_is_passed_over_and_what_is_not(tree):
     plain = load(tree)
     assert len(plain.recordings) == 6
     assert plain.unusable == ()
-    for name in ["cat/film.m4a", "cat/labels.txt", "dog/nothing", "loose.wav"]:
+    for name in ["cat/film.m4a", "cat/labels.odd", "dog/nothing", "loose.wav"]:
         (tree / name).write_bytes(b"x")
     (tree / "dog" / "more").mkdir()
     (tree / "gone").symlink_to("nowhere")
@@ -99,7 +99,7 @@ def test_what_is_passed_over_and_what_is_not(tree):
     assert listed.recordings == plain.recordings
     reasons = {entry.file: entry.reason for entry in listed.unusable}
     assert list(reasons) == sorted(reasons)
-    assert set(reasons) == {"cat/film.m4a", "cat/labels.txt", "dog/nothing", "loose.wav", "dog/more", "gone"}
+    assert set(reasons) == {"cat/film.m4a", "cat/labels.odd", "dog/nothing", "loose.wav", "dog/more", "gone"}
     assert "has no sound file's name" in reasons["cat/film.m4a"]
     assert "is a folder" in reasons["dog/more"]
     assert "beside the class folders" in reasons["loose.wav"]
@@ -123,11 +123,58 @@ def test_no_class_folders(tree):
     assert "has no class folders" in usage(tree / "cat")
 
 
+COMPANIONS = [
+    "Table.1.selections.txt", "selections.tsv", "BirdNET.results.csv", "BirdNET.odd", "TextGrid", "wav.odd", "txt",
+    "aup", "aup3", "pkf", "sesx", "wav.reapeaks", "RPP", "json", "csv", "xml", "cue", "srt", "png", "JPEG",
+]  # fmt: skip
+LITTER = [
+    "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found", ".Spotlight-V100", ".Trashes", ".fseventsd",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", COMPANIONS)
+def test_what_lies_beside_a_recording_is_counted_and_no_fault(tree, ending):
+    plain = load(tree)
+    (tree / "cat" / f"a.{ending}").write_bytes(b"x")
+    data = load(tree)
+    assert (data.recordings, data.unusable) == (plain.recordings, ())
+    assert data.notes == (f"1 file beside the recordings is no sound: 1 .{ending.split('.')[-1]}",)
+    assert plain.notes == ()
+
+
+def test_companions_are_one_note_with_the_most_frequent_first(tree):
+    for name in ("cat/a.txt", "cat/b.TXT", "dog/x.TextGrid", "dog/x.txt", "dog/z.ogg.odd"):
+        (tree / name).write_bytes(b"x")
+    (note,) = load(tree).notes
+    assert note == "5 files beside the recordings are no sound: 3 .txt, 1 .TextGrid, 1 .odd"
+
+
+@pytest.mark.parametrize("name", LITTER)
+def test_folders_that_systems_make_are_no_classes_and_no_recordings(tree, name):
+    plain = load(tree)
+    for place in (tree / name, tree / "cat" / name):
+        sound(place / "x" / "a.wav")
+    data = load(tree)
+    assert (data.recordings, data.classes, data.unusable) == (plain.recordings, plain.classes, ())
+    assert data.notes == (f"folders that systems make are passed over: 2 {name}",)
+
+
+def test_noise_to_mix_in_is_no_class_and_said(tree):
+    plain = load(tree)
+    sound(tree / "_background_noise_" / "tap.wav")
+    data = load(tree)
+    assert (data.recordings, data.classes) == (plain.recordings, plain.classes)
+    assert data.notes == ("the folder _background_noise_ is left out (1 sound file): it is no class, but noise",)
+
+
 def test_empty_class_folder(tree):
+    plain = load(tree)
     (tree / "bird").mkdir()
-    assert "bird: is an empty class folder" in usage(tree)
     (tree / "bird" / ".keep").touch()
-    assert "bird: is an empty class folder" in usage(tree)
+    data = load(tree)
+    assert (data.recordings, data.classes) == (plain.recordings, plain.classes)
+    assert data.notes == ("'bird' is a class folder without a recording: left out",)
+    assert checks.check(data).notes == data.notes
     (tree / "bird" / "song.m4a").write_bytes(b"x")
     assert "class folder without a recording (bird/song.m4a" in usage(tree)
 

@@ -171,7 +171,7 @@ def data_lines(data: DataSet, split: Split) -> str:
         rows.append([entry.label, entry.files, minutes, lengths, entry.sources, train, held_out[entry.label]])
     rows.append(["all", len(data.recordings), None, None, None, len(split.train), len(split.validation)])
     lines = [table(["class", "files", "sound", "lengths", "sources", "to train on", "held out"], rows), ""]
-    lines += [f"note: {sentence}" for sentence in findings(data)]
+    lines += [f"note: {sentence}" for sentence in (*data.notes, *findings(data))]
     if all(row[4] is None for row in rows):
         lines.append("note: sources are not known (-); where several files are cut from one recording, name the groups")
     lines += [f"warning: {sentence}" for sentence in (*split.warnings, *duplicate_warnings(data, split))]

@@ -1,10 +1,11 @@
 """From a folder or a CSV file to a data set: which recordings there are, with their labels, groups and folds.
 
-Which files count. In a folder of class folders, every visible entry of a class folder counts as a recording if its
-name ends like a sound file's; any other visible entry is listed as unusable, so that an ``.m4a`` or a stray folder is
-not lost without a word. Passed over are hidden files, what operating systems leave behind, and texts *about* the data
-(README, LICENSE, ATTRIBUTION ... with any ending that is not a sound's). Beside the class folders, only sound files
-and broken links are listed as unusable; everything else there is passed over.
+Which files count. In a folder of class folders, every visible file of a class folder counts as a recording if its name
+ends like a sound file's. Known companions of recordings (annotations, tables, pictures; see
+:mod:`earwitness.data.folders`) are counted in a note, any other visible entry is listed as unusable, so that an
+``.m4a`` or a stray folder is not lost without a word. Passed over are hidden files, what operating systems leave
+behind, and texts *about* the data (README, LICENSE, ATTRIBUTION ... with any ending that is not a sound's). Beside the
+class folders, only sound files and broken links are listed as unusable; everything else there is passed over.
 """
 
 from __future__ import annotations
@@ -12,16 +13,25 @@ from __future__ import annotations
 import csv
 import io
 import os
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from earwitness.audio.containers import SOUND_SUFFIXES, check_name
 from earwitness.core.errors import BadRecordingError, UsageError, printable
+from earwitness.data.folders import (
+    NO_CLASSES,
+    TEXTS_ABOUT_DATA,
+    companions_note,
+    is_companion,
+    is_sound_name,
+    sound_files,
+    visible,
+)
 from earwitness.data.recordings import DataSet, Recording, Unusable, check_enough, sorted_unusable, told_by_names
 
 COLUMNS = ("file", "label", "group", "fold")
-LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx", "__pycache__"})
-TEXTS_ABOUT_DATA = frozenset({"readme", "license", "licence", "copying", "attribution", "citation", "changelog"})
 
 
 def load(path: Path | str, classes: Sequence[str] | None = None, *, for_training: bool = True) -> DataSet:
@@ -45,28 +55,33 @@ def load(path: Path | str, classes: Sequence[str] | None = None, *, for_training
     place = Path(path)
     _check_printable(place)
     if place.is_dir():
-        found, unusable = _from_folders(place)
-        root = place
-    elif place.is_file():
+        return _assemble(place, _from_folders(place), classes, for_training=for_training)
+    if place.is_file():
         if place.suffix.lower() != ".csv":
             raise UsageError(
                 f"{printable(place)}: is neither a folder of class folders nor a .csv file; name one of these"
             )
-        found, unusable = _from_csv(place)
-        root = place.parent
-    else:
-        raise UsageError(f"{printable(place)}: no such data; name a folder of class folders or a .csv file")
-    return _assemble(root, found, unusable, classes, for_training=for_training)
+        return _assemble(place.parent, _from_csv(place), classes, for_training=for_training)
+    raise UsageError(f"{printable(place)}: no such data; name a folder of class folders or a .csv file")
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a folder or a CSV lists, while it is read."""
+
+    recordings: list[Recording] = field(default_factory=list)
+    unusable: list[Unusable] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def _assemble(
     root: Path,
-    found: list[Recording],
-    unusable: list[Unusable],
+    listed: _Found,
     classes: Sequence[str] | None,
     *,
     for_training: bool,
 ) -> DataSet:
+    found = listed.recordings
     labels = {recording.label for recording in found}
     for label in sorted(labels):
         if printable(label) != label:
@@ -83,11 +98,15 @@ def _assemble(
     # With classes given, those that do not occur here are no fault of the data.
     names = tuple(classes) if classes is not None else tuple(sorted(labels))
     if for_training or not found:
-        check_enough(found, sorted(labels), unusable, root)
+        check_enough(found, sorted(labels), listed.unusable, root, listed.notes)
     place = {name: number for number, name in enumerate(names)}
     ordered = sorted(found, key=lambda recording: (place[recording.label], recording.name))
     return DataSet(
-        root=root, recordings=tuple(told_by_names(ordered)), classes=names, unusable=tuple(sorted_unusable(unusable))
+        root=root,
+        recordings=tuple(told_by_names(ordered)),
+        classes=names,
+        unusable=tuple(sorted_unusable(listed.unusable)),
+        notes=tuple(listed.notes),
     )
 
 
@@ -98,32 +117,46 @@ def _check_printable(path: Path) -> None:
         raise UsageError(str(error)) from None
 
 
-def _from_folders(root: Path) -> tuple[list[Recording], list[Unusable]]:
-    found: list[Recording] = []
-    unusable: list[Unusable] = []
+def _from_folders(root: Path) -> _Found:
+    found = _Found()
+    litter: Counter[str] = Counter()
+    companions: list[Path] = []
+    empty: list[str] = []
     class_folders = 0
-    for entry in _entries(root):
-        if entry.is_dir():
+    for entry in visible(root, litter):
+        if entry.is_dir() and entry.name.lower() in NO_CLASSES:
+            number = len(sound_files(entry))
+            sounds = "1 sound file" if number == 1 else f"{number} sound files"
+            found.notes.append(f"the folder {entry.name} is left out ({sounds}): it is no class, but noise")
+        elif entry.is_dir():
             _check_printable(entry)
             class_folders += 1
-            recordings, others = _from_class_folder(entry)
-            found += recordings
-            unusable += others
-        elif entry.suffix.lower() in SOUND_SUFFIXES:
-            unusable.append(Unusable(printable(entry.name), "lies beside the class folders; move it into its class"))
+            if not _from_class_folder(entry, found, companions, litter):
+                empty.append(entry.name)
+        elif is_sound_name(entry):
+            found.unusable.append(
+                Unusable(printable(entry.name), "lies beside the class folders; move it into its class")
+            )
         elif entry.is_symlink() and not entry.exists():
-            unusable.append(Unusable(printable(entry.name), "is a link to nothing; mend or remove it"))
+            found.unusable.append(Unusable(printable(entry.name), "is a link to nothing; mend or remove it"))
     if class_folders == 0:
         raise UsageError(
             f"{printable(root)}: has no class folders; put each class's recordings into a folder of its own"
         )
-    return found, unusable
+    found.notes.extend(companions_note(companions, litter))
+    if empty:
+        what = "is a class folder" if len(empty) == 1 else "are class folders"
+        found.notes.append(f"{', '.join(map(repr, map(printable, empty)))} {what} without a recording: left out")
+    return found
 
 
-def _from_class_folder(folder: Path) -> tuple[list[Recording], list[Unusable]]:
-    found: list[Recording] = []
+def _from_class_folder(folder: Path, found: _Found, companions: list[Path], litter: Counter[str]) -> bool:
+    """Add what a class folder holds, and tell whether anything in it claims to be a recording."""
+    recordings: list[Recording] = []
     unusable: list[Unusable] = []
-    for entry in _entries(folder):
+    entries = visible(folder, litter)
+    sounds = {entry.name for entry in entries if is_sound_name(entry)}
+    for entry in entries:
         name = printable(f"{folder.name}/{entry.name}")
         try:
             check_name(entry)
@@ -132,33 +165,27 @@ def _from_class_folder(folder: Path) -> tuple[list[Recording], list[Unusable]]:
             continue
         if entry.is_dir():
             unusable.append(Unusable(name, "is a folder; put its recordings straight into the class folder"))
-        elif entry.suffix.lower() in SOUND_SUFFIXES:
-            found.append(Recording(path=entry, name=name, label=folder.name))
-        elif entry.stem.lower() not in TEXTS_ABOUT_DATA:
+        elif is_sound_name(entry):
+            recordings.append(Recording(path=entry, name=name, label=folder.name))
+        elif entry.stem.lower() in TEXTS_ABOUT_DATA:
+            continue
+        elif is_companion(entry) or entry.stem in sounds:  # such as take.wav.reapeaks
+            companions.append(entry)
+        else:
             endings = " ".join(sorted(SOUND_SUFFIXES))
             unusable.append(Unusable(name, f"has no sound file's name ({endings}); convert, rename or remove it"))
-    if not found and not unusable:
-        raise UsageError(f"{printable(folder)}: is an empty class folder; put recordings into it or remove it")
-    if not found:
+    if unusable and not recordings:
         raise UsageError(
             f"{printable(folder)}: is a class folder without a recording ({unusable[0].file}: {unusable[0].reason}); "
             "put recordings into it or remove it"
         )
-    return found, unusable
+    found.recordings.extend(recordings)
+    found.unusable.extend(unusable)
+    return bool(recordings)
 
 
-def _entries(folder: Path) -> list[Path]:
-    """Return what is visible in a folder, sorted."""
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        raise UsageError(f"{printable(folder)}: cannot be listed ({error.strerror}); change its permissions") from None
-    return [entry for entry in entries if not entry.name.startswith(".") and entry.name.lower() not in LITTER]
-
-
-def _from_csv(path: Path) -> tuple[list[Recording], list[Unusable]]:
-    found: list[Recording] = []
-    unusable: list[Unusable] = []
+def _from_csv(path: Path) -> _Found:
+    found = _Found()
     seen: dict[str, tuple[int, str]] = {}
     for line, row in _rows(path):
         for column in ("file", "label", "fold"):
@@ -177,19 +204,19 @@ def _from_csv(path: Path) -> tuple[list[Recording], list[Unusable]]:
         try:
             there = file.exists() or file.is_symlink()
         except (OSError, ValueError) as error:  # a name that is too long, or with a NUL in it
-            unusable.append(Unusable(name, f"cannot be opened ({getattr(error, 'strerror', None) or error})"))
+            found.unusable.append(Unusable(name, f"cannot be opened ({getattr(error, 'strerror', None) or error})"))
             continue
         if there:
-            found.append(
+            found.recordings.append(
                 Recording(
                     path=file, name=name, label=row["label"], group=row.get("group") or None, fold=row.get("fold")
                 )
             )
         else:
-            unusable.append(Unusable(name, f"does not exist; correct line {line} of {path.name}"))
+            found.unusable.append(Unusable(name, f"does not exist; correct line {line} of {path.name}"))
     if not seen:
         raise UsageError(f"{printable(path)}: lists no recording; add lines under its header")
-    return found, unusable
+    return found
 
 
 def _name(given: str, root: Path) -> str:

@@ -65,6 +65,8 @@ class DataSet:
         What may not, each with its reason.
     facts
         One for each recording once they have been decoded, before that empty.
+    notes
+        What a user should know of how these recordings were found, in plain sentences; nothing in them is a fault.
     """
 
     root: Path
@@ -72,6 +74,7 @@ class DataSet:
     classes: tuple[str, ...]
     unusable: tuple[Unusable, ...] = ()
     facts: tuple[Facts, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -113,7 +116,7 @@ def without(
     unusable = [*dataset.unusable, *moved]
     if for_training:
         occurring = sorted({recording.label for recording in dataset.recordings})
-        check_enough(kept, occurring, unusable, dataset.root)
+        check_enough(kept, occurring, unusable, dataset.root, dataset.notes)
     return replace(
         dataset, recordings=tuple(told_by_names(kept)), unusable=tuple(sorted_unusable(unusable)), facts=tuple(facts)
     )
@@ -137,12 +140,17 @@ def told_by_names(recordings: list[Recording]) -> list[Recording]:
 
 
 def check_enough(
-    recordings: Sequence[Recording], classes: Sequence[str], unusable: Sequence[Unusable], root: Path
+    recordings: Sequence[Recording],
+    classes: Sequence[str],
+    unusable: Sequence[Unusable],
+    root: Path,
+    notes: Sequence[str] = (),
 ) -> None:
     """Raise UsageError unless there are two classes with two recordings each, the least that can be learnt from."""
     hint = f"; unusable: {unusable[0].file}: {unusable[0].reason}" if unusable else ""
     if len(unusable) > 1:
         hint += f", and {len(unusable) - 1} more"
+    hint += "".join(f"; {note}" for note in notes)
     counts = Counter(recording.label for recording in recordings)
     if not counts:
         raise UsageError(f"{printable(root)}: has no usable recording{hint}")
@@ -157,15 +165,11 @@ def check_enough(
                 f"with are needed; add recordings or remove the class{hint}"
             )
     if len(classes) < 2:
-        raise UsageError(f"{printable(root)}: has one class only ('{classes[0]}'); a classifier needs two or more")
+        raise UsageError(
+            f"{printable(root)}: has one class only ('{classes[0]}'); a classifier needs two or more{hint}"
+        )
 
 
 def sorted_unusable(unusable: Iterable[Unusable]) -> list[Unusable]:
     """Return them by file name."""
     return sorted(unusable, key=lambda entry: (entry.file, entry.reason))
-
-
-# ---- one folder a class ------------------------------------------------------------------------------------------
-
-
-# ---- CSV ---------------------------------------------------------------------------------------------------------

@@ -123,6 +123,7 @@ def evaluate(
             source, log_mels = _without(source, log_mels, {*same, *kin})
         else:
             warnings = provenance.sentences(same, kin, len(source.recordings), trained)
+    tell_notes(source, progress)
     predictions = prediction.predict(
         classifier,
         prediction.segmented(classifier, log_mels, source.names),
@@ -158,6 +159,12 @@ def _settings(run: RunFolder, classifier: Classifier, source: DataSet, warnings:
         "warnings": list(warnings),
         "versions": dict(files.versions()),
     }
+
+
+def tell_notes(data: DataSet, progress: Progress) -> None:
+    """Say what the user should know of how recordings were found, which is no fault."""
+    for note in data.notes:
+        progress.say(f"earwitness: note: {note}")
 
 
 def _other_segments(classifier: Classifier, seconds: float | None, overlap: float | None) -> Classifier:

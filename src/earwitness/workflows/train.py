@@ -32,7 +32,7 @@ from earwitness.training.checkpoints import remove_checkpoints
 from earwitness.training.cross_validation import CrossValidation
 from earwitness.training.loop import CHECKPOINT_SECONDS, HistoryRow, TrainingData, write_history
 from earwitness.training.request import Request, TrainingPlan, make_plan
-from earwitness.workflows.evaluate import Evaluation
+from earwitness.workflows.evaluate import Evaluation, tell_notes
 
 FINISHED_BEFORE = "the run was finished already and is kept as it is"
 
@@ -191,6 +191,7 @@ def _train_split(
 ) -> Evaluation:
     _record(plan, data, split, run)
     warnings = (*split.warnings, *checks.duplicate_warnings(data, split))
+    tell_notes(data, watch.progress)
     _warn(warnings, watch.progress)
     if run.finished:
         remove_checkpoints(run.checkpoints)

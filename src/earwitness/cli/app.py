@@ -21,6 +21,7 @@ from earwitness.cli.options import (
     Fold,
     Fraction,
     Freeze,
+    MergeLabels,
     Methods,
     Out,
     Overlap,
@@ -88,6 +89,7 @@ def _common(
 def data(
     path: Data,
     strict: Strict = False,
+    merge_labels: MergeLabels = False,
     split: SplitKind = None,
     fold: Fold = None,
     fraction: Fraction = 0.8,
@@ -96,7 +98,7 @@ def data(
     """Check a data set before training. Counts, lengths, silence, duplicates, and the split it would get."""
     from earwitness.data import checks, loading, splits
 
-    checked = checks.check(loading.load(path), strict=strict, progress=progress_bar())
+    checked = checks.check(loading.load(path, merge_labels=merge_labels), strict=strict, progress=progress_bar())
     show(data_lines(checked, splits.split(checked, split, fold=fold, fraction=fraction, seed=seed)))
     next_step(f"earwitness run {typed(path)} --backbone mn04 --out runs/first")
     leave(checked.unusable)
@@ -145,6 +147,7 @@ def train(
     overwrite: Overwrite = False,
     resume: Resume = False,
     strict: Strict = False,
+    merge_labels: MergeLabels = False,
     checkpoint_every: CheckpointEvery = 30.0,
 ) -> None:
     """Train a classifier and measure it on held-out recordings."""
@@ -218,6 +221,7 @@ def run(
     overwrite: Overwrite = False,
     resume: Resume = False,
     strict: Strict = False,
+    merge_labels: MergeLabels = False,
     checkpoint_every: CheckpointEvery = 30.0,
 ) -> None:
     """Do the whole job: train, evaluate, investigate, report."""
@@ -265,7 +269,7 @@ def _request(options: dict[str, Any]) -> Any:
         torch.set_num_threads(threads)
     changes = {key: options.get(key) for key in ("epochs", "batch", "learning_rate", "precision")}
     names = ("out", "backbone", "weights", "recipe", "split", "fold", "fraction", "seed", "overlap", "freeze", "device")
-    given = {key: options[key] for key in (*names, "strict") if key in options}
+    given = {key: options[key] for key in (*names, "strict", "merge_labels") if key in options}
     return Request(
         data=options["path"],
         segment_seconds=options.get("segment"),

@@ -71,6 +71,9 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in the folder.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an unfinished training.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first recording that cannot be used.")]
+MergeLabels = Annotated[
+    bool, typer.Option("--merge-labels", help="Make one class of labels that differ in case, spaces or composition.")
+]
 Methods = Annotated[
     list[str] | None,
     typer.Option(

@@ -174,7 +174,9 @@ def data_lines(data: DataSet, split: Split) -> str:
     lines += [f"note: {sentence}" for sentence in (*data.notes, *findings(data))]
     if all(row[4] is None for row in rows):
         lines.append("note: sources are not known (-); where several files are cut from one recording, name the groups")
-    lines += [f"warning: {sentence}" for sentence in (*split.warnings, *duplicate_warnings(data, split))]
+    lines += [
+        f"warning: {sentence}" for sentence in (*data.warnings, *split.warnings, *duplicate_warnings(data, split))
+    ]
     lines.append(f"split: {split.kind}, {len(split.train)} to train on, {len(split.validation)} held out")
     return "\n".join(lines)
 

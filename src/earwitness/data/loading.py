@@ -29,12 +29,19 @@ from earwitness.data.folders import (
     sound_files,
     visible,
 )
+from earwitness.data.labels import Disk, label_warnings, merge, plain, told_apart
 from earwitness.data.recordings import DataSet, Recording, Unusable, check_enough, sorted_unusable, told_by_names
 
 COLUMNS = ("file", "label", "group", "fold")
 
 
-def load(path: Path | str, classes: Sequence[str] | None = None, *, for_training: bool = True) -> DataSet:
+def load(
+    path: Path | str,
+    classes: Sequence[str] | None = None,
+    *,
+    for_training: bool = True,
+    merge_labels: bool = False,
+) -> DataSet:
     """Find the labelled recordings of a data set; none is opened yet (see :func:`earwitness.data.checks.check`).
 
     Parameters
@@ -46,6 +53,8 @@ def load(path: Path | str, classes: Sequence[str] | None = None, *, for_training
         The classes that may occur, in the order of their numbers. None takes what is there, sorted.
     for_training
         Whether to insist on two classes and on two recordings in each.
+    merge_labels
+        Make one class of labels that differ in case, spaces or composition of letters only.
 
     Raises
     ------
@@ -55,13 +64,13 @@ def load(path: Path | str, classes: Sequence[str] | None = None, *, for_training
     place = Path(path)
     _check_printable(place)
     if place.is_dir():
-        return _assemble(place, _from_folders(place), classes, for_training=for_training)
+        return _assemble(place, _from_folders(place), classes, for_training, merge_labels)
     if place.is_file():
         if place.suffix.lower() != ".csv":
             raise UsageError(
                 f"{printable(place)}: is neither a folder of class folders nor a .csv file; name one of these"
             )
-        return _assemble(place.parent, _from_csv(place), classes, for_training=for_training)
+        return _assemble(place.parent, _from_csv(place), classes, for_training, merge_labels)
     raise UsageError(f"{printable(place)}: no such data; name a folder of class folders or a .csv file")
 
 
@@ -78,10 +87,10 @@ def _assemble(
     root: Path,
     listed: _Found,
     classes: Sequence[str] | None,
-    *,
     for_training: bool,
+    merge_labels: bool,
 ) -> DataSet:
-    found = listed.recordings
+    found, merged = merge(listed.recordings, classes) if merge_labels else (listed.recordings, [])
     labels = {recording.label for recording in found}
     for label in sorted(labels):
         if printable(label) != label:
@@ -91,14 +100,12 @@ def _assemble(
             raise UsageError(f"a class is named twice in {', '.join(classes)}; name each once")
         for recording in found:
             if recording.label not in classes:
-                raise UsageError(
-                    f"{recording.name}: its label '{recording.label}' is none of the known classes "
-                    f"({', '.join(classes)}); correct it"
-                )
+                raise UsageError(_unknown(recording, classes))
     # With classes given, those that do not occur here are no fault of the data.
     names = tuple(classes) if classes is not None else tuple(sorted(labels))
+    warnings = label_warnings(Counter(recording.label for recording in found))
     if for_training or not found:
-        check_enough(found, sorted(labels), listed.unusable, root, listed.notes)
+        check_enough(found, sorted(labels), listed.unusable, root, (*listed.notes, *warnings))
     place = {name: number for number, name in enumerate(names)}
     ordered = sorted(found, key=lambda recording: (place[recording.label], recording.name))
     return DataSet(
@@ -106,8 +113,17 @@ def _assemble(
         recordings=tuple(told_by_names(ordered)),
         classes=names,
         unusable=tuple(sorted_unusable(listed.unusable)),
-        notes=tuple(listed.notes),
+        notes=(*listed.notes, *merged),
+        warnings=tuple(warnings),
     )
+
+
+def _unknown(recording: Recording, classes: Sequence[str]) -> str:
+    near = [name for name in classes if plain(name) == plain(recording.label)]
+    written, *others = told_apart([recording.label, *near]) if near else (f"'{recording.label}'",)
+    meant = f"; is {' or '.join(others)} meant?" if others else ""
+    known = ", ".join(classes)
+    return f"{recording.name}: its label {written} is none of the known classes ({known}){meant}; correct it"
 
 
 def _check_printable(path: Path) -> None:
@@ -187,36 +203,53 @@ def _from_class_folder(folder: Path, found: _Found, companions: list[Path], litt
 def _from_csv(path: Path) -> _Found:
     found = _Found()
     seen: dict[str, tuple[int, str]] = {}
+    disk = Disk()
+    otherwise: list[str] = []
     for line, row in _rows(path):
         for column in ("file", "label", "fold"):
             if row.get(column) == "":
                 raise UsageError(f"{printable(path)}, line {line}: empty {column}; fill it in or remove the line")
-        file = path.parent / row["file"]
+        given, problem = row["file"], f"does not exist; correct line {line} of {path.name}"
+        try:
+            meant = _meant(path.parent, given, disk)
+        except (OSError, ValueError) as error:  # a name that is too long, or with a NUL in it
+            meant, problem = None, f"cannot be opened ({getattr(error, 'strerror', None) or error})"
+        file = path.parent / (given if meant is None else meant)
         key = os.path.normpath(file)
         if key in seen:
             first, label = seen[key]
             what = f"two labels, '{label}' and '{row['label']}'" if label != row["label"] else "two lines"
-            raise UsageError(
-                f"{printable(path)}, line {line}: {row['file']} has {what} (first on line {first}); keep one"
-            )
+            raise UsageError(f"{printable(path)}, line {line}: {given} has {what} (first on line {first}); keep one")
         seen[key] = line, row["label"]
-        name = _name(row["file"], path.parent)
-        try:
-            there = file.exists() or file.is_symlink()
-        except (OSError, ValueError) as error:  # a name that is too long, or with a NUL in it
-            found.unusable.append(Unusable(name, f"cannot be opened ({getattr(error, 'strerror', None) or error})"))
+        name = _name(given if meant is None else meant, path.parent)
+        if meant is None:
+            found.unusable.append(Unusable(name, problem))
             continue
-        if there:
-            found.recordings.append(
-                Recording(
-                    path=file, name=name, label=row["label"], group=row.get("group") or None, fold=row.get("fold")
-                )
-            )
-        else:
-            found.unusable.append(Unusable(name, f"does not exist; correct line {line} of {path.name}"))
+        if meant != given:
+            otherwise.append(name)
+        found.recordings.append(
+            Recording(path=file, name=name, label=row["label"], group=row.get("group") or None, fold=row.get("fold"))
+        )
     if not seen:
         raise UsageError(f"{printable(path)}: lists no recording; add lines under its header")
+    if otherwise:
+        number = "1 file was" if len(otherwise) == 1 else f"{len(otherwise)} files were"
+        found.notes.append(
+            f"{number} found under a name that {path.name} writes otherwise (case, spaces, composition): {otherwise[0]}"
+            + (", ..." if len(otherwise) > 1 else "")
+        )
     return found
+
+
+def _meant(root: Path, given: str, disk: Disk) -> str | None:
+    """Return a CSV's file as the disk has it, or None where no file is meant."""
+    file = root / given
+    if file.exists() or file.is_symlink():
+        return given
+    found = disk.find(Path(os.path.normpath(file)))
+    if found is None:
+        return None
+    return str(found) if Path(given).is_absolute() else os.path.relpath(found, root)
 
 
 def _name(given: str, root: Path) -> str:

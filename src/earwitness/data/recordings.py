@@ -65,8 +65,8 @@ class DataSet:
         What may not, each with its reason.
     facts
         One for each recording once they have been decoded, before that empty.
-    notes
-        What a user should know of how these recordings were found, in plain sentences; nothing in them is a fault.
+    notes, warnings
+        What a user should know of how these recordings were found, in plain sentences; what is a note is no fault.
     """
 
     root: Path
@@ -75,6 +75,7 @@ class DataSet:
     unusable: tuple[Unusable, ...] = ()
     facts: tuple[Facts, ...] = ()
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -116,7 +117,7 @@ def without(
     unusable = [*dataset.unusable, *moved]
     if for_training:
         occurring = sorted({recording.label for recording in dataset.recordings})
-        check_enough(kept, occurring, unusable, dataset.root, dataset.notes)
+        check_enough(kept, occurring, unusable, dataset.root, (*dataset.notes, *dataset.warnings))
     return replace(
         dataset, recordings=tuple(told_by_names(kept)), unusable=tuple(sorted_unusable(unusable)), facts=tuple(facts)
     )

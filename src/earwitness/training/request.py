@@ -49,6 +49,8 @@ class Request:
         ``"auto"``, ``"cpu"``, ``"cuda"`` ...
     strict
         Stop at the first recording that cannot be used.
+    merge_labels
+        Make one class of labels that differ in case, spaces or composition of letters only.
     command
         The command line, for the record.
 
@@ -74,6 +76,7 @@ class Request:
     freeze: bool = False
     device: str = "auto"
     strict: bool = False
+    merge_labels: bool = False
     command: tuple[str, ...] = ()
 
 

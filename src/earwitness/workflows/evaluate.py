@@ -103,11 +103,12 @@ def evaluate(
     classifier = load(folder.model, choose_device(device))
     if segment_seconds is not None or overlap is not None:
         classifier = _other_segments(classifier, segment_seconds, overlap)
+    merge = bool(settings.get("merge_labels", False))  # a run that made one class of several spellings still does
     if data is not None:
-        source = loading.load(data, classifier.classes, for_training=False)
+        source = loading.load(data, classifier.classes, for_training=False, merge_labels=merge)
     else:
         place, held_out = _measured(folder, settings)
-        source = loading.load(place, classifier.classes, for_training=False)
+        source = loading.load(place, classifier.classes, for_training=False, merge_labels=merge)
         source = replace(source, recordings=tuple(entry for entry in source.recordings if entry.name in held_out))
         _check_complete(held_out, source)
     source, log_mels = extract_log_mels(

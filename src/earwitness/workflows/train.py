@@ -76,7 +76,7 @@ def train(
     """
     progress = shown(progress)
     plan = make_plan(request)
-    data = loading.load(request.data)
+    data = loading.load(request.data, merge_labels=request.merge_labels)
     _check_apart(request)
     run_folder.check_free(request.out, overwrite=overwrite, resume=resume)
     # A wrong split and wrong weights are found out before the recordings are read.
@@ -121,7 +121,7 @@ def cross_validate(
     plan = make_plan(request)
     if request.split is not None or request.fold is not None:
         raise UsageError("--folds makes splits of its own; leave out --split and --fold")
-    data = loading.load(request.data)
+    data = loading.load(request.data, merge_labels=request.merge_labels)
     _check_apart(request)
     files.check_writable(Path(request.out))
     dataset.folds(data, folds, seed=request.seed)
@@ -190,7 +190,7 @@ def _train_split(
     watch: Watch,
 ) -> Evaluation:
     _record(plan, data, split, run)
-    warnings = (*split.warnings, *checks.duplicate_warnings(data, split))
+    warnings = (*data.warnings, *split.warnings, *checks.duplicate_warnings(data, split))
     tell_notes(data, watch.progress)
     _warn(warnings, watch.progress)
     if run.finished:
@@ -264,6 +264,7 @@ def _record(plan: TrainingPlan, data: DataSet, split: Split, run: RunFolder) -> 
         "precision": resolve_precision(plan.recipe.precision, plan.device),
         "threads": torch.get_num_threads(),
         "versions": dict(files.versions()),
+        **({"merge_labels": True} if request.merge_labels else {}),  # runs of before do not know of it
     }
     if not run.started:
         files.write_json(run.run_json, content)

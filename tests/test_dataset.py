@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from earwitness.core.errors import BadRecordingError, UsageError
 from earwitness.data import checks
 from earwitness.data import splits as dataset
 from earwitness.data.loading import load
-from earwitness.data.recordings import TELLING_NAME, DataSet, Recording, Unusable
+from earwitness.data.recordings import TELLING_NAME, DataSet, Recording, Unusable, told_by_names
 from earwitness.data.splits import Split, default_split
 
 RATE = 8_000
@@ -232,6 +233,79 @@ def test_names_tell_fold_and_source(tmp_path):
         ("1", "100"), ("1", "100"), ("2", "7"),
     ]  # fmt: skip
     assert dataset.default_kind(data) == "fold"
+
+
+def named(*names: str, labels: str = "ab") -> DataSet:
+    """Return a data set without files, each class of recordings of these names."""
+    items = tuple(
+        Recording(path=Path(f"{label}/{name}.wav"), name=f"{label}/{name}.wav", label=label)
+        for label in labels
+        for name in sorted(names)
+    )
+    return told_by_names(DataSet(root=Path("made"), recordings=items, classes=tuple(labels)))
+
+
+DATES = {
+    "date and time": ["20240501-050000-A", "20240501-060000-A", "20240502-050000-B"],
+    "year and month": ["2023-05-A", "2024-05-A"],
+    "month, day and half": [f"{month}-{day}-{half}" for month in (5, 6) for day in (1, 8) for half in ("AM", "PM")],
+    "month, day and recorder": [f"{month}-{day}-{place}" for month in (3, 4) for day in (1, 8, 15) for place in "AB"],
+    "one fold": ["1-100-A", "1-101-A"],
+    "more folds than 20": [f"{fold}-{fold + 100}-A" for fold in range(1, 22)],
+}
+
+
+@pytest.mark.parametrize("names", DATES.values(), ids=DATES)
+def test_names_that_only_look_so_are_no_folds(names):
+    data = named(*names)
+    assert data.from_names == ()
+    assert {(each.group, each.fold) for each in data.recordings} == {(None, None)}
+    split = default_split(data)
+    assert (split.kind, split.warnings) == ("order", ())
+    (said,) = dataset.guesses(data, split)
+    assert said.startswith("names are not read as FOLD-SOURCE-TAKE, though they look so: ")
+
+
+def test_a_fold_of_few_classes_is_none():
+    items = [
+        Recording(path=Path(f"{label}/{name}.wav"), name=f"{label}/{name}.wav", label=label)
+        for label, names in (("a", ("1-1-A", "2-2-A", "3-3-A")), ("b", ("1-4-A", "2-5-A")), ("c", ("1-6-A", "2-7-A")))
+        for name in names
+    ]
+    data = DataSet(root=Path("made"), recordings=tuple(items), classes=("a", "b", "c"))
+    assert told_by_names(data) == data
+    (said,) = dataset.guesses(data, default_split(data))
+    assert said.endswith("fold 3 would hold 1 of 3 classes")
+    assert told_by_names(replace(data, recordings=data.recordings[:2] + data.recordings[3:])).from_names
+
+
+@given(
+    folds=st.integers(2, 20),
+    sources=st.integers(1, 3),
+    takes=st.integers(1, 3),
+    labels=st.sampled_from(["ab", "abc"]),
+    chance=st.randoms(use_true_random=False),
+)
+def test_names_as_esc_has_them_are_read_and_said(folds, sources, takes, labels, chance):
+    names = [
+        f"{fold}-{100 * fold + source}-{'ABC'[take]}"
+        for fold in range(1, folds + 1)
+        for source in range(sources)
+        for take in range(takes)
+    ]
+    chance.shuffle(names)
+    data = named(*names, labels=labels)
+    assert data.from_names == ("fold", "group")
+    split = default_split(data)
+    (said,) = dataset.guesses(data, split)
+    assert said.startswith(f"names read as FOLD-SOURCE-TAKE: held out fold {folds};")
+    assert groups_cut(data, split) == set()
+    assert dataset.guesses(data, dataset.split(data, "order")) == ()
+
+
+def test_what_a_table_says_is_no_guess():
+    data = made(*FOLDED)
+    assert dataset.guesses(data, default_split(data)) == ()
 
 
 def test_names_tell_nothing_unless_all_do_and_a_split_says_so(tmp_path):

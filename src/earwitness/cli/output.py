@@ -161,6 +161,7 @@ def _interval(low: float, high: float) -> str:
 def data_lines(data: DataSet, split: Split) -> str:
     """Return what `earwitness data` prints of a checked data set and the split that a training would get."""
     from earwitness.data.checks import count_table, duplicate_warnings, findings
+    from earwitness.data.splits import guesses
 
     held_out = Counter(data.recordings[row].label for row in split.validation)
     rows: list[list[Any]] = []
@@ -171,13 +172,14 @@ def data_lines(data: DataSet, split: Split) -> str:
         rows.append([entry.label, entry.files, minutes, lengths, entry.sources, train, held_out[entry.label]])
     rows.append(["all", len(data.recordings), None, None, None, len(split.train), len(split.validation)])
     lines = [table(["class", "files", "sound", "lengths", "sources", "to train on", "held out"], rows), ""]
-    lines += [f"note: {sentence}" for sentence in (*data.notes, *findings(data))]
+    lines += [f"note: {sentence}" for sentence in (*data.notes, *guesses(data, split), *findings(data))]
     if all(row[4] is None for row in rows):
         lines.append("note: sources are not known (-); where several files are cut from one recording, name the groups")
     lines += [
         f"warning: {sentence}" for sentence in (*data.warnings, *split.warnings, *duplicate_warnings(data, split))
     ]
-    lines.append(f"split: {split.kind}, {len(split.train)} to train on, {len(split.validation)} held out")
+    kind = f"{split.kind} {split.held_out}".rstrip()
+    lines.append(f"split: {kind}, {len(split.train)} to train on, {len(split.validation)} held out")
     return "\n".join(lines)
 
 

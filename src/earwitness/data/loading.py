@@ -108,13 +108,15 @@ def _assemble(
         check_enough(found, sorted(labels), listed.unusable, root, (*listed.notes, *warnings))
     place = {name: number for number, name in enumerate(names)}
     ordered = sorted(found, key=lambda recording: (place[recording.label], recording.name))
-    return DataSet(
-        root=root,
-        recordings=tuple(told_by_names(ordered)),
-        classes=names,
-        unusable=tuple(sorted_unusable(listed.unusable)),
-        notes=(*listed.notes, *merged),
-        warnings=tuple(warnings),
+    return told_by_names(
+        DataSet(
+            root=root,
+            recordings=tuple(ordered),
+            classes=names,
+            unusable=tuple(sorted_unusable(listed.unusable)),
+            notes=(*listed.notes, *merged),
+            warnings=tuple(warnings),
+        )
     )
 
 

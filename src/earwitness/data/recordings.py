@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +14,8 @@ from earwitness.core.files import write_csv
 
 # As the ESC data sets name their clips: FOLD-SOURCE-TAKE.ogg, and in ESC-50 FOLD-SOURCE-TAKE-CLASS.wav.
 TELLING_NAME = re.compile(r"(?P<fold>\d+)-(?P<source>\d+)-(?P<take>[A-Z]+)(?:-\d+)?")
+MOST_FOLDS = 20
+HALVES_OF_THE_DAY = frozenset({"AM", "PM"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +67,8 @@ class DataSet:
         What may not, each with its reason.
     facts
         One for each recording once they have been decoded, before that empty.
+    from_names
+        Which of ``"fold"`` and ``"group"`` were read from the names, and stand nowhere else.
     notes, warnings
         What a user should know of how these recordings were found, in plain sentences; what is a note is no fault.
     """
@@ -74,6 +78,7 @@ class DataSet:
     classes: tuple[str, ...]
     unusable: tuple[Unusable, ...] = ()
     facts: tuple[Facts, ...] = ()
+    from_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -118,26 +123,55 @@ def without(
     if for_training:
         occurring = sorted({recording.label for recording in dataset.recordings})
         check_enough(kept, occurring, unusable, dataset.root, (*dataset.notes, *dataset.warnings))
-    return replace(
-        dataset, recordings=tuple(told_by_names(kept)), unusable=tuple(sorted_unusable(unusable)), facts=tuple(facts)
-    )
+    left = replace(dataset, recordings=tuple(kept), unusable=tuple(sorted_unusable(unusable)), facts=tuple(facts))
+    return told_by_names(left)
 
 
-def told_by_names(recordings: list[Recording]) -> list[Recording]:
-    """Fill in group and fold from the names, if every name tells them and nothing else does."""
+def told_by_names(dataset: DataSet) -> DataSet:
+    """Fill in group and fold from the names, if every name tells them, nothing else does, and they can be meant so."""
+    recordings = dataset.recordings
     told = [TELLING_NAME.fullmatch(recording.path.stem) for recording in recordings]
-    if not all(told):
-        return recordings
-    group_unknown = all(recording.group is None for recording in recordings)
-    fold_unknown = all(recording.fold is None for recording in recordings)
-    return [
+    unknown = tuple(name for name in ("fold", "group") if all(getattr(each, name) is None for each in recordings))
+    if not unknown or not all(told) or why_no_folds(recordings):
+        return dataset
+    filled = [
         replace(
             recording,
-            group=match["source"] if group_unknown and match else recording.group,
-            fold=match["fold"] if fold_unknown and match else recording.fold,
+            group=match["source"] if "group" in unknown and match else recording.group,
+            fold=match["fold"] if "fold" in unknown and match else recording.fold,
         )
         for recording, match in zip(recordings, told, strict=True)
     ]
+    return replace(dataset, recordings=tuple(filled), from_names=(*dataset.from_names, *unknown))
+
+
+def why_no_folds(recordings: Sequence[Recording]) -> str:
+    """Return why names that could be read as FOLD-SOURCE-TAKE are not meant so; nothing if they may be.
+
+    Dates and times look alike (``20240501-050000-A``, ``5-17-PM``), but months and days are no folds: there are 2 to 20
+    of these, with small numbers, each holds recordings of most classes, and few sources lie in several of them.
+    """
+    told = [(recording, TELLING_NAME.fullmatch(recording.path.stem)) for recording in recordings]
+    read = [(recording.label, match["fold"], match["source"], match["take"]) for recording, match in told if match]
+    if {take for *_, take in read} <= HALVES_OF_THE_DAY:
+        return "AM and PM are halves of the day"
+    folds = sorted({fold for _, fold, _, _ in read}, key=int)
+    if int(folds[-1]) > MOST_FOLDS:
+        return f"{folds[-1]} is too large for the number of a fold"
+    if len(folds) < 2:
+        return f"there would be one fold only ({folds[0]})"
+    classes = {label for label, *_ in read}
+    for fold in folds:
+        held = {label for label, own, *_ in read if own == fold}
+        if 2 * len(held) <= len(classes):
+            return f"fold {fold} would hold {len(held)} of {len(classes)} classes"
+    lies: dict[str, set[str]] = defaultdict(set)
+    for _, fold, source, _ in read:
+        lies[source].add(fold)
+    several = sum(len(each) > 1 for each in lies.values())
+    if 2 * several > len(lies):
+        return f"{several} of {len(lies)} sources would lie in several folds"
+    return ""
 
 
 def check_enough(

@@ -15,7 +15,7 @@ import numpy as np
 
 from earwitness.core.arrays import BoolArray, Float64Array, Int64Array
 from earwitness.core.errors import UsageError, printable
-from earwitness.data.recordings import TELLING_NAME, DataSet
+from earwitness.data.recordings import TELLING_NAME, DataSet, Recording, why_no_folds
 
 KINDS = ("order", "fold", "group", "random")
 TRAIN_FRACTION = 0.8
@@ -143,6 +143,27 @@ def folds(dataset: DataSet, k: int | None = None, *, seed: int = 0) -> list[Spli
     return [_split(dataset, sides == number, kind, held_out=str(number + 1)) for number in range(count)]
 
 
+def guesses(dataset: DataSet, split: Split) -> tuple[str, ...]:
+    """Return in sentences what a split takes from recordings' names, and why it takes nothing from names that look so.
+
+    Parameters
+    ----------
+    dataset, split
+        The data set and a split of it.
+    """
+    if split.kind in dataset.from_names:
+        held_out = f": held out fold {split.held_out}" if split.kind == "fold" else ""
+        return (f"names read as FOLD-SOURCE-TAKE{held_out}; if they mean something else, --split order ignores them",)
+    if dataset.from_names or _groups_known(dataset) or _folds_known(dataset) or _telling(dataset) != dataset.recordings:
+        return ()
+    return (f"names are not read as FOLD-SOURCE-TAKE, though they look so: {why_no_folds(dataset.recordings)}",)
+
+
+def _telling(dataset: DataSet) -> tuple[Recording, ...]:
+    """Return the recordings whose names could be read as FOLD-SOURCE-TAKE."""
+    return tuple(each for each in dataset.recordings if TELLING_NAME.fullmatch(each.path.stem))
+
+
 def fold_names(dataset: DataSet) -> tuple[str, ...]:
     """Return the data's own folds, numbers in the order of their value; empty where not every recording has one."""
     if not _folds_known(dataset):
@@ -263,17 +284,18 @@ def _leak_warnings(dataset: DataSet, held: BoolArray, kind: str) -> list[str]:
         named = ", ".join(cut[:3]) + (", ..." if len(cut) > 3 else "")
         advice = "use the split 'group'" + ("" if kind == "fold" else " or 'fold'")
         if kind == "fold":
-            advice += ", or correct the column 'fold': it puts parts of one source into several folds"
+            what = "the names: they put" if "fold" in dataset.from_names else "the column 'fold': it puts"
+            advice += f", or correct {what} parts of one source into several folds"
         warnings.append(
             f"this split cuts {len(cut)} of {len(sides)} sources ({named}): parts of one recording are learnt from and "
             f"tested with, so the score will be too good; {advice}"
         )
     if not sides:
-        told = sum(TELLING_NAME.fullmatch(recording.path.stem) is not None for recording in dataset.recordings)
-        if 2 * told > len(dataset.recordings):
-            others = len(dataset.recordings) - told
+        telling, total = _telling(dataset), len(dataset.recordings)
+        others = total - len(telling)
+        if others and 2 * len(telling) > total and not why_no_folds(telling):
             warnings.append(
-                f"{others} of {len(dataset.recordings)} names do not read FOLD-SOURCE-TAKE as the others do, so "
+                f"{others} of {total} names do not read FOLD-SOURCE-TAKE as the others do, so "
                 "sources are not known and may be cut; rename these files, or give a CSV with a column 'group'"
             )
     return warnings

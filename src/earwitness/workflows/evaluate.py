@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,7 @@ def evaluate(
             source, log_mels = _without(source, log_mels, {*same, *kin})
         else:
             warnings = provenance.sentences(same, kin, len(source.recordings), trained)
-    tell_notes(source, progress)
+    tell_notes(source.notes, progress)
     predictions = prediction.predict(
         classifier,
         prediction.segmented(classifier, log_mels, source.names),
@@ -162,9 +163,9 @@ def _settings(run: RunFolder, classifier: Classifier, source: DataSet, warnings:
     }
 
 
-def tell_notes(data: DataSet, progress: Progress) -> None:
-    """Say what the user should know of how recordings were found, which is no fault."""
-    for note in data.notes:
+def tell_notes(notes: Iterable[str], progress: Progress) -> None:
+    """Say what the user should know, and is no fault."""
+    for note in notes:
         progress.say(f"earwitness: note: {note}")
 
 

@@ -191,7 +191,7 @@ def _train_split(
 ) -> Evaluation:
     _record(plan, data, split, run)
     warnings = (*data.warnings, *split.warnings, *checks.duplicate_warnings(data, split))
-    tell_notes(data, watch.progress)
+    tell_notes((*data.notes, *dataset.guesses(data, split)), watch.progress)
     _warn(warnings, watch.progress)
     if run.finished:
         remove_checkpoints(run.checkpoints)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import html
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 from unicodedata import normalize
 
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -118,6 +121,24 @@ def test_a_run_of_merged_labels_is_evaluated_with_them(folders, tmp_path):
 def test_a_label_that_is_no_class_may_be_meant_as_one(folders):
     with pytest.raises(UsageError, match=r"its label 'big  dog' is none of .*; is 'big dog' meant\?"):
         load(folders, ["big dog", "cat"])
+
+
+def test_one_sound_under_two_labels_is_said_before_training_and_in_the_report(tmp_path):
+    root = write_sounds(tmp_path / "sounds", ("cat", "dog"), clips=4)
+    values, rate = soundfile.read(root / "cat" / "take0.wav", dtype="int16")
+    soundfile.write(root / "dog" / "same.flac", values, rate)
+    shutil.copy(root / "cat" / "take1.wav", root / "cat" / "copy.wav")
+    trained = earwitness("train", root, "--out", tmp_path / "run", "--backbone", "compact", "--epochs", 1)
+    assert trained.code == 0, trained.err
+    said = "cat/take0.wav = dog/same.flac (the same sound), under different labels (cat, dog): correct one"
+    warnings = [line for line in trained.lines if line.startswith("earwitness: warning: ")]
+    assert warnings[0].startswith(f"earwitness: warning: {said}")  # before what is no fault of the labels
+    assert len(warnings) == 2
+    assert trained.err.index(said) < trained.err.index("Epoch")
+    assert earwitness("report", tmp_path / "run").code == 0
+    assert said in html.unescape((tmp_path / "run" / "report.html").read_text(encoding="utf-8"))
+    again = earwitness("train", root, "--out", tmp_path / "run", "--backbone", "compact", "--epochs", 1, "--resume")
+    assert again.code == 0, again.err
 
 
 # ---- names of files ----------------------------------------------------------------------------------------------

@@ -297,7 +297,8 @@ def duplicate_warnings(dataset: DataSet, parts: Split | None = None) -> tuple[st
     """
     held = set(parts.validation) if parts is not None else set()
     sentences = []
-    for group in duplicates(dataset):
+    # What carries two labels is a fault of the data whatever the split, so it comes first.
+    for group in sorted(duplicates(dataset), key=lambda group: len(group.labels) == 1):
         names = " = ".join(dataset.recordings[index].name for index in group.indices)
         sentence = f"{names} ({'the same file' if group.same == 'bytes' else 'the same sound'})"
         if len(group.labels) > 1:

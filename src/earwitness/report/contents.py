@@ -20,6 +20,7 @@ from earwitness.trust.audit import store
 MOST_ROWS = 100
 MOST_CLASSES_IN_TABLE = 30
 MOST_PAIRS = 15
+MOST_WARNINGS = 30
 DASH = "\N{EN DASH}"
 # Entries of run.json that are shown with the recipe's own numbers, where they are there.
 WORDS = {
@@ -82,7 +83,7 @@ def gather(run: RunFolder) -> dict[str, Any]:
             "headline": headline(measured),
             "settings": _settings(settings, measured),
             "recipe": _recipe(settings),
-            "warnings": [str(warning) for warning in settings["split"].get("warnings", [])],
+            "warnings": _warnings(settings["split"].get("warnings", [])),
             "data": _data(settings, measured),
             "quarantine": _cut(
                 ("file", "why"), [(row["file"], row["reason"]) for row in quarantine], "quarantine.csv", 2
@@ -99,6 +100,15 @@ def gather(run: RunFolder) -> dict[str, Any]:
         raise EarwitnessError(
             f"{printable(run.path)}: its files do not fit this version ({error!r}); run again"
         ) from error
+
+
+def _warnings(sentences: Sequence[Any]) -> list[str]:
+    """Return what was said before the training; of very many, the first."""
+    left_out = len(sentences) - MOST_WARNINGS
+    return [
+        *map(str, sentences[:MOST_WARNINGS]),
+        *([f"and {left_out} more, which stand in run.json"] if left_out > 0 else []),
+    ]
 
 
 def _audit(run: RunFolder) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -189,8 +190,8 @@ def _train_split(
     run: RunFolder,
     watch: Watch,
 ) -> Evaluation:
-    _record(plan, data, split, run)
     warnings = (*data.warnings, *split.warnings, *checks.duplicate_warnings(data, split))
+    _record(plan, data, split, warnings, run)
     tell_notes((*data.notes, *dataset.guesses(data, split)), watch.progress)
     _warn(warnings, watch.progress)
     if run.finished:
@@ -231,7 +232,7 @@ def _warn(warnings: tuple[str, ...], progress: Progress) -> None:
             progress.say(f"earwitness: warning: {line}")
 
 
-def _record(plan: TrainingPlan, data: DataSet, split: Split, run: RunFolder) -> None:
+def _record(plan: TrainingPlan, data: DataSet, split: Split, warnings: tuple[str, ...], run: RunFolder) -> None:
     """Write ``run.json``, or, where a training is resumed or was finished before, make sure that the same is asked."""
     request = plan.request
     names = data.names
@@ -251,7 +252,7 @@ def _record(plan: TrainingPlan, data: DataSet, split: Split, run: RunFolder) -> 
             "kind": split.kind,
             "train": [names[row] for row in split.train],
             "validation": [names[row] for row in split.validation],
-            "warnings": list(split.warnings),
+            "warnings": list(warnings),
         },
         "recipe_name": plan.recipe_name,
         "recipe": plan.recipe.as_dict(),
@@ -275,7 +276,7 @@ def _record(plan: TrainingPlan, data: DataSet, split: Split, run: RunFolder) -> 
     # What the bytes of an unfinished training may depend on says nothing against a finished one.
     free = {"command", *(("device", "precision", "threads", "versions") if run.finished else ())}
     for key, value in content.items():
-        if key not in free and before.get(key) != value:
+        if key not in free and not _same(before.get(key), value):
             raise UsageError(
                 f"{printable(run.path)}: --resume needs the same request, but {key} differs from when the training "
                 "began; ask as before, or --overwrite to begin anew"
@@ -290,6 +291,13 @@ def _record(plan: TrainingPlan, data: DataSet, split: Split, run: RunFolder) -> 
             f"{printable(data.root / others[0])}: has another sound or label than when the training began{more}; put "
             "the old one back, or --overwrite to begin anew"
         )
+
+
+def _same(before: Any, now: Any) -> bool:
+    """Tell whether a part of two requests is the same; warnings follow from the rest, in the words of their version."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return {**before, "warnings": None} == {**now, "warnings": None}
+    return bool(before == now)
 
 
 def choose_split(request: Request, data: DataSet) -> Split:

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import typer
 
 import earwitness as package
 from command import PROCESS, earwitness, environment, write_sounds
@@ -55,6 +56,20 @@ def seconds(*command: str) -> float:
         after = os.times()
         times.append(after.children_user + after.children_system - before.children_user - before.children_system)
     return min(times)
+
+
+# ---- options ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_option_silently_overrules_itself(command):
+    for option in typer.main.get_command(app).commands[command].params:
+        if option.param_type_name != "option" or option.is_eager:
+            continue
+        name = option.opts[0]
+        left = earwitness(command, *([name] if option.is_flag else [name, "1"]) * 2)
+        refused = left.code == 2 and "given 2 times; once will do" in left.err
+        assert refused is not option.multiple, (command, name, left.err)
 
 
 # ---- help ---------------------------------------------------------------------------------------------------------

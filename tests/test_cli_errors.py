@@ -54,7 +54,9 @@ class Place:
         return self.tmp / "copy" / "run"
 
     def train(self, *options: str | Path | float) -> list[str | Path | float]:
-        return ["train", self.data, "--out", self.tmp / "out", "--backbone", "compact", "--epochs", 1, *options]
+        usual = {"--out": self.tmp / "out", "--backbone": "compact", "--epochs": 1}
+        kept = [word for name, value in usual.items() if name not in options for word in (name, value)]
+        return ["train", self.data, *kept, *options]
 
     def explain(self, *options: str | Path | float) -> list[str | Path | float]:
         return ["explain", "--run", self.run, "--out", self.tmp / "out", "--method", "gradcam", *options]
@@ -718,6 +720,21 @@ def explain_whole_for_an_unknown_class(at: Place):
 @ends(2, r"No such option: --epoch .*; see earwitness train --help")
 def option_unknown(at: Place):
     return at.train("--epoch", 3)
+
+
+@ends(2, r"--run: given 2 times; once will do")
+def option_given_twice(at: Place):
+    return at.explain(at.sound, f"--run={at.tmp / 'other'}")
+
+
+@ends(2, r"--seed: given 3 times; once will do")
+def option_given_three_times(at: Place):
+    return at.train("--seed", 1, "--seed", 2, "--seed=1")
+
+
+@ends(2, r"--verdicts/--no-verdicts: given 2 times; once will do")
+def options_that_contradict_each_other(at: Place):
+    return at.explain(at.sound, "--verdicts", "--no-verdicts")
 
 
 @ends(2, r"--epochs many: .* valid integer.*; see earwitness train --help")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
+from earwitness.core.errors import UsageError
 from earwitness.models.registry import BACKBONES, backbone_named
 
 # Typer's words for types, which differ between its versions, and what a reader of --help wants to see.
@@ -86,7 +88,27 @@ CheckpointEvery = Annotated[float, typer.Option(min=0.0, help="Seconds between c
 
 
 class PlainCommand(TyperCommand):
-    """A command whose help shows what one types: ``RUN`` and ``--seed N``, not ``{RUN}`` and ``<int range>``."""
+    """A command that takes each option once, and whose help shows what one types.
+
+    That is ``RUN`` and ``--seed N``, not ``{RUN}`` and ``<int range>``.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line; of an option that is given twice, none would be the silent winner.
+
+        Raises
+        ------
+        UsageError
+            An option that takes one value, or none, is given twice.
+        """
+        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        single = [each for each in order if each.param_type_name == "option" and not each.multiple]
+        for option, times in Counter(single).items():
+            if times > 1 and not option.is_eager:  # --help
+                raise UsageError(
+                    f"{'/'.join([*option.opts, *option.secondary_opts])}: given {times} times; once will do"
+                )
+        return list(super().parse_args(ctx, args))
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the words of the usage line; what is required stands without brackets."""

@@ -669,9 +669,11 @@ def explain_file_whose_name_is_not_utf8(at: Place):
     return at.explain(name)
 
 
-@ends(1, r"<TMP>: is a folder, not a recording; name a sound file")
-def explain_a_folder(at: Place):
-    return at.explain(at.tmp)
+@ends(2, r"<TMP>/none: holds no sound file; name another folder, or sound files")
+def explain_a_folder_without_a_sound(at: Place):
+    (at.tmp / "none").mkdir()
+    (at.tmp / "none" / "notes.txt").touch()
+    return at.explain(at.tmp / "none")
 
 
 @ends(2, r"--at 9: <RUN>/\.\./data/click/0\.wav lasts 1\.\d\d s; name a moment within it")
@@ -868,6 +870,21 @@ def test_explaining_one_of_two_files_is_done_and_said(at, bad):
     assert left.lines[1] == "earwitness: finished, but 1 file(s) could not be used"
     assert f"{at.sound} (1.98 s)" in left.out
     assert (at.tmp / "out" / "0.png").exists()
+
+
+def test_a_folder_is_explained_beside_files(at):
+    folder = at.tmp / "night"
+    folder.mkdir()
+    for name in ("b.wav", "a.wav"):
+        shutil.copy(at.sound, folder / name)
+    (folder / "song.m4a").write_bytes(b"x" * 99)
+    (folder / "a.json").touch()
+    left = earwitness(*at.explain("--no-verdicts", folder, at.sound))
+    assert left.code == 3
+    assert left.lines[0] == f"earwitness: note: {folder}: 3 sound files"
+    assert left.lines[1].startswith(f"earwitness: {folder / 'song.m4a'}: ")
+    found = [line.rpartition(" (")[0] for line in left.out.splitlines() if line.endswith(" s)")]
+    assert found == [str(folder / "a.wav"), str(folder / "b.wav"), str(at.sound)]
 
 
 def test_a_data_set_with_a_bad_file_goes_to_quarantine(at):

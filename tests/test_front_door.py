@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import inspect
+import itertools
 import json
 import re
 import shutil
@@ -195,6 +196,22 @@ def test_files_that_cannot_be_used_are_told_or_raised(here, tmp_path):
     assert [each.file for each in said] == [str(bad)]
     with pytest.raises(ew.BadRecordingError, match=r"bad\.wav"):
         list(ew.explain_all(files, model, methods="saliency", verdicts=False))
+
+
+def test_a_folder_stands_for_the_sound_files_in_it(here, tmp_path):
+    for name in ("b.wav", "a.WAV", "deep/c.wav", "deep/@eaDir/x.wav", "deep/.hidden.wav", "deep/notes.txt"):
+        (tmp_path / "all" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy("some.wav", tmp_path / "all" / name)
+    model = ew.load_model("runs/demo")
+    found = ew.explain_all([tmp_path / "all", "other.wav"], model, methods="saliency", verdicts=False)
+    within = [Path(each.file).relative_to(tmp_path / "all").as_posix() for each in itertools.islice(found, 3)]
+    assert within == ["a.WAV", "b.wav", "deep/c.wav"]
+    assert [each.file for each in found] == ["other.wav"]
+    with pytest.raises(ew.UsageError, match="is a folder; explain_all"):
+        ew.explain(tmp_path / "all", model)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(ew.UsageError, match="holds no sound file"):
+        ew.explain_all(tmp_path / "none", model)
 
 
 @pytest.mark.parametrize(

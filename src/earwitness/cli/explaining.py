@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 
 def explain(
-    files: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Sound files.")] = None,
+    files: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Sound files, or folders of them.")] = None,
     run: Annotated[Path | None, typer.Option("--run", help="Run folder whose classifier is explained.")] = None,
     backbone: Annotated[
         str | None, typer.Option(callback=known_backbone, help="Without training: mn04 with AudioSet's 527 classes.")

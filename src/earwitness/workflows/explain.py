@@ -10,6 +10,7 @@ from earwitness.core.arguments import listed
 from earwitness.core.errors import BadRecordingError, UsageError, printable
 from earwitness.core.files import check_writable, unused_name
 from earwitness.core.progress import Progress, shown
+from earwitness.data.folders import sound_files
 from earwitness.data.recordings import Unusable
 from earwitness.explainers.attribution import Attribution
 from earwitness.explainers.findings import Inquiry, WholeExplanation
@@ -78,6 +79,8 @@ def explain(
     >>> lime.values.shape == (len(lime.times), len(lime.frequencies))
     True
     """
+    if Path(file).is_dir():
+        raise UsageError(f"{printable(file)}: is a folder; explain_all explains the sound files in it")
     (explanation,) = explain_all(
         [file], model, methods=methods, classes=classes, at=at, whole=whole, verdicts=verdicts, progress=progress
     )
@@ -101,7 +104,7 @@ def explain_all(
     Parameters
     ----------
     files
-        Paths, or one of them.
+        Paths, or one of them. A folder stands for the sound files in it and below it, in the order of their names.
     model, methods, classes, at, whole, verdicts, progress
         As for :func:`explain`.
     on_unusable
@@ -126,7 +129,6 @@ def explain_all(
     ['dog', 'rain']
     """
     progress = shown(progress)
-    paths = [Path(file) for file in listed(files)]
     if whole and at is not None:
         raise UsageError(f"--at {at:g}: names one segment, and --whole explains all of a recording; leave out one")
     chosen = listed(methods if methods is not None else WHOLE_METHODS if whole else DEFAULT_METHODS)
@@ -134,6 +136,7 @@ def explain_all(
     loaded, names = load_model(model), listed(classes)
     for name in names:
         loaded.classifier.class_index(name)
+    paths = _with_folders_opened([Path(file) for file in listed(files)], progress)
 
     def explained() -> Iterator[Explanation]:
         for number, path in enumerate(paths, 1):
@@ -147,6 +150,16 @@ def explain_all(
                 on_unusable(Unusable(str(error).removesuffix(f": {error.reason}"), error.reason))
 
     return explained()
+
+
+def _with_folders_opened(paths: Sequence[Path], progress: Progress) -> list[Path]:
+    """Return files, with each folder replaced by the sound files in it, and say how many these are."""
+    opened = {path: sound_files(path) for path in paths if path.is_dir()}
+    if opened and not any(opened.values()) and len(opened) == len(paths):
+        raise UsageError(f"{printable(paths[0])}: holds no sound file; name another folder, or sound files")
+    for folder, found in opened.items():
+        progress.say(f"earwitness: note: {printable(folder)}: {len(found)} sound file{'' if len(found) == 1 else 's'}")
+    return [file for path in paths for file in opened.get(path, [path])]
 
 
 ExplainOne = Callable[[Model, Path, Sequence[str], Progress], Explanation]

@@ -74,10 +74,11 @@ def explain(
         progress=progress_bar(),
     )
     for found, picture in outcome.explanations:
+        replaced = picture in outcome.replaced
         if isinstance(found.answer, WholeExplanation):
-            show(text.whole_explanation(found.answer, picture, top, verdicts=verdicts))
+            show(text.whole_explanation(found.answer, picture, top, verdicts=verdicts, replaced=replaced))
         else:
-            show(text.explanation(found, picture, top))
+            show(text.explanation(found, picture, top, replaced=replaced))
     if outcome.explanations:
         next_step(f"open {typed(outcome.explanations[0][1])}")
     leave(outcome.unusable, every=not outcome.explanations)

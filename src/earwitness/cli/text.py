@@ -35,7 +35,7 @@ def answer(found: Answer) -> str:
     return "\n".join(lines + verdicts + ["  (the report tells why)"] * bool(verdicts))
 
 
-def explanation(found: Explanation, picture: Path, top: int) -> str:
+def explanation(found: Explanation, picture: Path, top: int, *, replaced: bool = False) -> str:
     """Return what was found in one segment of a file; ``top`` classes are listed."""
     assert isinstance(found.answer, Inquiry)
     lines = [f"{found.file} ({found.seconds:.2f} s)"]
@@ -44,11 +44,19 @@ def explanation(found: Explanation, picture: Path, top: int) -> str:
     about = f"  explained: {found.start_seconds:.2f} to {found.end_seconds:.2f} s"
     lines.append(about + (f" ({', '.join(flags)})" if flags else ""))
     lines += [f"  {line}" for line in verdict_block(found.answer)]
-    lines.append(f"  picture:   {printable(picture)}")
+    lines.append(_picture(found.answer.name, picture, replaced))
     return "\n".join(lines)
 
 
-def whole_explanation(whole: WholeExplanation, picture: Path, top: int, *, verdicts: bool) -> str:
+def _picture(name: str, picture: Path, replaced: bool) -> str:
+    """Return where the picture is, and what became of one that has its name."""
+    taken = "" if picture.stem == name else f" ({name}.png is of another file, class or run)"
+    return f"  picture:   {printable(picture)}{' (replaced)' if replaced else taken}"
+
+
+def whole_explanation(
+    whole: WholeExplanation, picture: Path, top: int, *, verdicts: bool, replaced: bool = False
+) -> str:
     """Return what was found in a whole file; ``top`` classes are listed. Were verdicts hoped for, it says why not."""
     segments = f"{len(whole.scores)} segment{'s' if len(whole.scores) > 1 else ''}"
     lines = [f"{whole.file} ({whole.seconds:.2f} s, {segments})"]
@@ -68,7 +76,7 @@ def whole_explanation(whole: WholeExplanation, picture: Path, top: int, *, verdi
         first = whole.maps[0][0].profile
         at = _moment(whole, first, _strongest(whole, first)[0])
         lines.append(f"  verdict:   none, for they are for single segments: --at {at:.2f} instead of --whole gives one")
-    lines.append(f"  picture:   {printable(picture)}")
+    lines.append(_picture(whole.name, picture, replaced))
     return "\n".join(lines)
 
 

@@ -28,16 +28,6 @@ def file_name(path: Path) -> str:
     return path.stem if PLAIN_NAME.fullmatch(path.stem) else safe_name(path.stem)
 
 
-def unused_name(name: str, names: set[str]) -> str:
-    """Return a name that no other file of this call has: two folders may hold the same one."""
-    number, unused = 1, name
-    while unused.casefold() in names:
-        number += 1
-        unused = f"{name}-{number}"
-    names.add(unused.casefold())
-    return unused
-
-
 NAME_LENGTH = 48
 
 

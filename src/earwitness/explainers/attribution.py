@@ -43,6 +43,9 @@ ARRAYS = (
     "frequency_edges",
 )
 
+# What reading a file raises that is damaged, or no attribution.
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile, zlib.error)
+
 
 @dataclass(frozen=True)
 class Target:
@@ -113,6 +116,9 @@ class Attribution:
         Frames that come from the recording; later ones are padding and are zero in ``values``.
     file, start_seconds
         Where the segment comes from; the name may be empty.
+    source
+        Tells apart what was explained (the file's place, the model, the classes) where files are called alike; empty
+        where nobody asked.
     standard_error
         Shape of ``native``, float32: how far each cell's value is expected to lie from what an endless number of
         draws would give; None for methods that do not measure it.
@@ -164,6 +170,7 @@ class Attribution:
     time_edges: Float64Array = field(default_factory=_nothing)
     frequency_edges: Float64Array = field(default_factory=_nothing)
     verdict: dict[str, Any] | None = None
+    source: str = ""
 
     def save(self, path: Path | str) -> None:
         """Write the attribution to one ``.npz`` that NumPy alone can read.
@@ -196,10 +203,20 @@ class Attribution:
             metadata["target"] = Target(**metadata["target"])
             metadata["flags"] = tuple(metadata["flags"])
             return cls(**stored, **metadata)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile, zlib.error) as problem:
+        except UNREADABLE as problem:
             reason = getattr(problem, "strerror", None) or problem
             advice = "explain the recording again"
             raise EarwitnessError(f"{printable(path)}: not a readable attribution ({reason}); {advice}") from problem
+
+
+def saved_source(path: Path) -> tuple[str, str] | None:
+    """Return the target in words and the source of a saved attribution; None where there is none to be read."""
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            metadata = json.loads(str(archive["metadata"]))
+        return str(metadata["target_label"]), str(metadata.get("source", ""))
+    except UNREADABLE:
+        return None
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from earwitness.core.arguments import listed
 from earwitness.core.errors import BadRecordingError, UsageError, printable
-from earwitness.core.files import check_writable, unused_name
+from earwitness.core.files import check_writable
 from earwitness.core.progress import Progress, shown
 from earwitness.data.folders import sound_files
 from earwitness.data.recordings import Unusable
@@ -177,7 +178,7 @@ def _segment(methods: Sequence[Explainer], at: float | None, verdicts: bool) -> 
             for per_target in finding.attributions
             for method, found in zip(methods, per_target, strict=True)
         }
-        return _explanation(scored, finding.start_seconds, finding.end_seconds, maps, answer)
+        return _explanation(model, path, scored, (finding.start_seconds, finding.end_seconds), maps, answer)
 
     return one
 
@@ -190,15 +191,16 @@ def _whole(methods: Sequence[Occlusion]) -> ExplainOne:
         for each in (each for per_target in answer.maps for each in per_target):
             maps[spec(each.method), each.map.target_label] = each.map
             maps[spec(along_time(each.method)), each.map.target_label] = each.profile
-        return _explanation(scored, 0.0, scored.seconds, maps, answer)
+        return _explanation(model, path, scored, (0.0, scored.seconds), maps, answer)
 
     return one
 
 
 def _explanation(
+    model: Model,
+    path: Path,
     scored: ScoredRecording,
-    start: float,
-    end: float,
+    between: tuple[float, float],
     maps: dict[tuple[str, str], Attribution],
     answer: Inquiry | WholeExplanation,
 ) -> Explanation:
@@ -207,11 +209,19 @@ def _explanation(
         file=scored.file,
         seconds=scored.seconds,
         scores={scored.classes[index]: float(scored.mean[index]) for index in ranked},
-        start_seconds=start,
-        end_seconds=end,
+        start_seconds=between[0],
+        end_seconds=between[1],
         attributions=maps,
         answer=answer,
+        source=_source(model, path, [label for _, label in maps]),
     )
+
+
+def _source(model: Model, path: Path, classes: Sequence[str]) -> str:
+    """Return what tells a file's place, a model and classes from others: a hash, for maps are passed on."""
+    run = Path(model.name)
+    parts = [str(path.resolve()), str(run.resolve() if run.exists() else run), *sorted(set(classes))]
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 # ---- into a folder ------------------------------------------------------------------------------------------------
@@ -219,10 +229,14 @@ def _explanation(
 
 @dataclass(frozen=True)
 class Explained:
-    """What `earwitness explain` came to: explanations with their pictures, and the files that could not be used."""
+    """What `earwitness explain` came to: explanations with their pictures, and the files that could not be used.
+
+    ``replaced`` holds the pictures that took the place of earlier ones of the same file, classes and model.
+    """
 
     explanations: tuple[tuple[Explanation, Path], ...]
     unusable: tuple[Unusable, ...]
+    replaced: frozenset[Path] = frozenset()
 
 
 def explain_to_folder(
@@ -244,7 +258,8 @@ def explain_to_folder(
     files, model, methods, classes, at, whole, verdicts, progress
         As for :func:`explain_all`.
     out
-        Folder for ``NAME.png`` and ``NAME-CLASS-METHOD.npz``; files of those names are replaced.
+        Folder for ``NAME.png`` and ``NAME-CLASS-METHOD.npz``. A name that another file, class or model has there gets
+        the next number; an earlier explanation of the same is replaced.
 
     Raises
     ------
@@ -257,7 +272,7 @@ def explain_to_folder(
     check_writable(Path(out))
     unusable: list[Unusable] = []
     names: set[str] = set()
-    saved = []
+    saved, replaced = [], set()
     for each in explain_all(
         files,
         model,
@@ -270,6 +285,10 @@ def explain_to_folder(
         progress=progress,
     ):
         with progress.task("Drawing", 1) as advance:
-            saved.append((each, each.save(out, unused_name(each.answer.name, names))))
+            name, again = each.name_in(Path(out), names)
+            names.add(name.casefold())
+            saved.append((each, each.save(out, name)))
+            if again:
+                replaced.add(saved[-1][1])
             advance(1)
-    return Explained(tuple(saved), tuple(unusable))
+    return Explained(tuple(saved), tuple(unusable), frozenset(replaced))

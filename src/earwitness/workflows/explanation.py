@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import glob
+from collections.abc import Container
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,7 @@ import numpy as np
 
 from earwitness.core.errors import UsageError
 from earwitness.core.files import safe_name
-from earwitness.explainers.attribution import Attribution
+from earwitness.explainers.attribution import Attribution, saved_source
 from earwitness.explainers.findings import Inquiry, WholeExplanation
 from earwitness.trust.verdicts.verdict import verdict_of
 
@@ -41,6 +43,8 @@ class Explanation:
         The maps, by method with its settings (:func:`earwitness.explainers.parameters.spec`) and class.
     answer
         What the picture is drawn from.
+    source
+        Tells the file's place, the model and the classes from others; a picture of another source is not overwritten.
 
     Examples
     --------
@@ -63,6 +67,7 @@ class Explanation:
     end_seconds: float
     attributions: dict[tuple[str, str], Attribution]
     answer: Inquiry | WholeExplanation
+    source: str = ""
 
     @property
     def predicted(self) -> str:
@@ -100,14 +105,15 @@ class Explanation:
         return evidence.maps(self.answer)
 
     def save(self, folder: Path | str = "explained", name: str | None = None) -> Path:
-        """Write ``NAME.png`` and ``NAME-CLASS-METHOD.npz`` into a folder; files of those names are replaced.
+        """Write ``NAME.png`` and ``NAME-CLASS-METHOD.npz`` into a folder.
 
         Parameters
         ----------
         folder
             Made where it is missing.
         name
-            None takes the file's.
+            Files of this name are replaced. None takes the sound file's, with the next number where pictures or maps of
+            another file, class or model have it.
 
         Returns
         -------
@@ -115,11 +121,36 @@ class Explanation:
         """
         from earwitness.plots.style import save
 
-        stem, folder = name or self.answer.name, Path(folder)
+        folder = Path(folder)
+        stem = name or self.name_in(folder)[0]
         save(self.plot(), folder / f"{stem}.png")
-        for (method, label), attribution in self.attributions.items():
-            attribution.save(folder / f"{stem}-{safe_name(label)}-{safe_name(method)}.npz")
+        for path, attribution in zip(self._maps(folder, stem), self.attributions.values(), strict=True):
+            replace(attribution, source=self.source).save(path)
         return folder / f"{stem}.png"
+
+    def name_in(self, folder: Path, taken: Container[str] = ()) -> tuple[str, bool]:
+        """Return what this is called in a folder, and whether that replaces an earlier explanation of the same.
+
+        Parameters
+        ----------
+        folder
+            It need not exist.
+        taken
+            Names, case-folded, that are not to be had.
+        """
+        number, name = 1, self.answer.name
+        while True:
+            if name.casefold() not in taken:
+                if not any(path.exists() for path in (folder / f"{name}.png", *self._maps(folder, name))):
+                    return name, False
+                if self.source and _sources(folder, name) == {self.source}:
+                    return name, True
+            number += 1
+            name = f"{self.answer.name}-{number}"
+
+    def _maps(self, folder: Path, stem: str) -> list[Path]:
+        """Return where the maps are kept."""
+        return [folder / f"{_lead(stem, label)}{safe_name(method)}.npz" for method, label in self.attributions]
 
     def as_row(self) -> dict[str, Any]:
         """Return the explanation as a plain dictionary, such as a row of a pandas table.
@@ -160,6 +191,16 @@ class Explanation:
 
 def _profile_of_another(method: str, others: list[str]) -> bool:
     return "along=time" in method and any(method != other and method.startswith(other) for other in others)
+
+
+def _lead(stem: str, label: str) -> str:
+    return f"{stem}-{safe_name(label)}-"
+
+
+def _sources(folder: Path, stem: str) -> set[str]:
+    """Return the sources of the maps that go with a picture."""
+    found = ((path.name, saved_source(path)) for path in folder.glob(f"{glob.escape(stem)}-*.npz"))
+    return {saved[1] for name, saved in found if saved and name.startswith(_lead(stem, saved[0]))}
 
 
 def _listed(names: tuple[str, ...] | list[str]) -> str:

@@ -166,6 +166,8 @@ def test_noise_to_mix_in_is_no_class_and_said(tree):
     data = load(tree)
     assert (data.recordings, data.classes) == (plain.recordings, plain.classes)
     assert data.notes == ("the folder _background_noise_ is left out (1 sound file): it is no class, but noise",)
+    of_a_run = load(tree, ["cat", "dog", "_background_noise_"], for_training=False)  # whose classes were made otherwise
+    assert "_background_noise_/tap.wav" in of_a_run.names
 
 
 def test_empty_class_folder(tree):

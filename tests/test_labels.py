@@ -108,7 +108,7 @@ def test_a_run_of_merged_labels_is_evaluated_with_them(folders, tmp_path):
     words = ["--out", tmp_path / "run", "--backbone", "compact", "--epochs", 1, "--merge-labels"]
     trained = earwitness("train", folders, *words)
     assert trained.code == 0, trained.err
-    assert "earwitness: note: 'big  dog' (1 recordings) became 'big dog'" in trained.lines
+    assert "earwitness: note: 'big  dog' (1 recording) became 'big dog'" in trained.lines
     asked = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
     assert asked["data"]["classes"] == {"big dog": 5, "cat": 4}
     before = (tmp_path / "run" / "files.csv").read_bytes()

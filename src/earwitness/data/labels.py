@@ -70,7 +70,9 @@ def merge(recordings: Sequence[Recording], classes: Sequence[str] | None = None)
     for name in sorted(set(becomes.values())):
         old = [label for label in becomes if becomes[label] == name]
         *others, kept = told_apart([*sorted(old), name])
-        notes.append(f"{', '.join(others)} ({sum(labels[label] for label in old)} recordings) became {kept}")
+        number = sum(labels[label] for label in old)
+        count = "1 recording" if number == 1 else f"{number} recordings"
+        notes.append(f"{', '.join(others)} ({count}) became {kept}")
     return [replace(each, label=becomes.get(each.label, each.label)) for each in recordings], notes
 
 

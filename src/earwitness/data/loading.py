@@ -14,7 +14,7 @@ import csv
 import io
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,7 +64,9 @@ def load(
     place = Path(path)
     _check_printable(place)
     if place.is_dir():
-        return _assemble(place, _from_folders(place), classes, for_training, merge_labels)
+        return _assemble(
+            place, _from_folders(place, NO_CLASSES - set(classes or ())), classes, for_training, merge_labels
+        )
     if place.is_file():
         if place.suffix.lower() != ".csv":
             raise UsageError(
@@ -135,14 +137,14 @@ def _check_printable(path: Path) -> None:
         raise UsageError(str(error)) from None
 
 
-def _from_folders(root: Path) -> _Found:
+def _from_folders(root: Path, no_classes: Set[str]) -> _Found:
     found = _Found()
     litter: Counter[str] = Counter()
     companions: list[Path] = []
     empty: list[str] = []
     class_folders = 0
     for entry in visible(root, litter):
-        if entry.is_dir() and entry.name.lower() in NO_CLASSES:
+        if entry.is_dir() and entry.name in no_classes:
             number = len(sound_files(entry))
             sounds = "1 sound file" if number == 1 else f"{number} sound files"
             found.notes.append(f"the folder {entry.name} is left out ({sounds}): it is no class, but noise")

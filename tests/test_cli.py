@@ -58,6 +58,21 @@ def seconds(*command: str) -> float:
     return min(times)
 
 
+# ---- no output ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes streams by a shell")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_the_work_is_done_though_nobody_can_read_of_it(sounds, tmp_path, closed):
+    words = ["train", sounds, "--out", tmp_path / "run", "--backbone", "compact", "--epochs", 1]
+    shell = ["sh", "-c", f'exec "$@" {closed}', "sh", *PROCESS, *words]
+    done = subprocess.run([*map(str, shell)], capture_output=True, env=environment(), timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "model.safetensors").exists()
+    wrong = [*shell[: -len(words)], "data", tmp_path / "nowhere"]
+    assert subprocess.run([*map(str, wrong)], capture_output=True, env=environment(), check=False).returncode == 2
+
+
 # ---- options ------------------------------------------------------------------------------------------------------
 
 

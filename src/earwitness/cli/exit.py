@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -30,6 +31,7 @@ def run(app: Callable[..., Any], arguments: Sequence[str] | None = None) -> int:
         What follows the program's name; None takes the process's own. Without any, the help is shown.
     """
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    _open_what_is_closed()
     _accept_any_text()
     try:
         code = app(args=given, standalone_mode=False, prog_name=PROGRAM)
@@ -105,6 +107,25 @@ def _fail(message: str, code: int) -> int:
     lines = [line.strip() for line in message.splitlines()]  # other libraries' messages may have several
     sys.stderr.write(f"{PROGRAM}: {printable(' '.join(filter(None, lines)))}\n")
     return code
+
+
+def _open_what_is_closed() -> None:
+    """Let the work be done where daemons, schedulers and programs without a window gave no output: it goes nowhere.
+
+    The descriptors come first. Were they left free, the next files to be opened would get them, and with them what
+    other libraries write to the standard output.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            free = os.open(os.devnull, os.O_RDWR)
+            if free != number:
+                os.dup2(free, number)
+                os.close(free)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
 
 
 def _accept_any_text() -> None:

@@ -36,7 +36,19 @@ COMMANDS = (
     "scoreboard",
     "audit",
 )
-HEAVY = ("torch", "numpy", "scipy", "matplotlib", "sklearn", "soundfile", "soxr", "safetensors", "jinja2", "requests")
+HEAVY = (
+    "torch",
+    "numpy",
+    "scipy",
+    "matplotlib",
+    "sklearn",
+    "soundfile",
+    "av",
+    "soxr",
+    "safetensors",
+    "jinja2",
+    "requests",
+)
 
 
 def process(*arguments: str | Path, code: int = 0, **changes: str) -> subprocess.CompletedProcess[bytes]:

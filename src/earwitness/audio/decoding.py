@@ -19,7 +19,7 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from earwitness.audio import containers
+from earwitness.audio import containers, readers
 from earwitness.core import files
 from earwitness.core.arrays import Float32Array
 from earwitness.core.errors import BadRecordingError
@@ -28,9 +28,6 @@ Result = TypeVar("Result")
 
 QUALITY = "HQ"  # of soxr; the reference features were computed with it
 BLOCK_SECONDS = 10.0
-LOWEST_RATE, HIGHEST_RATE = 100, 768_000  # Hz
-_POSSIBLE_RATES = f"possible: {LOWEST_RATE:,} to {HIGHEST_RATE:,} Hz"
-_MOST_BLOCK_VALUES = 1 << 20  # frames times channels in one block, 4 MiB: 1,024 channels must not take 2 GB
 _STILL = 1e-6  # full scale is 1; -120 dB, below the last bit of 16 bits (-90 dB) and of dithered 20 bits
 _LOUDEST = 1e10  # squared and summed over a window, this still fits float32
 
@@ -101,7 +98,7 @@ def read(path: Path | str, sample_rate: int | None = None) -> Clip:
     Parameters
     ----------
     path
-        WAV, FLAC, Ogg Vorbis, Opus, MP3 or AIFF, any sample rate, any number of channels.
+        A kind of :data:`earwitness.audio.containers.SUFFIXES`, any sample rate, any number of channels.
     sample_rate
         Hz to resample to (soxr, quality HQ); None keeps the file's own.
 
@@ -171,8 +168,8 @@ def stream(
     Raises
     ------
     BadRecordingError
-        As :func:`read`. What only the whole file can tell (all silent, constant, cut FLAC) is raised after its
-        last block.
+        As :func:`read`. What only the whole file can tell (all silent, constant, damage within) is raised where it
+        shows, the latest after the last block.
     """
     return _resampled(Path(path), sample_rate, block_seconds, _Watch(hashing=False))
 
@@ -216,17 +213,6 @@ def write_wav(path: Path | str, samples: npt.ArrayLike, sample_rate: int, subtyp
 
 
 # ---- decoding ----------------------------------------------------------------------------------------------------
-
-
-class _Forward(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no type hints
-    """A sound file that is only read forward.
-
-    soundfile seeks after each read of a seekable file, and stops where the header says. Both fail on FLAC streams
-    whose header leaves the length open, and a seek is wasted work in every compressed format.
-    """
-
-    def seekable(self) -> bool:
-        return False
 
 
 @dataclass(kw_only=True)
@@ -338,62 +324,12 @@ def _resampled(path: Path, sample_rate: int | None, block_seconds: float, watch:
 
 def mono_blocks(path: Path, block_seconds: float, watch: _Watch) -> Iterator[Float32Array]:
     """Yield the mean of the channels, block by block, at the file's own rate; each block is a new array."""
-    watch.kind = containers.examine(path)
-    with _open(path, watch) as file:
-        promised = int(file.frames)
-        frames = max(1, min(int(block_seconds * watch.sample_rate), _MOST_BLOCK_VALUES // watch.channels))
-        buffer = np.empty((frames, watch.channels), dtype=np.float32)
-        while True:
-            block = _next_block(path, file, buffer)
-            if len(block) == 0:
-                break
+    layout = containers.examine(path)
+    watch.kind = layout.kind
+    with readers.open_sound(path, layout) as sound:
+        watch.sample_rate, watch.channels, watch.subtype = sound.sample_rate, sound.channels, sound.subtype
+        for block in sound.blocks(int(block_seconds * watch.sample_rate)):
             mono = block[:, 0].copy() if watch.channels == 1 else block.mean(axis=1, dtype=np.float32)
             watch.see(path, block, mono)
             yield mono
-    # FLAC says how many frames it has; other containers were counted by their bytes before.
-    if watch.kind == "FLAC" and watch.frames < promised < 1 << 36:
-        raise BadRecordingError(
-            path,
-            f"is truncated: its header promises {promised:,} samples, {watch.frames:,} are there; "
-            f"{containers.COPY_AGAIN}",
-        )
     watch.judge(path)
-
-
-def _open(path: Path, watch: _Watch) -> _Forward:
-    try:
-        file = _Forward(path)
-    except (soundfile.SoundFileError, TypeError) as error:
-        raise BadRecordingError(path, _reason(error, watch.kind)) from None
-    watch.sample_rate, watch.channels, watch.subtype = int(file.samplerate), int(file.channels), str(file.subtype)
-    if not LOWEST_RATE <= watch.sample_rate <= HIGHEST_RATE:
-        file.close()
-        raise BadRecordingError(
-            path,
-            f"claims a sample rate of {watch.sample_rate:,} Hz ({_POSSIBLE_RATES}); correct its header",
-        )
-    return file
-
-
-def _next_block(path: Path, file: _Forward, buffer: Float32Array) -> Float32Array:
-    try:
-        block: Float32Array = file.read(out=buffer)
-    except soundfile.SoundFileError as error:
-        raise BadRecordingError(
-            path, f"is truncated or damaged: decoding stopped ({_detail(error)}); {containers.COPY_AGAIN}"
-        ) from None
-    return block
-
-
-def _reason(error: Exception, kind: str) -> str:
-    if "SF_INFO struct incomplete" in str(error):  # libsndfile's words for a rate of 0 or beyond 31 bits
-        return (
-            f"claims an impossible sample rate (possible: {LOWEST_RATE:,} to {HIGHEST_RATE:,} Hz); correct its header"
-        )
-    return f"cannot be decoded as {kind} ({_detail(error)}): it is damaged; {containers.COPY_AGAIN}"
-
-
-def _detail(error: Exception) -> str:
-    """Return libsndfile's own words, without the path and full stop around them, in one line."""
-    text = getattr(error, "error_string", None) or str(error)
-    return " ".join(text.replace("Error : ", "").split()).rstrip(".")

@@ -190,12 +190,14 @@ def versions() -> Mapping[str, str]:
     import platform
     from importlib.metadata import version
 
+    import av
     import soundfile
 
-    names = ("torch", "numpy", "scipy", "soxr", "scikit-learn")
+    names = ("torch", "numpy", "scipy", "soxr", "av", "scikit-learn")
     return {
         "python": platform.python_version(),
         "earwitness": VERSION,
         **{name: version(name) for name in names},
         "libsndfile": soundfile.__libsndfile_version__,
+        "ffmpeg": av.ffmpeg_version_info,
     }

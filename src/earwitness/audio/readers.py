@@ -1,0 +1,283 @@
+"""Decoders: libsndfile for WAV, AIFF and FLAC, FFmpeg (PyAV) for what is coded with loss.
+
+FFmpeg decodes what is left of a file without a word, so it decides nothing here: which demuxer reads a file is told
+from the file's own bytes, it sees only the part of the file that was examined, can open nothing else, and the samples
+it gives are counted against what the container promises.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import av
+import numpy as np
+import soundfile
+
+from earwitness.audio import mpeg
+from earwitness.audio.layout import COPY_AGAIN, FaultError, Layout, Link, cut_short, instead
+from earwitness.core.arrays import Float32Array
+from earwitness.core.errors import BadRecordingError
+
+LOWEST_RATE, HIGHEST_RATE = 100, 768_000  # Hz
+_POSSIBLE_RATES = f"possible: {LOWEST_RATE:,} to {HIGHEST_RATE:,} Hz"
+_MOST_BLOCK_VALUES = 1 << 20  # frames times channels in one block, 4 MiB: 1,024 channels must not take 2 GB
+_SLACK = 8192  # samples: the longest block of Vorbis, and more than any of Opus
+_DEMUXERS = {"WAV": "wav", "Ogg Vorbis": "ogg", "Ogg Opus": "ogg", "Ogg FLAC": "ogg"}
+_NAMES = {"mp3float": "MPEG_LAYER_III", "mp2float": "MPEG_LAYER_II"}
+_OPTIONS = {"protocol_whitelist": "none", "ignore_length": "1"}
+_FULL_SCALE = {"u1": 1 << 7, "i2": 1 << 15, "i4": 1 << 31}
+
+av.logging.set_level(None)  # FFmpeg's libraries would print to the terminal
+
+
+@dataclass(frozen=True)
+class Sound:
+    """An open recording.
+
+    Parameters
+    ----------
+    sample_rate, channels
+        Hz, and how many.
+    subtype
+        Its coding, for example ``"PCM_16"`` or ``"VORBIS"``.
+    blocks
+        Takes frames a block and yields float32, shape (k, channels), full scale is 1. A block may be overwritten by
+        the next.
+    """
+
+    sample_rate: int
+    channels: int
+    subtype: str
+    blocks: Callable[[int], Iterator[Float32Array]]
+
+
+@contextmanager
+def open_sound(path: Path, layout: Layout) -> Iterator[Sound]:
+    """Open a recording that was examined.
+
+    Parameters
+    ----------
+    path, layout
+        The file, and what :func:`earwitness.audio.containers.examine` found in it.
+
+    Raises
+    ------
+    BadRecordingError
+        It cannot be decoded, or not to its end; while its blocks are taken, too.
+    """
+    try:
+        with ExitStack() as stack:
+            sound = _with_ffmpeg(path, layout, stack) if layout.links else _with_libsndfile(path, layout, stack)
+            if not LOWEST_RATE <= sound.sample_rate <= HIGHEST_RATE:
+                raise FaultError(
+                    f"claims a sample rate of {sound.sample_rate:,} Hz ({_POSSIBLE_RATES}); correct its header"
+                )
+            yield sound
+    except FaultError as fault:
+        raise BadRecordingError(path, str(fault)) from None
+    except OSError as error:
+        if isinstance(error, av.FFmpegError):
+            raise BadRecordingError(path, _damaged(_detail(error))) from None
+        raise BadRecordingError(path, f"cannot be read ({error.strerror or error}); check the disk") from None
+    except (av.FFmpegError, soundfile.SoundFileError) as error:
+        raise BadRecordingError(path, _damaged(_detail(error))) from None
+
+
+# ---- libsndfile --------------------------------------------------------------------------------------------------
+
+
+class _Forward(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no type hints
+    """A sound file that is only read forward.
+
+    soundfile seeks after each read of a seekable file, and stops where the header says. Both fail on FLAC streams
+    whose header leaves the length open.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _with_libsndfile(path: Path, layout: Layout, stack: ExitStack) -> Sound:
+    try:
+        file = stack.enter_context(_Forward(path))
+    except (soundfile.SoundFileError, TypeError) as error:
+        if "SF_INFO struct incomplete" in str(error):  # libsndfile's words for a rate of 0 or beyond 31 bits
+            raise FaultError(f"claims an impossible sample rate ({_POSSIBLE_RATES}); correct its header") from None
+        raise FaultError(
+            f"cannot be decoded as {layout.kind} ({_detail(error)}): it is damaged; {COPY_AGAIN}"
+        ) from None
+    promised = int(file.frames)
+
+    def blocks(frames: int) -> Iterator[Float32Array]:
+        buffer = np.empty((_block(frames, file.channels), file.channels), dtype=np.float32)
+        there = 0
+        while len(block := file.read(out=buffer)):
+            there += len(block)
+            yield block
+        # FLAC says how many frames it has; other containers were counted by their bytes before.
+        if layout.kind == "FLAC" and there < promised < 1 << 36:
+            raise cut_short(f"{promised:,} samples", f"{there:,}")
+
+    return Sound(int(file.samplerate), int(file.channels), str(file.subtype), blocks)
+
+
+# ---- FFmpeg ------------------------------------------------------------------------------------------------------
+
+
+class _Part:
+    """A part of an open file, with a header of its own, for a demuxer that reads and seeks."""
+
+    def __init__(self, file: BinaryIO, link: Link) -> None:
+        self._file, self._head, self._first = file, link.head, link.first
+        self._size = len(link.head) + link.end - link.first
+        self._position = 0
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes, at most ``size``."""
+        size = min(size, self._size - self._position)
+        if size <= 0:
+            return b""
+        if self._position < len(self._head):
+            data = self._head[self._position : self._position + size]
+        else:
+            self._file.seek(self._first + self._position - len(self._head))
+            data = self._file.read(size)
+        self._position += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move as files do."""
+        self._position = max(0, offset + (0, self._position, self._size)[whence])
+        return self._position
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._position
+
+
+@dataclass
+class _Coded:
+    """Decoded frames of FFmpeg, put together from its parts; what must be the same in all parts."""
+
+    layout: Layout
+    subtype: str = ""
+    sample_rate: int = 0
+    channels: int = 0
+
+    def pieces(self, file: BinaryIO) -> Iterator[Float32Array]:
+        """Yield each part's samples, without what its coder put around them, shape (k, channels)."""
+        seconds = 0.0
+        for link in self.layout.links:
+            decode = _mpeg_frames(file, link) if self.layout.kind == "MP3" else _demuxed(file, link, self.layout.kind)
+            decoded = 0  # with what is skipped
+            last = None if link.frames is None else link.skip + link.frames
+            for name, frame in decode:
+                values = _values(frame)
+                self._check(name, frame.sample_rate, values.shape[1], seconds + decoded / frame.sample_rate)
+                begin = max(0, link.skip - decoded)
+                decoded += len(values)
+                end = len(values) if last is None else len(values) - max(0, decoded - last)
+                if begin < end:
+                    yield values[begin:end]
+            self._count(link, decoded)
+            seconds += decoded / max(1, self.sample_rate)
+
+    def _check(self, name: str, sample_rate: int, channels: int, seconds: float) -> None:
+        if not self.sample_rate:
+            self.subtype, self.sample_rate, self.channels = name, sample_rate, channels
+        if (sample_rate, channels) != (self.sample_rate, self.channels):
+            raise FaultError(
+                f"changes from {self.sample_rate:,} Hz and {self.channels} channels to {sample_rate:,} Hz and "
+                f"{channels} {seconds:.1f} s in; {instead()}"
+            )
+
+    def _count(self, link: Link, decoded: int) -> None:
+        promised = link.packed if link.packed is not None else link.skip + (link.frames or 0)
+        if decoded < promised - (0 if link.packed is not None or self.layout.kind == "WAV" else _SLACK):
+            rate = max(1, self.sample_rate)
+            raise FaultError(
+                f"is damaged: its container promises {promised / rate:.1f} s, {decoded / rate:.1f} s of them could be "
+                f"decoded; {COPY_AGAIN}, or, {instead()}"
+            )
+
+
+def _with_ffmpeg(path: Path, layout: Layout, stack: ExitStack) -> Sound:
+    file = stack.enter_context(path.open("rb"))
+    coded = _Coded(layout)
+    pieces = coded.pieces(file)
+    stack.callback(pieces.close)  # type: ignore[attr-defined]
+    first = next(pieces, None)
+    if first is None:
+        raise FaultError("holds no samples; record it again")
+
+    def blocks(frames: int) -> Iterator[Float32Array]:
+        waiting, count, most = [first], len(first), _block(frames, coded.channels)
+        for piece in pieces:
+            waiting.append(piece)
+            count += len(piece)
+            if count >= most:
+                yield np.concatenate(waiting)
+                waiting, count = [], 0
+        if waiting:
+            yield np.concatenate(waiting)
+
+    return Sound(coded.sample_rate, coded.channels, coded.subtype, blocks)
+
+
+def _mpeg_frames(file: BinaryIO, link: Link) -> Iterator[tuple[str, av.AudioFrame]]:
+    """Decode the frames that were counted, without a demuxer that would guess their number."""
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        if link.first >= link.end:
+            return
+        name = mpeg.codec(data, link.first)
+        context = cast(av.AudioCodecContext, av.CodecContext.create(name, "r"))
+        for packet in mpeg.frames_at(data, link.first, link.end):
+            for frame in context.decode(av.Packet(packet)):
+                yield _NAMES[name], frame
+
+
+def _demuxed(file: BinaryIO, link: Link, kind: str) -> Iterator[tuple[str, av.AudioFrame]]:
+    part = _Part(file, link)
+    with av.open(part, "r", format=_DEMUXERS[kind], options=_OPTIONS, metadata_errors="replace") as container:
+        if not container.streams.audio or container.streams.audio[0].codec_context is None:
+            raise FaultError(_damaged("no sound of a known coding found"))
+        stream = container.streams.audio[0]
+        context = stream.codec_context
+        context.options = {"flags2": "+skip_manual"}  # the container's counts are applied here
+        whole = kind != "Ogg Vorbis"  # the first block of Vorbis only serves to decode the second
+        for packet in container.demux(stream):
+            for frame in context.decode(packet):
+                if whole:
+                    yield context.name.upper(), frame
+                whole = True
+
+
+def _values(frame: av.AudioFrame) -> Float32Array:
+    """Return a frame's samples, float32, shape (k, channels), full scale is 1."""
+    values = frame.to_ndarray()
+    if not frame.format.is_planar:
+        values = values.reshape(-1, frame.layout.nb_channels).T
+    kind = values.dtype.str[1:]
+    if kind in _FULL_SCALE:
+        values = values.astype(np.float32) - (128 if kind == "u1" else 0)
+        values /= _FULL_SCALE[kind]
+    return np.ascontiguousarray(values.T, dtype=np.float32)
+
+
+def _block(frames: int, channels: int) -> int:
+    return max(1, min(frames, _MOST_BLOCK_VALUES // channels))
+
+
+def _damaged(detail: str) -> str:
+    return f"is truncated or damaged: decoding stopped ({detail}); {COPY_AGAIN}"
+
+
+def _detail(error: Exception) -> str:
+    """Return a library's own words, without the path and full stop around them, in one line."""
+    text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
+    return " ".join(text.replace("Error : ", "").split()).rstrip(".")

@@ -25,6 +25,14 @@ CODED = [
     ("a.opus", "ogg", "libopus", (48_000,), 0, {}),
     ("a.ogg", "ogg", "libvorbis", (44_100, 8_000), 0, {}),
     ("a.oga", "ogg", "flac", (44_100, 22_050), 0, {}),
+    ("a.m4a", "ipod", "aac", (44_100, 16_000), 0, {"b": "160k"}),
+    ("alac.m4a", "ipod", "alac", (44_100,), 0, {}),
+    ("a.mp4", "mp4", "aac", (48_000,), 0, {"b": "160k"}),
+    ("a.mov", "mov", "pcm_s16le", (44_100,), 0, {}),
+    ("a.webm", "webm", "libopus", (48_000,), 0, {}),
+    ("a.mkv", "matroska", "aac", (44_100,), 1024, {"b": "160k"}),
+    ("a.wma", "asf", "wmav2", (44_100, 22_050), 2048, {"b": "64k"}),
+    ("one.wma", "asf", "wmav1", (16_000,), 2048, {"b": "64k"}),
 ]
 
 
@@ -48,7 +56,7 @@ def encode(path: Path, samples: np.ndarray, rate: int, how: tuple, **container: 
         layout = "mono" if samples.shape[1] == 1 else "stereo"
         stream.codec_context.layout = layout
         if "b" in settings:
-            stream.bit_rate = 64_000
+            stream.bit_rate = 1000 * int(settings["b"].removesuffix("k"))
         if "q" in settings:
             stream.codec_context.options = {"global_quality": str(118 * int(settings["q"])), "flags": "+qscale"}
         resampler = av.AudioResampler(stream.codec_context.codec.audio_formats[0], layout, rate)
@@ -345,6 +353,76 @@ def test_a_stale_size_is_refused_with_both_lengths(tmp_path):
     reason = refusal(tmp_path / "a.wav")
     assert "promises 32,000 bytes of sound, 96,000 are there (1.0 of 3.0 s)" in reason
     assert "ffmpeg -ignore_length 1 -i FILE" in reason
+
+
+# ---- containers that hold video, too -------------------------------------------------------------------------------
+
+
+def video(path: Path, form: str, sounds: int, **container: str) -> np.ndarray:
+    """Write a second of moving picture with so many sound tracks; return the first track's samples."""
+    samples = sound(1.0, 48_000)
+    with av.open(path, "w", format=form, container_options=container) as output:
+        pictures = output.add_stream("mpeg4", rate=25)
+        pictures.width, pictures.height, pictures.pix_fmt = 32, 32, "yuv420p"
+        tracks = [output.add_stream("aac", rate=48_000, layout="mono") for _ in range(sounds)]
+        for number in range(25):
+            frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), number, np.uint8), "rgb24")
+            output.mux(pictures.encode(frame))
+            for track in tracks:
+                part = samples[1920 * number : 1920 * (number + 1)]
+                piece = av.AudioFrame.from_ndarray(np.ascontiguousarray(part.T), "fltp", "mono")
+                piece.sample_rate, piece.pts = 48_000, 1920 * number
+                track.codec_context.bit_rate = 128_000
+                output.mux(track.encode(piece))
+        for stream in (pictures, *tracks):
+            output.mux(stream.encode(None))
+    return samples[:, 0]
+
+
+@pytest.mark.parametrize(("name", "form"), [("a.mp4", "mp4"), ("a.mov", "mov"), ("a.mkv", "matroska")])
+def test_the_sound_of_a_video_is_read(tmp_path, name, form):
+    samples = video(tmp_path / name, form, 1)
+    found = decoding.read(tmp_path / name).samples
+    assert abs(len(found) - len(samples)) <= 1024
+    assert alike(found, samples) > 0.98
+    video(tmp_path / name, form, 0)
+    assert refusal(tmp_path / name).startswith("holds no sound of a coding")
+    video(tmp_path / name, form, 2)
+    assert refusal(tmp_path / name).startswith("holds 2 sound tracks")
+
+
+@pytest.mark.parametrize("options", [{"movflags": "faststart"}, {"movflags": "frag_keyframe+empty_moov"}])
+def test_an_mp4_with_its_index_first_is_whole_or_refused_where_it_is_cut(tmp_path, options):
+    path = tmp_path / "a.mp4"
+    samples = video(path, "mp4", 1, **options)
+    assert abs(len(decoding.read(path).samples) - len(samples)) <= 2048
+    data = path.read_bytes()
+    boxes, position = [], 0
+    while position < len(data):
+        boxes.append(position)
+        position += int.from_bytes(data[position : position + 4], "big")
+    for length in [*boxes[1:], *np.random.default_rng(0).integers(len(data) // 10, len(data), 10).tolist()]:
+        path.write_bytes(data[:length])
+        reason = refusal(path)
+        assert "truncated" in reason or "leaves its length open" in reason
+
+
+def test_a_webm_of_open_length_is_refused(tmp_path):
+    encode(tmp_path / "a.webm", sound(1.0, 48_000), 48_000, ("", "webm", "libopus", (), 0, {}), live="1")
+    assert refusal(tmp_path / "a.webm").startswith("leaves its length open, as live streams do")
+
+
+def test_a_webm_without_one_of_its_clusters_has_a_hole(tmp_path):
+    path = tmp_path / "a.webm"
+    encode(path, sound(3.0, 48_000), 48_000, ("", "webm", "libopus", (), 0, {}), cluster_time_limit="500")
+    data = path.read_bytes()
+    clusters = [place for place in range(len(data)) if data[place : place + 4] == b"\x1f\x43\xb6\x75"]
+    assert len(clusters) > 4
+    size = clusters[3] - clusters[2]
+    # A void element of the same size takes the place of the third cluster.
+    void = b"\xec\x01" + (size - 9).to_bytes(7, "big") + bytes(size - 9)
+    path.write_bytes(data[: clusters[2]] + void + data[clusters[3] :])
+    assert refusal(path).startswith("has a hole: its sound stops at 1.0 s and goes on at 1.5 s")
 
 
 # ---- FFmpeg is kept small ------------------------------------------------------------------------------------------

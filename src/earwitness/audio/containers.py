@@ -12,8 +12,8 @@ import os
 import stat
 from pathlib import Path
 
-from earwitness.audio import mpeg, ogg, riff
-from earwitness.audio.layout import COPY_AGAIN, FaultError, Layout, Link, cut_short
+from earwitness.audio import boxes, mpeg, ogg, riff
+from earwitness.audio.layout import COPY_AGAIN, NO_SAMPLES, FaultError, Layout, Link, cut_short
 from earwitness.core.errors import BadRecordingError, printable
 
 # Kind of sound -> the name endings that fit it, the usual one first.
@@ -25,14 +25,14 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
     "Ogg FLAC": (".oga", ".ogg"),
     "MP3": (".mp3",),
     "AIFF": (".aiff", ".aif", ".aifc"),
+    "MP4": (".m4a", ".mp4", ".m4b", ".m4v", ".mov", ".3gp"),
+    "Matroska": (".webm", ".mkv", ".mka"),
+    "WMA": (".wma", ".asf", ".wmv"),
 }
 SOUND_SUFFIXES = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 
 # First bytes of what people mistake for a sound file that can be read here: (offset, bytes, name).
 FOREIGN = (
-    (4, b"ftyp", "MP4/M4A"),
-    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "WMA"),
-    (0, b"\x1a\x45\xdf\xa3", "Matroska/WebM"),
     (0, b"caff", "CAF"),
     (0, b".snd", "AU"),
     (0, b"riff\x2e\x91\xcf\x11", "Wave64"),
@@ -41,7 +41,10 @@ FOREIGN = (
     (0, b"\xff\xf1", "AAC"),
     (0, b"\xff\xf9", "AAC"),
 )
-NOT_SOUND = "is not a sound file that can be read; use WAV, FLAC, Ogg Vorbis, Opus, MP3 or AIFF"
+NOT_SOUND = "is not a sound file that can be read; use WAV, FLAC, MP3, Ogg, Opus, M4A, WMA, WebM or AIFF"
+
+
+_BOXES = {"MP4": boxes.mp4_links, "Matroska": boxes.matroska_links, "WMA": boxes.asf_links}
 
 
 def examine(path: Path) -> Layout:
@@ -119,11 +122,17 @@ def _identify(data: mmap.mmap) -> tuple[str, int]:
         return "FLAC", start
     if head[:4] == b"OggS":
         return ogg.kind_of(data, start), start
+    if head[:16] == boxes.ASF:
+        return "WMA", start
+    if head[:4] == boxes.EBML:
+        return "Matroska", start
+    if head[4:8] in boxes.MP4:
+        return "MP4", start
     first = mpeg.first_frame(data, start)
     if first is not None:
         return "MP3", first
-    # A tag that reaches to the end of the file was followed by sound once; nothing but MP3 commonly starts with one.
-    return ("MP3", start) if start >= len(data) else ("", 0)
+    # Whatever was to follow the tag: nothing but MP3 commonly starts with one.
+    return ("MP3", start) if start else ("", 0)
 
 
 def _check_kind(path: Path, kind: str, data: mmap.mmap) -> None:
@@ -152,8 +161,10 @@ def _links(data: mmap.mmap, kind: str, start: int) -> tuple[Link, ...]:
             raise FaultError(f"is truncated: it ends before its sound begins; {COPY_AGAIN}")
         found = mpeg.links(data, start)
         if not any(link.frames for link in found):
-            raise FaultError("holds no samples; record it again")
+            raise FaultError(NO_SAMPLES)
         return found
+    if kind in _BOXES:
+        return _BOXES[kind](data)
     if kind == "AIFF":
         riff.check_aiff(data, start)
     else:

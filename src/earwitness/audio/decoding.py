@@ -174,6 +174,16 @@ def stream(
     return _resampled(Path(path), sample_rate, block_seconds, _Watch(hashing=False))
 
 
+def header(path: Path | str) -> tuple[str, str, int, int]:
+    """Return kind, subtype, sample rate (Hz) and channels of a recording, of which only the beginning is decoded.
+
+    Raises as :func:`read` does for what shows there.
+    """
+    layout = containers.examine(Path(path))
+    with readers.open_sound(Path(path), layout) as sound:
+        return layout.kind, sound.subtype, sound.sample_rate, sound.channels
+
+
 def resample(samples: npt.ArrayLike, from_rate: int, to_rate: int) -> Float32Array:
     """Resample mono sound with soxr HQ.
 

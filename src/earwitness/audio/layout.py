@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 COPY_AGAIN = "copy or download it again"
+NO_SAMPLES = f"holds no samples: it is empty, or truncated after its header; {COPY_AGAIN}, or record it again"
 
 
 class FaultError(Exception):

@@ -65,7 +65,7 @@ def first_frame(data: mmap.mmap | bytes, start: int) -> int | None:
     length = frame_length(data, start)
     if length is not None and (start + length + 4 > len(data) or frame_length(data, start + length) is not None):
         return start  # one frame alone occurs by chance, for example in UTF-16 text
-    return _next_sound(data, start + 1, start + _STRAY)
+    return None if data[:3] == b"ID3" else _next_sound(data, start + 1, start + _STRAY)
 
 
 def links(data: mmap.mmap | bytes, start: int) -> tuple[Link, ...]:
@@ -76,6 +76,8 @@ def links(data: mmap.mmap | bytes, start: int) -> tuple[Link, ...]:
     FaultError
         The file is cut short, or damaged within.
     """
+    if start < len(data) and frame_length(data, start) is None:
+        raise FaultError(f"is damaged: no MPEG sound follows its ID3 tag; {COPY_AGAIN}, or, {instead()}")
     found: list[Link] = []
     begin = position = start
     head = data[start : start + 4]
@@ -84,8 +86,9 @@ def links(data: mmap.mmap | bytes, start: int) -> tuple[Link, ...]:
     while position < len(data):
         length = frame_length(data, position)
         if length is None or data[position + 1] | 1 != head[1] | 1:
-            _close(found, data, begin, position, info, count)
-            gap = tag_length(data, position) or _stray(data, position, _seconds(found, head))
+            gap = tag_length(data, position)
+            _close(found, data, begin, position, info, count, spare=1 if gap else 0)
+            gap = gap or _stray(data, position, found, head)
             begin, info, count = position + gap, None, 0
             position = begin
             if position > len(data):
@@ -143,9 +146,9 @@ def _next_sound(data: mmap.mmap | bytes, start: int, stop: int) -> int | None:
     return None
 
 
-def _stray(data: mmap.mmap | bytes, position: int, seconds: float) -> int:
-    """Return how many bytes at a position are neither frame nor tag, if they are few and at the end."""
-    rest = len(data) - position
+def _stray(data: mmap.mmap | bytes, position: int, found: list[Link], head: bytes) -> int:
+    """Return how many bytes at a position are neither frame nor tag, if they are few, at the end, and hold no frame."""
+    rest, seconds = len(data) - position, _seconds(found, head)
     if frame_length(data, position) is not None and _next_sound(data, position, position + 1) is not None:
         raise FaultError(
             f"changes its sample rate or coding {seconds:.1f} s in: it is joined from MP3s of different kinds; "
@@ -153,8 +156,11 @@ def _stray(data: mmap.mmap | bytes, position: int, seconds: float) -> int:
         )
     if rest < 4 and data[position] == 0xFF:
         raise _cut(seconds)
-    if rest <= _STRAY and _next_sound(data, position, len(data)) is None:
-        return rest
+    place = position
+    while rest <= _STRAY and frame_length(data, place) is None:
+        place = data.find(head[:2], place + 1)
+        if place < 0:
+            return rest
     raise FaultError(
         f"is damaged {seconds:.1f} s in: bytes that are no MPEG sound follow, and {rest:,} bytes are left; "
         f"{COPY_AGAIN}, or, {instead()}"
@@ -187,16 +193,18 @@ def _info_tag(data: mmap.mmap | bytes, position: int, length: int) -> int | None
     return None
 
 
-def _close(found: list[Link], data: mmap.mmap | bytes, begin: int, end: int, info: int | None, count: int) -> None:
-    """End a part of ``count`` frames of sound; its header must not promise more of them."""
+def _close(
+    found: list[Link], data: mmap.mmap | bytes, begin: int, end: int, info: int | None, count: int, *, spare: int = 1
+) -> None:
+    """End a part of ``count`` frames of sound; its header must not promise more of them, but for ``spare``."""
     if begin == end:
         return
     head, first, skip, padding = bytes(data[begin : begin + 4]), begin, 0, 0
     if info is not None:
         first += frame_length(data, begin) or 0
         promised, skip, padding = _promise(data, info)
-        # Some writers count the frame of the header, too.
-        if promised is not None and count < promised - 1:
+        # Some writers count the frame of the header, too: one to spare, unless something unknown follows the last.
+        if promised is not None and count < promised - spare:
             lasts = _samples(head) / _rate(head)
             raise cut_short(
                 f"{promised * lasts:.1f} s of sound ({promised:,} frames)",

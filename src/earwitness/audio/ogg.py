@@ -11,7 +11,7 @@ import struct
 import zlib
 from dataclasses import dataclass, field
 
-from earwitness.audio.layout import COPY_AGAIN, FaultError, Link, instead
+from earwitness.audio.layout import COPY_AGAIN, NO_SAMPLES, FaultError, Link, instead
 from earwitness.audio.mpeg import tag_length
 
 CODECS = ((b"\x01vorbis", "Ogg Vorbis"), (b"OpusHead", "Ogg Opus"), (b"\x7fFLAC", "Ogg FLAC"))
@@ -84,9 +84,7 @@ def links(data: mmap.mmap | bytes, start: int) -> tuple[Link, ...]:
         position = end
     _close(found, streams, position)
     if not any(link.frames for link in found):
-        raise FaultError(
-            f"holds no samples: it is empty, or truncated after its header; {COPY_AGAIN}, or record it again"
-        )
+        raise FaultError(NO_SAMPLES)
     return tuple(link for link in found if link.frames)
 
 

@@ -17,9 +17,10 @@ from typing import BinaryIO, cast
 import av
 import numpy as np
 import soundfile
+from av.stream import Discard
 
 from earwitness.audio import mpeg
-from earwitness.audio.layout import COPY_AGAIN, FaultError, Layout, Link, cut_short, instead
+from earwitness.audio.layout import COPY_AGAIN, NO_SAMPLES, FaultError, Layout, Link, cut_short, instead
 from earwitness.core.arrays import Float32Array
 from earwitness.core.errors import BadRecordingError
 
@@ -27,8 +28,19 @@ LOWEST_RATE, HIGHEST_RATE = 100, 768_000  # Hz
 _POSSIBLE_RATES = f"possible: {LOWEST_RATE:,} to {HIGHEST_RATE:,} Hz"
 _MOST_BLOCK_VALUES = 1 << 20  # frames times channels in one block, 4 MiB: 1,024 channels must not take 2 GB
 _SLACK = 8192  # samples: the longest block of Vorbis, and more than any of Opus
-_DEMUXERS = {"WAV": "wav", "Ogg Vorbis": "ogg", "Ogg Opus": "ogg", "Ogg FLAC": "ogg"}
+_DEMUXERS = {
+    "WAV": "wav",
+    "Ogg Vorbis": "ogg",
+    "Ogg Opus": "ogg",
+    "Ogg FLAC": "ogg",
+    "MP4": "mov",
+    "Matroska": "matroska",
+    "WMA": "asf",
+}
+# Containers that tell when each packet plays -> seconds between two packets that are more than inexact times.
+_HOLES = {"MP4": 0.05, "Matroska": 0.05, "WMA": 0.2}
 _NAMES = {"mp3float": "MPEG_LAYER_III", "mp2float": "MPEG_LAYER_II"}
+_SOUND_CODERS = "aac,alac,mp3float,mp2float,opus,vorbis,flac,ac3,eac3,wmav1,wmav2,wmapro,wmalossless"
 _OPTIONS = {"protocol_whitelist": "none", "ignore_length": "1"}
 _FULL_SCALE = {"u1": 1 << 7, "i2": 1 << 15, "i4": 1 << 31}
 
@@ -176,9 +188,8 @@ class _Coded:
             decode = _mpeg_frames(file, link) if self.layout.kind == "MP3" else _demuxed(file, link, self.layout.kind)
             decoded = 0  # with what is skipped
             last = None if link.frames is None else link.skip + link.frames
-            for name, frame in decode:
-                values = _values(frame)
-                self._check(name, frame.sample_rate, values.shape[1], seconds + decoded / frame.sample_rate)
+            for name, sample_rate, values in decode:
+                self._check(name, sample_rate, values.shape[1], seconds + decoded / sample_rate)
                 begin = max(0, link.skip - decoded)
                 decoded += len(values)
                 end = len(values) if last is None else len(values) - max(0, decoded - last)
@@ -197,6 +208,8 @@ class _Coded:
             )
 
     def _count(self, link: Link, decoded: int) -> None:
+        if self.layout.kind in _HOLES:
+            return  # counted by its own times
         promised = link.packed if link.packed is not None else link.skip + (link.frames or 0)
         if decoded < promised - (0 if link.packed is not None or self.layout.kind == "WAV" else _SLACK):
             rate = max(1, self.sample_rate)
@@ -213,7 +226,7 @@ def _with_ffmpeg(path: Path, layout: Layout, stack: ExitStack) -> Sound:
     stack.callback(pieces.close)  # type: ignore[attr-defined]
     first = next(pieces, None)
     if first is None:
-        raise FaultError("holds no samples; record it again")
+        raise FaultError(NO_SAMPLES)
 
     def blocks(frames: int) -> Iterator[Float32Array]:
         waiting, count, most = [first], len(first), _block(frames, coded.channels)
@@ -229,7 +242,7 @@ def _with_ffmpeg(path: Path, layout: Layout, stack: ExitStack) -> Sound:
     return Sound(coded.sample_rate, coded.channels, coded.subtype, blocks)
 
 
-def _mpeg_frames(file: BinaryIO, link: Link) -> Iterator[tuple[str, av.AudioFrame]]:
+def _mpeg_frames(file: BinaryIO, link: Link) -> Iterator[tuple[str, int, Float32Array]]:
     """Decode the frames that were counted, without a demuxer that would guess their number."""
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         if link.first >= link.end:
@@ -238,23 +251,74 @@ def _mpeg_frames(file: BinaryIO, link: Link) -> Iterator[tuple[str, av.AudioFram
         context = cast(av.AudioCodecContext, av.CodecContext.create(name, "r"))
         for packet in mpeg.frames_at(data, link.first, link.end):
             for frame in context.decode(av.Packet(packet)):
-                yield _NAMES[name], frame
+                yield _NAMES[name], frame.sample_rate, _values(frame)
 
 
-def _demuxed(file: BinaryIO, link: Link, kind: str) -> Iterator[tuple[str, av.AudioFrame]]:
+def _demuxed(file: BinaryIO, link: Link, kind: str) -> Iterator[tuple[str, int, Float32Array]]:
+    options = {**_OPTIONS, "codec_whitelist": _SOUND_CODERS} if kind in _HOLES else _OPTIONS
     part = _Part(file, link)
-    with av.open(part, "r", format=_DEMUXERS[kind], options=_OPTIONS, metadata_errors="replace") as container:
-        if not container.streams.audio or container.streams.audio[0].codec_context is None:
-            raise FaultError(_damaged("no sound of a known coding found"))
-        stream = container.streams.audio[0]
+    with av.open(part, "r", format=_DEMUXERS[kind], options=options, metadata_errors="replace") as container:
+        stream = _only_sound(container)
         context = stream.codec_context
-        context.options = {"flags2": "+skip_manual"}  # the container's counts are applied here
-        whole = kind != "Ogg Vorbis"  # the first block of Vorbis only serves to decode the second
+        if kind not in ("MP4", "Matroska"):  # whose edit lists and paddings FFmpeg applies; else the counts are ours
+            context.options = {"flags2": "+skip_manual"}
+        # The first block of Vorbis and WMA only serves to decode the second.
+        whole = kind not in ("Ogg Vorbis", "WMA")
+        decoded, ends, rate = 0, None, 0
         for packet in container.demux(stream):
+            if kind in _HOLES:
+                ends = _follows(packet, ends, _HOLES[kind])
             for frame in context.decode(packet):
+                rate = frame.sample_rate
                 if whole:
-                    yield context.name.upper(), frame
+                    values = _values(frame)
+                    if kind == "MP4":
+                        values = values[: max(0, round(_promised(container, stream) * rate) - decoded)]
+                    decoded += len(values)
+                    yield context.name.upper(), rate, values
                 whole = True
+        if kind in _HOLES:
+            _holds(_promised(container, stream), decoded / max(1, rate), _HOLES[kind])
+
+
+def _only_sound(container: av.container.InputContainer) -> av.AudioStream:
+    sounds = container.streams.audio
+    if len(sounds) > 1:
+        raise FaultError(
+            f"holds {len(sounds)} sound tracks; take one out: ffmpeg -i FILE -map 0:a:0 -c:a flac OUT.flac"
+        )
+    if not sounds or sounds[0].codec_context is None:
+        raise FaultError("holds no sound of a coding that can be read; leave it out, or convert its sound to FLAC")
+    for other in container.streams:
+        if other is not sounds[0]:
+            other.discard = Discard.all
+    return sounds[0]
+
+
+def _follows(packet: av.Packet[av.AudioStream], ends: float | None, hole: float) -> float | None:
+    """Return when a packet ends (s); raise if it is damaged or does not follow the last, which ended at ``ends``."""
+    if packet.is_corrupt:
+        raise FaultError(_damaged(f"a damaged packet after {ends or 0:.1f} s"))
+    if packet.pts is None or packet.time_base is None:
+        return ends
+    begins = float(packet.pts * packet.time_base)
+    if ends is not None and begins > ends + hole:
+        raise FaultError(
+            f"has a hole: its sound stops at {ends:.1f} s and goes on at {begins:.1f} s; {COPY_AGAIN}, or, {instead()}"
+        )
+    return begins + float(packet.duration * packet.time_base) if packet.duration else None
+
+
+def _promised(container: av.container.InputContainer, stream: av.AudioStream) -> float:
+    """Return the seconds that a container promises of its sound, 0 where it tells only those of its video."""
+    if stream.duration and stream.time_base and stream.container.format.name.startswith("mov"):
+        return float(stream.duration * stream.time_base)
+    return (container.duration or 0) / av.time_base if len(container.streams) == 1 else 0.0
+
+
+def _holds(promised: float, there: float, hole: float) -> None:
+    if there < promised - hole:
+        raise cut_short(f"{promised:.1f} s of sound", f"{there:.1f} s")
 
 
 def _values(frame: av.AudioFrame) -> Float32Array:

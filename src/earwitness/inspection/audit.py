@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import soundfile
-
+from earwitness.audio import decoding
 from earwitness.core import files
-from earwitness.core.errors import printable
+from earwitness.core.errors import BadRecordingError, printable
 from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.inspection.run import OpenRun
 from earwitness.trust.audit.effects import LEAST_FILES, Audit
@@ -55,10 +54,11 @@ def _formats(run: OpenRun) -> dict[str, list[tuple[int, str]]]:
     predictions = run.predictions
     for name, label in zip(predictions.files, predictions.labels, strict=True):
         try:
-            header = soundfile.info(str(run.path_of(name)))
-        except (soundfile.LibsndfileError, OSError, TypeError):
+            kind, subtype, sample_rate, channels = decoding.header(run.path_of(name))
+        except BadRecordingError:
             continue  # hearing it will say why
-        values = f"{header.format} {header.subtype}", f"{header.samplerate} Hz", str(header.channels)
+        coding = kind if subtype.casefold() in kind.casefold() else f"{kind} {subtype}"
+        values = coding, f"{sample_rate} Hz", str(channels)
         for listed, value in zip(found.values(), values, strict=True):
             listed.append((int(label), printable(value)))
     return found

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from earwitness.core.errors import EarwitnessError, UsageError, printable
 from earwitness.core.files import check_writable, read_json, remove_leftovers
+
+if sys.platform != "win32":
+    import fcntl
 
 
 @dataclass(frozen=True)
@@ -131,10 +138,7 @@ def create(path: Path | str, *, overwrite: bool = False, resume: bool = False) -
     folder = check_free(path, overwrite=overwrite, resume=resume)
     if overwrite and folder.path.is_dir():
         _remove_run(folder.path)
-    try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{printable(path)}: the folder cannot be made ({error.strerror or error})") from error
+    _make(folder.path)
     return folder
 
 
@@ -162,6 +166,62 @@ def check_free(path: Path | str, *, overwrite: bool = False, resume: bool = Fals
     if folder.path.is_dir() and not folder.started and any(folder.path.iterdir()):
         raise UsageError(f"{printable(path)}: is not empty and holds no run; name a new folder with --out")
     return folder
+
+
+@contextmanager
+def held(path: Path | str) -> Iterator[None]:
+    """Keep a folder to one training, until the block ends or its process does, however it ends.
+
+    The folder is made where it is missing. Where the system or the disk has no such locks, nothing is kept.
+
+    Raises
+    ------
+    UsageError
+        Another training is at work there, or the folder cannot be made.
+    """
+    _make(Path(path))
+    lock = _lock(Path(path))
+    try:
+        yield
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _lock(folder: Path) -> int | None:
+    """Return a descriptor that keeps a folder until it is closed, or None where there are no such locks.
+
+    The lock is on the folder itself: a file of ours would stay when a process is killed.
+    """
+    if sys.platform == "win32":
+        return None
+    lock = None
+    try:
+        lock = os.open(folder, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if lock is not None:
+            os.close(lock)
+        if isinstance(error, BlockingIOError):
+            raise UsageError(
+                f"{printable(folder)}: another training is at work in this folder; wait for it, or name another --out"
+            ) from None
+        return None  # some network disks refuse; what else is wrong with the folder is said elsewhere
+    return lock
+
+
+def check_not_held(path: Path | str) -> None:
+    """Find out before long work whether another training is at work in a folder, as :func:`held` does."""
+    if Path(path).is_dir():
+        with held(path):
+            pass
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{printable(folder)}: the folder cannot be made ({error.strerror or error})") from error
 
 
 def _written_by_us(folder: RunFolder) -> bool:

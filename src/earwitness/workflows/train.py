@@ -79,6 +79,7 @@ def train(
     plan = make_plan(request)
     data = loading.load(request.data, merge_labels=request.merge_labels)
     _check_apart(request)
+    run_folder.check_not_held(request.out)
     run_folder.check_free(request.out, overwrite=overwrite, resume=resume)
     # A wrong split and wrong weights are found out before the recordings are read.
     choose_split(request, data)
@@ -87,8 +88,9 @@ def train(
     data, log_mels = extract_log_mels(data, plan.backbone.front_end, strict=request.strict, progress=progress)
     split = choose_split(request, data)
     # An earlier run is not removed before it is certain that this one can begin.
-    run = run_folder.create(request.out, overwrite=overwrite, resume=resume)
-    return _train_split(plan, untrained, data, log_mels, split, run, Watch(progress, on_row, checkpoint_seconds))
+    with run_folder.held(request.out):
+        run = run_folder.create(request.out, overwrite=overwrite, resume=resume)
+        return _train_split(plan, untrained, data, log_mels, split, run, Watch(progress, on_row, checkpoint_seconds))
 
 
 def cross_validate(
@@ -134,9 +136,11 @@ def cross_validate(
     for number, split in enumerate(splits, start=1):
         out = Path(request.out, f"fold-{number}")
         fold_plan = replace(plan, request=replace(request, out=out))
-        run = run_folder.create(out, overwrite=overwrite, resume=True)
         fresh = replace(untrained, network=deepcopy(untrained.network))
-        measured.append(_train_split(fold_plan, fresh, data, log_mels, split, run, Watch(progress, on_row)).metrics)
+        with run_folder.held(out):
+            run = run_folder.create(out, overwrite=overwrite, resume=True)
+            trained = _train_split(fold_plan, fresh, data, log_mels, split, run, Watch(progress, on_row))
+        measured.append(trained.metrics)
     result = CrossValidation(tuple(measured), data.unusable)
     files.write_json(Path(request.out, "cross_validation.json"), result.as_dict())
     return result

@@ -407,6 +407,15 @@ def test_an_mp4_with_its_index_first_is_whole_or_refused_where_it_is_cut(tmp_pat
         assert "truncated" in reason or "leaves its length open" in reason
 
 
+def test_an_mp4_that_plays_a_part_of_its_sound_is_refused_with_both_lengths(tmp_path):
+    data = bytearray(encode(tmp_path / "a.m4a", sound(3.0, 44_100), 44_100, CODED[6]).read_bytes())
+    place = data.find(b"elst") + 12
+    assert struct.unpack(">I", data[place : place + 4]) == (3000,)
+    data[place : place + 4] = struct.pack(">I", 1000)
+    (tmp_path / "a.m4a").write_bytes(data)
+    assert refusal(tmp_path / "a.m4a").startswith("holds more than its index plays: 1.0 of 3.0 s")
+
+
 def test_a_webm_of_open_length_is_refused(tmp_path):
     encode(tmp_path / "a.webm", sound(1.0, 48_000), 48_000, ("", "webm", "libopus", (), 0, {}), live="1")
     assert refusal(tmp_path / "a.webm").startswith("leaves its length open, as live streams do")

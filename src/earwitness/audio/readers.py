@@ -37,6 +37,7 @@ _DEMUXERS = {
     "Matroska": "matroska",
     "WMA": "asf",
 }
+_PADDING = 0.3  # seconds that a coder may put around the sound of an MP4
 # Containers that tell when each packet plays -> seconds between two packets that are more than inexact times.
 _HOLES = {"MP4": 0.05, "Matroska": 0.05, "WMA": 0.2}
 _NAMES = {"mp3float": "MPEG_LAYER_III", "mp2float": "MPEG_LAYER_II"}
@@ -255,15 +256,14 @@ def _mpeg_frames(file: BinaryIO, link: Link) -> Iterator[tuple[str, int, Float32
 
 
 def _demuxed(file: BinaryIO, link: Link, kind: str) -> Iterator[tuple[str, int, Float32Array]]:
-    options = {**_OPTIONS, "codec_whitelist": _SOUND_CODERS} if kind in _HOLES else _OPTIONS
-    part = _Part(file, link)
-    with av.open(part, "r", format=_DEMUXERS[kind], options=options, metadata_errors="replace") as container:
+    with _container(_Part(file, link), kind) as container:
         stream = _only_sound(container)
         context = stream.codec_context
         if kind not in ("MP4", "Matroska"):  # whose edit lists and paddings FFmpeg applies; else the counts are ours
             context.options = {"flags2": "+skip_manual"}
         # The first block of Vorbis and WMA only serves to decode the second.
         whole = kind not in ("Ogg Vorbis", "WMA")
+        promised = _promised(container, stream)
         decoded, ends, rate = 0, None, 0
         for packet in container.demux(stream):
             if kind in _HOLES:
@@ -272,13 +272,28 @@ def _demuxed(file: BinaryIO, link: Link, kind: str) -> Iterator[tuple[str, int, 
                 rate = frame.sample_rate
                 if whole:
                     values = _values(frame)
-                    if kind == "MP4":
-                        values = values[: max(0, round(_promised(container, stream) * rate) - decoded)]
+                    last = round(promised * rate) if kind == "MP4" else decoded + len(values)
+                    yield context.name.upper(), rate, values[: max(0, last - decoded)]
                     decoded += len(values)
-                    yield context.name.upper(), rate, values
                 whole = True
-        if kind in _HOLES:
-            _holds(_promised(container, stream), decoded / max(1, rate), _HOLES[kind])
+    if kind in _HOLES:
+        there = decoded / max(1, rate)
+        if there < promised - _HOLES[kind]:
+            raise cut_short(f"{promised:.1f} s of sound", f"{there:.1f} s")
+        if kind == "MP4":
+            with _container(_Part(file, link), kind, ignore_editlist="1") as container:
+                there = max(there, _promised(container, _only_sound(container)))
+            if there > promised + _PADDING:
+                raise FaultError(
+                    f"holds more than its index plays: {promised:.1f} of {there:.1f} s; for what it plays: "
+                    "ffmpeg -i FILE -c:a flac OUT.flac"
+                )
+
+
+def _container(part: _Part, kind: str, **options: str) -> av.container.InputContainer:
+    """Open a part with the one demuxer for its kind; no other file, protocol or coder of pictures can be reached."""
+    options |= _OPTIONS | ({"codec_whitelist": _SOUND_CODERS} if kind in _HOLES else {})
+    return av.open(part, "r", format=_DEMUXERS[kind], options=options, metadata_errors="replace")
 
 
 def _only_sound(container: av.container.InputContainer) -> av.AudioStream:
@@ -314,11 +329,6 @@ def _promised(container: av.container.InputContainer, stream: av.AudioStream) ->
     if stream.duration and stream.time_base and stream.container.format.name.startswith("mov"):
         return float(stream.duration * stream.time_base)
     return (container.duration or 0) / av.time_base if len(container.streams) == 1 else 0.0
-
-
-def _holds(promised: float, there: float, hole: float) -> None:
-    if there < promised - hole:
-        raise cut_short(f"{promised:.1f} s of sound", f"{there:.1f} s")
 
 
 def _values(frame: av.AudioFrame) -> Float32Array:

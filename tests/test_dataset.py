@@ -275,10 +275,13 @@ def test_a_fold_of_few_classes_is_none():
         for name in names
     ]
     data = DataSet(root=Path("made"), recordings=tuple(items), classes=("a", "b", "c"))
-    assert told_by_names(data) == data
-    (said,) = dataset.guesses(data, default_split(data))
-    assert said.endswith("fold 3 would hold 1 of 3 classes")
-    assert told_by_names(replace(data, recordings=data.recordings[:2] + data.recordings[3:])).from_names
+    read = told_by_names(data)
+    assert read.from_names == ("group",)  # which still keeps sources together
+    split = default_split(read)
+    assert split.kind == "group"
+    assert dataset.guesses(read, split)[0].startswith("names read as FOLD-SOURCE-TAKE; ")
+    fewer = replace(data, recordings=data.recordings[:2] + data.recordings[3:])
+    assert told_by_names(fewer).from_names == ("fold", "group")
 
 
 @given(

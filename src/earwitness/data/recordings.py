@@ -132,7 +132,11 @@ def told_by_names(dataset: DataSet) -> DataSet:
     recordings = dataset.recordings
     told = [TELLING_NAME.fullmatch(recording.path.stem) for recording in recordings]
     unknown = tuple(name for name in ("fold", "group") if all(getattr(each, name) is None for each in recordings))
-    if not unknown or not all(told) or why_no_folds(recordings):
+    if not all(told) or why_no_folds(recordings):
+        return dataset
+    if "fold" in unknown and not _in_most_classes([match["fold"] for match in told if match], recordings):
+        unknown = tuple(name for name in unknown if name != "fold")  # sources are true all the same
+    if not unknown:
         return dataset
     filled = [
         replace(
@@ -145,11 +149,20 @@ def told_by_names(dataset: DataSet) -> DataSet:
     return replace(dataset, recordings=tuple(filled), from_names=(*dataset.from_names, *unknown))
 
 
+def _in_most_classes(folds: Sequence[str], recordings: Sequence[Recording]) -> bool:
+    """Tell whether each fold holds recordings of most classes, so that holding it out measures these."""
+    holds: dict[str, set[str]] = defaultdict(set)
+    for fold, recording in zip(folds, recordings, strict=True):
+        holds[fold].add(recording.label)
+    classes = {recording.label for recording in recordings}
+    return all(2 * len(labels) > len(classes) for labels in holds.values())
+
+
 def why_no_folds(recordings: Sequence[Recording]) -> str:
     """Return why names that could be read as FOLD-SOURCE-TAKE are not meant so; nothing if they may be.
 
     Dates and times look alike (``20240501-050000-A``, ``5-17-PM``), but months and days are no folds: there are 2 to 20
-    of these, with small numbers, each holds recordings of most classes, and few sources lie in several of them.
+    of these, with small numbers, and few sources lie in several of them.
     """
     told = [(recording, TELLING_NAME.fullmatch(recording.path.stem)) for recording in recordings]
     read = [(recording.label, match["fold"], match["source"], match["take"]) for recording, match in told if match]
@@ -160,11 +173,6 @@ def why_no_folds(recordings: Sequence[Recording]) -> str:
         return f"{folds[-1]} is too large for the number of a fold"
     if len(folds) < 2:
         return f"there would be one fold only ({folds[0]})"
-    classes = {label for label, *_ in read}
-    for fold in folds:
-        held = {label for label, own, *_ in read if own == fold}
-        if 2 * len(held) <= len(classes):
-            return f"fold {fold} would hold {len(held)} of {len(classes)} classes"
     lies: dict[str, set[str]] = defaultdict(set)
     for _, fold, source, _ in read:
         lies[source].add(fold)

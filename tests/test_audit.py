@@ -48,6 +48,7 @@ class Rule:
     segment_frames: int = 96
     overlap: float = 0.0
     segment_seconds: float = 0.96
+    tail: bool = True
 
     def probabilities(self, values):
         answers = np.asarray(self.rule(values), dtype=np.int64)

@@ -97,7 +97,7 @@ def open_sound(path: Path, layout: Layout) -> Iterator[Sound]:
         if isinstance(error, av.FFmpegError):
             raise BadRecordingError(path, _damaged(_detail(error))) from None
         raise BadRecordingError(path, f"cannot be read ({error.strerror or error}); check the disk") from None
-    except (av.FFmpegError, soundfile.SoundFileError) as error:
+    except (av.FFmpegError, soundfile.SoundFileError, ValueError) as error:  # PyAV's checks raise plain ValueError
         raise BadRecordingError(path, _damaged(_detail(error))) from None
 
 

@@ -19,7 +19,7 @@ from matplotlib.patches import StepPatch
 
 import tiny_run
 from earwitness.audio import decoding
-from earwitness.audio.extraction import log_mel_of
+from earwitness.audio.extraction import HeldLogMel, log_mel_of
 from earwitness.audio.frontend import VGGISH
 from earwitness.audio.segments import cut
 from earwitness.cli import text
@@ -129,6 +129,7 @@ def votes_of(scores) -> WholeExplanation:
         clock=CLOCK,
         classes=names,
         silence=VGGISH.silence,
+        source=HeldLogMel(np.zeros((200, 64), np.float32)),
         log_mel=np.zeros((200, 64), np.float32),
         real_frames=200,
         segment_frames=96,

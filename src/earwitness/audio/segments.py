@@ -152,7 +152,7 @@ def cut(
     tail
         Whether a last segment ends flush with each recording (:func:`~earwitness.audio.timefreq.segment_starts`).
     """
-    padded = tuple(_pad(log_mel, segment_frames, silence) for log_mel in log_mels)
+    padded = tuple(pad(log_mel, segment_frames, silence) for log_mel in log_mels)
     starts = [segment_starts(log_mel.shape[0], segment_frames, overlap, tail=tail) for log_mel in padded]
     recording = [np.full(len(start), number, dtype=np.int64) for number, start in enumerate(starts)]
     empty = np.zeros(0, dtype=np.int64)
@@ -166,7 +166,8 @@ def cut(
     )
 
 
-def _pad(log_mel: Float32Array, frames: int, silence: float) -> Float32Array:
+def pad(log_mel: Float32Array, frames: int, silence: float) -> Float32Array:
+    """Return a log-mel (frames, bands) that is at least so many frames long, with silence at its end."""
     missing = frames - log_mel.shape[0]
     if missing <= 0:
         return log_mel

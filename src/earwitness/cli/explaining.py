@@ -59,7 +59,7 @@ def explain(
     if len(files) == 1 and not os.path.lexists(files[0]):  # of several, those that are there are explained
         raise UsageError(f"{printable(files[0])}: does not exist; name a sound file")
     from earwitness.cli import text
-    from earwitness.explainers.findings import WholeExplanation
+    from earwitness.explainers.findings import LongExplanation, WholeExplanation
     from earwitness.workflows.explain import explain_to_folder
 
     outcome = explain_to_folder(
@@ -77,6 +77,8 @@ def explain(
         replaced = picture in outcome.replaced
         if isinstance(found.answer, WholeExplanation):
             show(text.whole_explanation(found.answer, picture, top, verdicts=verdicts, replaced=replaced))
+        elif isinstance(found.answer, LongExplanation):
+            show(text.long_explanation(found.answer, picture, top, verdicts=verdicts, replaced=replaced))
         else:
             show(text.explanation(found, picture, top, replaced=replaced))
     if outcome.explanations:

@@ -8,12 +8,22 @@ from pathlib import Path
 
 import numpy as np
 
+from earwitness.audio.timefreq import Clock
 from earwitness.cli.output import table
 from earwitness.core.errors import printable
 from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution
 from earwitness.explainers.baselines import BASELINES
-from earwitness.explainers.findings import Inquiry, WholeExplanation, WholeMap, shown_score
+from earwitness.explainers.findings import (
+    Inquiry,
+    LongExplanation,
+    RecordingExplanation,
+    WholeExplanation,
+    WholeMap,
+    duration,
+    shown_score,
+)
 from earwitness.explainers.parameters import spec
+from earwitness.explainers.timeline import Timeline
 from earwitness.inspection.notes import SATURATED
 from earwitness.inspection.recordings import METHODS as WHOLE_METHODS
 from earwitness.trust.audit.effects import Audit
@@ -58,15 +68,7 @@ def whole_explanation(
     whole: WholeExplanation, picture: Path, top: int, *, verdicts: bool, replaced: bool = False
 ) -> str:
     """Return what was found in a whole file; ``top`` classes are listed. Were verdicts hoped for, it says why not."""
-    segments = f"{len(whole.scores)} segment{'s' if len(whole.scores) > 1 else ''}"
-    lines = [f"{whole.file} ({whole.seconds:.2f} s, {segments})"]
-    width = max(len(whole.classes[index]) for index in whole.best(top))
-    lines += [
-        f"  {whole.mean[index]:6.1%}  {whole.classes[index]:{width}}  {whole.votes[index]:3d} of {segments}"
-        for index in whole.best(top)
-    ]
-    if whole.voted != whole.best(1)[0]:
-        lines.append(f"  by vote:   {whole.classes[whole.voted]}")
+    lines = _scores(whole, top, f"{whole.seconds:.2f} s")
     flags = sorted({flag for listed in whole.maps for each in listed for flag in each.map.flags})
     lines.append(f"  explained: 0.00 to {whole.seconds:.2f} s" + (f" ({', '.join(flags)})" if flags else ""))
     for listed in whole.maps:
@@ -78,6 +80,68 @@ def whole_explanation(
         lines.append(f"  verdict:   none, for they are for single segments: --at {at:.2f} instead of --whole gives one")
     lines.append(_picture(whole.name, picture, replaced))
     return "\n".join(lines)
+
+
+def long_explanation(whole: LongExplanation, picture: Path, top: int, *, verdicts: bool, replaced: bool = False) -> str:
+    """Return what was found in a long file, as :func:`whole_explanation` does for a short one."""
+    lines = _scores(whole, top, duration(whole.seconds))
+    lines.append("  explained: all of it, and the moments that matter most in detail")
+    for line in (line for listed in whole.timelines for line in listed):
+        lines += [f"  {words}" for words in _timeline(whole, line)]
+    moments = [moment for listed in whole.timelines for line in listed for moment in line.moments]
+    if verdicts and moments:
+        at = float(whole.clock.frame_edge_seconds(moments[0].middle_frame))
+        lines.append(f"  verdict:   none, for they are for single segments: --at {at:.2f} instead of --whole gives one")
+    lines.append(_picture(whole.name, picture, replaced))
+    return "\n".join(lines)
+
+
+def _scores(whole: RecordingExplanation, top: int, length: str) -> list[str]:
+    """Return a file's length, its classes of the highest mean score with their votes, and the vote where it differs."""
+    segments = f"{len(whole.scores)} segment{'s' if len(whole.scores) > 1 else ''}"
+    lines = [f"{whole.file} ({length}, {segments})"]
+    width = max(len(whole.classes[index]) for index in whole.best(top))
+    lines += [
+        f"  {whole.mean[index]:6.1%}  {whole.classes[index]:{width}}  {whole.votes[index]:3d} of {segments}"
+        for index in whole.best(top)
+    ]
+    if whole.voted != whole.best(1)[0]:
+        lines.append(f"  by vote:   {whole.classes[whole.voted]}")
+    return lines
+
+
+def _timeline(whole: LongExplanation, line: Timeline) -> list[str]:
+    """Return in words which moments matter most to a class, what each takes from its score, and at which pitch."""
+    overall, clock = line.overall, whole.clock
+    name = overall.target_label + (f" by {spec(line.method)}" if spec(line.method) != WHOLE_METHODS[0] else "")
+    unit = "score" if overall.score_kind == "probability" else overall.score_kind
+    lead = f"{name}: mean {unit} {_score(overall)}"
+    if CONSTANT in overall.flags:
+        return [f"{lead}; nothing stands out"]
+    if not line.moments:
+        low, high = _pitch(clock, overall)
+        return [f"{lead}; strongest evidence: {low:.0f} to {high:.0f} Hz"]
+    seconds = overall.parameters["mask"][0] * clock.frame_seconds
+    rows = []
+    for number, moment in enumerate(line.moments, 1):
+        low, high = _pitch(clock, moment.map, 1.0 if moment.score >= moment.without else -1.0)
+        rows.append(
+            [
+                number,
+                duration(float(clock.frame_edge_seconds(moment.middle_frame))),
+                _shown(overall, moment.score),
+                _shown(overall, moment.without),
+                f"{low:.0f} to {high:.0f} Hz" if moment.map.native.shape[1] > 1 else "",
+            ]
+        )
+    header = ["moment", "at", f"{unit} there", f"without {seconds:.2g} s", "most by"]
+    return [f"{lead}; it changes most without the sound around", *table(header, rows, "  ").splitlines()]
+
+
+def _pitch(clock: Clock, found: Attribution, sign: float = 1.0) -> list[float]:
+    """Return the lowest and the highest hertz of the cell that speaks most for the class, or (-1) against it."""
+    column = int((sign * found.native).max(axis=0).argmax())
+    return clock.band_edge_hz(found.band_edges[[column, column + 1]]).tolist()
 
 
 def _found(whole: WholeExplanation, each: WholeMap) -> list[str]:
@@ -126,7 +190,10 @@ def _moment(whole: WholeExplanation, found: Attribution, row: int) -> float:
 
 
 def _score(found: Attribution, fall: float = 0.0) -> str:
-    score = found.score - fall
+    return _shown(found, found.score - fall)
+
+
+def _shown(found: Attribution, score: float) -> str:
     return f"{score:.2f}" if found.score_kind == "logit" else shown_score(score)
 
 

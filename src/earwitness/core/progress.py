@@ -17,8 +17,11 @@ PLAIN_INTERVAL = 5.0
 class Progress(Protocol):
     """Something that can be told how far a piece of work has come."""
 
-    def task(self, description: str, total: int) -> AbstractContextManager[Advance]:
-        """Begin a piece of work of ``total`` steps; the context's value takes the number of steps just done."""
+    def task(self, description: str, total: int | None) -> AbstractContextManager[Advance]:
+        """Begin a piece of work of ``total`` steps, None where nobody knows how many they are.
+
+        The context's value takes the number of steps just done.
+        """
         ...
 
     def say(self, line: str) -> None:
@@ -30,7 +33,7 @@ class Silent:
     """Says nothing."""
 
     @contextmanager
-    def task(self, description: str, total: int) -> Iterator[Advance]:
+    def task(self, description: str, total: int | None) -> Iterator[Advance]:
         """Count nothing."""
         del description, total
         yield lambda _steps: None
@@ -56,7 +59,7 @@ class Plain:
         self._spoken = time.monotonic()
 
     @contextmanager
-    def task(self, description: str, total: int) -> Iterator[Advance]:
+    def task(self, description: str, total: int | None) -> Iterator[Advance]:
         """Print how far the work is where nothing was printed for some seconds, and its end where it took as long."""
         begun = time.monotonic()
         done = 0
@@ -65,7 +68,11 @@ class Plain:
             nonlocal done
             done += steps
             now = time.monotonic()
-            if now - self._spoken >= PLAIN_INTERVAL and done < total:
+            if now - self._spoken < PLAIN_INTERVAL:
+                return
+            if total is None:
+                self.say(f"{description}: {done} so far")
+            elif done < total:
                 left = (now - begun) / done * (total - done) if done else float("nan")
                 self.say(f"{description}: {done} of {total}, about {left:.0f} s left")
 
@@ -90,7 +97,7 @@ class Bar:
         self.console = Console(stderr=True)
 
     @contextmanager
-    def task(self, description: str, total: int) -> Iterator[Advance]:
+    def task(self, description: str, total: int | None) -> Iterator[Advance]:
         """Draw a bar that goes away when the work has ended."""
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress

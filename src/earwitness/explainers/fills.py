@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -24,6 +24,38 @@ from earwitness.models.protocols import Explainable
 NONE = "none"
 
 
+@dataclass(frozen=True)
+class Level:
+    """How loud a recording is on the whole: what the fills ``mean`` and ``noise`` take from it.
+
+    Parameters
+    ----------
+    means, spreads
+        Mean and standard deviation of each band over the real frames, shape (bands,).
+    lowest
+        Its quietest cell.
+    """
+
+    means: Float64Array
+    spreads: Float64Array
+    lowest: float
+
+    @classmethod
+    def of(cls, blocks: Iterable[LogMel]) -> Level:
+        """Measure consecutive frames, each block of shape (frames, bands), of which there is at least one frame."""
+        frames, lowest = 0, math.inf
+        means = squares = np.zeros(
+            1
+        )  # of the deviations so far (Chan, Golub & LeVeque, The American Statistician 1983)
+        for block in blocks:
+            fresh = block.astype(np.float64)
+            apart, total = fresh.mean(axis=0) - means, frames + len(fresh)
+            squares = squares + fresh.var(axis=0) * len(fresh) + apart**2 * (frames * len(fresh) / total)
+            means = means + apart * (len(fresh) / total)
+            frames, lowest = total, min(lowest, float(fresh.min()))
+        return cls(means, np.sqrt(squares / frames), lowest)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ground:
     """What a fill may know of a segment, or of a stretch of a recording.
@@ -42,6 +74,8 @@ class Ground:
         Of random draws.
     whole, first
         Of a stretch: the recording that it is cut from, and its first frame there.
+    known
+        The level of the recording that this is an excerpt of; None measures this.
     """
 
     values: LogMel
@@ -51,6 +85,7 @@ class Ground:
     seed: int = 0
     whole: Ground | None = None
     first: int = 0
+    known: Level | None = None
 
     def stretch(self, first: int, last: int) -> Ground:
         """Return frames ``first`` to ``last``, whose mean and noise remain those of the whole."""
@@ -65,6 +100,8 @@ class Ground:
         """Mean of the real cells (silence where there are none)."""
         if self.whole is not None:
             return self.whole.mean
+        if self.known is not None:
+            return float(self.known.means.mean())
         real = self.values[: self.real_frames]
         return float(real.mean(dtype=np.float64)) if real.size else self.silence
 
@@ -76,10 +113,10 @@ class Ground:
         real = self.values[: self.real_frames].astype(np.float64)
         if not real.size:
             return np.full(self.values.shape, self.silence)
+        level = self.known or Level(real.mean(axis=0), real.std(axis=0), float(real.min()))
         drawn = np.random.default_rng(self.seed).standard_normal(self.values.shape)
-        noise = real.mean(axis=0) + real.std(axis=0) * drawn
         # A segment may lie below the nominal silence (resampled digital silence does); its own floor is then the limit.
-        return np.asarray(np.maximum(noise, min(self.silence, real.min())))
+        return np.asarray(np.maximum(level.means + level.spreads * drawn, min(self.silence, level.lowest)))
 
 
 def mean_fill(ground: Ground, hidden: Tensor) -> Tensor:

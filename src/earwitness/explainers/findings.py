@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from earwitness.audio.timefreq import Clock
-from earwitness.core.arrays import Float32Array
+from earwitness.core.arrays import Float32Array, Int64Array, LogMel
 from earwitness.explainers.attribution import SILENCE_TOLERANCE, Attribution
 from earwitness.explainers.perturbation.occlusion import Occlusion
+from earwitness.explainers.timeline import Timeline
 from earwitness.models.prediction import ScoredRecording
 
 MOST_SHOWN = 60  # rows of a picture
@@ -103,6 +104,26 @@ def shown_score(score: float) -> str:
     return "< 0.01" if 0.0 < score < 0.005 else f"{score:.2f}"
 
 
+def duration(seconds: float, digits: int = 2) -> str:
+    """Return seconds as a person reads them: ``"12.34 s"``, ``"3:07.5"``, ``"1:02:03"``.
+
+    Parameters
+    ----------
+    seconds
+        At least 0.
+    digits
+        After the point, under a minute; one less from a minute on.
+    """
+    if seconds < 60.0:
+        return f"{seconds:.{digits}f} s"
+    digits = max(0, digits - 1)
+    units = round(seconds * 10**digits)
+    minutes, rest = divmod(units, 60 * 10**digits)
+    hours, minutes = divmod(minutes, 60)
+    last = f"{rest / 10**digits:0{2 + (digits + 1 if digits else 0)}.{digits}f}"
+    return f"{hours}:{minutes:02}:{last}" if hours else f"{minutes}:{last}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Inquiry:
     """A question put to a run, and its answer.
@@ -165,20 +186,52 @@ class WholeMap:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WholeExplanation(ScoredRecording):
-    """A whole recording, with what the mean of its segments' scores relies on.
+class RecordingExplanation(ScoredRecording):
+    """A recording of which the mean of its segments' scores is explained.
 
     Parameters
     ----------
     name
         Of its pictures, safe in any file system.
-    maps
-        A list a target, in each one entry a method.
     """
 
     name: str
-    maps: tuple[tuple[WholeMap, ...], ...]
 
     def vote_words(self, index: int) -> str:
         """Return how many of the segments vote for a class, in words."""
         return f"{self.votes[index]} of {len(self.scores)} segment{'s' if len(self.scores) > 1 else ''}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeExplanation(RecordingExplanation):
+    """A recording of seconds or a few minutes, every cell of which was hidden.
+
+    Parameters
+    ----------
+    log_mel
+        Shape (frames, bands); padded with silence where it is shorter than a segment.
+    maps
+        A list a target, in each one entry a method.
+    """
+
+    log_mel: LogMel
+    maps: tuple[tuple[WholeMap, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LongExplanation(RecordingExplanation):
+    """A longer recording: what each moment carries, and the moments that matter most in detail.
+
+    Parameters
+    ----------
+    overview
+        Shape (columns, bands): the loudest of each column's frames.
+    overview_edges
+        Shape (columns + 1,): the first frame of each column, and the end of the last one.
+    timelines
+        A list a target, in each one entry a method.
+    """
+
+    overview: LogMel
+    overview_edges: Int64Array
+    timelines: tuple[tuple[Timeline, ...], ...]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from earwitness.audio.extraction import log_mel_of
+from earwitness.audio.extraction import StreamedLogMel, stretches
 from earwitness.audio.segments import Segments
 from earwitness.core.errors import UsageError, printable
 from earwitness.core.files import file_name
@@ -17,9 +17,10 @@ from earwitness.explainers.findings import Finding, Inquiry
 from earwitness.explainers.method import Explainer
 from earwitness.inspection.model import Model
 from earwitness.models.classifier import Classifier, segment_frames
-from earwitness.models.prediction import ScoredRecording, score_recording
+from earwitness.models.prediction import ScoredRecording, score_recording, score_stream
 from earwitness.trust.verdicts.assess import all_judged, rows_to_test
 
+HELD_SECONDS = 600.0  # a longer recording's log-mel is not held in memory
 MOST_LOOKED_AT = 16  # segments among which those to test a method on are looked for
 
 
@@ -41,9 +42,13 @@ def score_file(classifier: Classifier, path: Path, progress: Progress = NO_PROGR
     BadRecordingError
         The file cannot be used.
     """
-    log_mel = log_mel_of(path, classifier.front_end)
-    frames = segment_frames(classifier, len(log_mel))
-    return score_recording(classifier, log_mel, printable(path), segment_frames=frames, tail=True, progress=progress)
+    source = StreamedLogMel(path, classifier.front_end)
+    most = classifier.front_end.clock.seconds_to_frame_count(HELD_SECONDS)
+    (beginning,) = stretches(source, [(0, most + 1)])
+    if len(beginning) > most:
+        return score_stream(classifier, source, printable(path), progress)
+    frames = segment_frames(classifier, len(beginning))
+    return score_recording(classifier, beginning, printable(path), segment_frames=frames, tail=True, progress=progress)
 
 
 def explain_segment(

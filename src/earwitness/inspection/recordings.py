@@ -1,17 +1,28 @@
-"""A whole recording explained: what each of its segments is predicted as, what their mean score relies on."""
+"""A whole recording explained: what each of its segments is predicted as, what their mean score relies on.
+
+Where it is short, every cell of it is hidden once; where it is long, every moment, and the cells of those that matter
+most.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from earwitness.audio.segments import pad
+from earwitness.core.arrays import Int64Array, LogMel
 from earwitness.core.errors import UsageError
 from earwitness.core.files import file_name
 from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.explainers.attribution import Attribution, Target
-from earwitness.explainers.findings import WholeExplanation, WholeMap
+from earwitness.explainers.fills import Level
+from earwitness.explainers.findings import LongExplanation, WholeExplanation, WholeMap
 from earwitness.explainers.inference.prepared import Prepared
+from earwitness.explainers.perturbation.long_recording import explain_timeline
 from earwitness.explainers.perturbation.occlusion import Occlusion
 from earwitness.explainers.perturbation.recording import explain_recording
 from earwitness.explainers.registry import parse
@@ -20,6 +31,8 @@ from earwitness.inspection.model import Model
 from earwitness.models.prediction import ScoredRecording
 
 METHODS = (Occlusion.name,)
+LONG_SECONDS = 120.0  # a longer recording is explained in detail only where it matters most
+MOST_COLUMNS = 1500  # of the overview of a long recording
 
 
 def explainers(methods: Sequence[str]) -> list[Occlusion]:
@@ -49,7 +62,7 @@ def explain_whole(
     *,
     classes: Sequence[str] = (),
     progress: Progress = NO_PROGRESS,
-) -> WholeExplanation:
+) -> WholeExplanation | LongExplanation:
     """Explain the mean of a file's scores over its segments.
 
     Parameters
@@ -65,25 +78,54 @@ def explain_whole(
     progress
         Told how far it is.
 
+    Returns
+    -------
+    A map of every cell; of a recording longer than ``LONG_SECONDS``, what each moment carries, and the moments that
+    matter most in detail.
+
     Raises
     ------
     UsageError
         The classifier has no such class, or a mask is larger than a segment of this file.
+    EarwitnessError
+        The file is no longer what was scored.
     """
-    indices = [model.classifier.class_index(name) for name in classes] or scored.best(1)
-    found = [_found(model.prepared, scored, indices, method, progress) for method in methods]
-    given = {field.name: getattr(scored, field.name) for field in fields(scored)}
-    return WholeExplanation(
-        **given | {"file": shown_name(path)},
-        name=f"{file_name(path)}-whole",
-        maps=tuple(tuple(each[place] for each in found) for place in range(len(indices))),
-    )
+    targets = [Target(model.classifier.class_index(name)) for name in classes] or [Target(scored.best(1)[0])]
+    given: dict[str, Any] = {field.name: getattr(scored, field.name) for field in fields(scored)}
+    given |= {"file": shown_name(path), "name": f"{file_name(path)}-whole"}
+    if scored.seconds <= LONG_SECONDS:
+        (log_mel,) = scored.excerpts([(0, scored.real_frames)])
+        found = [_found(model.prepared, scored, log_mel, targets, method, progress) for method in methods]
+        maps = tuple(tuple(each[place] for each in found) for place in range(len(targets)))
+        return WholeExplanation(**given, log_mel=pad(log_mel, scored.segment_frames, scored.silence), maps=maps)
+    overview, edges, level = _overview(scored)
+    overlap = model.classifier.overlap
+    lines = [explain_timeline(model.prepared, scored, overlap, targets, each, level, progress) for each in methods]
+    timelines = tuple(tuple(each[place] for each in lines) for place in range(len(targets)))
+    return LongExplanation(**given, overview=overview, overview_edges=edges, timelines=timelines)
+
+
+def _overview(scored: ScoredRecording) -> tuple[LogMel, Int64Array, Level]:
+    """Return the loudest of every few frames (columns, bands), the columns' edges, and the level, in one pass."""
+    step = -(-scored.real_frames // MOST_COLUMNS)
+    starts = np.arange(0, scored.real_frames, step)
+    loudest = np.full((len(starts), scored.clock.bands), -np.inf, dtype=np.float32)
+
+    def passing() -> Iterator[LogMel]:
+        spans = [(first, min(first + step, scored.real_frames)) for first in starts.tolist()]
+        for column, block in enumerate(scored.excerpts(spans)):
+            loudest[column] = block.max(axis=0)
+            yield block
+
+    level = Level.of(passing())
+    return loudest, np.append(starts, scored.real_frames), level
 
 
 def _found(
     prepared: Prepared,
     scored: ScoredRecording,
-    indices: Sequence[int],
+    log_mel: LogMel,
+    targets: Sequence[Target],
     method: Occlusion,
     progress: Progress,
 ) -> list[WholeMap]:
@@ -93,8 +135,8 @@ def _found(
         try:
             return explain_recording(
                 prepared,
-                scored.log_mel[: scored.real_frames],
-                [Target(index) for index in indices],
+                log_mel,
+                targets,
                 explainer,
                 segment_frames=scored.segment_frames,
                 file=scored.file,

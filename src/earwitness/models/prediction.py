@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from earwitness.audio.extraction import HeldLogMel, LogMelSource, stretches
 from earwitness.audio.segments import SegmentedLogMels, Segments, cut
-from earwitness.audio.timefreq import Clock
+from earwitness.audio.timefreq import Clock, segment_hop
 from earwitness.core.arrays import BoolArray, Float64Array, Int64Array, LogMel
 from earwitness.core.device import to_numpy
+from earwitness.core.errors import EarwitnessError
 from earwitness.core.progress import NO_PROGRESS, Advance, Progress
 from earwitness.models.classifier import Classifier
 
@@ -28,10 +31,10 @@ class ScoredRecording:
         Its name, printable.
     classes, clock, silence
         Of the classifier; ``silence`` is the log-mel value of a silent cell.
-    log_mel
-        Shape (frames, bands), float32; padded with silence where it is shorter than a segment.
+    source
+        Its log-mel: held in memory, or read from the file anew each time.
     real_frames
-        Frames before the padding.
+        Frames of the log-mel.
     segment_frames, start_frames
         Frames in a segment, and the first of each, shape (n,).
     scores
@@ -42,7 +45,7 @@ class ScoredRecording:
     classes: tuple[str, ...]
     clock: Clock
     silence: float
-    log_mel: LogMel
+    source: LogMelSource
     real_frames: int
     segment_frames: int
     start_frames: Int64Array
@@ -78,21 +81,34 @@ class ScoredRecording:
         return [int(index) for index in np.argsort(-self.mean, kind="stable")[:count]]
 
     def take(self, rows: Sequence[int] | Int64Array) -> Segments:
-        """Return some of its segments."""
-        return self._segmented.take(rows)
+        """Return some of its segments, in that order.
 
-    @property
-    def _segmented(self) -> SegmentedLogMels:
-        recording = np.zeros(len(self.start_frames), dtype=np.int64)
-        real = (self.real_frames,)
-        return SegmentedLogMels(
-            log_mels=(self.log_mel,),
-            files=(self.file,),
-            real_frames=real,
-            recording=recording,
-            start_frames=self.start_frames,
-            segment_frames=self.segment_frames,
-        )
+        Raises
+        ------
+        EarwitnessError
+            The file is no longer what was scored.
+        """
+        starts = self.start_frames[np.asarray(rows, dtype=np.int64)]
+        real = np.clip(self.real_frames - starts, 0, self.segment_frames)
+        values = np.full((len(starts), self.segment_frames, self.clock.bands), self.silence, dtype=np.float32)
+        order = np.argsort(starts, kind="stable")
+        spans = [(int(starts[row]), int(starts[row] + real[row])) for row in order]
+        for row, found in zip(order, self.excerpts(spans), strict=True):
+            values[row, : len(found)] = found
+        return Segments(values, starts, real, (self.file,) * len(starts))
+
+    def excerpts(self, spans: Sequence[tuple[int, int]]) -> Iterator[LogMel]:
+        """Yield stretches of the log-mel that lie in it, as :func:`earwitness.audio.extraction.stretches` does.
+
+        Raises
+        ------
+        EarwitnessError
+            The file is no longer what was scored.
+        """
+        for (first, end), found in zip(spans, stretches(self.source, spans), strict=True):
+            if len(found) < end - first:
+                raise EarwitnessError(f"{self.file}: became shorter while it was explained; explain it again")
+            yield found
 
 
 def score_recording(
@@ -125,15 +141,69 @@ def score_recording(
     data = cut([log_mel], [file], silence, frames, classifier.overlap, tail=classifier.tail if tail is None else tail)
     with progress.task("Scoring segments", len(data)) as advance:
         scores = _scores(classifier, data, np.arange(len(data)), advance)
+    return _scored(classifier, file, HeldLogMel(log_mel), data.real_frames[0], frames, data.start_frames, scores)
+
+
+def score_stream(
+    classifier: Classifier, source: LogMelSource, file: str = "", progress: Progress = NO_PROGRESS
+) -> ScoredRecording:
+    """Score the segments of a recording that is longer than memory is large, the last one flush with its end.
+
+    Parameters
+    ----------
+    classifier
+        Which one; it cuts the recording as it was trained to.
+    source
+        The recording's log-mel, read once.
+    file
+        Its name.
+    progress
+        Told a step a segment.
+    """
+    frames, silence = classifier.segment_frames, classifier.front_end.silence
+    hop = segment_hop(frames, classifier.overlap)
+    length = hop * (SEGMENTS_AT_ONCE - 1) + frames
+    firsts = range(0, sys.maxsize, hop * SEGMENTS_AT_ONCE)
+    # Each part begins a segment early, so that the last one of all, flush with the end, finds its frames in any part.
+    parts = stretches(source, ((max(0, first - frames), first + length) for first in firsts))
+    starts: list[Int64Array] = []
+    scores: list[Float64Array] = []
+    end = 0
+    with progress.task("Scoring segments", None) as advance:
+        for first, part in zip(firsts, parts, strict=False):
+            early = min(first, frames)
+            own, end = part[early:], first - early + len(part)
+            if len(own) >= frames or not starts:
+                data = cut([own], [file], silence, frames, classifier.overlap, tail=False)
+                starts.append(first + data.start_frames)
+                scores.append(_scores(classifier, data, np.arange(len(data)), advance))
+            if len(own) < length:
+                break
+        if end - frames > starts[-1][-1]:
+            data = cut([part[-frames:]], [file], silence, frames, classifier.overlap)
+            starts.append(np.array([end - frames]))
+            scores.append(_scores(classifier, data, np.arange(1), advance))
+    return _scored(classifier, file, source, end, frames, np.concatenate(starts), np.concatenate(scores))
+
+
+def _scored(
+    classifier: Classifier,
+    file: str,
+    source: LogMelSource,
+    real_frames: int,
+    segment_frames: int,
+    start_frames: Int64Array,
+    scores: Float64Array,
+) -> ScoredRecording:
     return ScoredRecording(
         file=file,
         classes=classifier.classes,
         clock=classifier.front_end.clock,
-        silence=silence,
-        log_mel=data.log_mels[0],
-        real_frames=data.real_frames[0],
-        segment_frames=frames,
-        start_frames=data.start_frames,
+        silence=classifier.front_end.silence,
+        source=source,
+        real_frames=real_frames,
+        segment_frames=segment_frames,
+        start_frames=start_frames,
         scores=scores,
     )
 

@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from earwitness.audio.timefreq import Clock
 from earwitness.core.arrays import BoolArray, Float64Array
 from earwitness.explainers.attribution import Attribution
-from earwitness.explainers.findings import WholeExplanation, WholeMap, shown_score
+from earwitness.explainers.findings import RecordingExplanation, WholeExplanation, WholeMap, shown_score
 from earwitness.explainers.parameters import spec
 from earwitness.plots.style import (
     EVIDENCE_COLOURS,
@@ -57,7 +57,8 @@ def whole_recording(whole: WholeExplanation) -> Figure:
     whole
         The explanation, with at least one map.
     """
-    classes, found = _classes(whole), [each for listed in whole.maps for each in listed]
+    found = [each for listed in whole.maps for each in listed]
+    classes = shown_classes(whole, [listed[0].map.target.index for listed in whole.maps])
     heights = [SOUND_HEIGHT]
     for each in found:
         heights += [PROFILE_HEIGHT] if each.map is each.profile else [MAP_HEIGHT, PROFILE_HEIGHT]
@@ -70,9 +71,13 @@ def whole_recording(whole: WholeExplanation) -> Figure:
     norm = sound_limits([whole.log_mel[::step]], whole.silence)
     spectrogram(panels[0], whole.log_mel, whole.clock, 0, whole.real_frames, norm, step)
     panels[0].set_ylabel("Hz")
-    _title(panels[0], "log-mel")
+    titled(panels[0], "log-mel")
     colour_bar(figure.add_subplot(grid[0, 1]), ScalarMappable(norm, SOUND_COLOURS), "louder \N{RIGHTWARDS ARROW}")
-    _outline(panels[0], whole.clock, found[0].map)
+    if outline(panels[0], whole.clock, found[0].map):
+        words = (
+            f"outlined: strong evidence for {label(found[0].map.target_label, 30)} (half of the map's peak and more)"
+        )
+        titled(panels[0], "log-mel", words)
     row = 1
     for each in found:
         if each.map is not each.profile:
@@ -84,18 +89,19 @@ def whole_recording(whole: WholeExplanation) -> Figure:
             row += 1
         _draw_profile(panels[row], whole, each)
         row += 1
-    _draw_segments(panels[-1], whole, classes)
+    draw_segments(panels[-1], whole, classes)
     for axes in panels:
         axes.set_xlim(panels[0].get_xlim())
         axes.xaxis.set_major_locator(MaxNLocator(nbins=12, steps=[1, 2, 5, 10]))
         axes.tick_params(labelbottom=axes is panels[-1])
     panels[-1].set_xlabel("seconds in the recording")
     figure.align_ylabels(panels[:-1])
-    figure.suptitle(_headline(whole), x=0.01, ha="left", fontsize=10, fontweight="bold")
+    figure.suptitle(headline(whole), x=0.01, ha="left", fontsize=10, fontweight="bold")
     return figure
 
 
-def _headline(whole: WholeExplanation) -> str:
+def headline(whole: RecordingExplanation) -> str:
+    """Return a recording's name and what it was predicted as."""
     best, voted = whole.best(1)[0], whole.voted
     file, name = label(whole.file, 40), label(whole.classes[best], 30)
     score = shown_score(float(whole.mean[best]))
@@ -105,7 +111,8 @@ def _headline(whole: WholeExplanation) -> str:
     return f"{file}: predicted as {name} by mean score ({score}), as {other} by votes ({whole.vote_words(voted)})"
 
 
-def _title(axes: Axes, left: str, right: str = "") -> None:
+def titled(axes: Axes, left: str, right: str = "") -> None:
+    """Write above a panel, to the left and small to the right."""
     axes.set_title(left, loc="left", pad=4.0)
     if right:
         axes.set_title(right, loc="right", pad=4.0, fontsize=7, color=QUIET)
@@ -121,13 +128,19 @@ def _draw_map(axes: Axes, whole: WholeExplanation, each: WholeMap, limit: float)
     what = (
         f"all the time of {bands} bands" if each.method.along == "bands" else f"{_hidden(whole, each)} x {bands} bands"
     )
-    _title(axes, f"{each.method.title}{_given(each)}: {_fall(each.map)} without {what}")
+    titled(axes, f"{each.method.title}{_given(each)}: {fall_of(each.map)} without {what}")
 
 
 def _draw_profile(axes: Axes, whole: WholeExplanation, each: WholeMap) -> None:
     """Draw how far the mean score falls without each moment."""
-    found = each.profile
-    fall, edges = found.native[:, 0], whole.clock.frame_edge_seconds(found.frame_edges)
+    draw_fall(axes, each.profile, whole.clock)
+    hatch_padding(axes, whole.clock, 0, len(whole.log_mel), whole.real_frames)
+    titled(axes, f"Over time{_given(each)}: {fall_of(each.profile)} without {_hidden(whole, each)}")
+
+
+def draw_fall(axes: Axes, found: Attribution, clock: Clock) -> None:
+    """Draw a profile over time of a recording: what speaks for the class upwards, what speaks against it downwards."""
+    fall, edges = found.native[:, 0], clock.frame_edge_seconds(found.frame_edges)
     if words := nothing(found):
         axes.set_facecolor("#eeeeee")
         axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=QUIET, fontsize=7.5)
@@ -139,8 +152,6 @@ def _draw_profile(axes: Axes, whole: WholeExplanation, each: WholeMap) -> None:
         axes.margins(y=0.1)
         axes.yaxis.set_major_locator(MaxNLocator(nbins=3))
     axes.set_ylabel("fall")
-    hatch_padding(axes, whole.clock, 0, len(whole.log_mel), whole.real_frames)
-    _title(axes, f"Over time{_given(each)}: {_fall(found)} without {_hidden(whole, each)}")
 
 
 def _given(each: WholeMap) -> str:
@@ -149,7 +160,8 @@ def _given(each: WholeMap) -> str:
     return f" ({label(given, 40)})" if given else ""
 
 
-def _fall(found: Attribution) -> str:
+def fall_of(found: Attribution) -> str:
+    """Return in words whose fall a map tells."""
     score = f"{found.score:.2f}" if found.score_kind == "logit" else shown_score(found.score)
     unit = "score" if found.score_kind == "probability" else found.score_kind
     return f"fall of the mean {unit} for {label(found.target_label, 30)} ({score})"
@@ -160,17 +172,16 @@ def _hidden(whole: WholeExplanation, each: WholeMap) -> str:
     return f"{min(each.profile.parameters['mask'][0], whole.real_frames) * whole.clock.frame_seconds:.2g} s"
 
 
-def _outline(axes: Axes, clock: Clock, found: Attribution) -> None:
-    """Draw a line around the cells of the strongest evidence for the class."""
+def outline(axes: Axes, clock: Clock, found: Attribution, start_frame: int = 0) -> bool:
+    """Draw a line around the cells of the strongest evidence for the class; False where there are none."""
     strong = found.native >= STRONG * float(np.abs(found.native).max(initial=0.0))
     if nothing(found) or not strong.any() or not len(found.frame_edges):
-        return
-    seconds, hertz = clock.frame_edge_seconds(found.frame_edges), clock.band_edge_hz(found.band_edges)
+        return False
+    seconds, hertz = clock.frame_edge_seconds(start_frame + found.frame_edges), clock.band_edge_hz(found.band_edges)
     lines = LineCollection(borders(strong, seconds, hertz), colors="white", linewidths=1.1, capstyle="projecting")
     lines.set_path_effects([patheffects.Stroke(linewidth=2.2, foreground="black"), patheffects.Normal()])
     axes.add_collection(lines, autolim=False)
-    words = f"outlined: strong evidence for {label(found.target_label, 30)} (half of the map's peak and more)"
-    _title(axes, "log-mel", words)
+    return True
 
 
 def borders(inside: BoolArray, seconds: Float64Array, hertz: Float64Array) -> list[list[tuple[float, float]]]:
@@ -185,16 +196,15 @@ def borders(inside: BoolArray, seconds: Float64Array, hertz: Float64Array) -> li
 # ---- segments -----------------------------------------------------------------------------------------------------
 
 
-def _classes(whole: WholeExplanation) -> list[int]:
+def shown_classes(whole: RecordingExplanation, explained: Sequence[int]) -> list[int]:
     """Return the classes to show: those explained, those with most votes, those that a segment scores at least."""
-    explained = [listed[0].map.target.index for listed in whole.maps]
     voted = [int(index) for index in np.argsort(-whole.votes, kind="stable") if whole.votes[index]]
     most = whole.scores.max(axis=0)
     listed = [*explained, *voted, *(index for index in whole.best(MOST_CLASSES) if most[index] >= LEAST_SCORE)]
     return list(dict.fromkeys(listed))[: max(MOST_CLASSES, len(set(explained)))]
 
 
-def _draw_segments(axes: Axes, whole: WholeExplanation, classes: Sequence[int]) -> None:
+def draw_segments(axes: Axes, whole: RecordingExplanation, classes: Sequence[int]) -> None:
     """Draw each segment's scores around its middle, a row a class, dark where the segment votes for it."""
     length, count = whole.segment_frames, len(whole.scores)
     middles = whole.start_frames + length / 2
@@ -217,7 +227,7 @@ def _draw_segments(axes: Axes, whole: WholeExplanation, classes: Sequence[int]) 
     axes.tick_params(axis="y", length=0)
     axes.spines[["top", "right"]].set_visible(False)
     seconds = length * whole.clock.frame_seconds
-    _title(
+    titled(
         axes,
         f"Scores of each segment of {seconds:.2f} s, at its middle, from 0 to 1; dark where it votes so",
     )

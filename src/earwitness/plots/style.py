@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from earwitness.audio.timefreq import Clock, hz_to_mel, mel_to_hz
-from earwitness.core.arrays import Float32Array, Float64Array
+from earwitness.core.arrays import Float32Array, Float64Array, Int64Array
 from earwitness.core.files import atomic_write
 from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution
 from earwitness.trust.verdicts.verdict import NOT_RELIABLE, RELIABLE, WEAK, percent
@@ -154,6 +154,22 @@ def spectrogram(
     mesh = _cells(axes, loudest, clock, start_frame, edges, np.arange(bands + 1), SOUND_COLOURS, norm)
     _finish(axes, clock, start_frame, frames, real_frames)
     return mesh
+
+
+def overview(axes: Axes, loudest: Float32Array, edges: Int64Array, clock: Clock, norm: Normalize) -> None:
+    """Draw a recording of which only the loudest of every few frames is known, as :func:`spectrogram` does.
+
+    Parameters
+    ----------
+    axes, clock, norm
+        As for :func:`spectrogram`.
+    loudest
+        Shape (columns, bands).
+    edges
+        Shape (columns + 1,): the columns' edges in frames of the recording.
+    """
+    _cells(axes, loudest, clock, 0, edges, np.arange(loudest.shape[1] + 1), SOUND_COLOURS, norm)
+    _finish(axes, clock, 0, int(edges[-1]), int(edges[-1]))
 
 
 def evidence(axes: Axes, attribution: Attribution, clock: Clock, start_frame: int, limit: float) -> None:

@@ -14,7 +14,7 @@ from earwitness.core.progress import Progress, shown
 from earwitness.data.folders import sound_files
 from earwitness.data.recordings import Unusable
 from earwitness.explainers.attribution import Attribution
-from earwitness.explainers.findings import Inquiry, WholeExplanation
+from earwitness.explainers.findings import Inquiry, LongExplanation, WholeExplanation
 from earwitness.explainers.method import Explainer
 from earwitness.explainers.parameters import spec
 from earwitness.explainers.perturbation.occlusion import Occlusion
@@ -168,7 +168,7 @@ ExplainOne = Callable[[Model, Path, Sequence[str], Progress], Explanation]
 
 def _segment(methods: Sequence[Explainer], at: float | None, verdicts: bool) -> ExplainOne:
     def one(model: Model, path: Path, classes: Sequence[str], progress: Progress) -> Explanation:
-        scored = score_file(model.classifier, path)
+        scored = score_file(model.classifier, path, progress)
         answer = explain_segment(
             model, path, scored, methods, classes=classes, at=at, verdicts=verdicts, progress=progress
         )
@@ -188,10 +188,16 @@ def _whole(methods: Sequence[Occlusion]) -> ExplainOne:
         scored = score_file(model.classifier, path, progress)
         answer = explain_whole(model, path, scored, methods, classes=classes, progress=progress)
         maps: dict[tuple[str, str], Attribution] = {}
-        for each in (each for per_target in answer.maps for each in per_target):
-            maps[spec(each.method), each.map.target_label] = each.map
-            maps[spec(along_time(each.method)), each.map.target_label] = each.profile
-        return _explanation(model, path, scored, (0.0, scored.seconds), maps, answer)
+        moments: dict[tuple[str, str], tuple[Attribution, ...]] = {}
+        if isinstance(answer, LongExplanation):
+            for line in (line for per_target in answer.timelines for line in per_target):
+                key = spec(line.method), line.overall.target_label
+                maps[key], moments[key] = line.overall, tuple(moment.map for moment in line.moments)
+        else:
+            for each in (each for per_target in answer.maps for each in per_target):
+                maps[spec(each.method), each.map.target_label] = each.map
+                maps[spec(along_time(each.method)), each.map.target_label] = each.profile
+        return _explanation(model, path, scored, (0.0, scored.seconds), maps, answer, moments)
 
     return one
 
@@ -202,7 +208,8 @@ def _explanation(
     scored: ScoredRecording,
     between: tuple[float, float],
     maps: dict[tuple[str, str], Attribution],
-    answer: Inquiry | WholeExplanation,
+    answer: Inquiry | WholeExplanation | LongExplanation,
+    moments: dict[tuple[str, str], tuple[Attribution, ...]] | None = None,
 ) -> Explanation:
     ranked = scored.best(len(scored.classes))
     return Explanation(
@@ -212,6 +219,7 @@ def _explanation(
         start_seconds=between[0],
         end_seconds=between[1],
         attributions=maps,
+        moments=moments or {},
         answer=answer,
         source=_source(model, path, [label for _, label in maps]),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Container
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from earwitness.core.errors import UsageError
 from earwitness.core.files import safe_name
 from earwitness.explainers.attribution import Attribution, saved_source
-from earwitness.explainers.findings import Inquiry, WholeExplanation
+from earwitness.explainers.findings import Inquiry, LongExplanation, WholeExplanation
 from earwitness.trust.verdicts.verdict import verdict_of
 
 if TYPE_CHECKING:
@@ -41,6 +41,9 @@ class Explanation:
         What was explained: one segment, or all that was scored.
     attributions
         The maps, by method with its settings (:func:`earwitness.explainers.parameters.spec`) and class.
+    moments
+        Of a whole recording longer than two minutes: beside each map, which tells what every moment carries, maps of
+        the moments that matter most, in order of time.
     answer
         What the picture is drawn from.
     source
@@ -66,7 +69,8 @@ class Explanation:
     start_seconds: float
     end_seconds: float
     attributions: dict[tuple[str, str], Attribution]
-    answer: Inquiry | WholeExplanation
+    answer: Inquiry | WholeExplanation | LongExplanation
+    moments: dict[tuple[str, str], tuple[Attribution, ...]] = field(default_factory=dict)
     source: str = ""
 
     @property
@@ -98,14 +102,16 @@ class Explanation:
 
     def plot(self) -> Figure:
         """Return the explanation as a matplotlib figure, in the house's style whatever the user's own is."""
-        from earwitness.plots import evidence, recording
+        from earwitness.plots import evidence, recording, timeline
 
         if isinstance(self.answer, WholeExplanation):
             return recording.whole_recording(self.answer)
+        if isinstance(self.answer, LongExplanation):
+            return timeline.long_recording(self.answer)
         return evidence.maps(self.answer)
 
     def save(self, folder: Path | str = "explained", name: str | None = None) -> Path:
-        """Write ``NAME.png`` and ``NAME-CLASS-METHOD.npz`` into a folder.
+        """Write ``NAME.png`` and ``NAME-CLASS-METHOD.npz`` into a folder; moments as ``...-METHOD-at-SECOND.npz``.
 
         Parameters
         ----------
@@ -124,7 +130,7 @@ class Explanation:
         folder = Path(folder)
         stem = name or self.name_in(folder)[0]
         save(self.plot(), folder / f"{stem}.png")
-        for path, attribution in zip(self._maps(folder, stem), self.attributions.values(), strict=True):
+        for path, attribution in self._maps(folder, stem).items():
             replace(attribution, source=self.source).save(path)
         return folder / f"{stem}.png"
 
@@ -148,9 +154,15 @@ class Explanation:
             number += 1
             name = f"{self.answer.name}-{number}"
 
-    def _maps(self, folder: Path, stem: str) -> list[Path]:
-        """Return where the maps are kept."""
-        return [folder / f"{_lead(stem, label)}{safe_name(method)}.npz" for method, label in self.attributions]
+    def _maps(self, folder: Path, stem: str) -> dict[Path, Attribution]:
+        """Return the maps by where they are kept."""
+        kept = {}
+        for (method, label), found in self.attributions.items():
+            name = f"{_lead(stem, label)}{safe_name(method)}"
+            kept[folder / f"{name}.npz"] = found
+            for moment in self.moments.get((method, label), ()):
+                kept[folder / f"{name}-at-{moment.start_seconds:.2f}.npz"] = moment
+        return kept
 
     def as_row(self) -> dict[str, Any]:
         """Return the explanation as a plain dictionary, such as a row of a pandas table.

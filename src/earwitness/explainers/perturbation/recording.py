@@ -104,19 +104,50 @@ def explain_recording(
     EarwitnessError
         If the network's score is not a number.
     """
-    explainer = explainer or Occlusion()
-    prepared = prepare(classifier)
+    explainer, prepared = explainer or Occlusion(), prepare(classifier)
     whole, data = _cut(prepared.classifier, log_mel, file, segment_frames, overlap, tail)
+    return explain_excerpt(prepared, whole, data, targets, explainer, progress=progress)[0]
+
+
+def explain_excerpt(
+    prepared: Prepared,
+    whole: Segments,
+    data: SegmentedLogMels,
+    targets: Sequence[Target],
+    explainer: Occlusion,
+    *,
+    level: fills.Level | None = None,
+    progress: Progress = NO_PROGRESS,
+) -> tuple[list[Attribution], Float64Array]:
+    """Explain the mean score of the segments of an excerpt, as :func:`explain_recording` does for a whole recording.
+
+    Parameters
+    ----------
+    prepared
+        What made the decision.
+    whole
+        The excerpt as one long segment.
+    data
+        Its segments.
+    targets, explainer, progress
+        As for :func:`explain_recording`.
+    level
+        Of the recording that the excerpt is from, for fills that look at the whole; None where it is the whole.
+
+    Returns
+    -------
+    The attributions, and every segment's scores, shape (segments, targets).
+    """
     broken = np.flatnonzero(~np.isfinite(whole.values[0]).all(axis=1))[:1]
     first, end = data.start_frames, data.start_frames + data.segment_frames
     check_values(prepared, data.take(np.flatnonzero((first <= broken) & (broken < end))[:1] if len(broken) else []))
     check_request(prepared, whole, [targets])
-    found = _explained(prepared, whole, data, targets, explainer, progress)
+    found, base = _explained(prepared, whole, data, targets, explainer, level, progress)
     if explainer.fill2 == fills.NONE:
-        return found
+        return found, base
     another = replace(explainer, fill=explainer.fill2, fill2=fills.NONE)
-    second = _explained(prepared, whole, data, targets, another, progress)
-    return [fills.compared(*pair) for pair in zip(found, second, strict=True)]
+    second, _ = _explained(prepared, whole, data, targets, another, level, progress)
+    return [fills.compared(*pair) for pair in zip(found, second, strict=True)], base
 
 
 def _explained(
@@ -125,8 +156,9 @@ def _explained(
     data: SegmentedLogMels,
     targets: Sequence[Target],
     explainer: Occlusion,
+    level: fills.Level | None,
     progress: Progress,
-) -> list[Attribution]:
+) -> tuple[list[Attribution], Float64Array]:
     seconds = stopwatch()
     frames, bands = whole.values.shape[1:]
     inside = explainer.masks(data.segment_frames, bands, prepared.device)
@@ -137,17 +169,24 @@ def _explained(
     with prepared.working(), torch.inference_mode():
         settled = settle(explainer, prepared, few, [targets] * len(few), inside, options, progress)
         ready = settled.ready or swift(prepared, few, settled.precision)
-        hearer = _Recording(
-            classifier=prepared, swift=ready, whole=whole, data=data, targets=targets, explainer=explainer
+        recording = _Recording(
+            classifier=prepared,
+            swift=ready,
+            whole=whole,
+            data=data,
+            targets=targets,
+            explainer=explainer,
+            level=level,
         )
-        scores, forwards = hearer.scores(masks, progress)
-    cost = Cost(forwards, 0, seconds(1), hearer.swift.precision)
+        base = recording.base()
+        scores, forwards = recording.scores(masks, base, progress)
+    cost = Cost(forwards, 0, seconds(1), ready.precision)
     told = {"segments": float(len(data)), "brute_forwards": float(len(data) * masks.count)}
     found = [settled.told(replace(each, diagnostics=told)) for each in explainer.read(masks, scores)]
     return [
         attribution_of(explainer, prepared, whole, 0, target, each, cost)
         for target, each in zip(targets, found, strict=True)
-    ]
+    ], base
 
 
 def _cut(
@@ -187,6 +226,8 @@ class _Recording:
         The recording, and its segments.
     targets, explainer
         Which scores are wanted; what masks hide their cells with.
+    level
+        What fills take the whole to be, where this is an excerpt.
     """
 
     classifier: Explainable
@@ -195,15 +236,24 @@ class _Recording:
     data: SegmentedLogMels
     targets: Sequence[Target]
     explainer: Occlusion
+    level: fills.Level | None
 
-    def scores(self, masks: Masks, progress: Progress) -> tuple[Float64Array, int]:
+    def scores(self, masks: Masks, base: Float64Array, progress: Progress) -> tuple[Float64Array, int]:
         """Return the recording's score under each mask (the first hides nothing), and how many segments were scored.
+
+        Parameters
+        ----------
+        masks
+            What is hidden.
+        base
+            From :meth:`base`.
+        progress
+            Told a step a mask.
 
         Returns
         -------
         Shape (masks, targets); and the number.
         """
-        base = self._base()
         found, forwards = np.empty((masks.count, len(self.targets))), len(base)
         found[0] = base.mean(axis=0)
         values, real = self.whole.values[0], int(self.whole.real_frames[0])
@@ -214,6 +264,7 @@ class _Recording:
             real_frames=real,
             silence=silence,
             seed=self.explainer.seed,
+            known=self.level,
         )
         steps, across = masks.shape
         together = max(1, TOGETHER // across)
@@ -293,7 +344,7 @@ class _Recording:
             np.add.at(change, which[pairs], self._scored(rows, numbers) - base[numbers])
         return change / len(self.data), len(which)
 
-    def _base(self) -> Float64Array:
+    def base(self) -> Float64Array:
         """Return every segment's scores, shape (segments, targets)."""
         rows, step = np.arange(len(self.data)), self.swift.rows
         batches = [rows[first : first + step] for first in range(0, len(rows), step)]

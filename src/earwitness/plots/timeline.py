@@ -1,0 +1,153 @@
+"""The figure of a long recording: what each moment carries, and the moments that matter most in detail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
+
+from earwitness.explainers.attribution import Attribution
+from earwitness.explainers.findings import LongExplanation, duration, shown_score
+from earwitness.explainers.timeline import MOST_MOMENTS, Timeline
+from earwitness.plots.recording import (
+    CLASS_HEIGHT,
+    MAP_HEIGHT,
+    PROFILE_HEIGHT,
+    SOUND_HEIGHT,
+    WIDTH,
+    draw_fall,
+    draw_segments,
+    fall_of,
+    headline,
+    outline,
+    shown_classes,
+    titled,
+)
+from earwitness.plots.style import (
+    EVIDENCE_COLOURS,
+    QUIET,
+    SOUND_COLOURS,
+    colour_bar,
+    evidence,
+    evidence_limit,
+    label,
+    overview,
+    sound_limits,
+    spectrogram,
+    styled,
+)
+
+MOST_TICKS = 10
+# Seconds from tick to tick.
+STEPS = (10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
+RIGHT_EDGE = 0.945  # share of the width; thousands of votes take more room beyond it than dozens
+MOMENT_HEIGHT = 1.15  # inches, of its log-mel and of its map
+
+
+@styled
+def long_recording(whole: LongExplanation) -> Figure:
+    """Draw a long recording from its beginning to its end, and below it the moments that matter most.
+
+    Parameters
+    ----------
+    whole
+        The explanation, with at least one timeline.
+    """
+    lines = [line for listed in whole.timelines for line in listed]
+    detailed = [line for line in lines if line.moments]
+    classes = shown_classes(whole, [line.overall.target.index for line in lines])
+    heights = [SOUND_HEIGHT, *(PROFILE_HEIGHT if _over_time(line.overall) else MAP_HEIGHT for line in lines)]
+    heights.append(max(0.6, CLASS_HEIGHT * len(classes)))
+    upper = len(heights)
+    heights += [MOMENT_HEIGHT, MOMENT_HEIGHT] * len(detailed)
+    size = (WIDTH, sum(heights) + 0.36 * len(heights) + 0.6)
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(rect=(0.0, 0.0, RIGHT_EDGE, 1.0)))
+    widths = [*[1.0 / MOST_MOMENTS] * MOST_MOMENTS, 0.012]
+    grid = figure.add_gridspec(len(heights), MOST_MOMENTS + 1, height_ratios=heights, width_ratios=widths)
+    panels = [figure.add_subplot(grid[row, :MOST_MOMENTS]) for row in range(upper)]
+    norm = sound_limits([whole.overview, *(each.log_mel for line in lines for each in line.moments)], whole.silence)
+    overview(panels[0], whole.overview, whole.overview_edges, whole.clock, norm)
+    panels[0].set_ylabel("Hz")
+    titled(panels[0], "log-mel")
+    colour_bar(figure.add_subplot(grid[0, -1]), ScalarMappable(norm, SOUND_COLOURS), "louder \N{RIGHTWARDS ARROW}")
+    for axes, line in zip(panels[1:], lines, strict=False):
+        _draw_overall(axes, whole, line)
+    draw_segments(panels[-1], whole, classes)
+    _draw_time_axis(panels, whole.seconds)
+    panels[-1].set_xlabel("time in the recording")
+    for place, line in enumerate(detailed):
+        limit = evidence_limit([each.map for one in detailed for each in one.moments if _alike(one, line)])
+        rows = upper + 2 * place, upper + 2 * place + 1
+        for column in range(len(line.moments)):
+            _draw_moment([figure.add_subplot(grid[row, column]) for row in rows], whole, line, column, norm, limit)
+        colours = ScalarMappable(Normalize(-limit, limit), EVIDENCE_COLOURS)
+        colour_bar(figure.add_subplot(grid[rows[1], -1]), colours, "against \N{LEFT RIGHT ARROW} for")
+    figure.align_ylabels(panels[:-1])
+    figure.suptitle(headline(whole), x=0.01, ha="left", fontsize=10, fontweight="bold")
+    return figure
+
+
+def _over_time(overall: Attribution) -> bool:
+    return overall.native.shape[1] == 1
+
+
+def _alike(one: Timeline, other: Timeline) -> bool:
+    """Tell whether two timelines are in one unit, so that their colours can be compared."""
+    return one.overall.score_kind == other.overall.score_kind
+
+
+def _draw_overall(axes: Axes, whole: LongExplanation, line: Timeline) -> None:
+    found, clock = line.overall, whole.clock
+    what = f"{fall_of(found)} without"
+    if not _over_time(found):
+        evidence(axes, found, clock, 0, evidence_limit([found]))
+        axes.set_ylabel("Hz")
+        titled(axes, f"{line.method.title}: {what} all the time of {found.parameters['mask'][1]} bands")
+        return
+    draw_fall(axes, found, clock)
+    seconds = found.parameters["mask"][0] * clock.frame_seconds
+    words = "numbered: the moments below" if line.moments else ""
+    titled(axes, f"Over time: {what} {seconds:.2g} s", words)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + 0.22 * (high - low))  # room for the numbers
+    for number, moment in enumerate(line.moments, 1):
+        at = float(clock.frame_edge_seconds(moment.middle_frame))
+        axes.text(at, 0.99, str(number), transform=axes.get_xaxis_transform(), ha="center", va="top", fontsize=7)
+
+
+def _draw_moment(
+    panels: list[Axes], whole: LongExplanation, line: Timeline, column: int, norm: Normalize, limit: float
+) -> None:
+    """Draw a moment's log-mel and, below it, its map."""
+    moment, clock = line.moments[column], whole.clock
+    upper, lower = panels
+    frames = len(moment.log_mel)
+    spectrogram(upper, moment.log_mel, clock, moment.start_frame, frames, norm)
+    outline(upper, clock, moment.map, moment.start_frame)
+    evidence(lower, moment.map, clock, moment.start_frame, limit)
+    at = duration(float(clock.frame_edge_seconds(moment.middle_frame)))
+    digits = shown_score if moment.map.score_kind == "probability" else "{:.2f}".format
+    name = label(line.overall.target_label, 14)
+    upper.set_title(f"{column + 1}: {at}", loc="left", pad=14.0)
+    words = f"{name} {digits(moment.score)} \N{RIGHTWARDS ARROW} {digits(moment.without)} without"
+    upper.text(0.0, 1.03, words, transform=upper.transAxes, va="bottom", fontsize=7, color=QUIET)
+    for axes in panels:
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=3, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _place: duration(seconds, 1).removesuffix(" s")))
+        axes.tick_params(labelbottom=axes is lower, labelleft=column == 0)
+        axes.set_ylabel("Hz" if column == 0 else "")
+
+
+def _draw_time_axis(panels: Sequence[Axes], seconds: float) -> None:
+    """Give panels above each other one axis of time, in minutes or hours, with round steps."""
+    step = next((each for each in STEPS if seconds / each <= MOST_TICKS), STEPS[-1])
+    for axes in panels:
+        axes.set_xlim(panels[0].get_xlim())
+        axes.xaxis.set_major_locator(MultipleLocator(step))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _place: duration(at, 0) if at else "0"))
+        axes.tick_params(labelbottom=axes is panels[-1])

@@ -81,7 +81,8 @@ def long_recording(whole: LongExplanation) -> Figure:
     _draw_time_axis(panels, whole.seconds)
     panels[-1].set_xlabel("time in the recording")
     for place, line in enumerate(detailed):
-        limit = evidence_limit([each.map for one in detailed for each in one.moments if _alike(one, line)])
+        # Each class has its own colours: beside a class that the recording is full of, another's maps would be blank.
+        limit = evidence_limit([each.map for each in line.moments])
         rows = upper + 2 * place, upper + 2 * place + 1
         for column in range(len(line.moments)):
             _draw_moment([figure.add_subplot(grid[row, column]) for row in rows], whole, line, column, norm, limit)
@@ -94,11 +95,6 @@ def long_recording(whole: LongExplanation) -> Figure:
 
 def _over_time(overall: Attribution) -> bool:
     return overall.native.shape[1] == 1
-
-
-def _alike(one: Timeline, other: Timeline) -> bool:
-    """Tell whether two timelines are in one unit, so that their colours can be compared."""
-    return one.overall.score_kind == other.overall.score_kind
 
 
 def _draw_overall(axes: Axes, whole: LongExplanation, line: Timeline) -> None:
@@ -133,11 +129,12 @@ def _draw_moment(
     at = duration(float(clock.frame_edge_seconds(moment.middle_frame)))
     digits = shown_score if moment.map.score_kind == "probability" else "{:.2f}".format
     name = label(line.overall.target_label, 14)
-    upper.set_title(f"{column + 1}: {at}", loc="left", pad=14.0)
-    words = f"{name} {digits(moment.score)} \N{RIGHTWARDS ARROW} {digits(moment.without)} without"
-    upper.text(0.0, 1.03, words, transform=upper.transAxes, va="bottom", fontsize=7, color=QUIET)
+    upper.set_title(f"{name} {column + 1}: {at}", loc="left", pad=13.0)
+    words = f"there {digits(moment.score)}, without {digits(moment.without)}"
+    text = upper.text(0.0, 1.03, words, transform=upper.transAxes, va="bottom", fontsize=7, color=QUIET)
+    text.set_in_layout(False)  # else a long one would part the panels
     for axes in panels:
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=3, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=2, steps=[1, 2, 5, 10]))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _place: duration(seconds, 1).removesuffix(" s")))
         axes.tick_params(labelbottom=axes is lower, labelleft=column == 0)
         axes.set_ylabel("Hz" if column == 0 else "")

@@ -13,7 +13,6 @@ import errno
 import hashlib
 import os
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urljoin, urlsplit
 
+from earwitness.core import locks
 from earwitness.core.errors import EarwitnessError, UsageError, printable
 from earwitness.core.home import HOME_VARIABLE
 
@@ -138,7 +138,7 @@ def fetch(
     part = _Part(target.with_name(target.name + ".part"), target.with_name(target.name + ".part.version"))
     with _named_disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(target):
+        with locks.held(target.with_name(target.name + ".lock"), target, "wait"):
             # A file pieced together may mix two versions and earns one fresh try; one from a single answer is wrong.
             for _ in range(2):
                 pieced = _complete(url, part, limit, progress, patience or Patience())
@@ -321,29 +321,6 @@ def _named_web_errors(url: str, patience: Patience) -> Iterator[None]:
         raise _PassingError(f"no connection to {urlsplit(url).hostname}; check the network") from error
     except requests.exceptions.RequestException as error:
         raise EarwitnessError(f"{_shown(url)}: {_first_line(error)}") from error
-
-
-@contextlib.contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """Keep a second process from writing the same part; the lock ends with the process, however it ends."""
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
-    path = target.with_name(target.name + ".part.lock")
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            mine = path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino
-        except BlockingIOError:
-            mine = False
-        if not mine:
-            raise EarwitnessError(f"{printable(target)}: another process is downloading it; wait until it is done")
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from earwitness.core import locks
 from earwitness.core.errors import EarwitnessError, UsageError, printable
 from earwitness.core.files import check_writable, read_json, remove_leftovers
-
-if sys.platform != "win32":
-    import fcntl
 
 
 @dataclass(frozen=True)
@@ -138,7 +134,7 @@ def create(path: Path | str, *, overwrite: bool = False, resume: bool = False) -
     folder = check_free(path, overwrite=overwrite, resume=resume)
     if overwrite and folder.path.is_dir():
         _remove_run(folder.path)
-    _make(folder.path)
+    folder.path.mkdir(parents=True, exist_ok=True)
     return folder
 
 
@@ -148,13 +144,11 @@ def check_free(path: Path | str, *, overwrite: bool = False, resume: bool = Fals
     Parameters and errors are those of :func:`create`.
     """
     folder = RunFolder(Path(path))
-    if folder.path.exists() and not folder.path.is_dir():
-        raise UsageError(f"{printable(path)}: is a file; name a folder for the run with --out")
-    check_writable(folder.path)
+    _check_place(folder.path)
     remove_leftovers(folder.path, CONTRACT)
     if overwrite:
         # What an overwrite removes has common names, such as figures: it must be certain that they are a run's.
-        if folder.path.is_dir() and any(folder.path.iterdir()) and not _written_by_us(folder):
+        if folder.path.is_dir() and locks.contents(folder.path) and not _written_by_us(folder):
             raise UsageError(f"{printable(path)}: is not empty and holds no run; empty it, or name another --out")
         return folder
     if folder.finished and not resume:
@@ -163,65 +157,29 @@ def check_free(path: Path | str, *, overwrite: bool = False, resume: bool = Fals
         raise UsageError(
             f"{printable(path)}: holds an unfinished run; --resume goes on with it, --overwrite begins anew"
         )
-    if folder.path.is_dir() and not folder.started and any(folder.path.iterdir()):
+    if folder.path.is_dir() and not folder.started and locks.contents(folder.path):
         raise UsageError(f"{printable(path)}: is not empty and holds no run; name a new folder with --out")
     return folder
 
 
 @contextmanager
 def held(path: Path | str) -> Iterator[None]:
-    """Keep a folder to one training, until the block ends or its process does, however it ends.
-
-    The folder is made where it is missing. Where the system or the disk has no such locks, nothing is kept.
+    """Keep a folder to one training, as :func:`earwitness.core.locks.folder_held` does.
 
     Raises
     ------
     UsageError
-        Another training is at work there, or the folder cannot be made.
+        Another process is at work there, or the folder cannot be made or written to.
     """
-    _make(Path(path))
-    lock = _lock(Path(path))
-    try:
+    _check_place(Path(path))
+    with locks.folder_held(path):
         yield
-    finally:
-        if lock is not None:
-            os.close(lock)
 
 
-def _lock(folder: Path) -> int | None:
-    """Return a descriptor that keeps a folder until it is closed, or None where there are no such locks.
-
-    The lock is on the folder itself: a file of ours would stay when a process is killed.
-    """
-    if sys.platform == "win32":
-        return None
-    lock = None
-    try:
-        lock = os.open(folder, os.O_RDONLY)
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if lock is not None:
-            os.close(lock)
-        if isinstance(error, BlockingIOError):
-            raise UsageError(
-                f"{printable(folder)}: another training is at work in this folder; wait for it, or name another --out"
-            ) from None
-        return None  # some network disks refuse; what else is wrong with the folder is said elsewhere
-    return lock
-
-
-def check_not_held(path: Path | str) -> None:
-    """Find out before long work whether another training is at work in a folder, as :func:`held` does."""
-    if Path(path).is_dir():
-        with held(path):
-            pass
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{printable(folder)}: the folder cannot be made ({error.strerror or error})") from error
+def _check_place(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{printable(folder)}: is a file; name a folder for the run with --out")
+    check_writable(folder)
 
 
 def _written_by_us(folder: RunFolder) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
 from earwitness.core import files, run_folder
+from earwitness.core.locks import folder_held
 from earwitness.plots import gallery
 from earwitness.report.contents import gather
 from earwitness.report.pictures import embed
@@ -41,14 +43,18 @@ def build_report(run: Path | str) -> Path:
     'report.html'
     """
     folder = run_folder.open_finished(run)
-    contents = gather(folder)
-    gallery.add_measures(folder)
-    pictures = embed(folder, gallery.read(folder))
+    with folder_held(folder.path, instead=""):
+        contents = gather(folder)
+        gallery.add_measures(folder)
+        pictures = embed(folder, gallery.read(folder))
+        files.write_text(folder.report, _page(contents, pictures))
+    return folder.report
+
+
+def _page(contents: dict[str, Any], pictures: Any) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(_part("report.html.j2"))
-    page = template.render(**contents, pictures=pictures, style=_part("report.css"))
-    files.write_text(folder.report, page.strip() + "\n")
-    return folder.report
+    return template.render(**contents, pictures=pictures, style=_part("report.css")).strip() + "\n"
 
 
 def _part(name: str) -> str:

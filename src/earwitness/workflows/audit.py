@@ -8,6 +8,7 @@ from pathlib import Path
 from earwitness.core.device import choose_device
 from earwitness.core.errors import UsageError, printable
 from earwitness.core.files import check_writable
+from earwitness.core.locks import folder_held
 from earwitness.core.progress import Progress, shown
 from earwitness.core.run_folder import RunFolder
 from earwitness.inspection.audit import audit_run
@@ -89,6 +90,6 @@ def audit(
     progress = shown(progress)
     opened = open_run(run, choose_device(device), data)
     check_place(opened.folder)
-    found = audit_run(opened, seed=seed, progress=progress)
-    file = kept_at(opened.folder)
-    return AuditResult(found, file, gallery.add_audit(opened.folder, found))
+    with folder_held(opened.folder.path, instead=""):
+        found = audit_run(opened, seed=seed, progress=progress)
+        return AuditResult(found, kept_at(opened.folder), gallery.add_audit(opened.folder, found))

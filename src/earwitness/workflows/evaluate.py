@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from earwitness.core import files, run_folder
+from earwitness.core import files, locks, run_folder
 from earwitness.core.arrays import LogMel
 from earwitness.core.device import choose_device
 from earwitness.core.download import sha256_of
@@ -96,47 +97,53 @@ def evaluate(
     changed = data is not None or segment_seconds is not None or overlap is not None
     if changed and out is None:
         raise UsageError("--out: name a folder for the results; the run's own are kept as they are")
-    target = folder if out is None else RunFolder(Path(out))
-    if out is not None:
-        if target.path.exists() and (not target.path.is_dir() or any(target.path.iterdir())):
-            raise UsageError(f"{printable(out)}: exists and is not an empty folder; name a new one with --out")
-        files.check_writable(target.path)
-    classifier = load(folder.model, choose_device(device))
-    if segment_seconds is not None or overlap is not None:
-        classifier = _other_segments(classifier, segment_seconds, overlap)
-    merge = bool(settings.get("merge_labels", False))  # a run that made one class of several spellings still does
-    if data is not None:
-        source = loading.load(data, classifier.classes, for_training=False, merge_labels=merge)
-    else:
-        place, held_out = _measured(folder, settings)
-        source = loading.load(place, classifier.classes, for_training=False, merge_labels=merge)
-        source = replace(source, recordings=tuple(entry for entry in source.recordings if entry.name in held_out))
-        _check_complete(held_out, source)
-    source, log_mels = extract_log_mels(
-        source, classifier.front_end, strict=strict, for_training=False, progress=progress
-    )
-    if not source.recordings:
-        raise UsageError(f"{printable(source.root)}: holds no usable recording")
-    warnings: tuple[str, ...] = ()
-    if data is not None:
-        trained = provenance.read(folder.recordings, settings)
-        same, kin = trained.among(source)
-        if leave_out_trained:
-            source, log_mels = _without(source, log_mels, {*same, *kin})
+    with _written(folder, out) as target:
+        classifier = load(folder.model, choose_device(device))
+        if segment_seconds is not None or overlap is not None:
+            classifier = _other_segments(classifier, segment_seconds, overlap)
+        merge = bool(settings.get("merge_labels", False))  # a run that made one class of several spellings still does
+        if data is not None:
+            source = loading.load(data, classifier.classes, for_training=False, merge_labels=merge)
         else:
-            warnings = provenance.sentences(same, kin, len(source.recordings), trained)
-    tell_notes(source.notes, progress)
-    predictions = prediction.predict(
-        classifier,
-        prediction.segmented(classifier, log_mels, source.names),
-        np.array(source.class_numbers(), dtype=np.int64),
-        np.arange(len(log_mels)),
-        progress,
-    )
-    if out is not None:
-        recordings.write_quarantine(target.quarantine, source.unusable)
-        files.write_json(target.run_json, _settings(folder, classifier, source, warnings))
-    return Evaluation(target, prediction_files.write(predictions, target), source.unusable, warnings)
+            place, held_out = _measured(folder, settings)
+            source = loading.load(place, classifier.classes, for_training=False, merge_labels=merge)
+            source = replace(source, recordings=tuple(entry for entry in source.recordings if entry.name in held_out))
+            _check_complete(held_out, source)
+        source, log_mels = extract_log_mels(
+            source, classifier.front_end, strict=strict, for_training=False, progress=progress
+        )
+        if not source.recordings:
+            raise UsageError(f"{printable(source.root)}: holds no usable recording")
+        warnings: tuple[str, ...] = ()
+        if data is not None:
+            trained = provenance.read(folder.recordings, settings)
+            same, kin = trained.among(source)
+            if leave_out_trained:
+                source, log_mels = _without(source, log_mels, {*same, *kin})
+            else:
+                warnings = provenance.sentences(same, kin, len(source.recordings), trained)
+        tell_notes(source.notes, progress)
+        predictions = prediction.predict(
+            classifier,
+            prediction.segmented(classifier, log_mels, source.names),
+            np.array(source.class_numbers(), dtype=np.int64),
+            np.arange(len(log_mels)),
+            progress,
+        )
+        if out is not None:
+            recordings.write_quarantine(target.quarantine, source.unusable)
+            files.write_json(target.run_json, _settings(folder, classifier, source, warnings))
+        return Evaluation(target, prediction_files.write(predictions, target), source.unusable, warnings)
+
+
+@contextmanager
+def _written(run: RunFolder, out: Path | str | None) -> Iterator[RunFolder]:
+    """Keep the folder of the results, which has to be new unless it is the run's own, to this evaluation."""
+    target = run if out is None else RunFolder(Path(out))
+    with run_folder.held(target.path):
+        if out is not None and locks.contents(target.path):
+            raise UsageError(f"{printable(out)}: exists and is not an empty folder; name a new one with --out")
+        yield target
 
 
 def _without(source: DataSet, log_mels: list[LogMel], rows: set[int]) -> tuple[DataSet, list[LogMel]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from earwitness.core.arguments import listed
 from earwitness.core.device import choose_device
 from earwitness.core.errors import UsageError
+from earwitness.core.locks import folder_held
 from earwitness.core.progress import Progress, shown
 from earwitness.explainers.attribution import Attribution
 from earwitness.explainers.findings import Inquiry
@@ -135,12 +136,13 @@ def inquire(
     else:
         asked = _everything(predictions, seed)
     answers = []
-    for number, (words, question) in enumerate(asked.items(), 1):
-        if words:
-            progress.say(f"{number} of {len(asked)}: {words}")
-        found = answer(opened, question, explainers, verdicts=verdicts, progress=progress)
-        answers.append(with_notes(found if least is None else believed(found, least)))
-    pictures = gallery.add_all(opened.folder, answers, progress)
+    with folder_held(opened.folder.path, instead=""):
+        for number, (words, question) in enumerate(asked.items(), 1):
+            if words:
+                progress.say(f"{number} of {len(asked)}: {words}")
+            found = answer(opened, question, explainers, verdicts=verdicts, progress=progress)
+            answers.append(with_notes(found if least is None else believed(found, least)))
+        pictures = gallery.add_all(opened.folder, answers, progress)
     return [Answer(*each) for each in zip(answers, pictures, strict=True)]
 
 

@@ -10,6 +10,7 @@ from earwitness.core import files
 from earwitness.core.arguments import listed
 from earwitness.core.device import choose_device
 from earwitness.core.errors import UsageError, printable
+from earwitness.core.locks import folder_held
 from earwitness.core.progress import Progress, shown
 from earwitness.data.recordings import Recording
 from earwitness.inspection.run import open_run
@@ -90,11 +91,12 @@ def scoreboard(
     explainers(chosen)  # a wrong method must not be found out after the training
     folder = Path(out)
     files.check_writable(folder)
-    classifier, recordings = classifier_and_recordings(run, data, device, seed, progress)
-    gathered = gather(classifier, recordings, preset=spent, seed=seed, progress=progress)
-    board = measure(gathered, chosen, seed=seed, progress=progress)
-    settings: dict[str, str | int | None] = {"preset": preset, "mixtures": spent.mixtures, "seed": seed}
-    write(board, folder, settings | {"run": None if run is None else printable(run)})
+    with folder_held(folder):
+        classifier, recordings = classifier_and_recordings(run, data, device, seed, progress)
+        gathered = gather(classifier, recordings, preset=spent, seed=seed, progress=progress)
+        board = measure(gathered, chosen, seed=seed, progress=progress)
+        settings: dict[str, str | int | None] = {"preset": preset, "mixtures": spent.mixtures, "seed": seed}
+        write(board, folder, settings | {"run": None if run is None else printable(run)})
     return ScoreboardResult(board, folder)
 
 

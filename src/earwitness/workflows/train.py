@@ -79,16 +79,15 @@ def train(
     plan = make_plan(request)
     data = loading.load(request.data, merge_labels=request.merge_labels)
     _check_apart(request)
-    run_folder.check_not_held(request.out)
-    run_folder.check_free(request.out, overwrite=overwrite, resume=resume)
-    # A wrong split and wrong weights are found out before the recordings are read.
-    choose_split(request, data)
-    untrained = build(plan, data.classes)
-    plan = plan.built()
-    data, log_mels = extract_log_mels(data, plan.backbone.front_end, strict=request.strict, progress=progress)
-    split = choose_split(request, data)
-    # An earlier run is not removed before it is certain that this one can begin.
     with run_folder.held(request.out):
+        run_folder.check_free(request.out, overwrite=overwrite, resume=resume)
+        # A wrong split and wrong weights are found out before the recordings are read.
+        choose_split(request, data)
+        untrained = build(plan, data.classes)
+        plan = plan.built()
+        data, log_mels = extract_log_mels(data, plan.backbone.front_end, strict=request.strict, progress=progress)
+        split = choose_split(request, data)
+        # An earlier run is not removed before it is certain that this one can begin.
         run = run_folder.create(request.out, overwrite=overwrite, resume=resume)
         return _train_split(plan, untrained, data, log_mels, split, run, Watch(progress, on_row, checkpoint_seconds))
 
@@ -126,24 +125,24 @@ def cross_validate(
         raise UsageError("--folds makes splits of its own; leave out --split and --fold")
     data = loading.load(request.data, merge_labels=request.merge_labels)
     _check_apart(request)
-    files.check_writable(Path(request.out))
-    dataset.folds(data, folds, seed=request.seed)
-    untrained = build(plan, data.classes)
-    plan = plan.built()
-    data, log_mels = extract_log_mels(data, plan.backbone.front_end, strict=request.strict, progress=progress)
-    splits = dataset.folds(data, folds, seed=request.seed)
-    measured = []
-    for number, split in enumerate(splits, start=1):
-        out = Path(request.out, f"fold-{number}")
-        fold_plan = replace(plan, request=replace(request, out=out))
-        fresh = replace(untrained, network=deepcopy(untrained.network))
-        with run_folder.held(out):
-            run = run_folder.create(out, overwrite=overwrite, resume=True)
-            trained = _train_split(fold_plan, fresh, data, log_mels, split, run, Watch(progress, on_row))
-        measured.append(trained.metrics)
-    result = CrossValidation(tuple(measured), data.unusable)
-    files.write_json(Path(request.out, "cross_validation.json"), result.as_dict())
-    return result
+    with run_folder.held(request.out):
+        dataset.folds(data, folds, seed=request.seed)
+        untrained = build(plan, data.classes)
+        plan = plan.built()
+        data, log_mels = extract_log_mels(data, plan.backbone.front_end, strict=request.strict, progress=progress)
+        splits = dataset.folds(data, folds, seed=request.seed)
+        measured = []
+        for number, split in enumerate(splits, start=1):
+            out = Path(request.out, f"fold-{number}")
+            fold_plan = replace(plan, request=replace(request, out=out))
+            fresh = replace(untrained, network=deepcopy(untrained.network))
+            with run_folder.held(out):
+                run = run_folder.create(out, overwrite=overwrite, resume=True)
+                trained = _train_split(fold_plan, fresh, data, log_mels, split, run, Watch(progress, on_row))
+            measured.append(trained.metrics)
+        result = CrossValidation(tuple(measured), data.unusable)
+        files.write_json(Path(request.out, "cross_validation.json"), result.as_dict())
+        return result
 
 
 @dataclass(frozen=True)

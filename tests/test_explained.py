@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import tiny_run
 from command import Left, earwitness
 from earwitness.explainers.attribution import saved_source
 from earwitness.workflows.explain import explain_to_folder
+from earwitness.workflows.explanation import Explanation
 
 METHOD = "gradcam"
 NAME = "20240501_050000"
@@ -104,6 +107,28 @@ def test_one_call_replaces_nothing_of_its_own_and_repeats_its_names(here):
         pictures = [path.name for _, path in outcome.explanations]
         assert pictures == [f"{NAME}.png", f"{NAME}-2.png", f"{NAME}-3.png"]
         assert {path.name for path in outcome.replaced} == (set(pictures) if again else set())
+
+
+def test_two_at_once_into_one_folder_keep_both(here, monkeypatch):
+    def slowly(self, *arguments):
+        chosen = choose(self, *arguments)
+        time.sleep(0.5)  # the other one would choose now
+        return chosen
+
+    def explain_one(site: str) -> Path:
+        ((_, path),) = explain_to_folder(
+            [f"{site}/{NAME}.wav"], "run", here, methods=METHOD, verdicts=False, progress=False
+        ).explanations
+        return path
+
+    choose = Explanation.name_in
+    monkeypatch.setattr(Explanation, "name_in", slowly)
+    with ThreadPoolExecutor() as pool:
+        assert sorted(path.name for path in pool.map(explain_one, ("siteA", "siteB"))) == [
+            f"{NAME}-2.png",
+            f"{NAME}.png",
+        ]
+    assert all(name.endswith((".png", ".npz")) for name in content(here))
 
 
 def test_a_notebook_keeps_both_too(here):

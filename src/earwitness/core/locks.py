@@ -23,7 +23,9 @@ NAMESPACE = "?pidns-"
 
 
 @contextmanager
-def folder_held(folder: Path | str, *, instead: str = "name another --out") -> Iterator[None]:
+def folder_held(
+    folder: Path | str, *, instead: str = "name another --out", patience: float = PATIENCE_SECONDS
+) -> Iterator[None]:
     """Keep a folder to one writer until the block ends, or its process does.
 
     The folder is made where it is missing, and removed again where the block leaves nothing in it.
@@ -34,6 +36,8 @@ def folder_held(folder: Path | str, *, instead: str = "name another --out") -> I
         The folder. Its lock lies in it and is no content (:func:`contents`).
     instead
         What a second writer can do but wait; empty where it can only wait.
+    patience
+        Seconds to wait for another writer.
 
     Raises
     ------
@@ -46,7 +50,7 @@ def folder_held(folder: Path | str, *, instead: str = "name another --out") -> I
         with ExitStack() as stack:
             try:
                 place.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(held(place / NAME, place, f"wait{', or ' if instead else ''}{instead}"))
+                stack.enter_context(held(place / NAME, place, f"wait{', or ' if instead else ''}{instead}", patience))
             except OSError as error:
                 raise UsageError(
                     f"{printable(place)}: cannot be written to ({error.strerror or error}); check its permissions and "
@@ -60,7 +64,7 @@ def folder_held(folder: Path | str, *, instead: str = "name another --out") -> I
 
 
 @contextmanager
-def held(marker: Path, place: Path, advice: str) -> Iterator[None]:
+def held(marker: Path, place: Path, advice: str, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
     """Keep what ``place`` names to the process that makes ``marker``, until the block ends.
 
     Raises
@@ -72,7 +76,7 @@ def held(marker: Path, place: Path, advice: str) -> Iterator[None]:
     """
     from filelock import SoftFileLock, Timeout  # most commands write nothing
 
-    lock = SoftFileLock(marker, timeout=PATIENCE_SECONDS, poll_interval=PATIENCE_SECONDS / 4, thread_local=False)
+    lock = SoftFileLock(marker, timeout=patience, poll_interval=PATIENCE_SECONDS / 4, thread_local=False)
     try:
         lock.acquire()
     except Timeout:

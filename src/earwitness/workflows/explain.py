@@ -10,6 +10,7 @@ from pathlib import Path
 from earwitness.core.arguments import listed
 from earwitness.core.errors import BadRecordingError, UsageError, printable
 from earwitness.core.files import check_writable
+from earwitness.core.locks import folder_held
 from earwitness.core.progress import Progress, shown
 from earwitness.data.folders import sound_files
 from earwitness.data.recordings import Unusable
@@ -234,6 +235,8 @@ def _source(model: Model, path: Path, classes: Sequence[str]) -> str:
 
 # ---- into a folder ------------------------------------------------------------------------------------------------
 
+DRAWING_SECONDS = 60.0  # more than any picture takes
+
 
 @dataclass(frozen=True)
 class Explained:
@@ -292,7 +295,8 @@ def explain_to_folder(
         on_unusable=unusable.append,
         progress=progress,
     ):
-        with progress.task("Drawing", 1) as advance:
+        # Names are chosen by what is there: of two that explain into one folder, each waits while the other draws.
+        with progress.task("Drawing", 1) as advance, folder_held(out, patience=DRAWING_SECONDS):
             name, again = each.name_in(Path(out), names)
             names.add(name.casefold())
             saved.append((each, each.save(out, name)))

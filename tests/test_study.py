@@ -23,8 +23,11 @@ import torch
 from earwitness.core.errors import BadRecordingError, EarwitnessError, UsageError
 from earwitness.core.files import read_csv, read_json, write_tensors
 from earwitness.core.progress import Plain
+from earwitness.inspection.model import load_model
+from earwitness.inspection.run import open_run
 from earwitness.models import weights
 from earwitness.models.registry import BACKBONES
+from earwitness.report.page import build_report
 from earwitness.training import loop, prediction_files
 from earwitness.training.request import Request, make_plan, segment_frames
 from earwitness.workflows.evaluate import evaluate
@@ -41,6 +44,7 @@ SAME_BYTES = (
     "recordings.csv",
 )
 CHANGES = {"epochs": 2, "batch": 16}
+OLD = Path(__file__).parent / "data" / "run-0.1.0"
 
 
 @pytest.fixture(scope="module")
@@ -295,6 +299,43 @@ def test_a_folder_in_which_a_training_is_at_work_is_refused_and_untouched(reques
     assert refused
     assert read_json(request.out / "run.json")["seed"] == request.seed
     train(replace(request, seed=9), overwrite=True)  # it has ended
+
+
+def test_a_model_of_another_training_is_refused(request_, finished, tmp_path):
+    """Whatever opens a run says so; a run that was copied, resumed or repeated elsewhere is the same."""
+    run = shutil.copytree(request_.out, tmp_path / "run")
+    other = train(replace(request_, out=tmp_path / "other", seed=9)).run
+    again = train(replace(request_, out=tmp_path / "again")).run
+    identity = read_json(run / "run.json")["identity"]
+    assert read_json(again.run_json)["identity"] == identity
+    assert evaluate(run).metrics == finished.metrics
+    own = (run / "model.safetensors").read_bytes()
+    refused = rf"run: model\.safetensors \(\w{{16}}\) and run\.json \({identity}\) are of two trainings; put back .*"
+    shutil.copy(other.model, run / "model.safetensors")
+    for opened in (
+        evaluate,
+        open_run,
+        load_model,
+        build_report,
+        lambda _run: train(replace(request_, out=run), resume=True),
+    ):
+        with pytest.raises(EarwitnessError, match=refused):
+            opened(run)
+    (run / "model.safetensors").write_bytes(own)
+    shutil.copy(other.run_json, run / "run.json")
+    with pytest.raises(EarwitnessError, match="are of two trainings"):
+        load_model(run)
+    (run / "run.json").unlink()
+    assert sorted(load_model(run).classes) == sorted(LABELS)  # a model alone is no other's
+
+
+@pytest.mark.parametrize("file", ["run.json", "model.safetensors"])
+def test_an_older_runs_file_beside_a_newer_one_is_refused(file, finished, tmp_path):
+    run = shutil.copytree(finished.run.path, tmp_path / "run")
+    shutil.copy(OLD / file, run / file)
+    with pytest.raises(EarwitnessError, match="of an older version") as error:
+        load_model(run)
+    assert "\n" not in str(error.value)
 
 
 def test_unusable_files_are_listed_again_by_a_resume(tmp_path, request_):

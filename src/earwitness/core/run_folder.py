@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
 
 from earwitness.core import locks
 from earwitness.core.errors import EarwitnessError, UsageError, printable
@@ -94,6 +97,10 @@ class RunFolder:
         """Whether a training ended here."""
         return self.model.exists()
 
+
+# What run.json, and the JSON in the model's metadata, call the hash that tells one training from others.
+IDENTITY = "identity"
+METADATA = "earwitness"  # one key: safetensors writes several in no certain order
 
 # Everything that a run may write into its folder: an overwrite removes these and nothing else, in this order. Were it
 # killed on the way, the folder must not look finished (so the model goes first) nor like no run's (run.json goes last).
@@ -206,14 +213,49 @@ def open_finished(path: Path | str) -> RunFolder:
     ------
     UsageError
         There is no such folder, or its training is unfinished.
+    EarwitnessError
+        Its model is another run's.
     """
     folder = RunFolder(Path(path))
     if not folder.path.is_dir():
         raise UsageError(f"{printable(path)}: no such run folder; `earwitness train` makes one")
     if folder.finished:
+        check_identity(folder)
         return folder
     if folder.started and (of := read_json(folder.run_json).get("evaluation_of")):
         raise UsageError(f"{printable(path)}: holds an evaluation and no classifier; name its run, {of}")
     if folder.started:
         raise UsageError(f"{printable(path)}: its training is unfinished; go on with `earwitness train --resume`")
     raise UsageError(f"{printable(path)}: is not a run folder (it holds no model.safetensors)")
+
+
+def check_identity(folder: RunFolder) -> None:
+    """Check that a run's settings and its model are of one training: both name it, or, before version 0.2, neither.
+
+    Raises
+    ------
+    EarwitnessError
+        They are of two.
+    """
+    if not folder.started:  # a model alone, which is no other's
+        return
+    settings = read_json(folder.run_json)
+    asked = settings.get(IDENTITY) if isinstance(settings, dict) else None
+    try:
+        with safe_open(folder.model, framework="np") as stored:
+            trained = json.loads(stored.metadata()[METADATA]).get(IDENTITY)
+    except (
+        SafetensorError,
+        OSError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ):  # what is wrong with it is said where it is loaded
+        return
+    if asked != trained:
+        raise EarwitnessError(
+            f"{printable(folder.path)}: model.safetensors ({trained or 'of an older version'}) and run.json "
+            f"({asked or 'of an older version'}) are of two trainings; put back the right one, or train again with "
+            "--overwrite"
+        )

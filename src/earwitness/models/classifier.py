@@ -18,6 +18,7 @@ from earwitness.core.arrays import Float32Array
 from earwitness.core.device import filled_up, without_tf32
 from earwitness.core.errors import EarwitnessError, UsageError, printable
 from earwitness.core.files import write_tensors
+from earwitness.core.run_folder import IDENTITY, METADATA
 from earwitness.models.network import Network
 from earwitness.models.registry import BACKBONES
 
@@ -125,8 +126,8 @@ class Classifier:
         """
         return class_index(self.classes, name)
 
-    def save(self, path: Path | str) -> None:
-        """Write weights and description to one safetensors file, atomically."""
+    def save(self, path: Path | str, identity: str | None = None) -> None:
+        """Write weights and description to one safetensors file, atomically, with the identity of the run, if any."""
         description = {
             "format": FORMAT,
             "backbone": self.backbone,
@@ -136,8 +137,9 @@ class Classifier:
             "overlap": self.overlap,
             "activation": self.activation,
             "tail": self.tail,
+            **({} if identity is None else {IDENTITY: identity}),
         }
-        write_tensors(path, self.network.state_dict(), {"earwitness": json.dumps(description)})
+        write_tensors(path, self.network.state_dict(), {METADATA: json.dumps(description)})
 
 
 def class_index(classes: Sequence[str], name: str) -> int:
@@ -169,7 +171,7 @@ def load(path: Path | str, device: torch.device | str = "cpu") -> Classifier:
         raise UsageError(f"{where}: no such model file")
     try:
         with safe_open(path, framework="pt") as stored:
-            description = json.loads((stored.metadata() or {})["earwitness"])
+            description = json.loads((stored.metadata() or {})[METADATA])
             state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (not a mapping)
             newer = description["format"] > FORMAT
         if newer:

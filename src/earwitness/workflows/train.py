@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable
 from copy import deepcopy
@@ -194,10 +196,11 @@ def _train_split(
     watch: Watch,
 ) -> Evaluation:
     warnings = (*data.warnings, *split.warnings, *checks.duplicate_warnings(data, split))
-    _record(plan, data, split, warnings, run)
+    identity = _record(plan, data, split, warnings, run)
     tell_notes((*data.notes, *dataset.guesses(data, split)), watch.progress)
     _warn(warnings, watch.progress)
     if run.finished:
+        run_folder.check_identity(run)
         remove_checkpoints(run.checkpoints)
         _warn((FINISHED_BEFORE,), watch.progress)
         return Evaluation(run, metrics.read(run), data.unusable, (*warnings, FINISHED_BEFORE))
@@ -223,7 +226,7 @@ def _train_split(
     predictions = prediction.predict(classifier, segments, labels, np.asarray(split.validation), watch.progress)
     measured = prediction_files.write(predictions, run)
     # The model comes last: a folder that holds it is finished.
-    classifier.save(run.model)
+    classifier.save(run.model, identity)
     remove_checkpoints(run.checkpoints)
     return Evaluation(run, measured, data.unusable, warnings)
 
@@ -235,8 +238,13 @@ def _warn(warnings: tuple[str, ...], progress: Progress) -> None:
             progress.say(f"earwitness: warning: {line}")
 
 
-def _record(plan: TrainingPlan, data: DataSet, split: Split, warnings: tuple[str, ...], run: RunFolder) -> None:
-    """Write ``run.json``, or, where a training is resumed or was finished before, make sure that the same is asked."""
+def _record(plan: TrainingPlan, data: DataSet, split: Split, warnings: tuple[str, ...], run: RunFolder) -> str | None:
+    """Write ``run.json``, or, where a training is resumed or was finished before, make sure that the same is asked.
+
+    Returns
+    -------
+    The run's identity; None for one that version 0.1.0 began.
+    """
     request = plan.request
     names = data.names
     content = {
@@ -271,9 +279,10 @@ def _record(plan: TrainingPlan, data: DataSet, split: Split, warnings: tuple[str
         **({"merge_labels": True} if request.merge_labels else {}),  # runs of before do not know of it
     }
     if not run.started:
-        files.write_json(run.run_json, content)
+        identity = _identity(content, data)
+        files.write_json(run.run_json, {run_folder.IDENTITY: identity, **content})
         provenance.write(run.recordings, data, split)
-        return
+        return identity
     before = files.read_json(run.run_json)
     before.get("recipe", {}).setdefault("tail", False)  # version 0.1.0 had none
     # What the bytes of an unfinished training may depend on says nothing against a finished one.
@@ -284,8 +293,9 @@ def _record(plan: TrainingPlan, data: DataSet, split: Split, warnings: tuple[str
                 f"{printable(run.path)}: --resume needs the same request, but {key} differs from when the training "
                 "began; ask as before, or --overwrite to begin anew"
             )
+    identity = before.get(run_folder.IDENTITY)
     if run.finished:
-        return
+        return identity
     if not run.recordings.exists():  # the end came between the two files, or version 0.1.0 began
         provenance.write(run.recordings, data, split)
     if others := provenance.changed(run.recordings, data):
@@ -294,6 +304,23 @@ def _record(plan: TrainingPlan, data: DataSet, split: Split, warnings: tuple[str
             f"{printable(data.root / others[0])}: has another sound or label than when the training began{more}; put "
             "the old one back, or --overwrite to begin anew"
         )
+    return identity
+
+
+def _identity(content: dict[str, Any], data: DataSet) -> str:
+    """Return a hash of what decides which classifier a training gives: the same request gives the same bytes anywhere.
+
+    Places, and what rounding may depend on, are left out.
+    """
+    split = content["split"]
+    decisive = {
+        **{key: content[key] for key in ("backbone", "recipe", "freeze", "segment_frames", "overlap", "seed")},
+        "weights": content["weights"]["sha256"],
+        "split": [split["train"], split["validation"]],
+        "labels": [recording.label for recording in data.recordings],
+        "sounds": [facts.sound_sha256 for facts in data.facts],
+    }
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _same(before: Any, now: Any) -> bool:

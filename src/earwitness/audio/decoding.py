@@ -9,7 +9,7 @@ samples. A file that is damaged, empty, silent or not what its name says is refu
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ import soundfile
 import soxr
 
 from earwitness.audio import containers, readers
+from earwitness.audio.losses import Losses
 from earwitness.core import files
 from earwitness.core.arrays import Float32Array
 from earwitness.core.errors import BadRecordingError
@@ -74,6 +75,8 @@ class Facts:
         SHA-256 of the file's bytes, hexadecimal.
     sound_sha256
         SHA-256 of the sample rate and the decoded mono samples: equal for a WAV and its FLAC copy.
+    above, cancelled
+        See :class:`earwitness.audio.losses.Losses`.
     """
 
     frames: int
@@ -85,6 +88,8 @@ class Facts:
     trailing_silence: float
     file_sha256: str
     sound_sha256: str
+    above: tuple[tuple[float, float], ...] = ()
+    cancelled: float = 0.0
 
     @property
     def seconds(self) -> float:
@@ -118,7 +123,10 @@ def read(path: Path | str, sample_rate: int | None = None) -> Clip:
 
 
 def follow(
-    path: Path | str, sample_rate: int | None, consumer: Callable[[Iterator[Float32Array]], Result]
+    path: Path | str,
+    sample_rate: int | None,
+    consumer: Callable[[Iterator[Float32Array]], Result],
+    edges: Sequence[float] = (),
 ) -> tuple[Result, Facts]:
     """Decode a recording of any length once, in bounded memory, for its facts and for a function that takes its blocks.
 
@@ -128,12 +136,14 @@ def follow(
         As for :func:`read`.
     consumer
         Called with the blocks that :func:`stream` yields; what it leaves is decoded after it.
+    edges
+        Frequencies (Hz); the facts tell how much of the energy lies above them.
 
     Returns
     -------
     What the function returned, and what :func:`inspect` returns.
     """
-    watch = _Watch(hashing=True)
+    watch = _Watch(hashing=True, losses=Losses(edges))
     blocks = _resampled(Path(path), sample_rate, BLOCK_SECONDS, watch)
     result = consumer(blocks)
     for _ in blocks:
@@ -141,16 +151,19 @@ def follow(
     return result, watch.facts(Path(path))
 
 
-def inspect(path: Path | str) -> Facts:
-    """Decode a whole recording in bounded memory and return the facts; raises as :func:`read` does."""
-    watch = _Watch(hashing=True)
+def inspect(path: Path | str, edges: Sequence[float] = ()) -> Facts:
+    """Decode a whole recording in bounded memory and return the facts; as :func:`follow` does."""
+    watch = _Watch(hashing=True, losses=Losses(edges))
     for _ in mono_blocks(Path(path), BLOCK_SECONDS, watch):
         pass
     return watch.facts(Path(path))
 
 
 def stream(
-    path: Path | str, sample_rate: int | None = None, block_seconds: float = BLOCK_SECONDS
+    path: Path | str,
+    sample_rate: int | None = None,
+    block_seconds: float = BLOCK_SECONDS,
+    losses: Losses | None = None,
 ) -> Iterator[Float32Array]:
     """Decode a recording of any length in bounded memory.
 
@@ -160,6 +173,8 @@ def stream(
         As for :func:`read`.
     block_seconds
         Seconds decoded at a time. The samples do not depend on it.
+    losses
+        Told of each block, if there is one.
 
     Yields
     ------
@@ -171,7 +186,7 @@ def stream(
         As :func:`read`. What only the whole file can tell (all silent, constant, damage within) is raised where it
         shows, the latest after the last block.
     """
-    return _resampled(Path(path), sample_rate, block_seconds, _Watch(hashing=False))
+    return _resampled(Path(path), sample_rate, block_seconds, _Watch(hashing=False, losses=losses))
 
 
 def header(path: Path | str) -> tuple[str, str, int, int]:
@@ -230,6 +245,7 @@ class _Watch:
     """What is learnt about a recording while its blocks pass by."""
 
     hashing: bool
+    losses: Losses | None = None
     kind: str = ""
     subtype: str = ""
     sample_rate: int = 0
@@ -263,6 +279,8 @@ class _Watch:
         self.frames += len(mono)
         if self.hashing:
             self.sound_hash.update(mono)
+        if self.losses is not None:
+            self.losses.see(block, mono, self.sample_rate)
 
     def judge(self, path: Path) -> None:
         """Raise for what only the whole recording can tell."""
@@ -292,6 +310,8 @@ class _Watch:
             trailing_silence=(self.frames - 1 - self.last_sound) / self.sample_rate,
             file_sha256=file_hash,
             sound_sha256=self.sound_hash.hexdigest(),
+            above=() if self.losses is None else self.losses.above,
+            cancelled=0.0 if self.losses is None else self.losses.cancelled,
         )
 
 

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from earwitness.audio import decoding
 from earwitness.audio.frontend import FrontEnd, log_mel_stream
+from earwitness.audio.losses import Losses
 from earwitness.core.arrays import LogMel, Samples
 
 
@@ -73,14 +74,19 @@ class StreamedLogMel:
     ----------
     path, front_end
         As for :func:`log_mel_of`; reading raises as that does, where the reason shows.
+    losses
+        Told of the sound each time that it is read, if there is one.
     """
 
     path: Path
     front_end: FrontEnd
+    losses: Losses | None = None
 
     def blocks(self) -> Iterator[LogMel]:
         """Yield some seconds at a time."""
-        made = _log_mel_blocks(decoding.stream(self.path, self.front_end.sample_rate), self.front_end)
+        made = _log_mel_blocks(
+            decoding.stream(self.path, self.front_end.sample_rate, losses=self.losses), self.front_end
+        )
         while True:
             with one_thread():  # not while somebody else has the turn
                 block = next(made, None)

@@ -97,8 +97,10 @@ def data(
 ) -> None:
     """Check a data set before training. Counts, lengths, silence, duplicates, and the split it would get."""
     from earwitness.data import checks, loading, splits
+    from earwitness.models.registry import highest_frequencies
 
-    checked = checks.check(loading.load(path, merge_labels=merge_labels), strict=strict, progress=progress_bar())
+    found = loading.load(path, merge_labels=merge_labels)
+    checked = checks.check(found, strict=strict, progress=progress_bar(), edges=tuple(highest_frequencies()))
     show(data_lines(checked, splits.split(checked, split, fold=fold, fraction=fraction, seed=seed)))
     next_step(f"earwitness run {typed(path)} --backbone mn04 --out runs/first")
     leave(checked.unusable)

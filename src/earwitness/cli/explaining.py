@@ -13,7 +13,7 @@ import typer
 
 from earwitness.cli.exit import leave
 from earwitness.cli.options import Device, Methods, PlainCommand, Run, Seed, Verdicts, Weights, known_backbone
-from earwitness.cli.output import methods_lines, next_step, progress_bar, show, typed
+from earwitness.cli.output import methods_lines, next_step, progress_bar, show, typed, warn
 from earwitness.core.errors import UsageError, printable
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ def explain(
         progress=progress_bar(),
     )
     for found, picture in outcome.explanations:
+        for note in found.notes:
+            warn(f"warning: {found.file}: {note}")
         replaced = picture in outcome.replaced
         if isinstance(found.answer, WholeExplanation):
             show(text.whole_explanation(found.answer, picture, top, verdicts=verdicts, replaced=replaced))

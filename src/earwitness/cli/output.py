@@ -160,8 +160,10 @@ def _interval(low: float, high: float) -> str:
 
 def data_lines(data: DataSet, split: Split) -> str:
     """Return what `earwitness data` prints of a checked data set and the split that a training would get."""
+    from earwitness.data import losses
     from earwitness.data.checks import count_table, duplicate_warnings, findings
     from earwitness.data.splits import guesses
+    from earwitness.models.registry import highest_frequencies
 
     held_out = Counter(data.recordings[row].label for row in split.validation)
     rows: list[list[Any]] = []
@@ -175,9 +177,13 @@ def data_lines(data: DataSet, split: Split) -> str:
     lines += [f"note: {sentence}" for sentence in (*data.notes, *guesses(data, split), *findings(data))]
     if all(row[4] is None for row in rows):
         lines.append("note: sources are not known (-); where several files are cut from one recording, name the groups")
-    lines += [
-        f"warning: {sentence}" for sentence in (*data.warnings, *split.warnings, *duplicate_warnings(data, split))
-    ]
+    said = (
+        *data.warnings,
+        *split.warnings,
+        *duplicate_warnings(data, split),
+        *losses.warnings(data, highest_frequencies()),
+    )
+    lines += [f"warning: {sentence}" for sentence in said]
     kind = f"{split.kind} {split.held_out}".rstrip()
     lines.append(f"split: {kind}, {len(split.train)} to train on, {len(split.validation)} held out")
     return "\n".join(lines)

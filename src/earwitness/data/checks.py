@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -65,6 +65,7 @@ def check(
     progress: Progress = NO_PROGRESS,
     workers: int | None = None,
     for_training: bool = True,
+    edges: Sequence[float] = (),
 ) -> DataSet:
     """Decode every recording once, in bounded memory, and set aside those that cannot be used.
 
@@ -81,6 +82,8 @@ def check(
         Threads; None takes as many as there are processors, at most 8.
     for_training
         Whether two classes with two recordings each must be left.
+    edges
+        Frequencies (Hz); the facts tell how much of the energy lies above them.
 
     Returns
     -------
@@ -95,7 +98,7 @@ def check(
     """
     checked, _ = _each(
         dataset,
-        lambda recording: (None, decoding.inspect(recording.path)),
+        lambda recording: (None, decoding.inspect(recording.path, edges)),
         "Checking",
         strict,
         progress,
@@ -114,6 +117,7 @@ def for_each_recording(
     progress: Progress = NO_PROGRESS,
     workers: int | None = None,
     for_training: bool = True,
+    edges: Sequence[float] = (),
     description: str = "Reading recordings",
 ) -> tuple[DataSet, list[Result]]:
     """Decode every recording once and hand it to a function, so that checking and features cost one decoding.
@@ -127,7 +131,7 @@ def for_each_recording(
     function
         Called with each recording and its samples, block by block, in several threads at once; what it returns is
         kept, the samples are not. It may raise BadRecordingError to set a recording aside.
-    strict, progress, workers, for_training
+    strict, progress, workers, for_training, edges
         As for :func:`check`.
     description
         What ``progress`` calls the work.
@@ -143,7 +147,7 @@ def for_each_recording(
     """
 
     def decode(recording: Recording) -> tuple[Result, Facts]:
-        return decoding.follow(recording.path, sample_rate, lambda blocks: function(recording, blocks))
+        return decoding.follow(recording.path, sample_rate, lambda blocks: function(recording, blocks), edges)
 
     return _each(dataset, decode, description, strict, progress, workers, for_training)
 

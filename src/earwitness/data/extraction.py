@@ -62,5 +62,6 @@ def extract_log_mels(
         for_training=for_training,
         workers=workers,
         progress=progress,
+        edges=(front_end.high_hz,),
         description="Computing log-mels",
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from earwitness.audio.extraction import StreamedLogMel, stretches
+from earwitness.audio.losses import Losses
 from earwitness.audio.segments import Segments
 from earwitness.core.errors import UsageError, printable
 from earwitness.core.files import file_name
@@ -42,13 +44,16 @@ def score_file(classifier: Classifier, path: Path, progress: Progress = NO_PROGR
     BadRecordingError
         The file cannot be used.
     """
-    source = StreamedLogMel(path, classifier.front_end)
-    most = classifier.front_end.clock.seconds_to_frame_count(HELD_SECONDS)
-    (beginning,) = stretches(source, [(0, most + 1)])
+    front_end, name = classifier.front_end, printable(path)
+    most, losses = front_end.clock.seconds_to_frame_count(HELD_SECONDS), Losses((front_end.high_hz,))
+    (beginning,) = stretches(StreamedLogMel(path, front_end, losses), [(0, most + 1)])
     if len(beginning) > most:
-        return score_stream(classifier, source, printable(path), progress)
+        losses = Losses((front_end.high_hz,))  # those before were of the beginning alone
+        scored = score_stream(classifier, StreamedLogMel(path, front_end, losses), name, progress)
+        return replace(scored, source=StreamedLogMel(path, front_end), notes=losses.sentences)
     frames = segment_frames(classifier, len(beginning))
-    return score_recording(classifier, beginning, printable(path), segment_frames=frames, tail=True, progress=progress)
+    scored = score_recording(classifier, beginning, name, segment_frames=frames, tail=True, progress=progress)
+    return replace(scored, notes=losses.sentences)
 
 
 def explain_segment(

@@ -39,6 +39,8 @@ class ScoredRecording:
         Frames in a segment, and the first of each, shape (n,).
     scores
         Shape (n, classes): every segment's probabilities.
+    notes
+        Sentences that a reader must know of the recording, such as on sound that the model does not use.
     """
 
     file: str
@@ -50,6 +52,7 @@ class ScoredRecording:
     segment_frames: int
     start_frames: Int64Array
     scores: Float64Array
+    notes: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:

@@ -106,3 +106,12 @@ def backbone_named(name: str) -> Backbone:
     if name not in BACKBONES:
         raise UsageError(no_such(name, "backbone", BACKBONES))
     return BACKBONES[name]
+
+
+def highest_frequencies() -> dict[float, str]:
+    """Return the highest frequencies (Hz) that networks use, the highest first, and whose they are."""
+    edges = {name: backbone.front_end.high_hz for name, backbone in BACKBONES.items()}
+    return {
+        edge: " and ".join(name for name in edges if edges[name] == edge)
+        for edge in sorted(set(edges.values()), reverse=True)
+    }

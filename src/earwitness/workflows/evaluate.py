@@ -17,7 +17,7 @@ from earwitness.core.download import sha256_of
 from earwitness.core.errors import EarwitnessError, UsageError, on_disk, printable
 from earwitness.core.progress import Progress, shown
 from earwitness.core.run_folder import RunFolder
-from earwitness.data import loading, provenance, recordings
+from earwitness.data import loading, losses, provenance, recordings
 from earwitness.data.extraction import extract_log_mels
 from earwitness.data.recordings import DataSet, Unusable
 from earwitness.models import prediction
@@ -122,6 +122,7 @@ def evaluate(
                 source, log_mels = _without(source, log_mels, {*same, *kin})
             else:
                 warnings = provenance.sentences(same, kin, len(source.recordings), trained)
+        warnings += losses.warnings(source, {classifier.front_end.high_hz: classifier.backbone})
         tell_notes(source.notes, progress)
         predictions = prediction.predict(
             classifier,

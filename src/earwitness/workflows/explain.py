@@ -179,7 +179,8 @@ def _segment(methods: Sequence[Explainer], at: float | None, verdicts: bool) -> 
             for per_target in finding.attributions
             for method, found in zip(methods, per_target, strict=True)
         }
-        return _explanation(model, path, scored, (finding.start_seconds, finding.end_seconds), maps, answer)
+        between = finding.start_seconds, finding.end_seconds
+        return _explanation(model, path, scored, between, maps, answer)
 
     return one
 
@@ -222,6 +223,7 @@ def _explanation(
         attributions=maps,
         moments=moments or {},
         answer=answer,
+        notes=scored.notes,
         source=_source(model, path, [label for _, label in maps]),
     )
 

@@ -46,6 +46,8 @@ class Explanation:
         the moments that matter most, in order of time.
     answer
         What the picture is drawn from.
+    notes
+        Sentences that a reader must know, such as on sound that the model does not use.
     source
         Tells the file's place, the model and the classes from others; a picture of another source is not overwritten.
 
@@ -71,6 +73,7 @@ class Explanation:
     attributions: dict[tuple[str, str], Attribution]
     answer: Inquiry | WholeExplanation | LongExplanation
     moments: dict[tuple[str, str], tuple[Attribution, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     source: str = ""
 
     @property

@@ -20,7 +20,7 @@ from earwitness.core.device import resolve_precision
 from earwitness.core.errors import UsageError, printable
 from earwitness.core.progress import NO_PROGRESS, Progress, shown
 from earwitness.core.run_folder import RunFolder
-from earwitness.data import checks, loading, provenance, recordings
+from earwitness.data import checks, loading, losses, provenance, recordings
 from earwitness.data import splits as dataset
 from earwitness.data.extraction import extract_log_mels
 from earwitness.data.recordings import DataSet
@@ -195,7 +195,8 @@ def _train_split(
     run: RunFolder,
     watch: Watch,
 ) -> Evaluation:
-    warnings = (*data.warnings, *split.warnings, *checks.duplicate_warnings(data, split))
+    lost = losses.warnings(data, {classifier.front_end.high_hz: classifier.backbone})
+    warnings = (*data.warnings, *split.warnings, *checks.duplicate_warnings(data, split), *lost)
     identity = _record(plan, data, split, warnings, run)
     tell_notes((*data.notes, *dataset.guesses(data, split)), watch.progress)
     _warn(warnings, watch.progress)

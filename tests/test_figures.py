@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -342,6 +343,62 @@ def test_a_confusion_has_both_targets_of_every_method_and_wrong_segments_a_dashe
     np.testing.assert_array_equal(np.asarray(shown[3][1].get_array()), found[1][0].native.T)
     seconds = [axes.get_xlim() for axes, _ in shown]
     assert seconds == [seconds[0]] * 5
+
+
+SCALES = [1e-9, 2.5e-4, 3e-3, 0.019, 0.1, 0.5, 1.0, 7.9, 80.0, 999.0, 12_345.0, 1e6]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("targets", [1, 2])
+def test_numbers_of_colour_bars_do_not_collide(scale, targets):
+    """Neither with each other, nor with those of the next bar, nor with any other text or picture."""
+    methods = ("Grad-CAM", "LIME", "Occlusion sensitivity")
+    row = finding(attributions=tuple(tuple(attribution(0, scale) for _ in methods) for _ in range(targets)))
+    inquiry = asked("segments", [row], methods, ("predicted", "true")[:targets])
+    figure = evidence.maps(inquiry)
+    figure.draw_without_rendering()
+    bars = [axes for axes in figure.axes if axes.get_xlabel().startswith(("log-mel", "against"))]
+    assert len(bars) == 1 + targets * len(methods)
+    boxes = [box for axes in bars for box in boxes_of(axes)]
+    for place, one in enumerate(boxes):
+        assert not any(one.overlaps(other) for other in boxes[place + 1 :])
+        assert not any(one.overlaps(axes.get_window_extent()) for axes, _ in meshes(figure))
+    for axes in bars[1:]:
+        low, high = axes.get_xlim()
+        ticks = axes.get_xticks()
+        assert ticks[1] == 0
+        assert -low == high == pytest.approx(scale)
+        assert 0.3 * high <= ticks[2] == -ticks[0] < high
+
+
+def boxes_of(axes: Axes) -> list:
+    """Return where the numbers and the words of a colour bar lie."""
+    axis = axes.xaxis if axes.get_window_extent().width > axes.get_window_extent().height else axes.yaxis
+    texts = [text for text in axis.get_ticklabels() if text.get_text()]
+    assert 2 <= len(texts) <= 3
+    assert not axis.get_offset_text().get_text()
+    return [text.get_window_extent() for text in [*texts, axis.label]]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("offset", [0.0, -0.7, -4.6])
+@pytest.mark.parametrize("orientation", ["vertical", "horizontal"])
+def test_a_colour_bar_of_any_scale_has_numbers_that_can_be_told_apart(scale, offset, orientation):
+    norm = Normalize(offset * scale, (offset + 1) * scale)
+    with style.style():
+        figure = Figure(figsize=(1.4, 1.4), layout="constrained")
+        axes = figure.add_subplot()
+        style.colour_bar(axes, ScalarMappable(norm, style.SOUND_COLOURS), "words", orientation)
+        figure.draw_without_rendering()
+    axis = axes.xaxis if orientation == "horizontal" else axes.yaxis
+    texts = [text.get_text() for text in axis.get_ticklabels()]
+    assert len(set(texts)) == len(texts) >= 2
+    for text, place in zip(texts, axis.get_ticklocs(), strict=True):
+        assert float(text.replace("\N{MINUS SIGN}", "-")) == pytest.approx(place)
+        assert norm.vmin < place < norm.vmax
+    boxes = boxes_of(axes)
+    for one, other in pairwise(boxes[:-1]):
+        assert not one.overlaps(other)
 
 
 def test_words_do_not_run_into_pictures():

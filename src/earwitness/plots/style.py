@@ -61,7 +61,9 @@ STYLE: dict[str, Any] = {
 }
 OCTAVES_HZ = (31.25, 62.5, 125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, 16000.0, 32000.0)
 LEAST_TICK_GAP_POINTS = 9.0
-SMALL = 0.01  # peaks below this are written with a power of ten
+SMALL, LARGE = 0.01, 10_000.0  # what lies beyond is written with a power of ten
+ROUND = (1, 2, 5)
+OUTERMOST = 0.75  # share of a colour bar within which its numbers stand
 
 
 @contextmanager
@@ -326,6 +328,35 @@ def evidence_limit(attributions: Sequence[Attribution]) -> float:
     return max([*sizes, 0.0]) or 1.0
 
 
+def bar_ticks(low: float, high: float) -> list[float]:
+    """Return two or three round numbers between limits; of limits that are opposite, 0 and one number to either side.
+
+    None is so near to an end that its text would reach another bar's.
+    """
+    if low == -high:
+        size = high * OUTERMOST
+        place = 10.0 ** np.floor(np.log10(size))
+        outer = float(place * max(digit for digit in ROUND if digit * place <= size))
+        return [-outer, 0.0, outer]
+    margin = (high - low) * (1 - OUTERMOST) / 2
+    inside = low + margin, high - margin
+    place = 10.0 ** np.ceil(np.log10(high - low))
+    for step in (place * digit / ten for ten in (1, 10, 100) for digit in reversed(ROUND)):
+        first, last = np.ceil(inside[0] / step), np.floor(inside[1] / step)
+        if last > first:
+            return [float(number * step) for number in np.arange(first, last + 1, 1 if last - first < 3 else 2)]
+    return []
+
+
+def short(value: float) -> str:
+    """Return a number as a tick's text of few letters, very small and large ones with a power of ten."""
+    text = f"{value:g}" if value == 0 or SMALL <= abs(value) < LARGE else f"{value:.3e}"
+    digits, power, exponent = text.partition("e")
+    if power:
+        digits = digits.rstrip("0").rstrip(".") + f"e{int(exponent)}"
+    return digits.replace("-", "\N{MINUS SIGN}")
+
+
 def colour_bar(axes: Axes, colours: ScalarMappable, text: str, orientation: str = "vertical") -> None:
     """Draw what colours mean, with few numbers; 0 stays in the middle where they tell for from against.
 
@@ -343,7 +374,7 @@ def colour_bar(axes: Axes, colours: ScalarMappable, text: str, orientation: str 
     figure = axes.get_figure(root=True)
     assert figure is not None
     bar = figure.colorbar(colours, cax=axes, orientation=orientation)
-    bar.locator = MaxNLocator(nbins=4, symmetric=colours.get_cmap().name == EVIDENCE_COLOURS)
-    bar.update_ticks()
+    ticks = bar_ticks(*colours.get_clim())
+    bar.set_ticks(ticks, labels=[short(tick) for tick in ticks])
     bar.set_label(text, fontsize=7.5)
     bar.outline.set_linewidth(0.5)

@@ -74,15 +74,34 @@ def seconds(*command: str) -> float:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="closes streams by a shell")
-@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    "closed",
+    [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full", ">/dev/full 2>&1", "| :", "2>&1 | :"],
+)
 def test_the_work_is_done_though_nobody_can_read_of_it(sounds, tmp_path, closed):
-    words = ["train", sounds, "--out", tmp_path / "run", "--backbone", "compact", "--epochs", 1]
-    shell = ["sh", "-c", f'exec "$@" {closed}', "sh", *PROCESS, *words]
-    done = subprocess.run([*map(str, shell)], capture_output=True, env=environment(), timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
+    def code_of(*words: str | Path | int) -> int:
+        # A pipe's code is that of its last command, so the first one's is written down.
+        shell = ["sh", "-c", f'{{ "$@"; echo $? >"$CODE"; }} {closed}', "sh", *PROCESS, *map(str, words)]
+        code = tmp_path / "code"
+        ran = subprocess.run(shell, capture_output=True, env=environment(CODE=str(code)), timeout=300, check=False)
+        assert b"Traceback" not in ran.stderr + ran.stdout
+        assert b"Exception ignored" not in ran.stderr + ran.stdout
+        lost = b"standard output could not be written (No space left on device); the work went on" in ran.stderr
+        assert lost == (closed == ">/dev/full")
+        return int(code.read_text())
+
+    assert code_of("train", sounds, "--out", tmp_path / "run", "--backbone", "compact", "--epochs", 1) == 0
     assert (tmp_path / "run" / "model.safetensors").exists()
-    wrong = [*shell[: -len(words)], "data", tmp_path / "nowhere"]
-    assert subprocess.run([*map(str, wrong)], capture_output=True, env=environment(), check=False).returncode == 2
+    assert code_of("data", sounds) == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes streams by a shell")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">/dev/full", "2>/dev/full", "2>&1 | :"])
+def test_failure_stays_failure_though_nobody_can_read_of_it(tmp_path, closed):
+    shell = ["sh", "-c", f'{{ "$@"; echo $? >"$CODE"; }} {closed}', "sh", *PROCESS, "data", tmp_path / "nowhere"]
+    code = tmp_path / "code"
+    subprocess.run([*map(str, shell)], capture_output=True, env=environment(CODE=str(code)), check=False)
+    assert int(code.read_text()) == 2
 
 
 # ---- options ------------------------------------------------------------------------------------------------------
@@ -221,6 +240,7 @@ def test_a_reader_that_has_had_enough_is_no_failure_worth_a_traceback(sounds, ar
         assert running.stderr is not None
         running.stdout.close()  # before anything is written
         said = running.stderr.read()
+    assert running.returncode == 0
     assert b"Traceback" not in said
     assert b"Exception ignored" not in said
     assert b"earwitness: " not in said

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 import typer
 
@@ -33,17 +34,17 @@ def run(app: Callable[..., Any], arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     _open_what_is_closed()
     _accept_any_text()
+    with _unbroken_streams():
+        return _run(app, given)
+
+
+def _run(app: Callable[..., Any], given: list[str]) -> int:
     try:
         code = app(args=given, standalone_mode=False, prog_name=PROGRAM)
-        sys.stdout.flush()
     except EarwitnessError as error:
         return _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read the output has had enough of it; nothing may be written to it when the process ends either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAILED
     except Exception as error:
         return _unforeseen(error, given)
     if code == INTERRUPTED:  # Typer may turn the keyboard's interruption into this
@@ -126,6 +127,55 @@ def _open_what_is_closed() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
+
+
+class _Unbroken:
+    """A stream for text whose failures end no work: what comes after the first of them goes nowhere."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.problem: OSError | None = None
+
+    def write(self, text: str) -> int:
+        """Write, if that can be."""
+        self._attempt(lambda: self.stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, if that can be."""
+        self._attempt(self.stream.flush)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def _attempt(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except OSError as error:
+            self.problem = self.problem or error
+            # Also what is still in the buffer, which Python would write again when the process ends.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.stream.fileno())
+            os.close(nowhere)
+
+
+@contextmanager
+def _unbroken_streams() -> Iterator[None]:
+    """Let the work be done though nobody reads of it any more (``| head``) or its log's disk is full.
+
+    What was lost to a disk is said, if standard error can say it; whoever closes a pipe knows.
+    """
+    before = sys.stdout, sys.stderr
+    out, err = _Unbroken(sys.stdout), _Unbroken(sys.stderr)
+    sys.stdout, sys.stderr = cast(TextIO, out), cast(TextIO, err)
+    try:
+        yield
+    finally:
+        out.flush()
+        if out.problem is not None and not isinstance(out.problem, BrokenPipeError):
+            err.write(f"{PROGRAM}: standard output could not be written ({out.problem.strerror}); the work went on\n")
+        err.flush()
+        sys.stdout, sys.stderr = before
 
 
 def _accept_any_text() -> None:

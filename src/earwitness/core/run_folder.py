@@ -244,15 +244,8 @@ def check_identity(folder: RunFolder) -> None:
     try:
         with safe_open(folder.model, framework="np") as stored:
             trained = json.loads(stored.metadata()[METADATA]).get(IDENTITY)
-    except (
-        SafetensorError,
-        OSError,
-        KeyError,
-        TypeError,
-        ValueError,
-        AttributeError,
-    ):  # what is wrong with it is said where it is loaded
-        return
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError):
+        return  # what is wrong with it is said where it is loaded
     if asked != trained:
         raise EarwitnessError(
             f"{printable(folder.path)}: model.safetensors ({trained or 'of an older version'}) and run.json "

@@ -28,6 +28,8 @@ class Link:
         Samples (per channel) that the container promises after those; None where it promises nothing.
     packed
         Samples that its packets hold, skipped ones included; None where they are not counted beforehand.
+    seconds
+        Length that the container promises of its longest track, where it says so apart from its packets.
     """
 
     first: int
@@ -36,6 +38,7 @@ class Link:
     skip: int = 0
     frames: int | None = None
     packed: int | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)

@@ -263,7 +263,7 @@ def _demuxed(file: BinaryIO, link: Link, kind: str) -> Iterator[tuple[str, int, 
             context.options = {"flags2": "+skip_manual"}
         # The first block of Vorbis and WMA only serves to decode the second.
         whole = kind not in ("Ogg Vorbis", "WMA")
-        promised = _promised(container, stream)
+        promised = _promised(stream, link)
         decoded, ends, rate = 0, None, 0
         for packet in container.demux(stream):
             if kind in _HOLES:
@@ -282,7 +282,7 @@ def _demuxed(file: BinaryIO, link: Link, kind: str) -> Iterator[tuple[str, int, 
             raise cut_short(f"{promised:.1f} s of sound", f"{there:.1f} s")
         if kind == "MP4":
             with _container(_Part(file, link), kind, ignore_editlist="1") as container:
-                there = max(there, _promised(container, _only_sound(container)))
+                there = max(there, _promised(_only_sound(container), link))
             if there > promised + _PADDING:
                 raise FaultError(
                     f"holds more than its index plays: {promised:.1f} of {there:.1f} s; for what it plays: "
@@ -324,11 +324,12 @@ def _follows(packet: av.Packet[av.AudioStream], ends: float | None, hole: float)
     return begins + float(packet.duration * packet.time_base) if packet.duration else None
 
 
-def _promised(container: av.container.InputContainer, stream: av.AudioStream) -> float:
+def _promised(stream: av.AudioStream, link: Link) -> float:
     """Return the seconds that a container promises of its sound, 0 where it tells only those of its video."""
+    promised = link.seconds if link.seconds is not None and len(stream.container.streams) == 1 else 0.0
     if stream.duration and stream.time_base and stream.container.format.name.startswith("mov"):
-        return float(stream.duration * stream.time_base)
-    return (container.duration or 0) / av.time_base if len(container.streams) == 1 else 0.0
+        return max(promised, float(stream.duration * stream.time_base))
+    return promised
 
 
 def _values(frame: av.AudioFrame) -> Float32Array:

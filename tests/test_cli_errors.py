@@ -890,16 +890,16 @@ def test_a_folder_is_explained_beside_files(at):
 def test_a_data_set_with_a_bad_file_goes_to_quarantine(at):
     sounds = at.copy()
     (sounds / "low" / "bad\n.wav").write_bytes(b"no sound")
-    (sounds / "low" / "notes.amr").touch()
+    (sounds / "low" / "notes.ape").touch()
     arguments = ["train", sounds, "--out", at.tmp / "out", "--backbone", "compact", "--epochs", 1]
     strict = earwitness(*arguments, "--strict")
     assert strict.code == 1
     assert len(strict.lines) == 1
-    assert strict.lines[0].startswith("earwitness: low/notes.amr: has no sound file's name")
+    assert strict.lines[0].startswith("earwitness: low/notes.ape: has no sound file's name")
     left = earwitness(*arguments)
     assert left.code == 3, left.err
     rows = files.read_csv(at.tmp / "out" / "quarantine.csv")
-    assert [row["file"] for row in rows] == [r"low/bad\x0a.wav", "low/notes.amr"]
+    assert [row["file"] for row in rows] == [r"low/bad\x0a.wav", "low/notes.ape"]
     assert [line for line in left.lines if "bad" in line] == [
         f"earwitness: {row['file']}: {row['reason']}" for row in rows[:1]
     ]

@@ -34,7 +34,12 @@ CODED = [
     ("a.mkv", "matroska", "aac", (44_100,), 1024, {"b": "160k"}),
     ("a.wma", "asf", "wmav2", (44_100, 22_050), 2048, {"b": "64k"}),
     ("one.wma", "asf", "wmav1", (16_000,), 2048, {"b": "64k"}),
+    ("alac.caf", "caf", "alac", (44_100,), 0, {}),
+    ("pcm.caf", "caf", "pcm_s24be", (48_000,), 0, {}),
+    ("a.w64", "w64", "pcm_s16le", (44_100,), 3, {}),  # FFmpeg counts the padding to eight bytes as sound
 ]
+# Raw frames, and the samples that their coders put before the sound, which nothing tells.
+RAW = [("a.aac", "adts", "aac", (44_100, 16_000), 1024), ("a.amr", "amr", "libopencore_amrnb", (8_000,), 40)]
 
 
 def sound(seconds: float, rate: int, channels: int = 1, seed: int = 0) -> np.ndarray:
@@ -136,6 +141,53 @@ def test_a_cut_names_both_lengths(tmp_path):
     assert refusal(tmp_path / "a.mp3").startswith(
         "is truncated: its header promises 3.0 s of sound (116 frames), 1.0 s (39 frames) are there"
     )
+
+
+@pytest.mark.parametrize(("how", "rate"), [(row, rate) for row in RAW for rate in row[3]])
+def test_raw_frames_are_read_to_the_last_and_refused_where_that_is_cut(tmp_path, how, rate):
+    path = tmp_path / how[0]
+    samples = sound(1.3, rate)
+    data = encode(path, samples, rate, (*how, {"b": "96k" if how[2] == "aac" else "12k"})).read_bytes()
+    whole = decoding.read(path).samples
+    assert 0 <= len(whole) - how[4] - len(samples) <= 1024
+    assert alike(whole[how[4] :], samples[:, 0]) > (0.98 if how[2] == "aac" else 0.5)
+    starts, lengths = [], []
+    for length in range(len(data) - 600, len(data)):
+        path.write_bytes(data[:length])
+        with contextlib.suppress(BadRecordingError):
+            part = decoding.read(path).samples
+            assert np.array_equal(part, whole[: len(part)])
+            starts.append(length)
+            lengths.append(len(part))
+            continue
+        assert refusal(path).startswith("is truncated in the middle of its last frame; 1.")
+    frame = 1024 if how[2] == "aac" else 160
+    assert lengths == list(range(len(whole) - frame * len(lengths), len(whole), frame))
+    path.write_bytes(data[: starts[0]] + b"\xff" + data[starts[0] + 1 :].replace(b"\xf1", b"\xff", 1))
+    assert "is damaged 1." in refusal(path)
+
+
+def test_tags_around_and_between_raw_frames_do_no_harm(tmp_path):
+    data = encode(tmp_path / "a.aac", sound(1.0, 44_100), 44_100, (*RAW[0], {"b": "96k"})).read_bytes()
+    whole = decoding.read(tmp_path / "a.aac").samples
+    tag = b"ID3\x04\0\0\0\0\0\x0a" + bytes(10)
+    (tmp_path / "a.aac").write_bytes(tag + data + tag + data + b"TAG" + bytes(125))
+    found = decoding.read(tmp_path / "a.aac").samples
+    assert len(found) == 2 * len(whole)
+    assert np.array_equal(found[: len(whole)], whole)
+
+
+@pytest.mark.parametrize(("name", "form"), [("a.caf", "caf"), ("a.w64", "w64")])
+def test_a_size_of_64_bits_that_was_left_open_lasts_to_the_end(tmp_path, name, form):
+    samples = sound(1.3, 44_100)
+    coder = "pcm_s16be" if form == "caf" else "pcm_s16le"
+    data = bytearray(encode(tmp_path / name, samples, 44_100, ("", form, coder, (), 0, {})).read_bytes())
+    place = data.find(b"data") + (4 if form == "caf" else 16)
+    data[place : place + 8] = b"\xff" * 8
+    (tmp_path / name).write_bytes(data)
+    found = decoding.read(tmp_path / name).samples
+    assert 0 <= len(found) - len(samples) < 4
+    assert np.abs(found[: len(samples)] - samples[:, 0]).max() < 1e-4
 
 
 # ---- MP3 -----------------------------------------------------------------------------------------------------------

@@ -92,7 +92,7 @@ def test_what_is_passed_over_and_what_is_not(tree):
     plain = load(tree)
     assert len(plain.recordings) == 6
     assert plain.unusable == ()
-    for name in ["cat/film.amr", "cat/labels.odd", "dog/nothing", "loose.wav"]:
+    for name in ["cat/film.ape", "cat/labels.odd", "dog/nothing", "loose.wav"]:
         (tree / name).write_bytes(b"x")
     (tree / "dog" / "more").mkdir()
     (tree / "gone").symlink_to("nowhere")
@@ -100,8 +100,8 @@ def test_what_is_passed_over_and_what_is_not(tree):
     assert listed.recordings == plain.recordings
     reasons = {entry.file: entry.reason for entry in listed.unusable}
     assert list(reasons) == sorted(reasons)
-    assert set(reasons) == {"cat/film.amr", "cat/labels.odd", "dog/nothing", "loose.wav", "dog/more", "gone"}
-    assert "has no sound file's name" in reasons["cat/film.amr"]
+    assert set(reasons) == {"cat/film.ape", "cat/labels.odd", "dog/nothing", "loose.wav", "dog/more", "gone"}
+    assert "has no sound file's name" in reasons["cat/film.ape"]
     assert "is a folder" in reasons["dog/more"]
     assert "beside the class folders" in reasons["loose.wav"]
     assert "link to nothing" in reasons["gone"]
@@ -178,8 +178,8 @@ def test_empty_class_folder(tree):
     assert (data.recordings, data.classes) == (plain.recordings, plain.classes)
     assert data.notes == ("'bird' is a class folder without a recording: left out",)
     assert checks.check(data).notes == data.notes
-    (tree / "bird" / "song.amr").write_bytes(b"x")
-    assert "class folder without a recording (bird/song.amr" in usage(tree)
+    (tree / "bird" / "song.ape").write_bytes(b"x")
+    assert "class folder without a recording (bird/song.ape" in usage(tree)
 
 
 def test_class_with_one_file(tree):
@@ -473,8 +473,8 @@ def test_strict_stops_at_the_first(tree):
     spoil(tree)
     with pytest.raises(BadRecordingError, match=r"m-empty\.wav: is empty"):
         checks.check(load(tree), strict=True)
-    (tree / "cat" / "film.amr").write_bytes(b"x")
-    with pytest.raises(BadRecordingError, match=r"film\.amr: has no sound file's name"):
+    (tree / "cat" / "film.ape").write_bytes(b"x")
+    with pytest.raises(BadRecordingError, match=r"film\.ape: has no sound file's name"):
         checks.check(load(tree), strict=True)
 
 

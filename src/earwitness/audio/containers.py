@@ -1,8 +1,8 @@
 """What a sound file is, and whether all of it is there, told from its bytes before anything is decoded.
 
 Decoders are forgiving: a WAV file cut in half plays for half its time, an Ogg stream without its end is simply
-shorter. For a data set that is a silent fault, so each container is examined by its own rules (:mod:`riff`, :mod:`mpeg`
-and :mod:`ogg` beside this module; FLAC, RFC 9639, here), and a file that is cut short is refused with the reason.
+shorter. For a data set that is a silent fault, so each container is examined by its own rules (modules
+beside this one; FLAC, RFC 9639, here), and a file that is cut short is refused with the reason.
 """
 
 from __future__ import annotations
@@ -12,39 +12,58 @@ import os
 import stat
 from pathlib import Path
 
-from earwitness.audio import boxes, mpeg, ogg, riff
+from earwitness.audio import boxes, longchunks, mpeg, ogg, rawframes, riff
 from earwitness.audio.layout import COPY_AGAIN, NO_SAMPLES, FaultError, Layout, Link, cut_short
 from earwitness.core.errors import BadRecordingError, printable
 
 # Kind of sound -> the name endings that fit it, the usual one first.
 SUFFIXES: dict[str, tuple[str, ...]] = {
-    "WAV": (".wav", ".wave", ".rf64"),
+    "WAV": (".wav", ".wave", ".bwf", ".rf64"),
     "FLAC": (".flac",),
     "Ogg Vorbis": (".ogg", ".oga"),
     "Ogg Opus": (".opus", ".ogg", ".oga"),
     "Ogg FLAC": (".oga", ".ogg"),
-    "MP3": (".mp3",),
+    "MP3": (".mp3", ".mp2"),
     "AIFF": (".aiff", ".aif", ".aifc"),
     "MP4": (".m4a", ".mp4", ".m4b", ".m4v", ".mov", ".3gp"),
     "Matroska": (".webm", ".mkv", ".mka"),
     "WMA": (".wma", ".asf", ".wmv"),
+    "AAC": (".aac", ".adts"),
+    "AMR": (".amr", ".awb"),
+    "CAF": (".caf",),
+    "Wave64": (".w64",),
 }
 SOUND_SUFFIXES = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 
 # First bytes of what people mistake for a sound file that can be read here: (offset, bytes, name).
 FOREIGN = (
-    (0, b"caff", "CAF"),
     (0, b".snd", "AU"),
-    (0, b"riff\x2e\x91\xcf\x11", "Wave64"),
-    (0, b"#!AMR", "AMR"),
     (0, b"MThd", "MIDI"),
-    (0, b"\xff\xf1", "AAC"),
-    (0, b"\xff\xf9", "AAC"),
+    (0, b"wvpk", "WavPack"),
+    (0, b"MAC ", "Monkey's Audio"),
 )
-NOT_SOUND = "is not a sound file that can be read; use WAV, FLAC, MP3, Ogg, Opus, M4A, WMA, WebM or AIFF"
+NOT_SOUND = "is not a sound file that can be read; use WAV, FLAC, MP3, Ogg, Opus, M4A, AAC, WMA, WebM, CAF or AIFF"
 
 
-_BOXES = {"MP4": boxes.mp4_links, "Matroska": boxes.matroska_links, "WMA": boxes.asf_links}
+# Where a file of a kind has which bytes.
+_BEGIN: tuple[tuple[int, tuple[bytes, ...], str], ...] = (
+    (0, (b"fLaC",), "FLAC"),
+    (0, (boxes.ASF,), "WMA"),
+    (0, (boxes.EBML,), "Matroska"),
+    (0, (b"caff",), "CAF"),
+    (0, (longchunks.WAVE64,), "Wave64"),
+    (0, tuple(magic for magic, _ in rawframes.AMR), "AMR"),
+    (4, boxes.MP4, "MP4"),
+    (8, (b"AIFF", b"AIFC"), "AIFF"),
+)
+_WHOLE = {  # kinds that begin with the file's first byte
+    "MP4": boxes.mp4_links,
+    "Matroska": boxes.matroska_links,
+    "WMA": boxes.asf_links,
+    "AMR": rawframes.amr_links,
+    "CAF": longchunks.caf_links,
+    "Wave64": longchunks.wave64_links,
+}
 
 
 def examine(path: Path) -> Layout:
@@ -116,18 +135,13 @@ def _identify(data: mmap.mmap) -> tuple[str, int]:
     head = data[start : start + 64]
     if head[:4] in riff.WAVES and head[8:12] == b"WAVE":
         return "WAV", start
-    if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
-        return "AIFF", start
-    if head[:4] == b"fLaC":
-        return "FLAC", start
     if head[:4] == b"OggS":
         return ogg.kind_of(data, start), start
-    if head[:16] == boxes.ASF:
-        return "WMA", start
-    if head[:4] == boxes.EBML:
-        return "Matroska", start
-    if head[4:8] in boxes.MP4:
-        return "MP4", start
+    for offset, magics, kind in _BEGIN:
+        if head.startswith(magics, offset):
+            return kind, start
+    if rawframes.is_aac(data, start):
+        return "AAC", start
     first = mpeg.first_frame(data, start)
     if first is not None:
         return "MP3", first
@@ -163,8 +177,10 @@ def _links(data: mmap.mmap, kind: str, start: int) -> tuple[Link, ...]:
         if not any(link.frames for link in found):
             raise FaultError(NO_SAMPLES)
         return found
-    if kind in _BOXES:
-        return _BOXES[kind](data)
+    if kind in _WHOLE:
+        return _WHOLE[kind](data)
+    if kind == "AAC":
+        return rawframes.aac_links(data, start)
     if kind == "AIFF":
         riff.check_aiff(data, start)
     else:

@@ -19,7 +19,7 @@ import numpy as np
 import soundfile
 from av.stream import Discard
 
-from earwitness.audio import mpeg
+from earwitness.audio import mpeg, rawframes
 from earwitness.audio.layout import COPY_AGAIN, NO_SAMPLES, FaultError, Layout, Link, cut_short, instead
 from earwitness.core.arrays import Float32Array
 from earwitness.core.errors import BadRecordingError
@@ -36,14 +36,17 @@ _DEMUXERS = {
     "MP4": "mov",
     "Matroska": "matroska",
     "WMA": "asf",
+    "CAF": "caf",
+    "Wave64": "wav",  # under a plain header
 }
+_RAW = ("MP3", "AAC", "AMR")  # frames that were counted need no demuxer, which would guess their number
 _PADDING = 0.3  # seconds that a coder may put around the sound of an MP4
 # Containers that tell when each packet plays -> seconds between two packets that are more than inexact times.
 _HOLES = {"MP4": 0.05, "Matroska": 0.05, "WMA": 0.2}
 _NAMES = {"mp3float": "MPEG_LAYER_III", "mp2float": "MPEG_LAYER_II"}
 _SOUND_CODERS = "aac,alac,mp3float,mp2float,opus,vorbis,flac,ac3,eac3,wmav1,wmav2,wmapro,wmalossless"
 _OPTIONS = {"protocol_whitelist": "none", "ignore_length": "1"}
-_FULL_SCALE = {"u1": 1 << 7, "i2": 1 << 15, "i4": 1 << 31}
+_FULL_SCALE = {"u1": 1 << 7, "i2": 1 << 15, "i4": 1 << 31, "i8": 1 << 63}
 
 av.logging.set_level(None)  # FFmpeg's libraries would print to the terminal
 
@@ -186,7 +189,7 @@ class _Coded:
         """Yield each part's samples, without what its coder put around them, shape (k, channels)."""
         seconds = 0.0
         for link in self.layout.links:
-            decode = _mpeg_frames(file, link) if self.layout.kind == "MP3" else _demuxed(file, link, self.layout.kind)
+            decode = (_raw if self.layout.kind in _RAW else _demuxed)(file, link, self.layout.kind)
             decoded = 0  # with what is skipped
             last = None if link.frames is None else link.skip + link.frames
             for name, sample_rate, values in decode:
@@ -212,7 +215,7 @@ class _Coded:
         if self.layout.kind in _HOLES:
             return  # counted by its own times
         promised = link.packed if link.packed is not None else link.skip + (link.frames or 0)
-        if decoded < promised - (0 if link.packed is not None or self.layout.kind == "WAV" else _SLACK):
+        if decoded < promised - (0 if link.packed is not None or self.layout.kind in ("WAV", "Wave64") else _SLACK):
             rate = max(1, self.sample_rate)
             raise FaultError(
                 f"is damaged: its container promises {promised / rate:.1f} s, {decoded / rate:.1f} s of them could be "
@@ -243,16 +246,20 @@ def _with_ffmpeg(path: Path, layout: Layout, stack: ExitStack) -> Sound:
     return Sound(coded.sample_rate, coded.channels, coded.subtype, blocks)
 
 
-def _mpeg_frames(file: BinaryIO, link: Link) -> Iterator[tuple[str, int, Float32Array]]:
-    """Decode the frames that were counted, without a demuxer that would guess their number."""
+def _raw(file: BinaryIO, link: Link, kind: str) -> Iterator[tuple[str, int, Float32Array]]:
+    """Decode the frames that were counted."""
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         if link.first >= link.end:
             return
-        name = mpeg.codec(data, link.first)
+        if kind == "MP3":
+            name, packets = mpeg.codec(data, link.first), mpeg.frames_at(data, link.first, link.end)
+        else:
+            name = rawframes.amr_codec(data) if kind == "AMR" else "aac"
+            packets = rawframes.frames_at(data, link, kind)
         context = cast(av.AudioCodecContext, av.CodecContext.create(name, "r"))
-        for packet in mpeg.frames_at(data, link.first, link.end):
+        for packet in packets:
             for frame in context.decode(av.Packet(packet)):
-                yield _NAMES[name], frame.sample_rate, _values(frame)
+                yield _NAMES.get(name, name.upper()), frame.sample_rate, _values(frame)
 
 
 def _demuxed(file: BinaryIO, link: Link, kind: str) -> Iterator[tuple[str, int, Float32Array]]:

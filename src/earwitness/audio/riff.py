@@ -49,7 +49,7 @@ def wav_links(data: mmap.mmap, start: int) -> tuple[Link, ...]:
                 return ()
             if order == "big":
                 raise FaultError(f"has sizes in its header that are wrong; {instead('-ignore_length 1 ')}")
-            return (_mended(form, first, there),)
+            return (mended(form, first, there),)
     raise FaultError(_BEFORE_SOUND)
 
 
@@ -124,7 +124,7 @@ def _only_chunks(data: mmap.mmap, position: int, order: Order) -> bool:
     return False
 
 
-def _mended(form: bytes, first: int, size: int) -> Link:
+def mended(form: bytes, first: int, size: int) -> Link:
     """Return a part with a plain header in place of the file's own."""
     align = int.from_bytes(form[12:14], "little") or 1
     head = b"RIFF\xff\xff\xff\xffWAVEfmt " + len(form).to_bytes(4, "little") + form + b"data\xff\xff\xff\xff"

@@ -160,7 +160,7 @@ def test_raw_frames_are_read_to_the_last_and_refused_where_that_is_cut(tmp_path,
             starts.append(length)
             lengths.append(len(part))
             continue
-        assert refusal(path).startswith("is truncated in the middle of its last frame; 1.")
+        assert refusal(path).startswith("is truncated in the middle of its last frame; ")
     frame = 1024 if how[2] == "aac" else 160
     assert lengths == list(range(len(whole) - frame * len(lengths), len(whole), frame))
     path.write_bytes(data[: starts[0]] + b"\xff" + data[starts[0] + 1 :].replace(b"\xf1", b"\xff", 1))

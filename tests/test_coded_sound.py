@@ -177,6 +177,17 @@ def test_tags_around_and_between_raw_frames_do_no_harm(tmp_path):
     assert np.array_equal(found[: len(whole)], whole)
 
 
+def test_places_of_loudspeakers_that_no_layout_has_do_no_harm(tmp_path):
+    # PyAV 17.1 to 18.1 free FFmpeg's list of them twice, which ends the process.
+    values = np.round(np.repeat(sound(1.0, 8_000), 8, axis=1) * 32767).astype(">i2")
+    form = struct.pack(">4sqd4sIIIII", b"desc", 32, 8_000, b"lpcm", 0, 16, 1, 8, 16)
+    places = struct.pack(">4sqIII", b"chan", 12, 0x00800008, 0, 0)
+    data = struct.pack(">4sqI", b"data", values.nbytes + 4, 0) + values.tobytes()
+    (tmp_path / "a.caf").write_bytes(b"caff\0\1\0\0" + form + places + data)
+    for _ in range(20):
+        assert len(decoding.read(tmp_path / "a.caf").samples) == 8_000
+
+
 @pytest.mark.parametrize(("name", "form"), [("a.caf", "caf"), ("a.w64", "w64")])
 def test_a_size_of_64_bits_that_was_left_open_lasts_to_the_end(tmp_path, name, form):
     samples = sound(1.3, 44_100)

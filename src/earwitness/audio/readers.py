@@ -266,6 +266,7 @@ def _demuxed(file: BinaryIO, link: Link, kind: str) -> Iterator[tuple[str, int, 
     with _container(_Part(file, link), kind) as container:
         stream = _only_sound(container)
         context = stream.codec_context
+        _forget_places(context)
         if kind not in ("MP4", "Matroska"):  # whose edit lists and paddings FFmpeg applies; else the counts are ours
             context.options = {"flags2": "+skip_manual"}
         # The first block of Vorbis and WMA only serves to decode the second.
@@ -315,6 +316,14 @@ def _only_sound(container: av.container.InputContainer) -> av.AudioStream:
         if other is not sounds[0]:
             other.discard = Discard.all
     return sounds[0]
+
+
+def _forget_places(context: av.AudioCodecContext) -> None:
+    """Keep the number of channels and forget where their loudspeakers are: PyAV 17.1 to 18.1 frees lists of them twice."""
+    if context.name == "opus" and (context.extradata or b"")[18:19] in (b"\2", b"\3"):
+        raise FaultError(f"holds Opus for ambisonics, which is not read here; {instead()}")  # whose decoder lists them
+    if channels := context.channels:  # asked once: each answer frees the list
+        context.layout = f"{channels} channels"
 
 
 def _follows(packet: av.Packet[av.AudioStream], ends: float | None, hole: float) -> float | None:

@@ -332,6 +332,28 @@ def test_libvorbis_and_ffmpeg_give_the_same_samples(tmp_path):
             assert np.abs(found - wanted).max() < 1e-5
 
 
+@pytest.mark.parametrize("channels", [7, 8, 9, 20])
+def test_many_channels_are_all_and_only_theirs(tmp_path, channels):
+    # PyAV counts the planes of a frame of eight channels or more past their end.
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, (20_000, channels)) * np.arange(1, channels + 1) / channels
+    soundfile.write(tmp_path / "a.ogg", samples, 16_000, format="OGG", subtype="VORBIS")
+    wanted = soundfile.read(tmp_path / "a.ogg")[0].mean(axis=1)
+    assert np.abs(decoding.read(tmp_path / "a.ogg").samples - wanted).max() < 1e-5
+
+
+@pytest.mark.parametrize("coding", ["IMA_ADPCM", "MS_ADPCM", "GSM610", "G721_32"])
+def test_a_wav_of_another_coding_is_read_and_refused_where_it_is_cut(tmp_path, coding, capfd):
+    samples = sound(2.0, 8_000)
+    soundfile.write(tmp_path / "a.wav", samples, 8_000, subtype=coding)
+    found = decoding.read(tmp_path / "a.wav").samples
+    assert 0 <= len(found) - len(samples) < 1024
+    assert alike(found, samples[:, 0]) > 0.95
+    data = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "a.wav").write_bytes(data[: len(data) // 2])
+    assert "truncated" in refusal(tmp_path / "a.wav")
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("says", [0, 8_000, 44_100, 4_000_000_000])
 def test_opus_is_decoded_at_48_khz_whatever_its_header_says(tmp_path, says):
     tone = 0.4 * np.sin(2 * np.pi * 6000 * np.arange(96_000) / 48_000)

@@ -359,7 +359,8 @@ def mono_blocks(path: Path, block_seconds: float, watch: _Watch) -> Iterator[Flo
     with readers.open_sound(path, layout) as sound:
         watch.sample_rate, watch.channels, watch.subtype = sound.sample_rate, sound.channels, sound.subtype
         for block in sound.blocks(int(block_seconds * watch.sample_rate)):
-            mono = block[:, 0].copy() if watch.channels == 1 else block.mean(axis=1, dtype=np.float32)
+            with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
+                mono = block[:, 0].copy() if watch.channels == 1 else block.mean(axis=1, dtype=np.float32)
             watch.see(path, block, mono)
             yield mono
     watch.judge(path)

@@ -17,6 +17,7 @@ from typing import BinaryIO, cast
 import av
 import numpy as np
 import soundfile
+from av.audio.plane import AudioPlane
 from av.stream import Discard
 
 from earwitness.audio import mpeg, rawframes
@@ -46,7 +47,15 @@ _HOLES = {"MP4": 0.05, "Matroska": 0.05, "WMA": 0.2}
 _NAMES = {"mp3float": "MPEG_LAYER_III", "mp2float": "MPEG_LAYER_II"}
 _SOUND_CODERS = "aac,alac,mp3float,mp2float,opus,vorbis,flac,ac3,eac3,wmav1,wmav2,wmapro,wmalossless"
 _OPTIONS = {"protocol_whitelist": "none", "ignore_length": "1"}
-_FULL_SCALE = {"u1": 1 << 7, "i2": 1 << 15, "i4": 1 << 31, "i8": 1 << 63}
+# FFmpeg's formats of samples -> how NumPy reads them, and full scale; 0 where it is 1.
+_FORMATS: dict[str, tuple[type[np.generic], int]] = {
+    "u8": (np.uint8, 1 << 7),
+    "s16": (np.int16, 1 << 15),
+    "s32": (np.int32, 1 << 31),
+    "s64": (np.int64, 1 << 63),
+    "flt": (np.float32, 0),
+    "dbl": (np.float64, 0),
+}
 
 av.logging.set_level(None)  # FFmpeg's libraries would print to the terminal
 
@@ -269,8 +278,8 @@ def _demuxed(file: BinaryIO, link: Link, kind: str) -> Iterator[tuple[str, int, 
         _forget_places(context)
         if kind not in ("MP4", "Matroska"):  # whose edit lists and paddings FFmpeg applies; else the counts are ours
             context.options = {"flags2": "+skip_manual"}
-        # The first block of Vorbis and WMA only serves to decode the second.
-        whole = kind not in ("Ogg Vorbis", "WMA")
+        # The first block of these only serves to decode the second.
+        whole = kind != "Ogg Vorbis" and context.name not in ("wmav1", "wmav2")
         promised = _promised(stream, link)
         decoded, ends, rate = 0, None, 0
         for packet in container.demux(stream):
@@ -319,7 +328,7 @@ def _only_sound(container: av.container.InputContainer) -> av.AudioStream:
 
 
 def _forget_places(context: av.AudioCodecContext) -> None:
-    """Keep the number of channels and forget where their loudspeakers are: PyAV 17.1 to 18.1 frees lists of them twice."""
+    """Keep the number of channels and forget where their loudspeakers are: PyAV (18.1) frees lists of them twice."""
     if context.name == "opus" and (context.extradata or b"")[18:19] in (b"\2", b"\3"):
         raise FaultError(f"holds Opus for ambisonics, which is not read here; {instead()}")  # whose decoder lists them
     if channels := context.channels:  # asked once: each answer frees the list
@@ -349,15 +358,23 @@ def _promised(stream: av.AudioStream, link: Link) -> float:
 
 
 def _values(frame: av.AudioFrame) -> Float32Array:
-    """Return a frame's samples, float32, shape (k, channels), full scale is 1."""
-    values = frame.to_ndarray()
-    if not frame.format.is_planar:
-        values = values.reshape(-1, frame.layout.nb_channels).T
-    kind = values.dtype.str[1:]
-    if kind in _FULL_SCALE:
-        values = values.astype(np.float32) - (128 if kind == "u1" else 0)
-        values /= _FULL_SCALE[kind]
-    return np.ascontiguousarray(values.T, dtype=np.float32)
+    """Return a frame's samples, float32, shape (k, channels), full scale is 1.
+
+    PyAV counts the planes of a frame past their end where it has eight or more (18.1), so it is told their number.
+    """
+    channels, planar = frame.layout.nb_channels, frame.format.is_planar
+    dtype, full_scale = _FORMATS[frame.format.name.removesuffix("p")]
+    count = frame.samples * (1 if planar else channels)
+    planes = [
+        np.frombuffer(memoryview(AudioPlane(frame, index)), dtype, count) for index in range(channels if planar else 1)
+    ]
+    whole = np.stack(planes, axis=1) if planar else planes[0].reshape(-1, channels)
+    with np.errstate(over="ignore"):  # 64 bits hold more than 32; what is infinite is refused later
+        values = whole.astype(np.float32)
+    if full_scale:
+        values -= 128 if dtype is np.uint8 else 0
+        values /= full_scale
+    return values
 
 
 def _block(frames: int, channels: int) -> int:

@@ -18,19 +18,35 @@ WAVES = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 # A writer that cannot go back to its header (a pipe) leaves one of these sizes; it means "until the end of the file".
 _UNKNOWN_SIZES = (range(0x7FFFF000, 0x80000001), range(0xFFFFF000, 0x100000000))
 _WRAP = 1 << 32
+_SNDFILE = (1, 2, 3, 6, 7, 0x31, 0x40, 0x45, 0x64, 0xFFFE)  # formats (wFormatTag) that libsndfile reads right
+_PLAIN = (1, 3, 6, 7, 0xFFFE)  # those whose samples have a fixed number of bytes
 _MOST_CHUNKS = 10_000  # a file of zeros would otherwise be walked eight bytes at a time
 _COMMON = (b"data", b"fmt ", b"LIST", b"fact", b"bext", b"JUNK", b"cue ", b"smpl", b"id3 ", b"iXML")
 _BEFORE_SOUND = f"is truncated: it ends before its sound begins; {COPY_AGAIN}"
 
 
 def wav_links(data: mmap.mmap, start: int) -> tuple[Link, ...]:
-    """Return where the sound of a WAV file is, or nothing where libsndfile finds it as it is.
+    """Return where the sound of a WAV file is, part by part if some were joined; nothing where libsndfile finds it.
 
     Raises
     ------
     FaultError
         The file is cut short, or holds more than its header says and the real size cannot be told.
     """
+    parts: list[Link] = []
+    position: int | None = start
+    while position is not None:
+        link, position, strange = _wav(data, position)
+        if position is None and not parts and not strange:
+            return ()
+        if data[start : start + 4] == b"RIFX":
+            raise FaultError(f"has sizes in its header that are wrong; {instead('-ignore_length 1 ')}")
+        parts.append(link)
+    return tuple(parts)
+
+
+def _wav(data: mmap.mmap, start: int) -> tuple[Link, int | None, bool]:
+    """Return the sound of a WAV file in a file, where the next begins, and whether libsndfile would not find it."""
     order: Order = "big" if data[start : start + 4] == b"RIFX" else "little"
     long_size, form, strange = None, b"", data[start : start + 4] == b"BW64"
     expected = start + 12
@@ -42,15 +58,25 @@ def wav_links(data: mmap.mmap, start: int) -> tuple[Link, ...]:
             strange = strange or not long_size  # from a pipe
         elif name == b"fmt ":
             form = data[first : first + size]
+            strange = strange or int.from_bytes(form[:2], order) not in _SNDFILE
         elif name == b"data":
             size = long_size or size if size == _WRAP - 1 else size
             there = _sound_size(data, first, size, form, order)
-            if not strange and there <= size:
-                return ()
-            if order == "big":
-                raise FaultError(f"has sizes in its header that are wrong; {instead('-ignore_length 1 ')}")
-            return (mended(form, first, there),)
+            return mended(form, first, there), _next_wave(data, first + there, order), strange or there > size
     raise FaultError(_BEFORE_SOUND)
+
+
+def _next_wave(data: mmap.mmap, position: int, order: Order) -> int | None:
+    """Return where a WAV file that was joined begins, None if only chunks follow a position."""
+    for _ in range(_MOST_CHUNKS):
+        if position + 12 > len(data):
+            return None
+        for place in (position, position + 1):  # an odd size is padded, or not
+            if data[place : place + 4] in WAVES and data[place + 8 : place + 12] == b"WAVE":
+                return place
+        size = int.from_bytes(data[position + 4 : position + 8], order)
+        position += 8 + size + (size & 1)
+    return None
 
 
 def check_aiff(data: mmap.mmap, start: int) -> None:
@@ -87,6 +113,9 @@ def _sound_size(data: mmap.mmap, first: int, size: int, form: bytes, order: Orde
     """Return the bytes of sound that are there, from what a data chunk's size says and from what follows it."""
     there = len(data) - first
     unknown = any(size in sizes for sizes in _UNKNOWN_SIZES)
+    if unknown or size == 0:
+        joined = data.find(b"WAVEfmt ", first) - 8
+        there = joined - first if joined > first and data[joined : joined + 4] in WAVES else there
     if there < size:
         if unknown:
             return there
@@ -128,6 +157,6 @@ def mended(form: bytes, first: int, size: int) -> Link:
     """Return a part with a plain header in place of the file's own."""
     align = int.from_bytes(form[12:14], "little") or 1
     head = b"RIFF\xff\xff\xff\xffWAVEfmt " + len(form).to_bytes(4, "little") + form + b"data\xff\xff\xff\xff"
-    plain = int.from_bytes(form[:2], "little") in (1, 3, 0xFFFE)
+    plain = int.from_bytes(form[:2], "little") in _PLAIN
     frames = size // align
     return Link(first=first, end=first + frames * align, head=head, frames=frames if plain else None)

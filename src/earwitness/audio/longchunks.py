@@ -37,8 +37,6 @@ def wave64_links(data: mmap.mmap) -> tuple[Link, ...]:
 
 def caf_links(data: mmap.mmap) -> tuple[Link, ...]:
     """Return the one part of a CAF file; raise FaultError if it is cut short or damaged."""
-    if data.find(_CAF, len(_CAF)) >= 0:
-        raise FaultError("holds more than one recording, one after the other; take them apart where 'caff' stands")
     packet = samples = 0  # bytes, and samples that they hold; 0 where packets differ
     skip, frames, sound = 0, None, None
     for name, first, size in _chunks(data, 8, big=True):
@@ -67,6 +65,8 @@ def caf_links(data: mmap.mmap) -> tuple[Link, ...]:
 def _chunks(data: mmap.mmap, position: int, *, big: bool) -> Iterator[tuple[bytes, int, int]]:
     """Yield (name, first byte, size) of the chunks of a CAF (big-endian) or Wave64 file."""
     head = 12 if big else 24
+    if big and data.find(_CAF, len(_CAF)) >= 0:
+        raise FaultError("holds more than one recording, one after the other; take them apart where 'caff' stands")
     for _ in range(_MOST_CHUNKS):
         if position >= len(data):
             return

@@ -369,7 +369,7 @@ def _values(frame: av.AudioFrame) -> Float32Array:
         np.frombuffer(memoryview(AudioPlane(frame, index)), dtype, count) for index in range(channels if planar else 1)
     ]
     whole = np.stack(planes, axis=1) if planar else planes[0].reshape(-1, channels)
-    with np.errstate(over="ignore"):  # 64 bits hold more than 32; what is infinite is refused later
+    with np.errstate(over="ignore", invalid="ignore"):  # what 32 bits cannot hold is refused later
         values = whole.astype(np.float32)
     if full_scale:
         values -= 128 if dtype is np.uint8 else 0

@@ -201,6 +201,38 @@ def test_a_size_of_64_bits_that_was_left_open_lasts_to_the_end(tmp_path, name, f
     assert np.abs(found[: len(samples)] - samples[:, 0]).max() < 1e-4
 
 
+def test_the_last_frame_of_an_mp3_is_missed(tmp_path):
+    for seconds in (0.3, 3.0):
+        data = plain(tmp_path / "a.mp3", sound(seconds, 44_100), 44_100)
+        (tmp_path / "a.mp3").write_bytes(data[: -len(list(mpeg.frames_at(data, 0, len(data)))[-1])])
+        assert "truncated" in refusal(tmp_path / "a.mp3")
+
+
+def test_mp3_in_a_windows_media_file_keeps_its_first_frame(tmp_path):
+    how = ("a.asf", "asf", "libmp3lame", (44_100,), 0, {"b": "64k"})
+    samples = sound(1.0, 44_100)
+    found = decoding.read(encode(tmp_path / "a.asf", samples, 44_100, how)).samples
+    assert alike(found[1105:], samples[:, 0]) > 0.98  # the coder's delay
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.w64"])
+@pytest.mark.parametrize("size", [True, False])
+def test_joined_wavs_are_read_to_the_end(tmp_path, name, size):
+    pcm = "pcm_s16le"
+    parts = [sound(seconds, 16_000, 1, seed) for seed, seconds in enumerate((0.5, 0.25, 1.0))]
+    data = []
+    for part in parts:
+        one = bytearray(encode(tmp_path / name, part, 16_000, ("", name[2:], pcm, (), 0, {})).read_bytes())
+        place = one.find(b"data")
+        if not size and name == "a.wav":
+            one[place + 4 : place + 8] = b"\xff" * 4
+        elif not size:
+            one[place + 16 : place + 24] = b"\xff" * 8
+        data.append(bytes(one))
+    (tmp_path / name).write_bytes(b"".join(data))
+    assert np.abs(decoding.read(tmp_path / name).samples - np.concatenate(parts)[:, 0]).max() < 1e-4
+
+
 # ---- MP3 -----------------------------------------------------------------------------------------------------------
 
 

@@ -202,9 +202,10 @@ def _close(
     head, first, skip, padding = bytes(data[begin : begin + 4]), begin, 0, 0
     if info is not None:
         first += frame_length(data, begin) or 0
-        promised, skip, padding = _promise(data, info)
-        # Some writers count the frame of the header, too: one to spare, unless something unknown follows the last.
-        if promised is not None and count < promised - spare:
+        promised, size, skip, padding = _promise(data, info)
+        # Some writers count the frame of the header, too: one to spare, unless something unknown follows the last,
+        # or bytes are missing, too.
+        if promised is not None and count < promised - (0 if end - begin < size else spare):
             lasts = _samples(head) / _rate(head)
             raise cut_short(
                 f"{promised * lasts:.1f} s of sound ({promised:,} frames)",
@@ -217,15 +218,16 @@ def _close(
     found.append(Link(first=first, end=end, skip=skip, frames=max(0, packed - skip - padding), packed=packed))
 
 
-def _promise(data: mmap.mmap | bytes, tag: int) -> tuple[int | None, int, int]:
-    """Return the frames that a header promises, and the samples that it says to drop before and after the sound."""
+def _promise(data: mmap.mmap | bytes, tag: int) -> tuple[int | None, int, int, int]:
+    """Return the frames and bytes that a header promises, and the samples to drop before and after the sound."""
     if data[tag : tag + 4] == b"VBRI":
-        return int.from_bytes(data[tag + 14 : tag + 18], "big") or None, 0, 0
+        return int.from_bytes(data[tag + 14 : tag + 18], "big") or None, 0, 0, 0
     flags = int.from_bytes(data[tag + 4 : tag + 8], "big")
     promised = int.from_bytes(data[tag + 8 : tag + 12], "big") if flags & 1 else None
+    size = int.from_bytes(data[tag + 12 : tag + 16], "big") if flags & 3 == 3 else 0
     place = tag + 8 + 4 * (flags & 1) + 4 * (flags >> 1 & 1) + 100 * (flags >> 2 & 1) + 4 * (flags >> 3 & 1)
     if data[place : place + 4] not in (b"LAME", b"Lavf", b"Lavc"):
-        return promised, 0, 0
+        return promised, size, 0, 0
     gaps = int.from_bytes(data[place + 21 : place + 24], "big")
     delay, padding = gaps >> 12, gaps & 0xFFF
-    return promised, delay + _DECODER_DELAY, max(0, padding - _DECODER_DELAY)
+    return promised, size, delay + _DECODER_DELAY, max(0, padding - _DECODER_DELAY)

@@ -18,8 +18,18 @@ WAVES = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 # A writer that cannot go back to its header (a pipe) leaves one of these sizes; it means "until the end of the file".
 _UNKNOWN_SIZES = (range(0x7FFFF000, 0x80000001), range(0xFFFFF000, 0x100000000))
 _WRAP = 1 << 32
-_SNDFILE = (1, 2, 3, 6, 7, 0x31, 0x40, 0x45, 0x64, 0xFFFE)  # formats (wFormatTag) that libsndfile reads right
-_PLAIN = (1, 3, 6, 7, 0xFFFE)  # those whose samples have a fixed number of bytes
+_EXTENSIBLE = 0xFFFE
+_PLAIN = (
+    1,
+    3,
+    6,
+    7,
+    _EXTENSIBLE + 1,
+    _EXTENSIBLE + 3,
+    _EXTENSIBLE + 6,
+    _EXTENSIBLE + 7,
+)  # formats whose samples have a fixed number of bytes
+_SNDFILE = (*_PLAIN, 2, 0x31, 0x40, 0x45, 0x64)  # those that libsndfile reads right
 _MOST_CHUNKS = 10_000  # a file of zeros would otherwise be walked eight bytes at a time
 _COMMON = (b"data", b"fmt ", b"LIST", b"fact", b"bext", b"JUNK", b"cue ", b"smpl", b"id3 ", b"iXML")
 _BEFORE_SOUND = f"is truncated: it ends before its sound begins; {COPY_AGAIN}"
@@ -58,7 +68,7 @@ def _wav(data: mmap.mmap, start: int) -> tuple[Link, int | None, bool]:
             strange = strange or not long_size  # from a pipe
         elif name == b"fmt ":
             form = data[first : first + size]
-            strange = strange or int.from_bytes(form[:2], order) not in _SNDFILE
+            strange = strange or _format(form, order) not in _SNDFILE
         elif name == b"data":
             size = long_size or size if size == _WRAP - 1 else size
             there = _sound_size(data, first, size, form, order)
@@ -153,10 +163,17 @@ def _only_chunks(data: mmap.mmap, position: int, order: Order) -> bool:
     return False
 
 
+def _format(form: bytes, order: Order) -> int:
+    """Return the number of a coding (wFormatTag); of an extensible one its own behind a number that says so."""
+    tag = int.from_bytes(form[:2], order)
+    return _EXTENSIBLE + int.from_bytes(form[24:26], order) if tag == _EXTENSIBLE else tag
+
+
 def mended(form: bytes, first: int, size: int) -> Link:
     """Return a part with a plain header in place of the file's own."""
     align = int.from_bytes(form[12:14], "little") or 1
     head = b"RIFF\xff\xff\xff\xffWAVEfmt " + len(form).to_bytes(4, "little") + form + b"data\xff\xff\xff\xff"
-    plain = int.from_bytes(form[:2], "little") in _PLAIN
-    frames = size // align
-    return Link(first=first, end=first + frames * align, head=head, frames=frames if plain else None)
+    plain = _format(form, "little") in _PLAIN
+    if not plain:
+        return Link(first=first, end=first + size, head=head)
+    return Link(first=first, end=first + size // align * align, head=head, frames=size // align)

@@ -441,6 +441,7 @@ DS64 = b"ds64" + struct.pack("<IQQQI", 28, 0, 2 * len(PCM), len(PCM), 0)
     [
         wav(0, PCM.tobytes()),
         wav(0xFFFFFFFF, PCM.tobytes()),
+        wav(0, PCM.tobytes(), before=b"JUNK\x1c\0\0\0" + bytes(28) + b"FLLR\x64\0\0\0" + bytes(100)),  # AVAudioFile
         wav(2 * len(PCM), PCM.tobytes(), before=b"junk\x03\0\0\0abc"),
         wav(2 * len(PCM), PCM.tobytes(), before=b"LIST\x19\0\0\0INFOICMT\x0d\0\0\0Recorded at 5"),  # odd, not padded
         wav(2 * len(PCM), PCM.tobytes(), after=LIST + b"TAG" + bytes(125)),
@@ -449,7 +450,7 @@ DS64 = b"ds64" + struct.pack("<IQQQI", 28, 0, 2 * len(PCM), len(PCM), 0)
         wav(0xFFFFFFFF, PCM.tobytes(), magic=b"BW64", before=b"ds64" + struct.pack("<I28x", 28)),
         wav(2 * len(PCM), PCM.astype(">i2").tobytes(), magic=b"RIFX"),
     ],
-    ids=["zero", "ones", "junk", "unpadded", "tags", "RF64", "BW64", "BW64-pipe", "RIFX"],
+    ids=["zero", "ones", "AVAudioFile", "junk", "unpadded", "tags", "RF64", "BW64", "BW64-pipe", "RIFX"],
 )
 def test_a_wav_whose_sound_is_there_is_read(tmp_path, data):
     (tmp_path / "a.wav").write_bytes(data)

@@ -187,6 +187,7 @@ def asf_links(data: mmap.mmap) -> tuple[Link, ...]:
     if data[place + 88] & 1:  # a broadcast, which ends with one of its packets, or with a chunk that says so
         if rest and data[len(data) - rest : len(data) - rest + 2] != b"$E":
             raise cut_short(f"{there + 1:,} packets of sound or more", f"{there:,} and a part of one")
+        _check_packets(data, header + 50, size, there)
         return (Link(first=0, end=len(data)),)
     packets = int.from_bytes(data[header + 40 : header + 48], "little")
     if there < packets:
@@ -196,9 +197,18 @@ def asf_links(data: mmap.mmap) -> tuple[Link, ...]:
         raise cut_short(f"{end:,} bytes", f"{len(data):,}")
     if ASF in (data[at : at + 16] for at in _asf_objects(data, end)):
         raise FaultError(f"holds more than one recording, one after the other; {instead()}")
+    _check_packets(data, header + 50, size, packets)
     lasts = int.from_bytes(data[place + 64 : place + 72], "little") / 1e7
     before = int.from_bytes(data[place + 80 : place + 88], "little") / 1e3  # filled before it plays
     return (Link(first=0, end=len(data), seconds=max(0.0, lasts - before)),)
+
+
+def _check_packets(data: mmap.mmap, first: int, size: int, count: int) -> None:
+    """Raise FaultError if packets of ASF do not all begin alike: with the length of their error correction."""
+    beginnings = data[first : first + size * count : size]
+    if len(set(beginnings)) > 1:
+        number = next(index for index, byte in enumerate(beginnings) if byte != beginnings[0])
+        raise _damaged(len(data) - first - size * number)
 
 
 def _asf_objects(data: mmap.mmap, position: int) -> Iterator[int]:

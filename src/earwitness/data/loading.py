@@ -3,7 +3,7 @@
 Which files count. In a folder of class folders, every visible file of a class folder counts as a recording if its name
 ends like a sound file's. Known companions of recordings (annotations, tables, pictures; see
 :mod:`earwitness.data.folders`) are counted in a note, any other visible entry is listed as unusable, so that an
-``.amr`` or a stray folder is not lost without a word. Passed over are hidden files, what operating systems leave
+``.ape`` or a stray folder is not lost without a word. Passed over are hidden files, what operating systems leave
 behind, and texts *about* the data (README, LICENSE, ATTRIBUTION ... with any ending that is not a sound's). Beside the
 class folders, only sound files and broken links are listed as unusable; everything else there is passed over.
 """

@@ -209,7 +209,7 @@ def _best_captum(setting: Setting, subject: Subject, precision: str) -> int:
 
 def _masks(setting: Setting, subject: Subject) -> tuple[str, Masks]:
     size = setting.sizes.mask if len(subject.segments) == 1 else setting.sizes.few_masks
-    spec = f"occlusion:edges=cover,spread=average,{size}"
+    spec = f"occlusion:edges=cover,spread=average,score=probability,{size}"
     explainer = parse(spec)
     assert isinstance(explainer, Occlusion)
     return spec, explainer.masks(*subject.segments.values.shape[1:])
@@ -267,7 +267,7 @@ def _lime(setting: Setting, subject: Subject) -> list[Result]:
         ways.append(Way("lime", make, facts=dict(facts), aside=True))
     else:
         setting.say("lime is not installed (pip install 'earwitness[bench]')")
-    cells = f"grid={grid}x{grid}"
+    cells = f"grid={grid}x{grid},score=probability"
     alike, *_ = ours(setting, subject, f"lime:samples={samples},{cells}", ", same samples", seeded=True)
     alike.aside = True
     ways += [alike, *ours(setting, subject, f"lime:{sizes.fast},{cells}", ", fast", seeded=True)]

@@ -161,3 +161,11 @@ def real(backbone, classes=10):
 def real_segments(backbone, n=2):
     front_end = backbone_named(backbone).front_end
     return segments(n, front_end.segment_frames, front_end.bands)
+
+
+def scores_of(logits, kind):
+    """Return softmax scores of a kind by their definitions, in float64; the log-odds are log p - log(1 - p)."""
+    if kind == "logit":
+        return logits
+    chances = logits.double().softmax(-1)
+    return chances if kind == "probability" else chances.log() - torch.log1p(-chances)

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earwitness.audio.timefreq import cell_edges, nearest_cells
@@ -14,6 +14,7 @@ from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.explainers.attribution import Attribution, Grid, Target, is_constant, is_silent
 from earwitness.explainers.cam.grad_cam import GradCam
 from earwitness.explainers.fills import FILLS
+from earwitness.explainers.inference.scoring import LOG_ODDS, activated
 from earwitness.explainers.method import FAMILIES, Need, check_needs
 from earwitness.explainers.parameters import spec
 from earwitness.explainers.perturbation.kernel_shap import KernelShap
@@ -23,7 +24,7 @@ from earwitness.explainers.perturbation.rise import Rise
 from earwitness.explainers.perturbation.scoring import batches
 from earwitness.explainers.perturbation.shapley import Shapley
 from earwitness.explainers.registry import METHODS, catalogue, parse
-from explain_toys import SILENCE, convolutional, linear, segments
+from explain_toys import SILENCE, convolutional, linear, scores_of, segments
 from rounding import rounding
 
 # Each method as it stands, or with parameters that make it quick on a segment of 12 x 8 cells.
@@ -239,7 +240,7 @@ def test_batches_hold_everything_once_and_are_never_too_large(count, each, size)
         ("occlusion:mask=20%,stride=10%", Occlusion()),
         ("occlusion:mask=19x13,stride=10x6,edges=whole", Occlusion(mask=(19, 13), stride=(10, 6), edges="whole")),
         ("occlusion:", Occlusion()),
-        ("lime:preset=matlab", Lime()),
+        ("lime:preset=example", Lime(score="probability")),
         ("lime:preset=fast", Lime(samples=513, design="hadamard")),
         ("rise:preset=fast,grid=5", Rise(samples=1025, design="hadamard", grid=(5, 5))),
         ("kernelshap:sizes=kernel,preset=fast", KernelShap(samples=1024)),
@@ -298,15 +299,15 @@ def test_spec_and_parse_are_inverse(explainer):
         ("occlusion:stride=120%", "stride=120% does not do"),
         ("occlusion:mask=3x", "mask=3x does not do"),
         ("occlusion:edges=wrap", "edges=wrap does not do; use one of clip, whole, cover"),
-        ("lime:preset=slow", "lime: preset=slow does not do; use one of matlab, fast"),
+        ("lime:preset=slow", "lime: preset=slow does not do; use one of example, fast"),
         ("lime:design=random", "design=random does not do; use one of bernoulli, hadamard"),
         ("lime:tolerance=-1", "tolerance=-1 does not do; use a number from 0 up"),
         ("lime:tolerance=0.1,surrogate=tree", "needs the standard error, which surrogate=tree does not have"),
         ("lime:soft=-1", "soft=-1 does not do"),
         ("lime:fill2=loud", "fill2=loud does not do"),
-        ("occlusion:preset=fast", "occlusion: unknown parameter 'preset=fast'"),
+        ("occlusion:preset=fast", "occlusion: preset=fast does not do; use one of example"),
         ("gradcam:relu=maybe", "relu=maybe does not do; use true or false"),
-        ("gradcam:score=loss", "score=loss does not do; use one of logit, probability"),
+        ("gradcam:score=loss", "score=loss does not do; use one of logit, log-odds, probability"),
     ],
 )
 def test_wrong_specs(text, message):
@@ -369,7 +370,7 @@ def test_what_every_method_keeps(method):
     assert [one.start_seconds for one in found] == pytest.approx([0, 0.24, 0.24, 0.48])
     logits = classifier.network(torch.tensor(excerpt.values)).detach().double()
     for one, row in zip(found, [0, 1, 1, 2], strict=True):
-        scores = logits[row].softmax(-1) if one.score_kind == "probability" else logits[row]
+        scores = scores_of(logits[row], one.score_kind)
         against = 0.0 if one.target.against is None else scores[one.target.against].item()
         assert one.score == pytest.approx(scores[one.target.index].item() - against, abs=rounding(1.0))
         assert one.values.shape == (12, 8)
@@ -388,3 +389,29 @@ def test_what_every_method_keeps(method):
     with pytest.raises(UsageError, match="target 4 is out of range; the classifier's classes are 0 to 3"):
         parse(SMALL.get(method, method)).attribute(classifier, excerpt, [[Target(4)]] * 3)
     assert parse(SMALL.get(method, method)).attribute(classifier, segments(0), []) == []
+
+
+# ---- scores -------------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(-700, 700), min_size=2, max_size=6))
+def test_log_odds_of_a_softmax(row):
+    logits = torch.tensor([row], dtype=torch.float64, requires_grad=True)
+    found = activated(logits, LOG_ODDS, "softmax")
+    for index in range(len(row)):
+        others = logits[0, [each for each in range(len(row)) if each != index]]
+        expected = logits[0, index] - others.logsumexp(-1)
+        assert found[0, index].item() == pytest.approx(expected.item(), abs=1e-9, rel=1e-12)
+    found.sum().backward()
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_log_odds_of_what_has_no_other_class_is_the_logit():
+    assert activated(torch.tensor([[3.0]]), LOG_ODDS, "softmax").item() == 3.0
+    assert activated(torch.tensor([[3.0, 4.0]]), LOG_ODDS, "sigmoid").tolist() == [[3.0, 4.0]]
+
+
+def test_methods_whose_rules_do_not_know_the_log_odds_refuse_them():
+    with pytest.raises(UsageError, match="deeplift: score=log-odds does not do; use one of logit, probability"):
+        parse("deeplift:score=log-odds")

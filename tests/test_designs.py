@@ -176,7 +176,7 @@ def test_two_standard_errors_cover_what_all_coalitions_tell(options, low):
     assert np.abs(exact).max() > 1e-3
     covered = []
     for seed in range(40):
-        explainer = Lime(grid=(4, 2), fill=-1.0, seed=seed, **options)
+        explainer = Lime(grid=(4, 2), fill=-1.0, score="probability", seed=seed, **options)
         (found,) = explainer.attribute(classifier, excerpt, [[Target(0)]])
         covered.append(np.abs(found.native - exact) <= 2 * found.standard_error)
     # Free columns hear more of what neighbours do together than the parts' own: balanced designs err on the safe side.

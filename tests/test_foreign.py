@@ -13,6 +13,7 @@ from earwitness.core.errors import UsageError
 from earwitness.explainers.attribution import Target
 from earwitness.explainers.registry import METHODS, parse
 from earwitness.models.adapter import Adapter, ForeignFrontEnd
+from explain_toys import scores_of
 from rounding import DEEP, rounding
 
 FEW = {
@@ -65,7 +66,7 @@ def test_every_method_explains_a_foreign_network(method):
     with torch.no_grad():
         logits = classifier.network.inner(picture).double()
     for row, one in enumerate(found):
-        scores = logits[row].softmax(-1) if one.score_kind == "probability" else logits[row]
+        scores = scores_of(logits[row], one.score_kind)
         against = 0 if one.target.against is None else scores[one.target.against].item()
         assert one.score == pytest.approx(scores[one.target.index].item() - against, abs=rounding(scores, units=DEEP))
         assert one.values.shape == (20, 16)

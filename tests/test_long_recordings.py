@@ -320,7 +320,7 @@ def test_a_long_recording_is_explained_where_it_matters(told):
     assert overall.values.shape == (len(overall.times), len(overall.frequencies))
     assert 14.0 < overall.times[overall.values[:, 0].argmax()] < 15.0
     assert 14.0 < explanation.as_row()["occlusion_second"] < 15.0
-    moments = explanation.moments["occlusion", HISS]
+    moments = explanation.moments[explanation.methods[0], HISS]
     assert any(each.times[0] < 14.5 < each.times[-1] for each in moments)
     kept = {path.name for path in picture.parent.iterdir()}
     assert len(kept) == 2 + len(moments)
@@ -343,7 +343,9 @@ def test_a_terminal_reads_the_moments(told):
     lines = text.long_explanation(explanation.answer, picture, 3, verdicts=True).splitlines()
     assert lines[0].startswith("long.wav (29.98 s, ")
     (head,) = [number for number, line in enumerate(lines) if line.strip().startswith("moment")]
-    rows = [line.split() for line in lines[head + 2 : head + 2 + len(explanation.moments["occlusion", HISS])]]
+    rows = [
+        line.split() for line in lines[head + 2 : head + 2 + len(explanation.moments[explanation.methods[0], HISS])]
+    ]
     assert [row[0] for row in rows] == [str(number) for number in range(1, len(rows) + 1)]
     assert any(14.0 < float(row[1]) < 15.0 for row in rows)
     assert any(line.strip().startswith("verdict:   none") for line in lines)

@@ -8,11 +8,13 @@ import torch
 from captum.attr import Occlusion as CaptumOcclusion
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from earwitness.audio.segments import Segments
 from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.explainers.attribution import Target
 from earwitness.explainers.inference import optimised
+from earwitness.explainers.inference.scoring import SCORE_KINDS
 from earwitness.explainers.perturbation.occlusion import Occlusion, positions
 from explain_toys import SILENCE, ToyClassifier, convolutional, linear, real, real_segments, segments
 from rounding import DEEP, rounding
@@ -82,7 +84,7 @@ def test_equals_captum_on_mn04_with_whole_masks():
     classifier, excerpt = real("mn04"), real_segments("mn04", 1)
     frames, bands = excerpt.values.shape[1:]
     mask, stride = (frames // 2, bands // 2), (frames // 4, bands // 4)
-    explainer = Occlusion(mask=mask, stride=stride, edges="whole", spread="average")
+    explainer = Occlusion(mask=mask, stride=stride, edges="whole", spread="average", score="probability")
     (found,) = explainer.attribute(classifier, excerpt, [[Target(3)]])
     fill = excerpt.values[0].mean(dtype=np.float64)
     expected = captum_map(classifier, excerpt.values[0], mask, stride, 3, fill, probability=True)
@@ -222,22 +224,47 @@ def test_settled_parameters_are_recorded():
         "edges": "clip",
         "fill": "mean",
         "spread": "nearest",
-        "score": "probability",
+        "score": "log-odds",
         "along": "both",
         "seed": 0,
         "fill2": "none",
         "soft": 0,
         "precision": "float32",
     }
-    assert found.score_kind == "probability"
+    assert found.score_kind == "log-odds"
 
 
-def test_sigmoid_scores():
+@pytest.mark.parametrize("score", SCORE_KINDS)
+def test_sigmoid_scores(score):
     base = convolutional()
     classifier = ToyClassifier(base.network, base.classes, "sigmoid")
-    (found,) = Occlusion(mask=(12, 8), stride=(12, 8), edges="whole").attribute(classifier, segments(1), [[Target(1)]])
-    expected = torch.sigmoid(base.network(torch.tensor(segments(1).values)))[0, 1].item()
-    assert found.score == pytest.approx(expected, abs=rounding(1.0))
+    explainer = Occlusion(mask=(12, 8), stride=(12, 8), edges="whole", score=score)
+    (found,) = explainer.attribute(classifier, segments(1), [[Target(1)]])
+    expected = base.network(torch.tensor(segments(1).values))[0, 1]  # the log-odds of a sigmoid are the logit
+    expected = torch.sigmoid(expected) if score == "probability" else expected
+    assert found.score == pytest.approx(expected.item(), abs=rounding(1.0))
+
+
+class Sure(nn.Module):
+    """A network whose answers are far apart."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        return 400 * self.network(x)
+
+
+def test_a_saturated_score_goes_on_moving_in_log_odds():
+    base = convolutional()
+    classifier = ToyClassifier(Sure(base.network), base.classes)
+    best = int(classifier.network(torch.tensor(segments(1).values)).argmax())
+    for score, moves in (("probability", False), ("log-odds", True)):
+        (found,) = Occlusion(mask=(3, 2), stride=(3, 2), score=score).attribute(
+            classifier, segments(1), [[Target(best)]]
+        )
+        assert (np.abs(found.native).max() > 1e-3) == moves
 
 
 def test_leaves_the_network_as_it_was():

@@ -26,7 +26,7 @@ SURE = heard(1e-4, 0.9999)
 def test_maps_that_are_empty_because_the_score_is_saturated_are_counted_and_a_way_out_is_named():
     (note,) = with_notes(of(SURE, SURE, SURE, heard(0.4, 0.7))).notes
     assert note.startswith("3 of 4 maps by Occlusion sensitivity show almost nothing")
-    assert "--method occlusion:score=logit" in note
+    assert "--method occlusion:score=log-odds" in note
 
 
 @pytest.mark.parametrize(

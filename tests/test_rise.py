@@ -66,7 +66,7 @@ def test_first_mask_hides_nothing_and_the_others_keep_their_share():
 @pytest.mark.parametrize("kind", ["smooth", "hard"])
 def test_by_hand(norm, kind):
     classifier, excerpt = convolutional(), segments(1)
-    explainer = Rise(samples=90, grid=(3, 2), masks=kind, norm=norm, fill=-1.0, keep=0.4, seed=5)
+    explainer = Rise(samples=90, grid=(3, 2), masks=kind, norm=norm, fill=-1.0, keep=0.4, score="probability", seed=5)
     (found,) = explainer.attribute(classifier, excerpt, [[Target(1)]])
     kept = masks_of(explainer).kept(1, 90)
     heard = torch.tensor(kept * excerpt.values[0] + (1 - kept) * -1.0, dtype=torch.float32)

@@ -72,7 +72,8 @@ def test_exact_values_of_random_games(parts, seed):
 def test_equal_brute_force_on_a_network(method, rows, columns):
     classifier, excerpt = convolutional(), segments(1, 20, 8)
     excerpt.values[:] = excerpt.values * 2
-    (found,) = method(grid=(rows, columns), fill=-1.0).attribute(classifier, excerpt, [[Target(2)]])
+    explainer = method(grid=(rows, columns), fill=-1.0, score="probability")
+    (found,) = explainer.attribute(classifier, excerpt, [[Target(2)]])
     value = game_of(classifier, excerpt.values[0], rows, columns, 2, -1.0)
     expected = brute_force(value, rows * columns)
     np.testing.assert_allclose(found.native.ravel(), expected, atol=rounding(1.0))
@@ -84,9 +85,9 @@ def test_equal_brute_force_on_a_network(method, rows, columns):
 @pytest.mark.parametrize(
     "explainer",
     [
-        Shapley(grid=(4, 2), samples=200, fill=-1.0),
-        KernelShap(grid=(4, 2), samples=60, fill=-1.0),
-        KernelShap(grid=(4, 2), samples=60, fill=-1.0, sizes="even"),
+        Shapley(grid=(4, 2), samples=200, fill=-1.0, score="probability"),
+        KernelShap(grid=(4, 2), samples=60, fill=-1.0, score="probability"),
+        KernelShap(grid=(4, 2), samples=60, fill=-1.0, score="probability", sizes="even"),
     ],
 )
 def test_sampled_values_lie_about_the_exact_ones_as_far_as_they_say(explainer):

@@ -26,6 +26,7 @@ from earwitness.cli import text
 from earwitness.core.errors import UsageError
 from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution
 from earwitness.explainers.findings import WholeExplanation
+from earwitness.explainers.parameters import spec
 from earwitness.explainers.perturbation.occlusion import Occlusion
 from earwitness.explainers.registry import METHODS
 from earwitness.inspection import recordings
@@ -39,7 +40,8 @@ from earwitness.workflows.explain import Explained, explain_to_folder
 from rounding import DEEP, rounding
 
 CLICK, HISS, LOW = tiny_run.CLASSES
-FAST = Occlusion(mask=0.5, stride=0.5)
+QUICKLY = "occlusion:mask=50%,stride=50%,score=probability"
+FAST = Occlusion(mask=0.5, stride=0.5, score="probability")
 CLOCK = VGGISH.clock
 
 
@@ -71,7 +73,7 @@ def explained(model: Model, path: Path, methods, **options) -> WholeExplanation:
 
 @pytest.fixture(scope="module")
 def heard(run, recording) -> WholeExplanation:
-    methods = [FAST, Occlusion(mask=0.5, stride=0.5, along="time")]
+    methods = [FAST, dataclasses.replace(FAST, along="time")]
     return explained(load_model(run), recording, methods, classes=[HISS, LOW])
 
 
@@ -288,7 +290,7 @@ def test_pictures_and_maps_are_written_and_bad_files_named(run, recording, tmp_p
         [str(recording), str(bad), again],
         run,
         tmp_path / "out",
-        methods="occlusion:mask=50%,stride=50%",
+        methods=QUICKLY,
         classes=[HISS],
         whole=True,
         progress=told,
@@ -335,13 +337,13 @@ def test_a_terminal_reads_what_was_heard_and_what_it_hangs_on(heard):
 def test_a_terminal_reads_what_cannot_be_seen(heard):
     (both, _), _ = heard.maps
     silent = dataclasses.replace(both, map=flagged(both.map, SILENT), profile=flagged(both.profile, SILENT))
-    assert f"{HISS} by occlusion:mask=0.5,stride=0.5: nothing stands out" in answer(heard, maps=((silent,),))
+    assert f"{HISS} by {spec(FAST)}: nothing stands out" in answer(heard, maps=((silent,),))
     against = dataclasses.replace(both.profile, native=-np.abs(both.profile.native))
     other = dataclasses.replace(both, profile=against)
     assert "which no one moment raises by much" in answer(heard, maps=((other,),))
     sure = dataclasses.replace(both.profile, native=both.profile.native * 1e-3)
     certain = dataclasses.replace(both, map=dataclasses.replace(both.map, score=0.9999), profile=sure)
-    assert "--method occlusion:score=logit shows more" in answer(heard, maps=((certain,),))
+    assert "--method occlusion:score=log-odds shows more" in answer(heard, maps=((certain,),))
     assert "score=logit" not in answer(heard)
     told = {"fill2_rank_correlation": 0.25, "fill2_frame": 100.0, "fill2_band": 20.0}
     filled = dataclasses.replace(both.map, diagnostics=told, parameters=both.map.parameters | {"fill2": "noise"})
@@ -353,7 +355,7 @@ def test_a_terminal_reads_what_cannot_be_seen(heard):
 
 
 def test_a_verdict_is_offered_where_there_is_none(run, recording, tmp_path):
-    heard, said = told(explain_to_folder(recording, run, tmp_path, methods="occlusion:mask=50%,stride=50%", whole=True))
+    heard, said = told(explain_to_folder(recording, run, tmp_path, methods=QUICKLY, whole=True))
     (line,) = [line for line in said.splitlines() if line.startswith("  verdict:")]
     assert "none" in line
     at = float(line.partition("--at ")[2].split()[0])
@@ -362,7 +364,7 @@ def test_a_verdict_is_offered_where_there_is_none(run, recording, tmp_path):
 
 def test_a_short_recording_is_padded_and_says_so(run, tmp_path):
     path = run.parent / "data" / tiny_run.SHORT
-    heard, said = told(explain_to_folder(path, run, tmp_path, methods="occlusion:mask=50%,stride=50%", whole=True))
+    heard, said = told(explain_to_folder(path, run, tmp_path, methods=QUICKLY, whole=True))
     assert "1 segment)" in said
     assert "(padded)" in said
     assert float(said.partition("--at ")[2].split()[0]) <= heard.seconds

@@ -60,8 +60,8 @@ cells are not judged.
   {weak_right}, *not reliable* ones in {not_right}. Use a reliable map; take a weak one as a hint, and look for a
   second method that shows the same; draw no conclusion from one that is not reliable. The other methods may do better
   on the same segment.
-- Where the score stands above 0.99, ask for the logit: `--method occlusion:score=logit`. A probability that stands
-  still tells perturbation methods little.
+- A probability that stands above 0.99 moves little whatever is hidden: asked for with `score=probability`, perturbation
+  methods tell little there. Their own default is the log-odds.
 - Ask the methods that were right most often on these tests: {best}.
 - Explain longer segments, or all of the recording (`earwitness explain FILE --run RUN --whole`, which has no
   verdicts).

@@ -164,7 +164,7 @@ def _found(whole: WholeExplanation, each: WholeMap) -> list[str]:
         moment = f"around {_moment(whole, found, at):.2f} s, " if len(found.native) > 1 else ""
         lines.append(f"  strongest evidence: {moment}{low:.0f} to {high:.0f} Hz")
     if found.score_kind == "probability" and found.score > SATURATED and fall < SMALL * found.score:
-        lines.append(f"  above {SATURATED:g} the score hardly moves; --method occlusion:score=logit shows more")
+        lines.append(f"  above {SATURATED:g} the score hardly moves; --method occlusion:score=log-odds shows more")
     if "fill2_rank_correlation" in found.diagnostics:
         told = found.diagnostics
         where = float(clock.frame_centre_seconds(told["fill2_frame"]))
@@ -194,7 +194,7 @@ def _score(found: Attribution, fall: float = 0.0) -> str:
 
 
 def _shown(found: Attribution, score: float) -> str:
-    return f"{score:.2f}" if found.score_kind == "logit" else shown_score(score)
+    return f"{score:.2f}" if found.score_kind != "probability" else shown_score(score)
 
 
 def audit(outcome: AuditResult) -> str:

@@ -91,7 +91,7 @@ class Attribution:
     score
         The score of the whole segment for the target.
     score_kind
-        ``"logit"`` or ``"probability"``.
+        ``"logit"``, ``"log-odds"`` (of the probability) or ``"probability"``.
     method
         Registry name, such as ``"gradcam"``.
     parameters

@@ -23,17 +23,18 @@ from earwitness.core.progress import Progress
 from earwitness.explainers.attribution import Attribution, Grid, Target
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.explainers.inference.scoring import (
-    SCORE_KINDS,
+    PROBABILITY,
     activated,
     as_input,
     batch_size,
     check_scores,
     logits_of,
+    score_parameter,
     stopwatch,
     target_scores,
 )
 from earwitness.explainers.method import Cost, Explainer, Found, Need, attribution_of, in_batches
-from earwitness.explainers.parameters import check, choice, integer, parameter
+from earwitness.explainers.parameters import check, integer, parameter
 
 # ---- maps from arrays ---------------------------------------------------------------------------------------------
 
@@ -140,7 +141,7 @@ class Baseline(Explainer):
     family: ClassVar[str] = "baselines"
     needs: ClassVar[tuple[Need, ...]] = (Need.SCORES,)  # for the attribution's score; the map is the segment's own
 
-    score: str = parameter("probability", choice(*SCORE_KINDS), "score that is named: logit or probability")
+    score: str = score_parameter(PROBABILITY)
 
     def __post_init__(self) -> None:
         check(self)

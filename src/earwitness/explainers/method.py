@@ -71,7 +71,7 @@ class Explainer(ABC):
     @property
     @abstractmethod
     def score(self) -> str:
-        """The score that is explained: ``"logit"`` or ``"probability"``."""
+        """The score that is explained: ``"logit"``, ``"log-odds"`` or ``"probability"``."""
 
     @property
     def fill(self) -> str | float:

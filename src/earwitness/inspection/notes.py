@@ -36,7 +36,7 @@ def with_notes(inquiry: Inquiry) -> Inquiry:
         if len(shown) >= ENOUGH and len(empty) >= len(shown) / 2:
             notes.append(
                 f"{len(empty)} of {len(shown)} maps by {title} show almost nothing: the score stands above "
-                f"{SATURATED:g} and hardly moves; ask with --method {empty[0].method}:score=logit to see more."
+                f"{SATURATED:g} and hardly moves; ask with --method {empty[0].method}:score=log-odds to see more."
             )
     return replace(inquiry, notes=(*inquiry.notes, *notes)) if notes else inquiry
 
@@ -46,5 +46,5 @@ def _peak(attribution: Attribution) -> float:
 
 
 def _saturated(attribution: Attribution) -> bool:
-    """Tell whether the score is a probability near 1, by a method that can be asked for the logit."""
+    """Tell whether the score is a probability near 1, by a method that can be asked for the log-odds."""
     return attribution.parameters.get("score") == "probability" and attribution.score > SATURATED

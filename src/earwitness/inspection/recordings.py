@@ -30,7 +30,7 @@ from earwitness.inspection.files import shown_name
 from earwitness.inspection.model import Model
 from earwitness.models.prediction import ScoredRecording
 
-METHODS = (Occlusion.name,)
+METHODS = (f"{Occlusion.name}:score=probability",)  # the mean of log-odds is nobody's score
 LONG_SECONDS = 120.0  # a longer recording is explained in detail only where it matters most
 MOST_COLUMNS = 1500  # of the overview of a long recording
 

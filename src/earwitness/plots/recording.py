@@ -162,7 +162,7 @@ def _given(each: WholeMap) -> str:
 
 def fall_of(found: Attribution) -> str:
     """Return in words whose fall a map tells."""
-    score = f"{found.score:.2f}" if found.score_kind == "logit" else shown_score(found.score)
+    score = f"{found.score:.2f}" if found.score_kind != "probability" else shown_score(found.score)
     unit = "score" if found.score_kind == "probability" else found.score_kind
     return f"fall of the mean {unit} for {label(found.target_label, 30)} ({score})"
 

@@ -93,15 +93,19 @@ class Explanation:
 
     def __getitem__(self, key: str | tuple[str, str]) -> Attribution:
         method, name = (key, self.classes[0]) if isinstance(key, str) else key
-        named = [each for each in self.methods if method in (each, each.partition(":")[0])]
-        # The profile over time that comes with a whole recording's map goes by its own settings alone.
-        named = [each for each in named if each == method or not _profile_of_another(each, named)]
+        named = self._named(method)
         if len(named) != 1:
             wrong = "was asked for with several settings" if named else "is none of the methods that were asked"
             raise UsageError(f"{method!r}: {wrong}; take {_listed(named or self.methods)}")
         if name not in self.classes:
             raise UsageError(f"{name!r}: is none of the classes that were explained; take {_listed(self.classes)}")
         return self.attributions[named[0], name]
+
+    def _named(self, method: str) -> list[str]:
+        """Return the methods that go by a name, or by a name with settings."""
+        named = [each for each in self.methods if method in (each, each.partition(":")[0])]
+        # The profile over time that comes with a whole recording's map goes by its own settings alone.
+        return [each for each in named if each == method or not _profile_of_another(each, named)]
 
     def plot(self) -> Figure:
         """Return the explanation as a matplotlib figure, in the house's style whatever the user's own is."""
@@ -171,7 +175,8 @@ class Explanation:
         """Return the explanation as a plain dictionary, such as a row of a pandas table.
 
         Beside the file's, there are four entries a map: where its strongest cell for the class lies (``_second``,
-        ``_hertz``), its verdict and the chance that the map is right (None without verdicts).
+        ``_hertz``), its verdict and the chance that the map is right (None without verdicts). They begin with the
+        method's name, and with its settings where it was asked for with several.
         """
         row: dict[str, Any] = {
             "file": self.file,
@@ -182,7 +187,9 @@ class Explanation:
             "score": self.scores[self.predicted],
         }
         for (method, name), found in self.attributions.items():
-            lead = method if len(self.classes) == 1 else f"{method} {name}"
+            plain = method.partition(":")[0]
+            known = plain if self._named(plain) == [method] else method
+            lead = known if len(self.classes) == 1 else f"{known} {name}"
             frame, band = np.unravel_index(int(found.values.argmax()), found.values.shape)
             verdict = verdict_of(found)
             row |= {

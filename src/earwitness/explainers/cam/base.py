@@ -24,16 +24,16 @@ from earwitness.explainers.inference.layers import Layer
 from earwitness.explainers.inference.modules import precision_of
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.explainers.inference.scoring import (
-    SCORE_KINDS,
     activated,
     batch_size,
     check_scores,
+    score_parameter,
     stopwatch,
     target_scores,
 )
 from earwitness.explainers.inference.two_stage import GATHERED, runs
 from earwitness.explainers.method import Cost, Explainer, Found, Need, attribution_of, in_batches
-from earwitness.explainers.parameters import check, choice, parameter, text, truth
+from earwitness.explainers.parameters import check, parameter, text, truth
 from earwitness.models.protocols import Explainable
 
 
@@ -48,7 +48,7 @@ class CamRequest:
     segments, targets
         As for an explainer.
     score
-        ``"logit"`` or ``"probability"``.
+        One of :data:`~earwitness.explainers.inference.scoring.SCORE_KINDS`.
     """
 
     layer: Layer
@@ -103,7 +103,7 @@ class Cam(Explainer):
     layer
         Dotted name of the module whose output is weighted; ``""`` for the network's own ``feature_layer``.
     score
-        ``"logit"`` (before the activation) or ``"probability"`` (after it).
+        ``"logit"`` (before the activation), ``"probability"`` (after it) or ``"log-odds"`` of it.
     relu
         Whether to keep positive evidence only, as the papers do.
     """
@@ -112,7 +112,7 @@ class Cam(Explainer):
     needs: ClassVar[tuple[Need, ...]] = (Need.FEATURE_LAYER,)
 
     layer: str = parameter("", text, "layer whose map is weighted; empty for the network's own choice")
-    score: str = parameter("logit", choice(*SCORE_KINDS), "score that is explained: logit or probability")
+    score: str = score_parameter("logit")
     relu: bool = parameter(False, truth, "keep positive evidence only, as the paper does")
 
     def __post_init__(self) -> None:

@@ -6,11 +6,12 @@ ICCV 2017.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from earwitness.explainers.cam.base import GradientCam
+from earwitness.explainers.inference.scoring import PROBABILITY
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class GradCam(GradientCam):
     """Grad-CAM: each channel of a layer's map, weighted by the mean gradient of the score over that channel.
 
     The score before the softmax is the paper's choice (its section 3) and the default. Networks that saturate have
-    next to no gradient after the softmax, which is ``score="probability"``. Parameters are those of
+    next to no gradient after the softmax, which is ``score="probability"`` and the example's. Parameters are those of
     :class:`~earwitness.explainers.cam.base.Cam`.
     """
 
@@ -32,6 +33,7 @@ class GradCam(GradientCam):
     misses: ClassVar[str] = (
         "differences between the cells of one channel (HiResCAM keeps them), and detail finer than the layer's cells"
     )
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"example": {"score": PROBABILITY}}
 
     @staticmethod
     def combine(maps: Tensor, gradient: Tensor) -> Tensor:

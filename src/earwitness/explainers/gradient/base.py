@@ -25,17 +25,17 @@ from earwitness.explainers.fills import reference
 from earwitness.explainers.inference.modules import out_of_place
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.explainers.inference.scoring import (
-    SCORE_KINDS,
     activated,
     as_input,
     batch_size,
     check_scores,
     logits_of,
+    score_parameter,
     stopwatch,
     target_scores,
 )
 from earwitness.explainers.method import Cost, Explainer, Found, Need, attribution_of, in_batches
-from earwitness.explainers.parameters import check, choice, parameter
+from earwitness.explainers.parameters import check
 from earwitness.models.protocols import Explainable
 
 # A map that has to add up to a difference of scores has not converged where it misses it by more than this share of
@@ -55,7 +55,7 @@ class GradientBatch:
     classifier, segments, targets
         As for an explainer.
     score
-        ``"logit"`` or ``"probability"``.
+        One of :data:`~earwitness.explainers.inference.scoring.SCORE_KINDS`.
     """
 
     classifier: Prepared
@@ -196,13 +196,13 @@ class GradientMethod(Explainer):
     Parameters
     ----------
     score
-        ``"logit"`` (before the activation) or ``"probability"`` (after it).
+        ``"logit"`` (before the activation), ``"probability"`` (after it) or ``"log-odds"`` of it.
     """
 
     family: ClassVar[str] = "gradients"
     needs: ClassVar[tuple[Need, ...]] = (Need.GRADIENTS,)
 
-    score: str = parameter("logit", choice(*SCORE_KINDS), "score that is explained: logit or probability")
+    score: str = score_parameter("logit")
 
     def __post_init__(self) -> None:
         check(self)

@@ -15,7 +15,7 @@ from earwitness.explainers.fills import reference_parameter
 from earwitness.explainers.gradient.base import GradientBatch, GradientMethod, Measured, gradients_of
 from earwitness.explainers.inference.hooks import answering
 from earwitness.explainers.inference.modules import parts
-from earwitness.explainers.inference.scoring import check_scores, logits_of
+from earwitness.explainers.inference.scoring import PROBABILITY, check_scores, logits_of, score_parameter
 from earwitness.models.protocols import Explainable
 
 # Activations that work number by number, to which the rescale rule applies.
@@ -71,6 +71,8 @@ class DeepLift(GradientMethod):
         "products of two signals, such as mn04's excitation: there the map does not add up, and `gap` tells by how much"
     )
 
+    # The rescale rule is given for the softmax and the sigmoid, not for the log of their odds.
+    score: str = score_parameter("logit", ("logit", PROBABILITY))
     fill: str | float = reference_parameter()
 
     def together(self, classifier: Explainable, frames: int, bands: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +15,17 @@ from earwitness.core.arrays import Float32Array, Float64Array
 from earwitness.core.errors import EarwitnessError
 from earwitness.explainers.attribution import Target
 from earwitness.explainers.inference.modules import arithmetic
+from earwitness.explainers.parameters import choice, parameter
 from earwitness.models.protocols import Explainable
 
-SCORE_KINDS = ("logit", "probability")
+PROBABILITY = "probability"
+LOG_ODDS = "log-odds"
+SCORE_KINDS = ("logit", LOG_ODDS, PROBABILITY)
+
+
+def score_parameter(default: str, kinds: Sequence[str] = SCORE_KINDS) -> Any:
+    """Declare ``score``: which score a method explains."""
+    return parameter(default, choice(*kinds), f"score that is explained: {', '.join(kinds[:-1])} or {kinds[-1]}")
 
 
 # Cells of log-mel in one batch. On a processor a small batch keeps the feature maps in the caches; an accelerator
@@ -73,13 +82,24 @@ def activated(logits: Tensor, kind: str, activation: str) -> Tensor:
     logits
         Class scores before the activation, shape (n, classes).
     kind
-        ``"logit"`` or ``"probability"``.
+        ``"logit"``; ``"probability"``, p; or ``"log-odds"``, log p - log(1 - p): it goes on moving where p stands
+        still near 0 or 1. Of a sigmoid, or of one class alone, it is the logit; of a softmax, the logit less
+        those of all other classes together.
     activation
         What turns logits into probabilities: ``"softmax"`` or ``"sigmoid"``.
     """
-    if kind == "logit":
-        return logits
-    return logits.softmax(dim=-1) if activation == "softmax" else logits.sigmoid()
+    if kind == PROBABILITY:
+        return logits.softmax(dim=-1) if activation == "softmax" else logits.sigmoid()
+    others = kind == LOG_ODDS and activation == "softmax" and logits.shape[-1] > 1
+    return _log_odds(logits) if others else logits
+
+
+def _log_odds(logits: Tensor) -> Tensor:
+    """Return each logit less the log of the sum of the others' exponentials, without the cancellation of 1 - p."""
+    none = logits.new_full((*logits.shape[:-1], 1), -torch.inf)
+    before = torch.cat([none, logits[..., :-1]], dim=-1).logcumsumexp(dim=-1)
+    after = torch.cat([none, logits.flip(-1)[..., :-1]], dim=-1).logcumsumexp(dim=-1).flip(-1)
+    return logits - torch.logaddexp(before, after)
 
 
 def target_scores(scores: Float64Array, targets: Sequence[Target]) -> Float64Array:

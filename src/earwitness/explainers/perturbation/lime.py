@@ -11,7 +11,7 @@ from earwitness.audio.segments import Segments
 from earwitness.core.arrays import Float64Array
 from earwitness.core.errors import UsageError
 from earwitness.explainers.fills import fill_parameter, second_fill_parameter, soft_parameter
-from earwitness.explainers.inference.scoring import SCORE_KINDS
+from earwitness.explainers.inference.scoring import LOG_ODDS, PROBABILITY, score_parameter
 from earwitness.explainers.method import Found
 from earwitness.explainers.parameters import check, choice, integer, number_from, pair, parameter
 from earwitness.explainers.perturbation.base import Perturbing, samples_for, stops, tolerance_parameter
@@ -60,7 +60,7 @@ class Lime(Perturbing):
     tolerance
         Standard error at which to stop, as share of the largest cell (linear only); 0 to use all samples.
     score
-        ``"probability"`` (after the activation) or ``"logit"`` (before it).
+        ``"log-odds"`` of the probability, ``"probability"`` (after the activation) or ``"logit"`` (before it).
     seed
         Of the draws.
     """
@@ -75,7 +75,7 @@ class Lime(Perturbing):
     )
     misses: ClassVar[str] = "parts that matter only together, and where inside a part the evidence lies"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "matlab": {"samples": 2048, "design": "bernoulli"},
+        "example": {"samples": 2048, "grid": (7, 7), "design": "bernoulli", "score": PROBABILITY},
         "fast": {"samples": 513, "design": "hadamard"},
     }
 
@@ -87,7 +87,7 @@ class Lime(Perturbing):
     ridge: float = parameter(0.0, number_from(0.0), "penalty on the linear model's coefficients")
     kernel: float = parameter(0.25, number_from(0.0, above=True), "width of the similarity kernel")
     fill: str | float = fill_parameter()
-    score: str = parameter("probability", choice(*SCORE_KINDS), "score that is explained: logit or probability")
+    score: str = score_parameter(LOG_ODDS)
     seed: int = parameter(0, integer(0), "seed of the random samples")
     design: str = parameter("bernoulli", choice(*DESIGNS), "how samples are drawn: bernoulli or hadamard")
     sparsity: float = parameter(0.05, number_from(0.0, above=True), "the lasso's penalty, 1 leaves no part at all")

@@ -16,7 +16,7 @@ from earwitness.core.arrays import BoolArray, Float64Array
 from earwitness.core.errors import UsageError
 from earwitness.explainers.attribution import Grid
 from earwitness.explainers.fills import fill_parameter, second_fill_parameter, soft_parameter
-from earwitness.explainers.inference.scoring import SCORE_KINDS
+from earwitness.explainers.inference.scoring import LOG_ODDS, PROBABILITY, score_parameter
 from earwitness.explainers.method import Found
 from earwitness.explainers.parameters import check, choice, integer, parameter, size
 from earwitness.explainers.perturbation.base import Perturbing
@@ -44,7 +44,7 @@ class Occlusion(Perturbing):
         How a cell of the segment gets its value: ``"nearest"``: from the mask whose middle is nearest; ``"average"``:
         the mean over the masks that hide it.
     score
-        ``"probability"`` (after the activation) or ``"logit"`` (before it).
+        ``"log-odds"`` of the probability, ``"probability"`` (after the activation) or ``"logit"`` (before it).
     along
         ``"time"`` or ``"bands"``: the mask hides all bands (all frames) at once and moves along one side only, so that
         the map is a profile over seconds or over hertz.
@@ -61,6 +61,8 @@ class Occlusion(Perturbing):
         "evidence that is there twice (hiding one copy changes nothing), and anything narrower than the mask"
     )
 
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"example": {"mask": 0.2, "stride": 0.1, "score": PROBABILITY}}
+
     mask: float | tuple[int, int] = parameter(0.2, size, "size of the mask: share of each side, or cells such as 19x13")
     stride: float | tuple[int, int] = parameter(
         0.1, size, "step of the mask: share of each side, or cells such as 10x6"
@@ -68,7 +70,7 @@ class Occlusion(Perturbing):
     edges: str = parameter("clip", choice("clip", "whole", "cover"), "masks at the edges: clip, whole or cover")
     fill: str | float = fill_parameter()
     spread: str = parameter("nearest", choice("nearest", "average"), "value of a cell: nearest mask, or average of all")
-    score: str = parameter("probability", choice(*SCORE_KINDS), "score that is explained: logit or probability")
+    score: str = score_parameter(LOG_ODDS)
     along: str = parameter(
         "both", choice("both", "time", "bands"), "sides along which the mask moves: both, time, bands"
     )

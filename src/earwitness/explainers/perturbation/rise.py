@@ -16,7 +16,7 @@ from earwitness.core.arrays import BoolArray, Float64Array, Int64Array
 from earwitness.core.errors import UsageError
 from earwitness.explainers.attribution import Grid
 from earwitness.explainers.fills import fill_parameter, second_fill_parameter, soft_parameter
-from earwitness.explainers.inference.scoring import SCORE_KINDS
+from earwitness.explainers.inference.scoring import LOG_ODDS, score_parameter
 from earwitness.explainers.method import Found
 from earwitness.explainers.parameters import check, choice, integer, number_from, pair, parameter
 from earwitness.explainers.perturbation.base import Perturbing, samples_for, stops, tolerance_parameter
@@ -61,7 +61,7 @@ class Rise(Perturbing):
     fill, fill2, soft
         What hidden cells become (the paper's is 0); a second fill to compare with; cells over which hard masks fade.
     score
-        ``"probability"`` (after the activation) or ``"logit"`` (before it).
+        ``"log-odds"`` of the probability, ``"probability"`` (after the activation) or ``"logit"`` (before it).
     seed
         Of the draws.
     """
@@ -86,7 +86,7 @@ class Rise(Perturbing):
     design: str = parameter("bernoulli", choice(*DESIGNS), "how samples are drawn: bernoulli or hadamard")
     tolerance: float = tolerance_parameter()
     fill: str | float = fill_parameter()
-    score: str = parameter("probability", choice(*SCORE_KINDS), "score that is explained: logit or probability")
+    score: str = score_parameter(LOG_ODDS)
     seed: int = parameter(0, integer(0), "seed of the random masks")
     fill2: str | float = second_fill_parameter()
     soft: int = soft_parameter()

@@ -88,7 +88,7 @@ class Scoring:
     fill
         What hidden cells become.
     kind
-        ``"logit"`` or ``"probability"``.
+        One of :data:`~earwitness.explainers.inference.scoring.SCORE_KINDS`.
     advance
         Told after each batch how many perturbations were dealt with.
     seed

@@ -18,7 +18,7 @@ from earwitness.audio.segments import Segments
 from earwitness.core.arrays import BoolArray, Float64Array, Int64Array
 from earwitness.core.errors import UsageError
 from earwitness.explainers.fills import fill_parameter, second_fill_parameter, soft_parameter
-from earwitness.explainers.inference.scoring import SCORE_KINDS
+from earwitness.explainers.inference.scoring import LOG_ODDS, score_parameter
 from earwitness.explainers.method import Found
 from earwitness.explainers.parameters import check, choice, integer, pair, parameter
 from earwitness.explainers.perturbation.base import (
@@ -50,7 +50,7 @@ class ShapleyValues(Perturbing):
     fill, fill2, soft
         What hidden parts become; a second fill to compare with; cells over which masks fade.
     score
-        ``"probability"`` (after the activation) or ``"logit"`` (before it).
+        ``"log-odds"`` of the probability, ``"probability"`` (after the activation) or ``"logit"`` (before it).
     seed
         Of the draws.
     """
@@ -60,7 +60,7 @@ class ShapleyValues(Perturbing):
     samples: int = parameter(2048, integer(2), "perturbed segments at most")
     tolerance: float = tolerance_parameter()
     fill: str | float = fill_parameter()
-    score: str = parameter("probability", choice(*SCORE_KINDS), "score that is explained: logit or probability")
+    score: str = score_parameter(LOG_ODDS)
     seed: int = parameter(0, integer(0), "seed of the random draws")
     fill2: str | float = second_fill_parameter()
     soft: int = soft_parameter()

@@ -21,7 +21,7 @@ from earwitness.explainers import fills
 from earwitness.explainers.attribution import Attribution, Target
 from earwitness.explainers.baselines import energy_map
 from earwitness.explainers.inference.prepared import Prepared, prepare
-from earwitness.explainers.inference.scoring import SCORE_KINDS, activated, stopwatch, target_scores
+from earwitness.explainers.inference.scoring import PROBABILITY, SCORE_KINDS, activated, stopwatch, target_scores
 from earwitness.explainers.method import check_request
 from earwitness.explainers.parameters import UnreadableError
 from earwitness.explainers.perturbation.scoring import Scoring
@@ -281,9 +281,7 @@ def _of_one(prepared: Prepared, one: Segments, maps: Sequence[Attribution], sett
     scoring.score([0], series.curves)
     scoring.score([0], series.count)
     logits = torch.as_tensor(scoring.scores[0])
-    scores, chances = (
-        to_numpy(activated(logits, kind, prepared.activation)) for kind in (settings.score, SCORE_KINDS[1])
-    )
+    scores, chances = (to_numpy(activated(logits, kind, prepared.activation)) for kind in (settings.score, PROBABILITY))
     each, forwards = seconds(len(maps)), scoring.forwards[0]
     return [
         _read(passes, one_map, scores, chances, series.curves, settings, forwards, each)

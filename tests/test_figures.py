@@ -23,9 +23,10 @@ from matplotlib.patches import Rectangle
 
 from earwitness.audio import timefreq
 from earwitness.audio.frontend import EFFICIENTAT, VGGISH
+from earwitness.core.errors import UsageError
 from earwitness.explainers.attribution import CONSTANT, PADDED, SILENT, Attribution, Grid, Target
 from earwitness.explainers.findings import Finding, Inquiry, ShownRecording, shown_score
-from earwitness.plots import evidence, style, training
+from earwitness.plots import evidence, maps, style, training
 from earwitness.training.metrics import ClassMetrics, ClassScores
 
 CLASSES = ("helicopter", "chainsaw")
@@ -208,7 +209,7 @@ def test_padding_is_hatched_where_it_is():
 def test_a_map_is_drawn_in_its_own_cells():
     found = attribution(0, cells=(12, 8))
     axes = Figure().subplots()
-    style.evidence(axes, found, CLOCK, 120, 3.0)
+    maps.evidence(axes, found, CLOCK, 120, 3.0)
     ((_, mesh),) = meshes(axes.get_figure(root=True))
     np.testing.assert_array_equal(np.asarray(mesh.get_array()), found.native.T)
     np.testing.assert_allclose(mesh.get_coordinates()[0, :, 0], CLOCK.frame_edge_seconds(120 + found.frame_edges))
@@ -220,7 +221,7 @@ def test_superpixels_are_drawn_on_the_segments_grid():
     found = attribution(0)
     found = replace(found, native=found.values, frame_edges=np.zeros(0), band_edges=np.zeros(0))
     axes = Figure().subplots()
-    style.evidence(axes, found, CLOCK, 0, 1.0)
+    maps.evidence(axes, found, CLOCK, 0, 1.0)
     ((_, mesh),) = meshes(axes.get_figure(root=True))
     assert np.asarray(mesh.get_array()).shape == (BANDS, FRAMES)
 
@@ -228,26 +229,27 @@ def test_superpixels_are_drawn_on_the_segments_grid():
 @pytest.mark.parametrize(("flag", "says"), [(SILENT, "nothing sounds here"), (CONSTANT, "nothing stands out")])
 def test_where_nothing_was_found_there_are_words_and_no_picture(flag, says):
     axes = Figure().subplots()
-    style.evidence(axes, attribution(0, flags=(flag, PADDED), real=50), CLOCK, 0, 1.0)
+    maps.evidence(axes, attribution(0, flags=(flag, PADDED), real=50), CLOCK, 0, 1.0)
     assert not meshes(axes.get_figure(root=True))
     assert says in axes.texts[0].get_text()
     assert any(patch.get_hatch() for patch in axes.patches)
 
 
 def test_a_map_says_how_strong_it_is():
-    axes = Figure().subplots()
     found = attribution(0, 0.25)
     strongest = found.native.ravel()[np.abs(found.native).argmax()]
-    style.evidence(axes, found, CLOCK, 0, 100.0)
-    assert axes.texts[0].get_text().replace("\N{MINUS SIGN}", "-") == f"peak {strongest:+.2g}"
+    for limit, more in ((float(np.abs(strongest)), ""), (100.0, " of 1e+02")):
+        axes = Figure().subplots()
+        maps.evidence(axes, found, CLOCK, 0, limit)
+        assert axes.texts[0].get_text().replace("\N{MINUS SIGN}", "-") == f"peak {strongest:+.2g}{more}"
 
 
 @given(st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=5))
 def test_the_colour_limit_is_the_strongest_of_those_that_show_something(sizes):
     shown = [attribution(0, size) for size in sizes]
     hidden = [attribution(1, 1e6, flags=(flag,)) for flag in (SILENT, CONSTANT)]
-    assert style.evidence_limit([*shown, *hidden]) == pytest.approx(max(sizes), rel=1e-5)
-    assert style.evidence_limit(hidden) == 1.0
+    assert maps.evidence_limit([*shown, *hidden]) == pytest.approx(max(sizes), rel=1e-5)
+    assert maps.evidence_limit(hidden) == 1.0
 
 
 def test_sound_limits_ignore_silence_and_survive_it():
@@ -310,14 +312,69 @@ def test_a_score_is_shown_as_0_or_1_only_where_it_is(score):
     assert abs(float(text.lstrip("<> ")) - score) <= 0.01
 
 
-def test_maps_share_their_colours_within_a_method_only():
-    figure = evidence.maps(two_rows())
+def bars(figure: Figure) -> list[list[str]]:
+    """Return the numbers of the colour bars of maps."""
+    found = [axes for axes in figure.axes if axes.get_xlabel().startswith("against")]
+    return [[text.get_text() for text in axes.get_xticklabels()] for axes in found]
+
+
+@pytest.mark.parametrize("common", [False, True])
+def test_every_segment_has_its_own_colours_unless_segments_are_compared(common):
+    inquiry = two_rows()
+    figure = evidence.maps(inquiry, maps.MapStyle(common=common))
     limits = [mesh.norm.vmax for axes, mesh in meshes(figure)]
     # Two rows of log-mel, Grad-CAM, LIME.
-    assert limits[1] == limits[4] == pytest.approx(2.0)
-    assert limits[2] == limits[5] == pytest.approx(4.0)
+    own = [[float(np.abs(each.attributions[0][method].native).max()) for method in (0, 1)] for each in inquiry.findings]
+    expected = [np.max(own, axis=0)] * 2 if common else own
+    np.testing.assert_allclose([[limits[1], limits[2]], [limits[4], limits[5]]], expected)
     assert limits[0] == limits[3]
     assert all(mesh.norm.vmin == -mesh.norm.vmax for _, mesh in (meshes(figure)[i] for i in (1, 2, 4, 5)))
+    figure.draw_without_rendering()
+    assert (bars(figure) == [["\N{MINUS SIGN}peak", "0", "+peak"]] * 2) != common
+    assert ("of 4" in words(figure)) == common  # a weaker map says what it is compared with
+
+
+def test_the_targets_of_a_segment_share_their_colours():
+    strong, weak = attribution(0, 2.0), attribution(1, 0.5)
+    figure = evidence.maps(
+        asked("confusion", [finding(attributions=((strong,), (weak,)))], ("A",), ("predicted", "true"))
+    )
+    _, first, second = (mesh.norm.vmax for _, mesh in meshes(figure))
+    assert first == second == pytest.approx(2.0)
+    assert "of 2" in words(figure)
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 99))
+def test_a_map_is_enlarged_through_its_own_cells(rows, columns, seed):
+    cells = np.random.default_rng(seed).standard_normal((rows, columns)).astype(np.float32)
+    # Cells of an odd number of frames and bands have a frame and a band in the middle.
+    found = maps.enlarged(cells, np.arange(rows + 1) * 3.0, np.arange(columns + 1) * 5.0)
+    assert found.shape == (rows * 3, columns * 5)
+    np.testing.assert_allclose(found[1::3, 2::5], cells, atol=1e-5)
+    level = maps.enlarged(np.full_like(cells, 2.5), np.arange(rows + 1) * 3.0, np.arange(columns + 1) * 5.0)
+    np.testing.assert_allclose(level, 2.5, rtol=1e-5)
+
+
+def test_a_map_laid_over_the_log_mel_is_clear_where_it_is_weak():
+    axes, found = Figure().subplots(), attribution(0, 1.0)
+    behind = np.random.default_rng(0).standard_normal((FRAMES, BANDS)).astype(np.float32)
+    maps.evidence(axes, found, CLOCK, 0, 1.0, maps.MapStyle(overlay=True), behind)
+    below, above = (mesh for _, mesh in meshes(axes.get_figure(root=True)))
+    np.testing.assert_array_equal(np.asarray(below.get_array()), behind.T)
+    alpha = np.asarray(above.get_alpha())
+    assert alpha.shape == found.native.T.shape
+    np.testing.assert_array_equal(alpha.ravel().argsort(), np.abs(found.native.T).ravel().argsort())
+    assert 0 <= alpha.min() < 0.2 < 0.8 < alpha.max() < 1
+
+
+def test_another_upsampling_is_refused():
+    with pytest.raises(UsageError, match="--upsampling linear: use nearest or bicubic"):
+        maps.MapStyle("linear")
+
+
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+def test_a_zero_has_no_sign(zero):
+    assert style.short(zero) == "0"
 
 
 def test_maps_say_what_they_show():

@@ -32,7 +32,8 @@ from earwitness.inspection import questions
 from earwitness.inspection.answers import answer
 from earwitness.inspection.run import open_run
 from earwitness.plots import gallery, style
-from earwitness.plots.style import EVIDENCE_COLOURS, evidence, evidence_limit, sound_limits, spectrogram, styled
+from earwitness.plots.maps import evidence, evidence_limit
+from earwitness.plots.style import EVIDENCE_COLOURS, sound_limits, spectrogram, styled
 from earwitness.workflows.explain import explain
 from earwitness.workflows.inquire import inquire
 

@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earwitness.cli.exit import leave
-from earwitness.cli.options import Device, Methods, PlainCommand, Run, Seed, Verdicts, Weights, known_backbone
+from earwitness.cli.options import (
+    Device,
+    Methods,
+    Overlay,
+    PlainCommand,
+    Run,
+    Seed,
+    Upsampling,
+    Verdicts,
+    Weights,
+    known_backbone,
+)
 from earwitness.cli.output import methods_lines, next_step, progress_bar, show, typed, warn
 from earwitness.core.errors import UsageError, printable
 
@@ -46,6 +57,8 @@ def explain(
     out: Annotated[Path, typer.Option("--out", help="Folder for pictures and attributions.")] = Path("explained"),
     device: Device = "auto",
     verdicts: Verdicts = True,
+    upsampling: Upsampling = "nearest",
+    overlay: Overlay = False,
     listed: Annotated[
         bool, typer.Option("--list", help="List the methods, or all about those that are named: --list lime.")
     ] = False,
@@ -71,6 +84,8 @@ def explain(
         at=at,
         whole=whole,
         verdicts=verdicts,
+        upsampling=upsampling,
+        overlay=overlay,
         progress=progress_bar(),
     )
     for found, picture in outcome.explanations:
@@ -125,6 +140,11 @@ def inquire(
     least: Annotated[
         str | None, typer.Option(help="Show segments of which a map is at least: weak, reliable. [default: all]")
     ] = None,
+    upsampling: Upsampling = "nearest",
+    overlay: Overlay = False,
+    common: Annotated[
+        bool, typer.Option("--common-scale", help="Give all maps of a method one colour scale, to compare segments.")
+    ] = False,
     device: Device = "auto",
     seed: Seed = 0,
 ) -> None:
@@ -144,6 +164,9 @@ def inquire(
         data=recordings,
         verdicts=verdicts,
         least=least,
+        upsampling=upsampling,
+        overlay=overlay,
+        common_scale=common,
         device=device,
         seed=seed,
         progress=progress_bar(),

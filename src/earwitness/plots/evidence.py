@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator
 
 from earwitness.explainers.attribution import Attribution
 from earwitness.explainers.findings import Finding, Inquiry, ShownRecording, shown_score
+from earwitness.plots.maps import PLAIN, MapStyle, evidence, evidence_limit, verdict_key, verdict_mark
 from earwitness.plots.style import (
     EVIDENCE_COLOURS,
     QUIET,
@@ -25,15 +26,11 @@ from earwitness.plots.style import (
     SOUND_COLOURS,
     WRONG,
     colour_bar,
-    evidence,
-    evidence_limit,
     label,
     save,
     sound_limits,
     spectrogram,
     styled,
-    verdict_key,
-    verdict_mark,
 )
 
 __all__ = ["maps", "recordings", "samples", "save"]
@@ -161,16 +158,18 @@ def _frame(axes: Axes) -> None:
 
 
 @styled
-def maps(inquiry: Inquiry) -> Figure:
+def maps(inquiry: Inquiry, look: MapStyle = PLAIN) -> Figure:
     """Draw the evidence: a row a segment, its log-mel, then each method's map, target by target.
 
-    Maps keep their sign; each method has one colour scale for the whole figure, so that its maps can be compared
-    between segments and targets. Between methods the units differ.
+    Maps keep their sign. A segment's maps by one method share their colours, so that its targets can be compared; the
+    strongest cell of each is written above it. Between methods the units differ.
 
     Parameters
     ----------
     inquiry
         With findings that have attributions.
+    look
+        How maps are drawn, and whether segments share their colours, too.
     """
     shown, methods = inquiry.findings, len(inquiry.methods)
     columns = [(target, method) for target in range(len(inquiry.targets)) for method in range(methods)]
@@ -183,10 +182,7 @@ def maps(inquiry: Inquiry) -> Figure:
     places = [0, 1, *(2 + target * (methods + 1) + method for target, method in columns)]
     grid = figure.add_gridspec(rows + 1, len(widths), width_ratios=widths, height_ratios=[1.0] * rows + [0.07])
     norm = sound_limits([each.log_mel for each in shown], inquiry.silence)
-    limits = [
-        evidence_limit([per_target[method] for each in shown for per_target in each.attributions])
-        for method in range(methods)
-    ]
+    limits = _limits(inquiry, look.common)
     for row, each in enumerate(shown):
         _words(figure.add_subplot(grid[row, 0]), each, inquiry)
         panels = [figure.add_subplot(grid[row, place]) for place in places[1:]]
@@ -195,7 +191,8 @@ def maps(inquiry: Inquiry) -> Figure:
         if not each.right:
             _frame(panels[0])
         for axes, (target, method) in zip(panels[1:], columns, strict=True):
-            evidence(axes, each.attributions[target][method], inquiry.clock, each.start_frame, limits[method])
+            found = each.attributions[target][method]
+            evidence(axes, found, inquiry.clock, each.start_frame, limits[row][method], look, each.log_mel)
             verdict_mark(axes, each.attributions[target][method])
             axes.tick_params(labelleft=False)
         if row == 0:
@@ -207,14 +204,26 @@ def maps(inquiry: Inquiry) -> Figure:
                 axes.set_xlabel("seconds in the recording")
     words = f"{LOG_MEL} (louder \N{RIGHTWARDS ARROW})"
     colour_bar(figure.add_subplot(grid[rows, 1]), ScalarMappable(norm, SOUND_COLOURS), words, "horizontal")
+    one_scale = look.common or rows == 1
     for place, (target, method) in zip(places[2:], columns, strict=True):
-        colours = ScalarMappable(Normalize(-limits[method], limits[method]), EVIDENCE_COLOURS)
+        limit = limits[0][method] if one_scale else 1.0
+        colours = ScalarMappable(Normalize(-limit, limit), EVIDENCE_COLOURS)
         unit = _unit([each.attributions[target][method] for each in shown])
         words = f"against \N{LEFT RIGHT ARROW} for ({unit})"
-        colour_bar(figure.add_subplot(grid[rows, place]), colours, words, "horizontal")
+        colour_bar(figure.add_subplot(grid[rows, place]), colours, words, "horizontal", numbers=one_scale)
     if judged:
         figure.supxlabel(verdict_key(), x=0.99, ha="right", fontsize=7, color=QUIET)
     return figure
+
+
+def _limits(inquiry: Inquiry, common: bool) -> list[list[float]]:
+    """Return how far the colours of each segment's maps by each method reach."""
+    shown, methods = inquiry.findings, range(len(inquiry.methods))
+    groups = [shown] * len(shown) if common else [(each,) for each in shown]
+    return [
+        [evidence_limit([listed[method] for each in group for listed in each.attributions]) for method in methods]
+        for group in groups
+    ]
 
 
 def _words(axes: Axes, each: Finding, inquiry: Inquiry) -> None:

@@ -20,6 +20,7 @@ from earwitness.core.run_folder import RunFolder
 from earwitness.explainers.findings import Finding, Inquiry, shown_score
 from earwitness.plots import evidence, style, training
 from earwitness.plots.audit import audit_chart
+from earwitness.plots.maps import PLAIN, MapStyle
 from earwitness.training import metrics
 from earwitness.trust.audit import store
 from earwitness.trust.audit.effects import Audit
@@ -103,7 +104,7 @@ class Entry:
     counts: tuple[str, ...] = ()
 
 
-def add(run: RunFolder, inquiry: Inquiry) -> Path | None:
+def add(run: RunFolder, inquiry: Inquiry, look: MapStyle = PLAIN) -> Path | None:
     """Draw an inquiry's answer into the run folder; the same question replaces its earlier picture.
 
     Parameters
@@ -112,6 +113,8 @@ def add(run: RunFolder, inquiry: Inquiry) -> Path | None:
         The folder.
     inquiry
         The answer.
+    look
+        How its maps are drawn.
 
     Returns
     -------
@@ -134,12 +137,18 @@ def add(run: RunFolder, inquiry: Inquiry) -> Path | None:
         (run.figures / f"{inquiry.name}.png").unlink(missing_ok=True)
         _put(run, [entry])
         return None
-    style.save(DRAW.get(inquiry.kind, evidence.maps)(inquiry), run.figures / entry.file)
+    draw = DRAW.get(inquiry.kind)
+    style.save(evidence.maps(inquiry, look) if draw is None else draw(inquiry), run.figures / entry.file)
     _put(run, [entry])
     return run.figures / entry.file
 
 
-def add_all(run: RunFolder, inquiries: Sequence[Inquiry], progress: Progress = NO_PROGRESS) -> list[Path | None]:
+def add_all(
+    run: RunFolder,
+    inquiries: Sequence[Inquiry],
+    progress: Progress = NO_PROGRESS,
+    look: MapStyle = PLAIN,
+) -> list[Path | None]:
     """Draw several inquiries' answers, as :func:`add` does, and say how far it is and what was replaced.
 
     Parameters
@@ -150,13 +159,15 @@ def add_all(run: RunFolder, inquiries: Sequence[Inquiry], progress: Progress = N
         The answers.
     progress
         Told a step a picture, and which pictures of earlier answers are gone because other ones took their names.
+    look
+        How maps are drawn.
     """
     told = progress
     before = {path: path.read_bytes() for path in run.figures.glob("*.png")} if run.figures.is_dir() else {}
     paths = []
     with told.task("Drawing", len(inquiries)) as advance:
         for inquiry in inquiries:
-            paths.append(add(run, inquiry))
+            paths.append(add(run, inquiry, look))
             advance(1)
     for path in paths:
         if path in before and path.read_bytes() != before[path]:

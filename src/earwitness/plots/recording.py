@@ -19,17 +19,15 @@ from earwitness.core.arrays import BoolArray, Float64Array
 from earwitness.explainers.attribution import Attribution
 from earwitness.explainers.findings import RecordingExplanation, WholeExplanation, WholeMap, shown_score
 from earwitness.explainers.parameters import spec
+from earwitness.plots.maps import evidence, evidence_limit, nothing
 from earwitness.plots.style import (
     EVIDENCE_COLOURS,
     QUIET,
     RIGHT,
     SOUND_COLOURS,
     colour_bar,
-    evidence,
-    evidence_limit,
     hatch_padding,
     label,
-    nothing,
     sound_limits,
     spectrogram,
     styled,

@@ -1,4 +1,4 @@
-"""What all figures share: style, the axes of time and frequency, maps on them, and files whose bytes repeat."""
+"""What all figures share: style, the axes of time and frequency, colour bars, and files whose bytes repeat."""
 
 from __future__ import annotations
 
@@ -23,10 +23,9 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from earwitness.audio.timefreq import Clock, hz_to_mel, mel_to_hz
 from earwitness.core.arrays import Float32Array, Float64Array, Int64Array
 from earwitness.core.files import atomic_write
-from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution
-from earwitness.trust.verdicts.verdict import NOT_RELIABLE, RELIABLE, WEAK, percent
 
 P = ParamSpec("P")
+
 
 DPI = 120
 # Sound from black to bright; evidence from blue (against) over white (nothing) to red (for). Both keep their order for
@@ -35,12 +34,6 @@ SOUND_COLOURS = "magma"
 EVIDENCE_COLOURS = "RdBu_r"
 RIGHT, WRONG = "#1f5fa8", "#b3541e"
 QUIET = "#666666"
-# Told apart by how full the circle is, by the words, and by how dark the colour is: no eye needs the hue.
-VERDICT_MARKS = {
-    RELIABLE: ("\N{BLACK CIRCLE}", "#0b4f2f"),
-    WEAK: ("\N{CIRCLE WITH LEFT HALF BLACK}", "#8a6100"),
-    NOT_RELIABLE: ("\N{WHITE CIRCLE}", WRONG),
-}
 STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8.0,
@@ -153,8 +146,8 @@ def spectrogram(
     starts = np.arange(0, frames, step)
     loudest = log_mel if step == 1 else np.maximum.reduceat(log_mel, starts, axis=0)
     edges = np.append(starts, frames)
-    mesh = _cells(axes, loudest, clock, start_frame, edges, np.arange(bands + 1), SOUND_COLOURS, norm)
-    _finish(axes, clock, start_frame, frames, real_frames)
+    mesh = draw_cells(axes, loudest, clock, start_frame, edges, np.arange(bands + 1), SOUND_COLOURS, norm)
+    finish_axes(axes, clock, start_frame, frames, real_frames)
     return mesh
 
 
@@ -170,79 +163,11 @@ def overview(axes: Axes, loudest: Float32Array, edges: Int64Array, clock: Clock,
     edges
         Shape (columns + 1,): the columns' edges in frames of the recording.
     """
-    _cells(axes, loudest, clock, 0, edges, np.arange(loudest.shape[1] + 1), SOUND_COLOURS, norm)
-    _finish(axes, clock, 0, int(edges[-1]), int(edges[-1]))
+    draw_cells(axes, loudest, clock, 0, edges, np.arange(loudest.shape[1] + 1), SOUND_COLOURS, norm)
+    finish_axes(axes, clock, 0, int(edges[-1]), int(edges[-1]))
 
 
-def evidence(axes: Axes, attribution: Attribution, clock: Clock, start_frame: int, limit: float) -> None:
-    """Draw an attribution's own cells, signed; words where there is nothing to draw.
-
-    Parameters
-    ----------
-    axes
-        Where.
-    attribution
-        What.
-    clock
-        The front end's.
-    start_frame
-        Of the segment in its recording.
-    limit
-        The colours reach from minus this to plus this.
-    """
-    frames, bands = attribution.values.shape
-    words = nothing(attribution)
-    if words:
-        _finish(axes, clock, start_frame, frames, attribution.real_frames)
-        axes.set_facecolor("#eeeeee")
-        axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=QUIET, fontsize=7.5)
-        return
-    on_grid = len(attribution.frame_edges) > 1
-    time_edges = attribution.frame_edges if on_grid else np.arange(frames + 1.0)
-    band_edges = attribution.band_edges if on_grid else np.arange(bands + 1.0)
-    norm = Normalize(-limit, limit)
-    _cells(axes, attribution.native, clock, start_frame, time_edges, band_edges, EVIDENCE_COLOURS, norm)
-    _finish(axes, clock, start_frame, frames, attribution.real_frames)
-    # With shared colours a weak map looks empty; the number tells it from one that found nothing.
-    strongest = attribution.native.ravel()[np.argmax(np.abs(attribution.native))]
-    # Short, for a verdict stands beside it: +0.044, +7e-5.
-    number = f"{strongest:+.2g}" if abs(strongest) >= SMALL else f"{strongest:+.0e}".replace("e-0", "e-")
-    words = f"peak {number}".replace("-", "\N{MINUS SIGN}")
-    axes.text(1.0, 1.015, words, transform=axes.transAxes, ha="right", va="bottom", fontsize=6, color=QUIET)
-
-
-def verdict_text(attribution: Attribution) -> str:
-    """Return an attribution's verdict in a few letters, such as ``● reliable 83 %``; empty where it has none."""
-    if attribution.verdict is None:
-        return ""
-    level, chance = str(attribution.verdict["level"]), float(attribution.verdict["chance"])
-    return f"{VERDICT_MARKS[level][0]} {level} {percent(chance)} %"
-
-
-def verdict_key() -> str:
-    """Return what the marks of verdicts mean, in one line."""
-    marks = "  ".join(f"{mark} {level}" for level, (mark, _colour) in VERDICT_MARKS.items())
-    return f"Verdicts:  {marks};  per cent: chance that the reddest cells are the evidence"
-
-
-def verdict_mark(axes: Axes, attribution: Attribution) -> None:
-    """Write an attribution's verdict over the left end of its map; nothing where it has none."""
-    words = verdict_text(attribution)
-    if words and attribution.verdict is not None:
-        colour = VERDICT_MARKS[str(attribution.verdict["level"])][1]
-        axes.text(0.0, 1.015, words, transform=axes.transAxes, ha="left", va="bottom", fontsize=7, color=colour)
-
-
-def nothing(attribution: Attribution) -> str:
-    """Return why a map is not drawn, in words; empty where it shows something."""
-    if SILENT in attribution.flags:
-        return "silent:\nnothing sounds here"
-    if CONSTANT in attribution.flags:
-        return "constant:\nnothing stands out"
-    return ""
-
-
-def _cells(
+def draw_cells(
     axes: Axes,
     values: Float32Array,
     clock: Clock,
@@ -252,11 +177,12 @@ def _cells(
     colours: str,
     norm: Normalize,
 ) -> QuadMesh:
+    """Draw cells between edges in frames of a segment and in bands; the axes are left as they are."""
     seconds = clock.frame_edge_seconds(start_frame + frame_edges)
     return axes.pcolormesh(seconds, clock.band_edge_hz(band_edges), values.T, cmap=colours, norm=norm)
 
 
-def _finish(axes: Axes, clock: Clock, start_frame: int, frames: int, real_frames: int) -> None:
+def finish_axes(axes: Axes, clock: Clock, start_frame: int, frames: int, real_frames: int) -> None:
     """Scale and tick the axes, and hatch the padding."""
     first, end = clock.frame_edge_seconds(start_frame + np.array([0, frames])).tolist()
     hatch_padding(axes, clock, start_frame, frames, real_frames)
@@ -322,12 +248,6 @@ def sound_limits(log_mels: Sequence[Float32Array], silence: float) -> Normalize:
     return Normalize(low, max(high, low + 1e-3))
 
 
-def evidence_limit(attributions: Sequence[Attribution]) -> float:
-    """Return the shared colour limit of maps: the largest size of any that shows something."""
-    sizes = [float(np.abs(each.native).max(initial=0.0)) for each in attributions if not nothing(each)]
-    return max([*sizes, 0.0]) or 1.0
-
-
 def bar_ticks(low: float, high: float) -> list[float]:
     """Return two or three round numbers between limits; of limits that are opposite, 0 and one number to either side.
 
@@ -350,6 +270,7 @@ def bar_ticks(low: float, high: float) -> list[float]:
 
 def short(value: float) -> str:
     """Return a number as a tick's text of few letters, very small and large ones with a power of ten."""
+    value += 0.0  # of a zero, no sign
     text = f"{value:g}" if value == 0 or SMALL <= abs(value) < LARGE else f"{value:.3e}"
     digits, power, exponent = text.partition("e")
     if power:
@@ -357,7 +278,9 @@ def short(value: float) -> str:
     return digits.replace("-", "\N{MINUS SIGN}")
 
 
-def colour_bar(axes: Axes, colours: ScalarMappable, text: str, orientation: str = "vertical") -> None:
+def colour_bar(
+    axes: Axes, colours: ScalarMappable, text: str, orientation: str = "vertical", *, numbers: bool = True
+) -> None:
     """Draw what colours mean, with few numbers; 0 stays in the middle where they tell for from against.
 
     Parameters
@@ -370,11 +293,16 @@ def colour_bar(axes: Axes, colours: ScalarMappable, text: str, orientation: str 
         In a few words.
     orientation
         ``"vertical"`` or ``"horizontal"``.
+    numbers
+        False where each map has limits of its own: then the ends are named.
     """
     figure = axes.get_figure(root=True)
     assert figure is not None
     bar = figure.colorbar(colours, cax=axes, orientation=orientation)
-    ticks = bar_ticks(*colours.get_clim())
-    bar.set_ticks(ticks, labels=[short(tick) for tick in ticks])
+    if numbers:
+        ticks = bar_ticks(*colours.get_clim())
+        bar.set_ticks(ticks, labels=[short(tick) for tick in ticks])
+    else:
+        bar.set_ticks([-OUTERMOST, 0.0, OUTERMOST], labels=["\N{MINUS SIGN}peak", "0", "+peak"])
     bar.set_label(text, fontsize=7.5)
     bar.outline.set_linewidth(0.5)

@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 from earwitness.explainers.attribution import Attribution
 from earwitness.explainers.findings import LongExplanation, duration, shown_score
 from earwitness.explainers.timeline import MOST_MOMENTS, Timeline
+from earwitness.plots.maps import evidence, evidence_limit
 from earwitness.plots.recording import (
     CLASS_HEIGHT,
     MAP_HEIGHT,
@@ -33,8 +34,6 @@ from earwitness.plots.style import (
     QUIET,
     SOUND_COLOURS,
     colour_bar,
-    evidence,
-    evidence_limit,
     label,
     overview,
     sound_limits,

@@ -25,7 +25,7 @@ from earwitness.inspection.model import Model, load_model
 from earwitness.inspection.recordings import METHODS as WHOLE_METHODS
 from earwitness.inspection.recordings import along_time, explain_whole, explainers
 from earwitness.models.prediction import ScoredRecording
-from earwitness.workflows.explanation import Explanation
+from earwitness.workflows.explanation import Explanation, map_style
 
 
 def explain(
@@ -262,6 +262,8 @@ def explain_to_folder(
     at: float | None = None,
     whole: bool = False,
     verdicts: bool = True,
+    upsampling: str = "nearest",
+    overlay: bool = False,
     progress: Progress | bool = True,
 ) -> Explained:
     """Explain files and write each explanation's picture and maps, as :meth:`Explanation.save` does.
@@ -273,6 +275,8 @@ def explain_to_folder(
     out
         Folder for ``NAME.png`` and ``NAME-CLASS-METHOD.npz``. A name that another file, class or model has there gets
         the next number; an earlier explanation of the same is replaced.
+    upsampling, overlay
+        How maps are drawn, as for :meth:`Explanation.plot`.
 
     Raises
     ------
@@ -282,6 +286,7 @@ def explain_to_folder(
         The model is damaged, or the disk refuses.
     """
     progress = shown(progress)
+    map_style(upsampling, overlay, whole=whole)
     check_writable(Path(out))
     unusable: list[Unusable] = []
     names: set[str] = set()
@@ -301,7 +306,7 @@ def explain_to_folder(
         with progress.task("Drawing", 1) as advance, folder_held(out, patience=DRAWING_SECONDS):
             name, again = each.name_in(Path(out), names)
             names.add(name.casefold())
-            saved.append((each, each.save(out, name)))
+            saved.append((each, each.save(out, name, upsampling=upsampling, overlay=overlay)))
             if again:
                 replaced.add(saved[-1][1])
             advance(1)

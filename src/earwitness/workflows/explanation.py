@@ -19,6 +19,8 @@ from earwitness.trust.verdicts.verdict import verdict_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from earwitness.plots.maps import MapStyle
+
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
@@ -107,17 +109,36 @@ class Explanation:
         # The profile over time that comes with a whole recording's map goes by its own settings alone.
         return [each for each in named if each == method or not _profile_of_another(each, named)]
 
-    def plot(self) -> Figure:
-        """Return the explanation as a matplotlib figure, in the house's style whatever the user's own is."""
+    def plot(self, *, upsampling: str = "nearest", overlay: bool = False) -> Figure:
+        """Return the explanation as a matplotlib figure, in the house's style whatever the user's own is.
+
+        Parameters
+        ----------
+        upsampling, overlay
+            How maps of a segment are drawn: their own cells or ``"bicubic"``; laid over the log-mel.
+
+        Raises
+        ------
+        UsageError
+            There is no such upsampling, or all of a recording was explained, which is drawn in its own cells.
+        """
         from earwitness.plots import evidence, recording, timeline
 
+        look = map_style(upsampling, overlay, whole=not isinstance(self.answer, Inquiry))
         if isinstance(self.answer, WholeExplanation):
             return recording.whole_recording(self.answer)
         if isinstance(self.answer, LongExplanation):
             return timeline.long_recording(self.answer)
-        return evidence.maps(self.answer)
+        return evidence.maps(self.answer, look)
 
-    def save(self, folder: Path | str = "explained", name: str | None = None) -> Path:
+    def save(
+        self,
+        folder: Path | str = "explained",
+        name: str | None = None,
+        *,
+        upsampling: str = "nearest",
+        overlay: bool = False,
+    ) -> Path:
         """Write ``NAME.png`` and ``NAME-CLASS-METHOD.npz`` into a folder; moments as ``...-METHOD-at-SECOND.npz``.
 
         Parameters
@@ -127,6 +148,8 @@ class Explanation:
         name
             Files of this name are replaced. None takes the sound file's, with the next number where pictures or maps of
             another file, class or model have it.
+        upsampling, overlay
+            As for :meth:`plot`.
 
         Returns
         -------
@@ -136,7 +159,7 @@ class Explanation:
 
         folder = Path(folder)
         stem = name or self.name_in(folder)[0]
-        save(self.plot(), folder / f"{stem}.png")
+        save(self.plot(upsampling=upsampling, overlay=overlay), folder / f"{stem}.png")
         for path, attribution in self._maps(folder, stem).items():
             replace(attribution, source=self.source).save(path)
         return folder / f"{stem}.png"
@@ -209,6 +232,22 @@ class Explanation:
         from earwitness.plots.style import png
 
         return png(self.plot())
+
+
+def map_style(upsampling: str, overlay: bool, *, whole: bool) -> MapStyle:
+    """Return how maps are drawn, or refuse what cannot be.
+
+    Raises
+    ------
+    UsageError
+        There is no such upsampling, or all of a recording is explained.
+    """
+    from earwitness.plots.maps import PLAIN, MapStyle
+
+    look = MapStyle(upsampling, overlay)
+    if whole and look != PLAIN:
+        raise UsageError("--upsampling and --overlay are for segments; leave them out with --whole")
+    return look
 
 
 def _profile_of_another(method: str, others: list[str]) -> bool:

@@ -21,6 +21,7 @@ from earwitness.inspection.questions import Question
 from earwitness.inspection.run import open_run
 from earwitness.models.prediction import Predictions
 from earwitness.plots import gallery
+from earwitness.plots.maps import MapStyle
 from earwitness.trust.verdicts.summary import believed, check_least
 
 
@@ -72,6 +73,9 @@ def inquire(
     least: str | None = None,
     device: str = "auto",
     seed: int = 0,
+    upsampling: str = "nearest",
+    overlay: bool = False,
+    common_scale: bool = False,
     progress: Progress | bool = True,
 ) -> list[Answer]:
     """Put one question to a run, or, without any, all those that the report shows.
@@ -100,6 +104,8 @@ def inquire(
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
     seed
         Of what is drawn at random for the report.
+    upsampling, overlay, common_scale
+        How maps are drawn: see :class:`earwitness.plots.maps.MapStyle`.
     progress
         Told how far it is.
 
@@ -118,6 +124,7 @@ def inquire(
     ('The class dog', 2, 'class-dog.png')
     """
     progress = shown(progress)
+    look = MapStyle(upsampling, overlay, common_scale)
     explainers = [parse(method) for method in listed(methods)]
     places = [segments] if isinstance(segments, str) else list(segments)
     if sum((of_class is not None, true is not None or predicted is not None, bool(places))) > 1:
@@ -142,7 +149,7 @@ def inquire(
                 progress.say(f"{number} of {len(asked)}: {words}")
             found = answer(opened, question, explainers, verdicts=verdicts, progress=progress)
             answers.append(with_notes(found if least is None else believed(found, least)))
-        pictures = gallery.add_all(opened.folder, answers, progress)
+        pictures = gallery.add_all(opened.folder, answers, progress, look)
     return [Answer(*each) for each in zip(answers, pictures, strict=True)]
 
 

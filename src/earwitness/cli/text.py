@@ -14,12 +14,15 @@ from earwitness.core.errors import printable
 from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution
 from earwitness.explainers.baselines import BASELINES
 from earwitness.explainers.findings import (
+    REGION_HEAD,
+    Finding,
     Inquiry,
     LongExplanation,
     RecordingExplanation,
     WholeExplanation,
     WholeMap,
     duration,
+    region_rows,
     shown_score,
 )
 from earwitness.explainers.parameters import spec
@@ -48,14 +51,29 @@ def answer(found: Answer) -> str:
 def explanation(found: Explanation, picture: Path, top: int, *, replaced: bool = False) -> str:
     """Return what was found in one segment of a file; ``top`` classes are listed."""
     assert isinstance(found.answer, Inquiry)
-    lines = [f"{found.file} ({found.seconds:.2f} s)"]
+    (finding,) = found.answer.findings
+    several = finding.end_seconds - finding.start_seconds < found.seconds
+    lines = [f"{found.file} ({found.seconds:.2f} s{', mean scores of its segments' if several else ''})"]
     lines += [f"  {score:6.1%}  {name}" for name, score in islice(found.scores.items(), top)]
     flags = sorted({flag for each in found.attributions.values() for flag in each.flags})
     about = f"  explained: {found.start_seconds:.2f} to {found.end_seconds:.2f} s"
-    lines.append(about + (f" ({', '.join(flags)})" if flags else ""))
+    scores = dict(zip(found.answer.classes, finding.scores, strict=True))
+    there = ", ".join(f"{name} {shown_score(scores[name])}" for name in found.classes)
+    lines.append(f"{about}, score there: {there}" + (f" ({', '.join(flags)})" if flags else ""))
+    lines += _evidence(found.answer, finding)
     lines += [f"  {line}" for line in verdict_block(found.answer)]
     lines.append(_picture(found.answer.name, picture, replaced))
     return "\n".join(lines)
+
+
+def _evidence(inquiry: Inquiry, finding: Finding) -> list[str]:
+    """Return where the evidence of each map lies, and how far the score falls without it, as a table."""
+    rows = []
+    for per_target in finding.attributions:
+        for title, found in zip(inquiry.methods, per_target, strict=True):
+            name = title if len(finding.attributions) == 1 else f"{title} for {found.target_label}"
+            rows += region_rows(name, found)
+    return table(REGION_HEAD, rows, "  ").splitlines()
 
 
 def _picture(name: str, picture: Path, replaced: bool) -> str:

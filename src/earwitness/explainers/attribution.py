@@ -73,6 +73,32 @@ def _nothing() -> Float64Array:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Region:
+    """A place where much of a map's evidence lies; see :mod:`earwitness.explainers.regions`.
+
+    Parameters
+    ----------
+    start_seconds, end_seconds
+        In the recording.
+    low_hz, high_hz
+        Hertz.
+    share
+        Of the map's positive evidence, 0 to 1.
+    score, without
+        Probability of the target, and the same with this region alone hidden (differences of two probabilities, where
+        the target is one class rather than another).
+    """
+
+    start_seconds: float
+    end_seconds: float
+    low_hz: float
+    high_hz: float
+    share: float
+    score: float
+    without: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Attribution:
     """One explanation: a signed, unnormalised array for one segment and one target, with how it was made.
 
@@ -116,6 +142,8 @@ class Attribution:
         Frames that come from the recording; later ones are padding and are zero in ``values``.
     file, start_seconds
         Where the segment comes from; the name may be empty.
+    regions
+        Where most of the positive evidence lies, the largest share first; empty where nobody asked or it is scattered.
     source
         Tells apart what was explained (the file's place, the model, the classes) where files are called alike; empty
         where nobody asked.
@@ -170,6 +198,7 @@ class Attribution:
     time_edges: Float64Array = field(default_factory=_nothing)
     frequency_edges: Float64Array = field(default_factory=_nothing)
     verdict: dict[str, Any] | None = None
+    regions: tuple[Region, ...] = ()
     source: str = ""
 
     def save(self, path: Path | str) -> None:
@@ -180,7 +209,8 @@ class Attribution:
         """
         arrays = {name: getattr(self, name) for name in ARRAYS if getattr(self, name) is not None}
         metadata = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in ARRAYS}
-        metadata |= {"target": asdict(self.target), "format": FORMAT, "version": FORMAT_VERSION}
+        metadata |= {"target": asdict(self.target), "regions": [asdict(each) for each in self.regions]}
+        metadata |= {"format": FORMAT, "version": FORMAT_VERSION}
         text = json.dumps(metadata, allow_nan=False)
         with atomic_write(path) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(stream, metadata=np.array(text), **arrays)
@@ -202,6 +232,7 @@ class Attribution:
                 raise ValueError("another format or version")
             metadata["target"] = Target(**metadata["target"])
             metadata["flags"] = tuple(metadata["flags"])
+            metadata["regions"] = tuple(Region(**each) for each in metadata.get("regions", ()))
             return cls(**stored, **metadata)
         except UNREADABLE as problem:
             reason = getattr(problem, "strerror", None) or problem

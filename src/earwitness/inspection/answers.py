@@ -14,6 +14,7 @@ from earwitness.explainers.attribution import Attribution, Target, is_silent
 from earwitness.explainers.findings import MOST_SHOWN, Finding, Inquiry
 from earwitness.explainers.method import Explainer
 from earwitness.explainers.parameters import spec
+from earwitness.explainers.regions import with_regions
 from earwitness.inspection.questions import Candidates, Question
 from earwitness.inspection.run import SHOWN_SECONDS, OpenRun
 from earwitness.models.prediction import Predictions
@@ -152,6 +153,7 @@ def _findings(
     of_role = {"predicted": predictions.predicted, "true": predictions.segment_labels}
     targets = [[Target(int(of_role[role][row])) for role in roles] for row in rows]
     found = [method.attribute(run.prepared, segments, targets, progress) for method in methods]
+    found = with_regions(run.prepared, segments, found, progress)
     if verdicts and methods:
         each = segments.take([row for row, listed in enumerate(targets) for _ in listed])
         found = all_judged(run.folder.trust, run.prepared, methods, each, found, _to_test(run), progress)

@@ -17,6 +17,7 @@ from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.explainers.attribution import Attribution, Target, is_silent
 from earwitness.explainers.findings import Finding, Inquiry
 from earwitness.explainers.method import Explainer
+from earwitness.explainers.regions import with_regions
 from earwitness.inspection.model import Model
 from earwitness.models.classifier import Classifier, segment_frames
 from earwitness.models.prediction import ScoredRecording, score_recording, score_stream
@@ -78,7 +79,8 @@ def explain_segment(
     methods
         The explainers.
     classes
-        Classes to explain; none takes the one of the highest mean score.
+        Classes to explain; none takes the one of the highest mean score, or, with ``at``, the one that the segment was
+        predicted as.
     at
         A moment in seconds: the segment around it is explained. None takes the segment that scores highest for the
         first class.
@@ -93,11 +95,17 @@ def explain_segment(
         The classifier has no such class, or the file no such moment.
     """
     classifier = model.classifier
-    indices = [classifier.class_index(name) for name in classes] or scored.best(1)
-    row = int(scored.scores[:, indices[0]].argmax()) if at is None else _segment_at(scored, at)
+    indices = [classifier.class_index(name) for name in classes]
+    if at is None:
+        indices = indices or scored.best(1)
+        row = int(scored.scores[:, indices[0]].argmax())
+    else:
+        row = _segment_at(scored, at)
+        indices = indices or [int(scored.predicted[row])]  # of this segment, which need not be the file's
     segment = scored.take([row])
     wanted = [[Target(index) for index in indices]]
     found = [method.attribute(model.prepared, segment, wanted, progress) for method in methods]
+    found = with_regions(model.prepared, segment, found, progress)
     if verdicts:
         each, to_test = segment.take([0] * len(indices)), _to_test(classifier, scored)
         found = all_judged(model.cache, model.prepared, methods, each, found, to_test, progress)
@@ -111,7 +119,7 @@ def explain_segment(
         classes=scored.classes,
         silence=scored.silence,
         methods=tuple(method.title for method in methods),
-        targets=tuple("chosen" if classes else "best" for _ in indices),
+        targets=tuple("chosen" if classes else "best" if at is None else "predicted" for _ in indices),
         findings=(_finding(path, scored, row, segment, maps),),
     )
 

@@ -7,7 +7,7 @@ to draw), reading (one sentence on how to read it), alt (what it shows, for thos
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from earwitness.core.errors import EarwitnessError, printable
 from earwitness.core.files import read_csv, read_json, write_json
 from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.core.run_folder import RunFolder
-from earwitness.explainers.findings import Finding, Inquiry, shown_score
+from earwitness.explainers.findings import Finding, Inquiry, region_rows, region_words, shown_score
 from earwitness.plots import evidence, style, training
 from earwitness.plots.audit import audit_chart
 from earwitness.plots.maps import PLAIN, MapStyle
@@ -43,7 +43,7 @@ KINDS = (
 DRAW = {"recordings": evidence.recordings, "samples": evidence.samples}
 EVIDENCE = (
     "Red cells spoke for the class named above their column, blue ones against it, and white ones made no difference; "
-    "colours compare within a method only, because each method has a unit of its own"
+    "colours reach to the number above each map, because segments and methods have evidence of different size"
 )
 READING = {
     "training": (
@@ -102,6 +102,7 @@ class Entry:
     notes: tuple[str, ...] = ()
     verdicts: tuple[str, ...] = ()
     counts: tuple[str, ...] = ()
+    regions: tuple[tuple[str, ...], ...] = ()
 
 
 def add(run: RunFolder, inquiry: Inquiry, look: MapStyle = PLAIN) -> Path | None:
@@ -132,6 +133,7 @@ def add(run: RunFolder, inquiry: Inquiry, look: MapStyle = PLAIN) -> Path | None
         notes=inquiry.notes,
         verdicts=verdicts,
         counts=tuple(counted_verdicts(inquiry)),
+        regions=tuple(_regions(inquiry)),
     )
     if entry.file is None:
         (run.figures / f"{inquiry.name}.png").unlink(missing_ok=True)
@@ -240,8 +242,12 @@ def read(run: RunFolder) -> list[Entry]:
         return []
     stored = read_json(path)
     try:
-        # Verdicts came later: an older index has none.
-        lists = ({name: tuple(item.get(name, ())) for name in ("notes", "verdicts", "counts")} for item in stored)
+        # Verdicts and regions came later: an older index has none.
+        lists = (
+            {name: tuple(item.get(name, ())) for name in ("notes", "verdicts", "counts")}
+            | {"regions": tuple(tuple(row) for row in item.get("regions", ()))}
+            for item in stored
+        )
         entries = [Entry(**{**item, **listed}) for item, listed in zip(stored, lists, strict=True)]
         # The index may come with a run from elsewhere: nothing outside its folder is read.
         if any(entry.file is not None and Path(entry.file).name != entry.file for entry in entries):
@@ -280,8 +286,21 @@ def _alt(inquiry: Inquiry) -> str:
     return f"{what} of {count} {'segment' if count == 1 else 'segments'}: {described}{more}."
 
 
+def _regions(inquiry: Inquiry) -> Iterator[tuple[str, ...]]:
+    """Yield a row a region: where the segment is, the map, and what :func:`region_rows` says."""
+    for finding in inquiry.findings:
+        where = f"{finding.file} at {finding.start_seconds:.2f} s"
+        for per_target in finding.attributions:
+            for title, found in zip(inquiry.methods, per_target, strict=True):
+                for row in region_rows(f"{title} for {found.target_label}", found):
+                    yield (where, *row)
+                    where = ""
+
+
 def _in_words(each: Finding) -> str:
     silent = ", silent" if each.silent else ""
     where = f"{each.file} at {each.start_seconds:.2f} s"
     what = f"{each.label or 'a sound'} predicted as {each.predicted}"
-    return f"{what} with score {shown_score(each.score)} ({where}{silent})"
+    strongest = [region for listed in each.attributions[:1] for found in listed[:1] for region in found.regions[:1]]
+    evidence = "".join(", most evidence at {} and {}".format(*region_words(region)) for region in strongest)
+    return f"{what} with score {shown_score(each.score)} ({where}{silent}{evidence})"

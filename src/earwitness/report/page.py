@@ -10,6 +10,7 @@ from jinja2 import Environment, StrictUndefined
 
 from earwitness.core import files, run_folder
 from earwitness.core.locks import folder_held
+from earwitness.explainers.findings import REGION_HEAD
 from earwitness.plots import gallery
 from earwitness.report.contents import gather
 from earwitness.report.pictures import embed
@@ -54,7 +55,8 @@ def build_report(run: Path | str) -> Path:
 def _page(contents: dict[str, Any], pictures: Any) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(_part("report.html.j2"))
-    return template.render(**contents, pictures=pictures, style=_part("report.css")).strip() + "\n"
+    page = template.render(**contents, pictures=pictures, region_head=REGION_HEAD, style=_part("report.css"))
+    return page.strip() + "\n"
 
 
 def _part(name: str) -> str:

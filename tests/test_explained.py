@@ -12,6 +12,7 @@ import pytest
 import earwitness as ew
 import tiny_run
 from command import Left, earwitness
+from earwitness.core import files
 from earwitness.explainers.attribution import saved_source
 from earwitness.workflows.explain import explain_to_folder
 from earwitness.workflows.explanation import Explanation
@@ -145,3 +146,18 @@ def test_what_is_no_map_has_no_source(tmp_path):
     (tmp_path / "a.npz").write_bytes(b"mine")
     assert saved_source(tmp_path / "a.npz") is None
     assert saved_source(tmp_path / "b.npz") is None
+
+
+def test_regions_are_written_beside_the_picture(here):
+    explain("siteA", here, "--export", "csv", "--export", "raven", "--export", "audacity")
+    (saved,) = here.glob("*.npz")
+    regions = ew.Attribution.load(saved).regions
+    assert regions
+    rows = files.read_csv(here / f"{NAME}-regions.csv")
+    assert [float(row["share"]) for row in rows] == [region.share for region in regions]
+    assert {row["file"] for row in rows} == {f"siteA/{NAME}.wav"}
+    assert len((here / f"{NAME}.selections.txt").read_text().splitlines()) == 1 + len(regions)
+    assert len((here / f"{NAME}.labels.txt").read_text().splitlines()) == 2 * len(regions)
+    wrong = earwitness("explain", f"siteA/{NAME}.wav", "--run", "run", "--out", here / "x", "--export", "xml")
+    assert (wrong.code, wrong.err) == (2, "earwitness: --export xml: use csv, raven, audacity\n")
+    assert not (here / "x").exists()

@@ -14,6 +14,7 @@ import typer
 from earwitness.cli.exit import leave
 from earwitness.cli.options import (
     Device,
+    Exports,
     Methods,
     Overlay,
     PlainCommand,
@@ -59,6 +60,7 @@ def explain(
     verdicts: Verdicts = True,
     upsampling: Upsampling = "nearest",
     overlay: Overlay = False,
+    exports: Exports = None,
     listed: Annotated[
         bool, typer.Option("--list", help="List the methods, or all about those that are named: --list lime.")
     ] = False,
@@ -86,6 +88,7 @@ def explain(
         verdicts=verdicts,
         upsampling=upsampling,
         overlay=overlay,
+        exports=tuple(exports or ()),
         progress=progress_bar(),
     )
     for found, picture in outcome.explanations:
@@ -142,6 +145,7 @@ def inquire(
     ] = None,
     upsampling: Upsampling = "nearest",
     overlay: Overlay = False,
+    exports: Exports = None,
     common: Annotated[
         bool, typer.Option("--common-scale", help="Give all maps of a method one colour scale, to compare segments.")
     ] = False,
@@ -166,6 +170,7 @@ def inquire(
         least=least,
         upsampling=upsampling,
         overlay=overlay,
+        exports=tuple(exports or ()),
         common_scale=common,
         device=device,
         seed=seed,

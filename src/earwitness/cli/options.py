@@ -84,6 +84,10 @@ Methods = Annotated[
 ]
 Verdicts = Annotated[bool, typer.Option("--verdicts/--no-verdicts", help="Measure how far each map may be believed.")]
 Upsampling = Annotated[str, typer.Option(help="How maps are enlarged: nearest (their own cells) or bicubic.")]
+Exports = Annotated[
+    list[str] | None,
+    typer.Option("--export", metavar="FORMAT", help="Write regions, too: csv, raven or audacity; repeatable."),
+]
 Overlay = Annotated[bool, typer.Option("--overlay", help="Lay maps over the spectrogram.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Processor threads. [default: all cores]")]
 CheckpointEvery = Annotated[float, typer.Option(min=0.0, help="Seconds between checkpoints at least.")]

@@ -20,6 +20,7 @@ from earwitness.explainers.method import Explainer
 from earwitness.explainers.parameters import spec
 from earwitness.explainers.perturbation.occlusion import Occlusion
 from earwitness.explainers.registry import DEFAULT_METHODS, parse
+from earwitness.inspection.exports import check_formats
 from earwitness.inspection.files import explain_segment, score_file
 from earwitness.inspection.model import Model, load_model
 from earwitness.inspection.recordings import METHODS as WHOLE_METHODS
@@ -264,6 +265,7 @@ def explain_to_folder(
     verdicts: bool = True,
     upsampling: str = "nearest",
     overlay: bool = False,
+    exports: Sequence[str] = (),
     progress: Progress | bool = True,
 ) -> Explained:
     """Explain files and write each explanation's picture and maps, as :meth:`Explanation.save` does.
@@ -277,6 +279,9 @@ def explain_to_folder(
         the next number; an earlier explanation of the same is replaced.
     upsampling, overlay
         How maps are drawn, as for :meth:`Explanation.plot`.
+    exports
+        Formats in which the regions of evidence are written beside the pictures: ``"csv"``, ``"raven"`` or
+        ``"audacity"``.
 
     Raises
     ------
@@ -287,6 +292,9 @@ def explain_to_folder(
     """
     progress = shown(progress)
     map_style(upsampling, overlay, whole=whole)
+    check_formats(exports)
+    if whole and exports:
+        raise UsageError("--export: writes the regions of a segment's maps; leave it out with --whole")
     check_writable(Path(out))
     unusable: list[Unusable] = []
     names: set[str] = set()
@@ -307,6 +315,7 @@ def explain_to_folder(
             name, again = each.name_in(Path(out), names)
             names.add(name.casefold())
             saved.append((each, each.save(out, name, upsampling=upsampling, overlay=overlay)))
+            each.export(out, name, exports)
             if again:
                 replaced.add(saved[-1][1])
             advance(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from earwitness.core.errors import UsageError
 from earwitness.core.files import safe_name
 from earwitness.explainers.attribution import Attribution, saved_source
 from earwitness.explainers.findings import Inquiry, LongExplanation, WholeExplanation
+from earwitness.inspection.exports import export, region_table
 from earwitness.trust.verdicts.verdict import verdict_of
 
 if TYPE_CHECKING:
@@ -163,6 +164,11 @@ class Explanation:
         for path, attribution in self._maps(folder, stem).items():
             replace(attribution, source=self.source).save(path)
         return folder / f"{stem}.png"
+
+    def export(self, folder: Path | str, name: str, formats: Sequence[str] = ("csv",)) -> list[Path]:
+        """Write the regions of all maps for other programs, as :func:`earwitness.inspection.exports.export` does."""
+        maps = [(method, found) for (method, _), found in self.attributions.items()]
+        return export(region_table(maps), Path(folder), name, formats)
 
     def name_in(self, folder: Path, taken: Container[str] = ()) -> tuple[str, bool]:
         """Return what this is called in a folder, and whether that replaces an earlier explanation of the same.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,12 @@ from earwitness.core.locks import folder_held
 from earwitness.core.progress import Progress, shown
 from earwitness.explainers.attribution import Attribution
 from earwitness.explainers.findings import Inquiry
+from earwitness.explainers.method import Explainer
+from earwitness.explainers.parameters import spec
 from earwitness.explainers.registry import DEFAULT_METHODS, parse
 from earwitness.inspection import questions
 from earwitness.inspection.answers import answer
+from earwitness.inspection.exports import check_formats, export, region_table
 from earwitness.inspection.notes import with_notes
 from earwitness.inspection.questions import Question
 from earwitness.inspection.run import open_run
@@ -76,6 +79,7 @@ def inquire(
     upsampling: str = "nearest",
     overlay: bool = False,
     common_scale: bool = False,
+    exports: Sequence[str] = (),
     progress: Progress | bool = True,
 ) -> list[Answer]:
     """Put one question to a run, or, without any, all those that the report shows.
@@ -106,6 +110,9 @@ def inquire(
         Of what is drawn at random for the report.
     upsampling, overlay, common_scale
         How maps are drawn: see :class:`earwitness.plots.maps.MapStyle`.
+    exports
+        Formats in which the regions of evidence are written beside the pictures: ``"csv"``, ``"raven"`` or
+        ``"audacity"``.
     progress
         Told how far it is.
 
@@ -125,6 +132,7 @@ def inquire(
     """
     progress = shown(progress)
     look = MapStyle(upsampling, overlay, common_scale)
+    check_formats(exports)
     explainers = [parse(method) for method in listed(methods)]
     places = [segments] if isinstance(segments, str) else list(segments)
     if sum((of_class is not None, true is not None or predicted is not None, bool(places))) > 1:
@@ -150,7 +158,16 @@ def inquire(
             found = answer(opened, question, explainers, verdicts=verdicts, progress=progress)
             answers.append(with_notes(found if least is None else believed(found, least)))
         pictures = gallery.add_all(opened.folder, answers, progress, look)
+        for found in (each for each in answers if each.methods):
+            export(region_table(_maps(found, explainers)), opened.folder.figures, found.name, exports)
     return [Answer(*each) for each in zip(answers, pictures, strict=True)]
+
+
+def _maps(found: Inquiry, methods: Sequence[Explainer]) -> Iterator[tuple[str, Attribution]]:
+    """Yield every map of an answer with the method that one calls it by."""
+    for finding in found.findings:
+        for per_target in finding.attributions:
+            yield from zip(map(spec, methods), per_target, strict=True)
 
 
 def _everything(predictions: Predictions, seed: int) -> dict[str, Question]:

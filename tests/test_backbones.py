@@ -10,6 +10,7 @@ from torch import nn
 from earwitness.audio import decoding
 from earwitness.audio.frontend import EFFICIENTAT, log_mel
 from earwitness.core.errors import UsageError
+from earwitness.models.hierarchy import audioset_parents
 from earwitness.models.mobilenet import round_channels
 from earwitness.models.network import Standardise
 from earwitness.models.pretrained import tagger, tagger_named
@@ -340,6 +341,7 @@ def test_mn04_equals_the_reference_on_the_references_mel(mn04, mn04_golden, clip
 
 def test_the_tagger_is_audiosets(mn04):
     assert mn04.classes == audioset_labels()
+    assert mn04.parents == audioset_parents()
     assert len(mn04.classes) == 527
     assert mn04.activation == "sigmoid"
     assert mn04.segment_seconds == pytest.approx(10.0)

@@ -19,6 +19,7 @@ from earwitness.core.device import filled_up, without_tf32
 from earwitness.core.errors import EarwitnessError, UsageError, printable
 from earwitness.core.files import write_tensors
 from earwitness.core.run_folder import IDENTITY, METADATA
+from earwitness.models.hierarchy import Parents
 from earwitness.models.network import Network
 from earwitness.models.registry import BACKBONES
 
@@ -49,6 +50,9 @@ class Classifier:
         Whether a last segment ends flush with a recording where the others leave a tail.
     activation
         ``"softmax"`` where one class is right, ``"sigmoid"`` where several may be.
+    parents
+        For each class, the positions of those that it is nested in (Bark in Dog); empty where classes stand side by
+        side.
     """
 
     network: Network
@@ -59,6 +63,7 @@ class Classifier:
     overlap: float
     activation: str = "softmax"
     tail: bool = True
+    parents: Parents = ()
 
     @property
     def device(self) -> torch.device:
@@ -137,6 +142,7 @@ class Classifier:
             "overlap": self.overlap,
             "activation": self.activation,
             "tail": self.tail,
+            **({"parents": self.parents} if self.parents else {}),
             **({} if identity is None else {IDENTITY: identity}),
         }
         write_tensors(path, self.network.state_dict(), {METADATA: json.dumps(description)})
@@ -209,6 +215,7 @@ def from_description(description: dict[str, Any]) -> Classifier:
         overlap=float(description["overlap"]),
         activation=description["activation"],
         tail=bool(description.get("tail", False)),  # version 0.1.0 had none
+        parents=tuple(tuple(above) for above in description.get("parents", ())),
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from earwitness.core.errors import UsageError
 from earwitness.models.classifier import Classifier
+from earwitness.models.hierarchy import audioset_parents
 from earwitness.models.registry import backbone_named
 from earwitness.models.weights import NO_WEIGHTS, PUBLISHED, Resolved, audioset_labels, fill, resolve
 
@@ -76,4 +77,5 @@ def tagger(name: str, weights: Resolved | None) -> Classifier:
         segment_frames=frames,
         overlap=0.0,
         activation="sigmoid",
+        parents=audioset_parents(),
     )

@@ -10,21 +10,24 @@ import re
 import shutil
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
 import earwitness as ew
 from earwitness.audio import decoding
-from earwitness.cli import exit, explaining
+from earwitness.cli import app, exit, explaining
 from earwitness.core import files
 from earwitness.data.synthetic.corpus import write_dataset
 from earwitness.inspection import questions
 from earwitness.inspection.files import explain_segment, score_file
+from earwitness.models import classifier
 from earwitness.trust.scoreboard import collect
 from earwitness.workflows import inquire
 
@@ -237,6 +240,41 @@ def test_a_whole_recording_has_its_map_and_its_profile(here):
     assert (whole[time].values == whole[time].values[:, :1]).all()
     assert whole.start_seconds == 0.0
     assert whole.plot().get_suptitle().startswith("some.wav")
+
+
+@pytest.fixture
+def nesting(here, monkeypatch) -> ew.Model:
+    """A model whose best class for some.wav, a dog, holds the other two, and one of them with half of its score."""
+    model = ew.load_model("runs/demo")
+    scores = np.array([0.8, 0.5, 0.1])  # of dog, helicopter, rain
+    monkeypatch.setattr(
+        classifier.Classifier, "probabilities", lambda _, values, *rest: torch.tensor(scores).repeat(len(values), 1)
+    )
+    return replace(model, classifier=replace(model.classifier, parents=((), (0,), (1,))))
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_the_most_specific_of_nested_classes_is_explained_and_said(nesting, whole, capsys, monkeypatch):
+    found = ew.explain("some.wav", nesting, methods="occlusion:mask=50%,stride=50%", whole=whole, verdicts=False)
+    assert found.predicted == "dog"
+    assert found.classes == ("helicopter",)
+    assert found.answer.nested == ("dog", "helicopter")
+    monkeypatch.setattr(explaining, "_model", lambda *_: nesting)
+    for options, said in (((), 1), (("--class", "helicopter"), 0)):
+        words = ["explain", "some.wav", "--no-verdicts", "--out", "nested", *options, *(["--whole"] if whole else [])]
+        assert exit.run(app.app, words) == 0
+        assert capsys.readouterr().out.count("  class:     helicopter, the most specific of dog > helicopter\n") == said
+
+
+def test_a_class_that_holds_no_other_is_called_the_best(here, nesting):
+    alone = replace(nesting, classifier=replace(nesting.classifier, parents=()))
+    titles = [
+        " ".join(axes.get_title().split())
+        for model in (alone, nesting)
+        for axes in ew.explain("some.wav", model, methods="saliency", verdicts=False).plot().axes
+    ]
+    assert sum("for dog (best)" in title for title in titles) == 1
+    assert sum("for helicopter (most specific)" in title for title in titles) == 1
 
 
 def test_a_model_is_loaded_once_and_passes_through(here):

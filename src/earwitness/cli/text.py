@@ -55,6 +55,7 @@ def explanation(found: Explanation, picture: Path, top: int, *, replaced: bool =
     several = finding.end_seconds - finding.start_seconds < found.seconds
     lines = [f"{found.file} ({found.seconds:.2f} s{', mean scores of its segments' if several else ''})"]
     lines += [f"  {score:6.1%}  {name}" for name, score in islice(found.scores.items(), top)]
+    lines += _nested(found.answer.nested)
     flags = sorted({flag for each in found.attributions.values() for flag in each.flags})
     about = f"  explained: {found.start_seconds:.2f} to {found.end_seconds:.2f} s"
     scores = dict(zip(found.answer.classes, finding.scores, strict=True))
@@ -125,7 +126,12 @@ def _scores(whole: RecordingExplanation, top: int, length: str) -> list[str]:
     ]
     if whole.voted != whole.best(1)[0]:
         lines.append(f"  by vote:   {whole.classes[whole.voted]}")
-    return lines
+    return lines + _nested(whole.nested)
+
+
+def _nested(classes: Sequence[str]) -> list[str]:
+    """Return which class is explained where it is not the best one but nested in it."""
+    return [f"  class:     {classes[-1]}, the most specific of {' > '.join(classes)}"] if len(classes) > 1 else []
 
 
 def _timeline(whole: LongExplanation, line: Timeline) -> list[str]:

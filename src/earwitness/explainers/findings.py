@@ -166,13 +166,17 @@ class Inquiry:
     methods
         The methods' titles, in the order of each finding's attributions.
     targets
-        What the targets of each segment are to it: ``"predicted"``, then perhaps ``"true"``.
+        What the targets of each segment are to it: ``"predicted"``, then perhaps ``"true"``; of a file ``"best"``,
+        ``"most specific"`` or ``"chosen"``.
     findings
         The segments.
     recordings
         Whole recordings, where the question is about those.
     notes
         Sentences that a reader must know, such as that there is none.
+    nested
+        Of a file for which nobody named a class: the classes that lead, from the best one down to the most specific,
+        which is explained.
     """
 
     kind: str
@@ -187,6 +191,7 @@ class Inquiry:
     findings: tuple[Finding, ...] = ()
     recordings: tuple[ShownRecording, ...] = ()
     notes: tuple[str, ...] = ()
+    nested: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -216,9 +221,12 @@ class RecordingExplanation(ScoredRecording):
     ----------
     name
         Of its pictures, safe in any file system.
+    nested
+        As for an :class:`Inquiry`.
     """
 
     name: str
+    nested: tuple[str, ...] = ()
 
     def vote_words(self, index: int) -> str:
         """Return how many of the segments vote for a class, in words."""

@@ -20,6 +20,7 @@ from earwitness.explainers.method import Explainer
 from earwitness.explainers.regions import with_regions
 from earwitness.inspection.model import Model
 from earwitness.models.classifier import Classifier, segment_frames
+from earwitness.models.hierarchy import most_specific
 from earwitness.models.prediction import ScoredRecording, score_recording, score_stream
 from earwitness.trust.verdicts.assess import all_judged, rows_to_test
 
@@ -80,7 +81,7 @@ def explain_segment(
         The explainers.
     classes
         Classes to explain; none takes the one of the highest mean score, or, with ``at``, the one that the segment was
-        predicted as.
+        predicted as; of nested classes that lead, the most specific.
     at
         A moment in seconds: the segment around it is explained. None takes the segment that scores highest for the
         first class.
@@ -95,13 +96,13 @@ def explain_segment(
         The classifier has no such class, or the file no such moment.
     """
     classifier = model.classifier
-    indices = [classifier.class_index(name) for name in classes]
-    if at is None:
-        indices = indices or scored.best(1)
+    indices, nested = [classifier.class_index(name) for name in classes], []
+    row = None if at is None else _segment_at(scored, at)
+    if not indices:  # of this segment, if it was named, which need not be the file's
+        nested = most_specific(scored.mean if row is None else scored.scores[row], classifier.parents)
+        indices = nested[-1:]
+    if row is None:
         row = int(scored.scores[:, indices[0]].argmax())
-    else:
-        row = _segment_at(scored, at)
-        indices = indices or [int(scored.predicted[row])]  # of this segment, which need not be the file's
     segment = scored.take([row])
     wanted = [[Target(index) for index in indices]]
     found = [method.attribute(model.prepared, segment, wanted, progress) for method in methods]
@@ -119,9 +120,17 @@ def explain_segment(
         classes=scored.classes,
         silence=scored.silence,
         methods=tuple(method.title for method in methods),
-        targets=tuple("chosen" if classes else "best" if at is None else "predicted" for _ in indices),
+        targets=("chosen" if classes else _role(nested, at),) * len(indices),
+        nested=tuple(scored.classes[index] for index in nested),
         findings=(_finding(path, scored, row, segment, maps),),
     )
+
+
+def _role(nested: Sequence[int], at: float | None) -> str:
+    """Return why a class is explained that nobody named."""
+    if len(nested) > 1:
+        return "most specific"
+    return "best" if at is None else "predicted"
 
 
 def _finding(

@@ -28,6 +28,7 @@ from earwitness.explainers.perturbation.recording import explain_recording
 from earwitness.explainers.registry import parse
 from earwitness.inspection.files import shown_name
 from earwitness.inspection.model import Model
+from earwitness.models.hierarchy import most_specific
 from earwitness.models.prediction import ScoredRecording
 
 METHODS = (f"{Occlusion.name}:score=probability",)  # the mean of log-odds is nobody's score
@@ -74,7 +75,8 @@ def explain_whole(
     methods
         The explainers.
     classes
-        Classes to explain; none takes the one of the highest mean score.
+        Classes to explain; none takes the one of the highest mean score, or the most specific of those nested in it
+        that lead.
     progress
         Told how far it is.
 
@@ -90,9 +92,11 @@ def explain_whole(
     EarwitnessError
         The file is no longer what was scored.
     """
-    targets = [Target(model.classifier.class_index(name)) for name in classes] or [Target(scored.best(1)[0])]
+    nested = [] if classes else most_specific(scored.mean, model.classifier.parents)
+    targets = [Target(model.classifier.class_index(name)) for name in classes] or [Target(nested[-1])]
     given: dict[str, Any] = {field.name: getattr(scored, field.name) for field in fields(scored)}
     given |= {"file": shown_name(path), "name": f"{file_name(path)}-whole"}
+    given["nested"] = tuple(scored.classes[index] for index in nested)
     if scored.seconds <= LONG_SECONDS:
         (log_mel,) = scored.excerpts([(0, scored.real_frames)])
         found = [_found(model.prepared, scored, log_mel, targets, method, progress) for method in methods]

@@ -248,7 +248,7 @@ def _score(each: Finding, classes: tuple[str, ...]) -> str:
 
 def _for(inquiry: Inquiry, target: int) -> str:
     names = {each.attributions[target][0].target_label for each in inquiry.findings}
-    role = {"predicted": "predicted", "true": "true", "best": "best", "chosen": "chosen"}[inquiry.targets[target]]
+    role = inquiry.targets[target]
     if len(names) > 1:
         return f"for the class {role}"
     name = label(names.pop(), 18)

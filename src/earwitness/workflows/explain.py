@@ -51,7 +51,8 @@ def explain(
     methods
         Such as ``"gradcam"`` or ``"lime:samples=512"``; None takes the example's three, or occlusion for ``whole``.
     classes
-        Classes to explain; none takes the one of the highest score.
+        Classes to explain; none takes the one of the highest score. Where classes are nested, as AudioSet's are, it is
+        the most specific of those that lead (``explanation.answer.nested``): Bark, not Animal.
     at
         A moment in seconds: the segment around it is explained. None takes the one that scores highest for the first
         class.

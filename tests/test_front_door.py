@@ -137,7 +137,7 @@ def test_scores_are_all_classes_best_first(explained):
 
 def test_a_map_is_found_by_method_and_class(explained):
     assert explained["gradcam"].target_label == explained["gradcam", "dog"].target_label == "dog"
-    assert explained["gradcam", "rain"].target_label == "rain"
+    assert explained["gradcam", "rain"].target_label == explained["gradcam", "Rain"].target_label == "rain"
     assert explained["occlusion:mask=0.5,stride=0.5"].parameters["mask"] == [48, 32]
 
 
@@ -240,6 +240,26 @@ def test_a_whole_recording_has_its_map_and_its_profile(here):
     assert (whole[time].values == whole[time].values[:, :1]).all()
     assert whole.start_seconds == 0.0
     assert whole.plot().get_suptitle().startswith("some.wav")
+
+
+def test_a_class_goes_by_a_word_of_its_name_in_every_call(here, tmp_path):
+    """In a run whose rain is "Rain, drizzle": a file, one of its maps, a question; each class once."""
+    shutil.copytree("runs/demo", tmp_path / "run")
+    renamed = {"rain": "Rain, drizzle"}
+    known = classifier.load("runs/demo/model.safetensors")
+    identity = json.loads(Path("runs/demo/run.json").read_text())["identity"]
+    replace(known, classes=tuple(renamed.get(name, name) for name in known.classes)).save(
+        tmp_path / "run" / "model.safetensors", identity
+    )
+    names = ["drizzle", "DOG", "Rain, drizzle"]
+    found = ew.explain("some.wav", tmp_path / "run", methods="saliency", classes=names, verdicts=False)
+    assert found.classes == ("Rain, drizzle", "dog")
+    assert found["saliency", "rain"] is found["saliency"]
+    (answer,) = ew.inquire("runs/demo", of_class="DOG", count=1, methods="saliency", verdicts=False)
+    assert answer.picture.name == "class-dog.png"
+    for pair in ({"true": "DOG"}, {"predicted": "Dog"}, {"true": "Rain", "predicted": "DOG"}):
+        (answer,) = ew.inquire("runs/demo", **pair, methods="saliency", verdicts=False)
+        assert "DOG" not in answer.inquiry.name + answer.title + "".join(answer.notes)
 
 
 @pytest.fixture

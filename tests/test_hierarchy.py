@@ -14,7 +14,7 @@ from earwitness.models.weights import audioset_labels
 
 LABELS = audioset_labels()
 
-# 0 animal holds 1 dog (holds 2 bark, 3 growl) and 4 cat (holds 3 growl and 5 pet, which holds 6 miaow); 7 rain is alone.
+# 0 animal holds 1 dog (in it 2 bark, 3 growl) and 4 cat (in it 3 growl and 5 pet, in that 6 miaow); 7 rain is alone.
 PARENTS = ((), (0,), (1,), (1, 4), (0,), (4,), (5,), ())
 
 

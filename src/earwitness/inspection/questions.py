@@ -25,7 +25,7 @@ from earwitness.core.errors import UsageError
 from earwitness.core.files import safe_name
 from earwitness.explainers.findings import MOST_SHOWN
 from earwitness.inspection.places import checked_row, place_of, row_at
-from earwitness.models.classifier import class_index
+from earwitness.models.class_names import class_index
 from earwitness.models.prediction import Predictions
 from earwitness.training.metrics import confusion_matrix
 
@@ -215,7 +215,8 @@ def of_class(predictions: Predictions, name: str, *, count: int = SEGMENTS_OF_A_
         The classifier has no such class.
     """
     _check_count(count)
-    index = class_index(predictions.classes, name)
+    name = _full_name(predictions, name)
+    index = predictions.classes.index(name)
     none = f"There is none: no segment of {name} with sound in it was predicted right."
     return Question(
         kind="class",
@@ -253,6 +254,7 @@ def confusion(
         The classifier has no such class, or both are the same.
     """
     _check_count(count)
+    true, predicted = (None if name is None else _full_name(predictions, name) for name in (true, predicted))
     pair = _confused_pair(predictions, true, predicted)
     if pair is None:
         about = f" of {true}" if true else f" as {predicted}" if predicted else ""
@@ -283,6 +285,11 @@ def _check_count(count: int) -> None:
         raise UsageError(f"{count}: so many segments cannot be shown; ask for 1 or more")
 
 
+def _full_name(predictions: Predictions, name: str) -> str:
+    """Return the class that a name means."""
+    return predictions.classes[class_index(predictions.classes, name)]
+
+
 def _some_classes(predictions: Predictions, random: np.random.Generator, notes: list[str]) -> list[int]:
     """Return all classes, or as many of them, drawn at random, as a picture holds."""
     total = len(predictions.classes)
@@ -302,8 +309,8 @@ def _confused_pair(predictions: Predictions, true: str | None, predicted: str | 
     """Return the pair (true, predicted): as given, or the most frequent one that fits what is given."""
     wrong = confusion_matrix(predictions.segment_labels, predictions.predicted, len(predictions.classes))
     np.fill_diagonal(wrong, 0)
-    row = None if true is None else class_index(predictions.classes, true)
-    column = None if predicted is None else class_index(predictions.classes, predicted)
+    row = None if true is None else predictions.classes.index(true)
+    column = None if predicted is None else predictions.classes.index(predicted)
     if row is not None and row == column:
         raise UsageError(f"{true!r}: both classes are the same; name two, or ask for the class alone")
     if row is not None and column is not None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from earwitness.core.device import filled_up, without_tf32
 from earwitness.core.errors import EarwitnessError, UsageError, printable
 from earwitness.core.files import write_tensors
 from earwitness.core.run_folder import IDENTITY, METADATA
+from earwitness.models.class_names import class_index
 from earwitness.models.hierarchy import Parents
 from earwitness.models.network import Network
 from earwitness.models.registry import BACKBONES
@@ -122,12 +121,12 @@ class Classifier:
         return self.activate(self.logits(values, batch_size))
 
     def class_index(self, name: str) -> int:
-        """Return a class's position.
+        """Return a class's position; "rooster" finds "Chicken, rooster".
 
         Raises
         ------
         UsageError
-            The classifier has no such class.
+            The classifier has no such class, or several.
         """
         return class_index(self.classes, name)
 
@@ -146,22 +145,6 @@ class Classifier:
             **({} if identity is None else {IDENTITY: identity}),
         }
         write_tensors(path, self.network.state_dict(), {METADATA: json.dumps(description)})
-
-
-def class_index(classes: Sequence[str], name: str) -> int:
-    """Return a class's position among classes.
-
-    Raises
-    ------
-    UsageError
-        There is no such class.
-    """
-    if name not in classes:
-        known = ", ".join(classes[:12]) + (" ..." if len(classes) > 12 else "")
-        near = get_close_matches(name, classes, n=1)
-        meant = f" (did you mean {near[0]}?)" if near else ""
-        raise UsageError(f"{name!r}: the classifier has no such class{meant}; it knows {known}")
-    return classes.index(name)
 
 
 def load(path: Path | str, device: torch.device | str = "cpu") -> Classifier:

@@ -52,7 +52,8 @@ def explain(
         Such as ``"gradcam"`` or ``"lime:samples=512"``; None takes the example's three, or occlusion for ``whole``.
     classes
         Classes to explain; none takes the one of the highest score. Where classes are nested, as AudioSet's are, it is
-        the most specific of those that lead (``explanation.answer.nested``): Bark, not Animal.
+        the most specific of those that lead (``explanation.answer.nested``): Bark, not Animal. A word of a name will
+        do that no other class has: ``"rooster"`` for "Chicken, rooster".
     at
         A moment in seconds: the segment around it is explained. None takes the one that scores highest for the first
         class.
@@ -137,9 +138,9 @@ def explain_all(
         raise UsageError(f"--at {at:g}: names one segment, and --whole explains all of a recording; leave out one")
     chosen = listed(methods if methods is not None else WHOLE_METHODS if whole else DEFAULT_METHODS)
     explain_one = _whole(explainers(chosen)) if whole else _segment([parse(each) for each in chosen], at, verdicts)
-    loaded, names = load_model(model), listed(classes)
-    for name in names:
-        loaded.classifier.class_index(name)
+    loaded = load_model(model)
+    named = dict.fromkeys(loaded.classifier.class_index(name) for name in listed(classes))
+    names = [loaded.classes[index] for index in named]
     paths = _with_folders_opened([Path(file) for file in listed(files)], progress)
 
     def explained() -> Iterator[Explanation]:

@@ -15,6 +15,7 @@ from earwitness.core.files import safe_name
 from earwitness.explainers.attribution import Attribution, saved_source
 from earwitness.explainers.findings import Inquiry, LongExplanation, WholeExplanation
 from earwitness.inspection.exports import export, region_table
+from earwitness.models.class_names import classes_called
 from earwitness.trust.verdicts.verdict import verdict_of
 
 if TYPE_CHECKING:
@@ -100,9 +101,11 @@ class Explanation:
         if len(named) != 1:
             wrong = "was asked for with several settings" if named else "is none of the methods that were asked"
             raise UsageError(f"{method!r}: {wrong}; take {_listed(named or self.methods)}")
-        if name not in self.classes:
-            raise UsageError(f"{name!r}: is none of the classes that were explained; take {_listed(self.classes)}")
-        return self.attributions[named[0], name]
+        called = classes_called(self.classes, name)
+        if len(called) != 1:
+            wrong = "fits several" if called else "is none"
+            raise UsageError(f"{name!r}: {wrong} of the classes that were explained; take {_listed(self.classes)}")
+        return self.attributions[named[0], self.classes[called[0]]]
 
     def _named(self, method: str) -> list[str]:
         """Return the methods that go by a name, or by a name with settings."""

@@ -1,0 +1,64 @@
+"""Classes by what a person calls them: "rooster" is "Chicken, rooster"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+from unicodedata import normalize
+
+from earwitness.core.errors import UsageError
+
+MOST_LISTED = 12
+
+
+def class_index(classes: Sequence[str], name: str) -> int:
+    """Return the position of the class that a name means, as :func:`classes_called` finds it.
+
+    Raises
+    ------
+    UsageError
+        There is no such class, or several.
+    """
+    called = classes_called(classes, name)
+    if len(called) > 1:
+        fitting = _listed([classes[index] for index in called], "; ")
+        raise UsageError(f"{name!r}: fits several classes: {fitting}; give the whole name of one")
+    if not called:
+        near = get_close_matches(name, classes, n=1)
+        meant = f" (did you mean {near[0]}?)" if near else ""
+        raise UsageError(f"{name!r}: the classifier has no such class{meant}; it knows {_listed(classes, ', ')}")
+    return called[0]
+
+
+def classes_called(classes: Sequence[str], name: str) -> list[int]:
+    """Return the positions of the classes that a name fits, by the first of these that any fits.
+
+    The name itself; the name in another case or composition of letters; whole words of it, one after the other, such as
+    a part between commas.
+
+    >>> classes_called(("Dog", "Hot dog", "Chicken, rooster"), "dog")
+    [0]
+    >>> classes_called(("Dog", "Hot dog", "Chicken, rooster"), "rooster")
+    [2]
+    """
+    if name in classes:
+        return [classes.index(name)]
+    wanted, words = _plain(name), _words(name)
+    same = [index for index, each in enumerate(classes) if _plain(each) == wanted]
+    if same or not words.strip():  # a name of commas alone would fit every class
+        return same
+    return [index for index, each in enumerate(classes) if words in _words(each)]
+
+
+def _plain(name: str) -> str:
+    return " ".join(normalize("NFKC", normalize("NFKC", name).casefold()).split())
+
+
+def _words(name: str) -> str:
+    """Return a name's words with a space before and after each."""
+    return " ".join(["", *re.findall(r"[^\W_]+", _plain(name)), ""])
+
+
+def _listed(names: Sequence[str], between: str) -> str:
+    return between.join(names[:MOST_LISTED]) + (" ..." if len(names) > MOST_LISTED else "")

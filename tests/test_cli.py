@@ -19,6 +19,8 @@ import typer
 import earwitness as package
 from command import PROCESS, earwitness, environment, write_sounds
 from earwitness.cli.app import app
+from earwitness.core.home import HOME_VARIABLE
+from earwitness.models.weights import SHARED_VARIABLE, audioset_labels
 from earwitness.report.page import build_report
 from earwitness.training import request
 from earwitness.workflows import evaluate, explain, inquire, train
@@ -204,6 +206,14 @@ def test_the_methods_are_listed():
     wrong = earwitness("explain", "--list", "lme")
     assert (wrong.code, wrong.out) == (2, "")
     assert wrong.err.startswith("earwitness: 'lme': no such method (did you mean lime?); choose one of gradcam,")
+
+
+def test_a_backbone_s_classes_are_listed_without_its_weights(tmp_path, monkeypatch):
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path))
+    monkeypatch.delenv(SHARED_VARIABLE, raising=False)
+    left = earwitness("explain", "--backbone", "mn04", "--list-classes")
+    assert (left.code, left.err) == (0, "")
+    assert left.out.splitlines() == list(audioset_labels())
 
 
 # ---- streams ------------------------------------------------------------------------------------------------------

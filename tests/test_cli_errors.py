@@ -622,9 +622,29 @@ def evaluate_a_run_that_forgot(at: Place):
 # ---- explaining files ---------------------------------------------------------------------------------------------
 
 
-@ends(2, r"name a sound file, or --list for the methods")
+@ends(2, r"name a sound file, --list for the methods, or --list-classes for the classes")
 def explain_nothing(at: Place):
     return at.explain()
+
+
+@ends(2, r".*\.wav: --list-classes lists classes and nothing else; leave out one of them")
+def list_the_classes_of_a_file(at: Place):
+    return at.explain(at.sound, "--list-classes")
+
+
+@ends(2, r"--list: --list-classes lists classes and nothing else; leave out one of them")
+def list_methods_and_classes(at: Place):
+    return at.explain("--list", "--list-classes")
+
+
+@ends(2, r"name either --run RUN, a trained run, or --backbone mn04, for AudioSet's 527 classes")
+def list_the_classes_of_nothing(at: Place):
+    return ["explain", "--list-classes"]
+
+
+@ends(2, r"compact: has no published classes, so it cannot be used without training; use --backbone mn04, .*")
+def list_the_classes_of_an_untrained_network(at: Place):
+    return ["explain", "--list-classes", "--backbone", "compact"]
 
 
 @ends(2, r"name either --run RUN, a trained run, or --backbone mn04, for AudioSet's 527 classes")

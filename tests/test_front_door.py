@@ -262,6 +262,11 @@ def test_a_class_goes_by_a_word_of_its_name_in_every_call(here, tmp_path):
         assert "DOG" not in answer.inquiry.name + answer.title + "".join(answer.notes)
 
 
+def test_a_run_s_classes_are_listed_one_a_line(here, capsys):
+    assert exit.run(app.app, ["explain", "--list-classes", "--run", "runs/demo"]) == 0
+    assert capsys.readouterr() == ("dog\nhelicopter\nrain\n", "")
+
+
 @pytest.fixture
 def nesting(here, monkeypatch) -> ew.Model:
     """A model whose best class for some.wav, a dog, holds the other two, and one of them with half of its score."""

@@ -48,7 +48,8 @@ def explain(
     weights: Weights = None,
     method: Methods = None,
     target: Annotated[
-        list[str] | None, typer.Option("--class", metavar="NAME", help="Class to explain; repeatable.")
+        list[str] | None,
+        typer.Option("--class", metavar="NAME", help="Class to explain, by its name or a word of it; repeatable."),
     ] = None,
     at: Annotated[float | None, typer.Option(help="Moment of the segment to explain, in seconds.")] = None,
     whole: Annotated[
@@ -64,13 +65,19 @@ def explain(
     listed: Annotated[
         bool, typer.Option("--list", help="List the methods, or all about those that are named: --list lime.")
     ] = False,
+    list_classes: Annotated[
+        bool, typer.Option("--list-classes", help="List the classes that --run or --backbone knows, one a line.")
+    ] = False,
 ) -> None:
     """Say what sound files are predicted as, and why."""
+    if list_classes:
+        _list_classes("--list" if listed else files[0] if files else None, run, backbone)
+        return
     if listed:
         show(methods_lines(files or ()))
         return
     if not files:
-        raise UsageError("name a sound file, or --list for the methods")
+        raise UsageError("name a sound file, --list for the methods, or --list-classes for the classes")
     if len(files) == 1 and not os.path.lexists(files[0]):  # of several, those that are there are explained
         raise UsageError(f"{printable(files[0])}: does not exist; name a sound file")
     from earwitness.cli import text
@@ -117,6 +124,16 @@ def _model(run: Path | None, backbone: str | None, weights: str | None, device: 
     if weights is not None:
         raise UsageError(f"--weights {weights}: a run has its own weights; leave out --weights or --run")
     return model_of_run(run, device=device)
+
+
+def _list_classes(other: str | None, run: Path | None, backbone: str | None) -> None:
+    """Print the classes of a run or of a backbone, if nothing else was asked for."""
+    from earwitness.models.loading import class_names
+
+    if other is not None:
+        raise UsageError(f"{printable(other)}: --list-classes lists classes and nothing else; leave out one of them")
+    for name in class_names(run, backbone=backbone):
+        show(printable(name))
 
 
 def inquire(

@@ -61,4 +61,5 @@ def _words(name: str) -> str:
 
 
 def _listed(names: Sequence[str], between: str) -> str:
-    return between.join(names[:MOST_LISTED]) + (" ..." if len(names) > MOST_LISTED else "")
+    more = " ... (earwitness explain --list-classes lists all)" if len(names) > MOST_LISTED else ""
+    return between.join(names[:MOST_LISTED]) + more

@@ -8,7 +8,8 @@ from earwitness.core.device import choose_device
 from earwitness.core.errors import UsageError
 from earwitness.core.run_folder import open_finished
 from earwitness.models.classifier import Classifier, load, ready
-from earwitness.models.pretrained import tagger_named
+from earwitness.models.pretrained import check_tagger, tagger_named
+from earwitness.models.weights import audioset_labels
 
 
 def load_classifier(
@@ -33,11 +34,37 @@ def load_classifier(
     EarwitnessError
         A file is damaged.
     """
-    if (run is None) == (backbone is None):
-        raise UsageError("name either --run RUN, a trained run, or --backbone mn04, for AudioSet's 527 classes")
+    _check_one(run, backbone)
     if run is not None:
         if weights is not None:
             raise UsageError(f"--weights {weights}: a run has its own weights; leave out --weights or --run")
         return load(open_finished(run).model, choose_device(device))
     assert backbone is not None
     return ready(tagger_named(backbone, weights), choose_device(device))
+
+
+def class_names(run: Path | str | None = None, *, backbone: str | None = None) -> tuple[str, ...]:
+    """Return the classes of a run, or of a backbone whether or not its weights are there.
+
+    Parameters
+    ----------
+    run, backbone
+        As for :func:`load_classifier`.
+
+    Raises
+    ------
+    UsageError
+        Neither or both are named, there is none by that name, or the backbone knows no classes.
+    EarwitnessError
+        A file is damaged.
+    """
+    _check_one(run, backbone)
+    if backbone is None:
+        return load_classifier(run, device="cpu").classes
+    check_tagger(backbone)
+    return audioset_labels()
+
+
+def _check_one(run: Path | str | None, backbone: str | None) -> None:
+    if (run is None) == (backbone is None):
+        raise UsageError("name either --run RUN, a trained run, or --backbone mn04, for AudioSet's 527 classes")

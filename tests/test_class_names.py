@@ -73,6 +73,7 @@ def test_what_fits_none_is_refused(name):
         class_index(LABELS, name)
 
 
-def test_a_slip_is_asked_back():
-    with pytest.raises(UsageError, match=r"'Helicoptr': .* \(did you mean Helicopter\?\)"):
-        class_index(LABELS, "Helicoptr")
+@pytest.mark.parametrize(("slip", "meant"), [("helicoptr", "Helicopter"), ("roster", "Chicken, rooster")])
+def test_a_slip_is_asked_back(slip, meant):
+    with pytest.raises(UsageError, match=rf"'{slip}': the classifier has no such class \(did you mean {meant}\?\)"):
+        class_index(LABELS, slip)

@@ -25,8 +25,9 @@ def class_index(classes: Sequence[str], name: str) -> int:
         fitting = _listed([classes[index] for index in called], "; ")
         raise UsageError(f"{name!r}: fits several classes: {fitting}; give the whole name of one")
     if not called:
-        near = get_close_matches(name, classes, n=1)
-        meant = f" (did you mean {near[0]}?)" if near else ""
+        parts = {_plain(part): each for each in classes for part in (each, *each.split(","))}
+        near = get_close_matches(_plain(name), parts, n=1)
+        meant = f" (did you mean {parts[near[0]]}?)" if near else ""
         raise UsageError(f"{name!r}: the classifier has no such class{meant}; it knows {_listed(classes, ', ')}")
     return called[0]
 

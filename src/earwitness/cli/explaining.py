@@ -42,6 +42,14 @@ def explain(
     whole: Annotated[
         bool, typer.Option("--whole", help="Explain whole recordings, over time, and not the best segment alone.")
     ] = False,
+    segment: Annotated[
+        float | None,
+        typer.Option(help="Another segment length in seconds. [default: as trained; the tagger's is 10]"),
+    ] = None,
+    overlap: Annotated[
+        float | None,
+        typer.Option(help="Another overlap of segments in percent. [default: as trained; the tagger's is 0]"),
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="Classes to list.")] = 5,
     out: Annotated[Path, typer.Option("--out", help="Folder for pictures and attributions.")] = Path("explained"),
     device: Device = "auto",
@@ -64,7 +72,7 @@ def explain(
 
     outcome = explain_to_folder(
         files,
-        _model(run, backbone, weights, device),
+        _model(run, backbone, weights, device).with_segments(segment, overlap),
         out,
         methods=method or None,
         classes=target or (),

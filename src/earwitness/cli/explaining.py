@@ -39,6 +39,15 @@ def explain(
         list[str] | None, typer.Option("--class", metavar="NAME", help="Class to explain; repeatable.")
     ] = None,
     at: Annotated[float | None, typer.Option(help="Moment of the segment to explain, in seconds.")] = None,
+    detections: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Detections to explain at most. [default: 6; of less than 20 s, the best segment]"
+        ),
+    ] = None,
+    table: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="CSV to write, with a row a detection.")
+    ] = None,
     whole: Annotated[
         bool, typer.Option("--whole", help="Explain whole recordings, over time, and not the best segment alone.")
     ] = False,
@@ -67,7 +76,6 @@ def explain(
     if len(files) == 1 and not os.path.lexists(files[0]):  # of several, those that are there are explained
         raise UsageError(f"{printable(files[0])}: does not exist; name a sound file")
     from earwitness.cli import text
-    from earwitness.explainers.findings import LongExplanation, WholeExplanation
     from earwitness.workflows.explain import explain_to_folder
 
     outcome = explain_to_folder(
@@ -77,6 +85,8 @@ def explain(
         methods=method or None,
         classes=target or (),
         at=at,
+        detections=detections,
+        table=table,
         whole=whole,
         verdicts=verdicts,
         progress=progress_bar(),
@@ -85,12 +95,9 @@ def explain(
         for note in found.notes:
             warn(f"warning: {found.file}: {note}")
         replaced = picture in outcome.replaced
-        if isinstance(found.answer, WholeExplanation):
-            show(text.whole_explanation(found.answer, picture, top, verdicts=verdicts, replaced=replaced))
-        elif isinstance(found.answer, LongExplanation):
-            show(text.long_explanation(found.answer, picture, top, verdicts=verdicts, replaced=replaced))
-        else:
-            show(text.explanation(found, picture, top, replaced=replaced))
+        show(text.explained(found, picture, top, verdicts=verdicts, replaced=replaced))
+    if table is not None:
+        show(f"{printable(table)}: {sum(len(found.detections) for found, _ in outcome.explanations)} detections")
     if outcome.explanations:
         next_step(f"open {typed(outcome.explanations[0][1])}")
     leave(outcome.unusable, every=not outcome.explanations)

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from earwitness.audio.timefreq import Clock
+from earwitness.cli.detections import detected_explanation, detections_lines, picture_line
 from earwitness.cli.output import table
 from earwitness.core.errors import printable
 from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution
 from earwitness.explainers.baselines import BASELINES
 from earwitness.explainers.findings import (
+    DetectedExplanation,
     Inquiry,
     LongExplanation,
     RecordingExplanation,
@@ -45,23 +47,28 @@ def answer(found: Answer) -> str:
     return "\n".join(lines + verdicts + ["  (the report tells why)"] * bool(verdicts))
 
 
+def explained(found: Explanation, picture: Path, top: int, *, verdicts: bool, replaced: bool = False) -> str:
+    """Return what was found in a file, of whatever kind the answer is; ``top`` classes are listed."""
+    if isinstance(found.answer, WholeExplanation):
+        return whole_explanation(found.answer, picture, top, verdicts=verdicts, replaced=replaced)
+    if isinstance(found.answer, LongExplanation):
+        return long_explanation(found.answer, picture, top, verdicts=verdicts, replaced=replaced)
+    if isinstance(found.answer, DetectedExplanation):
+        return detected_explanation(found, picture, top, replaced=replaced)
+    return explanation(found, picture, top, replaced=replaced)
+
+
 def explanation(found: Explanation, picture: Path, top: int, *, replaced: bool = False) -> str:
     """Return what was found in one segment of a file; ``top`` classes are listed."""
     assert isinstance(found.answer, Inquiry)
-    lines = [f"{found.file} ({found.seconds:.2f} s)"]
+    lines = [f"{found.file} ({found.seconds:.2f} s)", *detections_lines(found)]
     lines += [f"  {score:6.1%}  {name}" for name, score in islice(found.scores.items(), top)]
     flags = sorted({flag for each in found.attributions.values() for flag in each.flags})
     about = f"  explained: {found.start_seconds:.2f} to {found.end_seconds:.2f} s"
     lines.append(about + (f" ({', '.join(flags)})" if flags else ""))
     lines += [f"  {line}" for line in verdict_block(found.answer)]
-    lines.append(_picture(found.answer.name, picture, replaced))
+    lines.append(picture_line(found.answer.name, picture, replaced))
     return "\n".join(lines)
-
-
-def _picture(name: str, picture: Path, replaced: bool) -> str:
-    """Return where the picture is, and what became of one that has its name."""
-    taken = "" if picture.stem == name else f" ({name}.png is of another file, class or run)"
-    return f"  picture:   {printable(picture)}{' (replaced)' if replaced else taken}"
 
 
 def whole_explanation(
@@ -78,7 +85,7 @@ def whole_explanation(
         first = whole.maps[0][0].profile
         at = _moment(whole, first, _strongest(whole, first)[0])
         lines.append(f"  verdict:   none, for they are for single segments: --at {at:.2f} instead of --whole gives one")
-    lines.append(_picture(whole.name, picture, replaced))
+    lines.append(picture_line(whole.name, picture, replaced))
     return "\n".join(lines)
 
 
@@ -92,7 +99,7 @@ def long_explanation(whole: LongExplanation, picture: Path, top: int, *, verdict
     if verdicts and moments:
         at = float(whole.clock.frame_edge_seconds(moments[0].middle_frame))
         lines.append(f"  verdict:   none, for they are for single segments: --at {at:.2f} instead of --whole gives one")
-    lines.append(_picture(whole.name, picture, replaced))
+    lines.append(picture_line(whole.name, picture, replaced))
     return "\n".join(lines)
 
 

@@ -99,7 +99,7 @@ def explain_segment(
     wanted = [[Target(index) for index in indices]]
     found = [method.attribute(model.prepared, segment, wanted, progress) for method in methods]
     if verdicts:
-        each, to_test = segment.take([0] * len(indices)), _to_test(classifier, scored)
+        each, to_test = segment.take([0] * len(indices)), segments_to_test(classifier, scored)
         found = all_judged(model.cache, model.prepared, methods, each, found, to_test, progress)
     maps = tuple(tuple(attributions[place] for attributions in found) for place in range(len(indices)))
     return Inquiry(
@@ -112,13 +112,14 @@ def explain_segment(
         silence=scored.silence,
         methods=tuple(method.title for method in methods),
         targets=tuple("chosen" if classes else "best" for _ in indices),
-        findings=(_finding(path, scored, row, segment, maps),),
+        findings=(finding_of(path, scored, row, segment, maps),),
     )
 
 
-def _finding(
+def finding_of(
     path: Path, scored: ScoredRecording, row: int, segment: Segments, maps: tuple[tuple[Attribution, ...], ...]
 ) -> Finding:
+    """Return what was found about one segment of a file, given its row and its maps, a list a target."""
     start = float(scored.clock.frame_start_seconds(scored.start_frames[row]))
     predicted, real = int(scored.predicted[row]), int(segment.real_frames[0])
     return Finding(
@@ -143,7 +144,7 @@ def shown_name(path: Path) -> str:
     return path.name if path.name.isprintable() else printable(path)
 
 
-def _to_test(classifier: Classifier, scored: ScoredRecording) -> tuple[Segments, list[Target]]:
+def segments_to_test(classifier: Classifier, scored: ScoredRecording) -> tuple[Segments, list[Target]]:
     """Return a few sounding segments of the file, and the class that each is predicted as."""
     some = np.unique(np.linspace(0, len(scored.scores) - 1, MOST_LOOKED_AT).astype(np.int64))
     rows = some[rows_to_test(classifier, scored.take(some))]

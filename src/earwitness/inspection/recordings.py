@@ -98,14 +98,14 @@ def explain_whole(
         found = [_found(model.prepared, scored, log_mel, targets, method, progress) for method in methods]
         maps = tuple(tuple(each[place] for each in found) for place in range(len(targets)))
         return WholeExplanation(**given, log_mel=pad(log_mel, scored.segment_frames, scored.silence), maps=maps)
-    overview, edges, level = _overview(scored)
+    overview, edges, level = overview_of(scored)
     overlap = model.classifier.overlap
     lines = [explain_timeline(model.prepared, scored, overlap, targets, each, level, progress) for each in methods]
     timelines = tuple(tuple(each[place] for each in lines) for place in range(len(targets)))
     return LongExplanation(**given, overview=overview, overview_edges=edges, timelines=timelines)
 
 
-def _overview(scored: ScoredRecording) -> tuple[LogMel, Int64Array, Level]:
+def overview_of(scored: ScoredRecording) -> tuple[LogMel, Int64Array, Level]:
     """Return the loudest of every few frames (columns, bands), the columns' edges, and the level, in one pass."""
     step = -(-scored.real_frames // MOST_COLUMNS)
     starts = np.arange(0, scored.real_frames, step)

@@ -102,7 +102,7 @@ def to_explain(detections: Sequence[Detection], most: int) -> tuple[Detection, .
     """Return the detections that are worth the time of an explanation.
 
     The best of each class come first, then all others, by their highest scores. Of several classes that were detected
-    in one place (a tagger's dog is an animal, too), the one of the highest score alone is explained.
+    in one place (a tagger's dog is an animal, too), the first in this order alone is explained.
 
     Parameters
     ----------
@@ -115,13 +115,20 @@ def to_explain(detections: Sequence[Detection], most: int) -> tuple[Detection, .
     -------
     At most so many, the most important first.
     """
+    kept: list[Detection] = []
+    for each in in_order_of_importance(detections):
+        if len(kept) == most:
+            break
+        if all(each.overlaps(other) <= SAME_SOUND * min(each.seconds, other.seconds) for other in kept):
+            kept.append(each)
+    return tuple(kept)
+
+
+def in_order_of_importance(detections: Sequence[Detection]) -> tuple[Detection, ...]:
+    """Return detections in another order: the best of each class, then all others, by their highest scores."""
     ranked = sorted(detections, key=lambda each: (-each.highest, -each.segments, each.start_seconds))
-    apart: list[Detection] = []
-    for each in ranked:
-        if all(each.overlaps(other) <= SAME_SOUND * min(each.seconds, other.seconds) for other in apart):
-            apart.append(each)
-    firsts = {each.class_name: each for each in reversed(apart)}
-    return tuple(sorted(apart, key=lambda each: firsts[each.class_name] is not each)[:most])
+    firsts = {each.class_name: each for each in reversed(ranked)}
+    return tuple(sorted(ranked, key=lambda each: firsts[each.class_name] is not each))
 
 
 def _moments(scored: ScoredRecording) -> tuple[Int64Array, Float64Array]:

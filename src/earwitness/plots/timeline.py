@@ -78,7 +78,7 @@ def long_recording(whole: LongExplanation) -> Figure:
     for axes, line in zip(panels[1:], lines, strict=False):
         _draw_overall(axes, whole, line)
     draw_segments(panels[-1], whole, classes)
-    _draw_time_axis(panels, whole.seconds)
+    time_axis(panels, whole.seconds)
     panels[-1].set_xlabel("time in the recording")
     for place, line in enumerate(detailed):
         # Each class has its own colours: beside a class that the recording is full of, another's maps would be blank.
@@ -140,7 +140,7 @@ def _draw_moment(
         axes.set_ylabel("Hz" if column == 0 else "")
 
 
-def _draw_time_axis(panels: Sequence[Axes], seconds: float) -> None:
+def time_axis(panels: Sequence[Axes], seconds: float) -> None:
     """Give panels above each other one axis of time, in minutes or hours, with round steps."""
     step = next((each for each in STEPS if seconds / each <= MOST_TICKS), STEPS[-1])
     for axes in panels:

@@ -13,7 +13,8 @@ import numpy as np
 from earwitness.core.errors import UsageError
 from earwitness.core.files import safe_name
 from earwitness.explainers.attribution import Attribution, saved_source
-from earwitness.explainers.findings import Inquiry, LongExplanation, WholeExplanation
+from earwitness.explainers.findings import DetectedExplanation, Inquiry, LongExplanation, WholeExplanation
+from earwitness.models.detections import Detection
 from earwitness.trust.verdicts.verdict import verdict_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ class Explanation:
     """What a model predicted for a sound file, and what each method found that this relies on.
 
     ``explanation["lime"]`` is the :class:`~earwitness.explainers.attribution.Attribution` of a method for the first
-    class, ``explanation["lime", "rooster"]`` the one for another class. A method goes by its name, or, where it was
+    class, ``explanation["lime", "rooster"]`` the one for another class, and ``explanation["lime", detection]`` the one
+    for one of ``explanation.explained``, in a recording of several sounds. A method goes by its name, or, where it was
     asked for twice with different settings, by these: ``explanation["lime:samples=512"]``. A notebook shows an
     explanation as its picture.
 
@@ -38,12 +40,16 @@ class Explanation:
     scores
         Every class's score, best first: the mean of the segments' probabilities.
     start_seconds, end_seconds
-        What was explained: one segment, or all that was scored.
+        What was explained first: one segment, or all that was scored.
     attributions
         The maps, by method with its settings (:func:`earwitness.explainers.parameters.spec`) and class.
+    segments
+        How many segments of the recording were scored.
+    detections
+        When which class was detected, in order of time; of a recording of one segment, that segment at most.
     moments
-        Of a whole recording longer than two minutes: beside each map, which tells what every moment carries, maps of
-        the moments that matter most, in order of time.
+        Beside each map, in order of time: of a whole recording, where the map tells what every moment carries, maps of
+        the moments that matter most; of a recording of several sounds, maps of the class's other detections.
     answer
         What the picture is drawn from.
     notes
@@ -71,7 +77,9 @@ class Explanation:
     start_seconds: float
     end_seconds: float
     attributions: dict[tuple[str, str], Attribution]
-    answer: Inquiry | WholeExplanation | LongExplanation
+    answer: Inquiry | WholeExplanation | LongExplanation | DetectedExplanation
+    segments: int = 1
+    detections: tuple[Detection, ...] = ()
     moments: dict[tuple[str, str], tuple[Attribution, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     source: str = ""
@@ -91,7 +99,12 @@ class Explanation:
         """The classes that were explained."""
         return tuple(dict.fromkeys(name for _, name in self.attributions))
 
-    def __getitem__(self, key: str | tuple[str, str]) -> Attribution:
+    @property
+    def explained(self) -> tuple[Detection, ...]:
+        """The detections that were explained, the most important first; none of a clip or a whole recording."""
+        return self.answer.explained if isinstance(self.answer, DetectedExplanation) else ()
+
+    def __getitem__(self, key: str | tuple[str, str | Detection]) -> Attribution:
         method, name = (key, self.classes[0]) if isinstance(key, str) else key
         named = [each for each in self.methods if method in (each, each.partition(":")[0])]
         # The profile over time that comes with a whole recording's map goes by its own settings alone.
@@ -99,13 +112,26 @@ class Explanation:
         if len(named) != 1:
             wrong = "was asked for with several settings" if named else "is none of the methods that were asked"
             raise UsageError(f"{method!r}: {wrong}; take {_listed(named or self.methods)}")
+        if isinstance(name, Detection):
+            return self._of_detection(named[0], name)
         if name not in self.classes:
             raise UsageError(f"{name!r}: is none of the classes that were explained; take {_listed(self.classes)}")
         return self.attributions[named[0], name]
 
+    def _of_detection(self, method: str, detection: Detection) -> Attribution:
+        if detection not in self.explained:
+            what = f"{detection.class_name} at {detection.start_seconds:.2f} s"
+            raise UsageError(f"{what}: was not explained; take one of .explained, or explain more (detections=...)")
+        assert isinstance(self.answer, DetectedExplanation)
+        finding = self.answer.inquiry.findings[self.explained.index(detection)]
+        return finding.attributions[0][self.methods.index(method)]
+
     def plot(self) -> Figure:
         """Return the explanation as a matplotlib figure, in the house's style whatever the user's own is."""
-        from earwitness.plots import evidence, recording, timeline
+        from earwitness.plots import detections, evidence, recording, timeline
+
+        if isinstance(self.answer, DetectedExplanation):
+            return detections.detections(self.answer)
 
         if isinstance(self.answer, WholeExplanation):
             return recording.whole_recording(self.answer)

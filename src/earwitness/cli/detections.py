@@ -23,20 +23,26 @@ def picture_line(name: str, picture: Path, replaced: bool) -> str:
     return f"  picture:   {printable(picture)}{' (replaced)' if replaced else taken}"
 
 
-def detections_lines(found: Explanation) -> list[str]:
+def detections_lines(
+    detections: Sequence[Detection], segments: int, numbers: dict[Detection, int] | None = None
+) -> list[str]:
     """Return what was detected in a file, the most important of it in order of time; nothing where it is one segment.
 
     Parameters
     ----------
-    found
-        Any explanation.
+    detections
+        All of it.
+    segments
+        How many segments the file has.
+    numbers
+        Of what was explained.
     """
-    if found.segments == 1:
+    if segments == 1:
         return []
-    if not found.detections:
+    if not detections:
         return ["  detected: nothing, for no class is sure at any moment"]
-    numbers = _numbers(found)
-    shown = sorted(_listed(found.detections, numbers), key=found.detections.index)
+    numbers = numbers or {}
+    shown = sorted(_listed(detections, numbers), key=detections.index)
     rows = [
         [
             each.class_name,
@@ -51,7 +57,7 @@ def detections_lines(found: Explanation) -> list[str]:
     ]
     header = ["detected", "from", "to", "highest", "mean score", "segments", *(["explained"] if numbers else [])]
     lines = [f"  {line}" for line in table(header, rows).splitlines()]
-    if left := len(found.detections) - len(shown):
+    if left := len(detections) - len(shown):
         lines.append(f"  and {left} more, which --table FILE.csv lists")
     return lines
 
@@ -61,12 +67,6 @@ def _listed(detections: Sequence[Detection], numbers: dict[Detection, int]) -> l
     explained = [each for each in detections if each in numbers]
     others = [each for each in in_order_of_importance(detections) if each not in numbers]
     return [*explained, *others[: max(0, MOST_LISTED - len(explained))]]
-
-
-def _numbers(found: Explanation) -> dict[Detection, int]:
-    if not isinstance(found.answer, DetectedExplanation):
-        return {}
-    return {each: number for number, each, _ in found.answer.by_time}
 
 
 def detected_explanation(found: Explanation, picture: Path, top: int, *, replaced: bool = False) -> str:
@@ -86,7 +86,9 @@ def detected_explanation(found: Explanation, picture: Path, top: int, *, replace
     answer = found.answer
     assert isinstance(answer, DetectedExplanation)
     segments = f"{len(answer.scores)} segments of {answer.segment_frames * answer.clock.frame_seconds:.2f} s"
-    lines = [f"{found.file} ({duration(found.seconds)}, {segments})", *detections_lines(found)]
+    numbers = {each: number for number, each, _ in answer.by_time}
+    lines = [f"{found.file} ({duration(found.seconds)}, {segments})"]
+    lines += detections_lines(answer.detections, found.segments, numbers)
     left = sum(each not in answer.explained for each in answer.detections)
     rest = f", {left} not: --detections {len(answer.detections)} explains more" if left else ""
     lines.append(f"  explained: {len(answer.explained)}, the best of each class first{rest}")

@@ -25,7 +25,7 @@ from earwitness.explainers.findings import (
     shown_score,
 )
 from earwitness.explainers.parameters import spec
-from earwitness.explainers.timeline import Timeline
+from earwitness.explainers.timeline import Moment, Timeline
 from earwitness.inspection.notes import SATURATED
 from earwitness.inspection.recordings import METHODS as WHOLE_METHODS
 from earwitness.trust.audit.effects import Audit
@@ -61,7 +61,7 @@ def explained(found: Explanation, picture: Path, top: int, *, verdicts: bool, re
 def explanation(found: Explanation, picture: Path, top: int, *, replaced: bool = False) -> str:
     """Return what was found in one segment of a file; ``top`` classes are listed."""
     assert isinstance(found.answer, Inquiry)
-    lines = [f"{found.file} ({found.seconds:.2f} s)", *detections_lines(found)]
+    lines = [f"{found.file} ({found.seconds:.2f} s)", *detections_lines(found.detections, found.segments)]
     lines += [f"  {score:6.1%}  {name}" for name, score in islice(found.scores.items(), top)]
     flags = sorted({flag for each in found.attributions.values() for flag in each.flags})
     about = f"  explained: {found.start_seconds:.2f} to {found.end_seconds:.2f} s"
@@ -92,7 +92,7 @@ def whole_explanation(
 def long_explanation(whole: LongExplanation, picture: Path, top: int, *, verdicts: bool, replaced: bool = False) -> str:
     """Return what was found in a long file, as :func:`whole_explanation` does for a short one."""
     lines = _scores(whole, top, duration(whole.seconds))
-    lines.append("  explained: all of it, and the moments that matter most in detail")
+    lines.append("  explained: all of it, and the moments below in detail")
     for line in (line for listed in whole.timelines for line in listed):
         lines += [f"  {words}" for words in _timeline(whole, line)]
     moments = [moment for listed in whole.timelines for line in listed for moment in line.moments]
@@ -106,7 +106,7 @@ def long_explanation(whole: LongExplanation, picture: Path, top: int, *, verdict
 def _scores(whole: RecordingExplanation, top: int, length: str) -> list[str]:
     """Return a file's length, its classes of the highest mean score with their votes, and the vote where it differs."""
     segments = f"{len(whole.scores)} segment{'s' if len(whole.scores) > 1 else ''}"
-    lines = [f"{whole.file} ({length}, {segments})"]
+    lines = [f"{whole.file} ({length}, {segments})", *detections_lines(whole.detections, len(whole.scores))]
     width = max(len(whole.classes[index]) for index in whole.best(top))
     lines += [
         f"  {whole.mean[index]:6.1%}  {whole.classes[index]:{width}}  {whole.votes[index]:3d} of {segments}"
@@ -128,21 +128,36 @@ def _timeline(whole: LongExplanation, line: Timeline) -> list[str]:
     if not line.moments:
         low, high = _pitch(clock, overall)
         return [f"{lead}; strongest evidence: {low:.0f} to {high:.0f} Hz"]
-    seconds = overall.parameters["mask"][0] * clock.frame_seconds
     rows = []
     for number, moment in enumerate(line.moments, 1):
+        first, end = (max(0.0, float(clock.frame_start_seconds(edge))) for edge in moment.hidden)
         low, high = _pitch(clock, moment.map, 1.0 if moment.score >= moment.without else -1.0)
         rows.append(
             [
                 number,
-                duration(float(clock.frame_edge_seconds(moment.middle_frame))),
+                duration(first),
+                duration(min(end, whole.seconds)),
                 _shown(overall, moment.score),
                 _shown(overall, moment.without),
                 f"{low:.0f} to {high:.0f} Hz" if moment.map.native.shape[1] > 1 else "",
+                *([_finest(clock, moment)] if moment.pieces else []),
             ]
         )
-    header = ["moment", "at", f"{unit} there", f"without {seconds:.2g} s", "most by"]
-    return [f"{lead}; it changes most without the sound around", *table(header, rows, "  ").splitlines()]
+    detected = any(moment.pieces for moment in line.moments)
+    header = ["moment", "from", "to", f"{unit} there", "without it", "most by", *(["most at"] if detected else [])]
+    words = "; what its detections carry" if detected else "; it changes most without the sound around"
+    lines = [f"{lead}{words}", *table(header, rows, "  ").splitlines()]
+    if left := sum(each.class_name == overall.target_label for each in whole.detections) - len(rows) * detected:
+        lines += [f"  and {left} more detections, which were not hidden"] * detected
+    return lines
+
+
+def _finest(clock: Clock, moment: Moment) -> str:
+    """Return the seconds of the smallest piece of a detection without which the score falls most."""
+    finest = moment.pieces[-1]
+    place = int(finest.lost.argmax())
+    first, end = clock.frame_start_seconds(finest.edges[[place, place + 1]]).tolist()
+    return f"{duration(first)} to {duration(end)}"
 
 
 def _pitch(clock: Clock, found: Attribution, sign: float = 1.0) -> list[float]:

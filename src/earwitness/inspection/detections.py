@@ -19,7 +19,6 @@ from earwitness.models.detections import Detection, to_explain
 from earwitness.models.prediction import ScoredRecording
 from earwitness.trust.verdicts.assess import all_judged
 
-CLIP_SECONDS = 20.0  # a longer recording is not taken for a clip of one sound
 MOST_EXPLAINED = 6  # each takes seconds, and a place in the picture
 
 

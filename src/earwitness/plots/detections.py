@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -13,8 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from earwitness.explainers.findings import DetectedExplanation, RecordingExplanation, duration, shown_score
-from earwitness.plots.recording import WIDTH, titled
+from earwitness.explainers.findings import DetectedExplanation, duration, shown_score
+from earwitness.plots.lanes import draw_detections, lane_height, lanes, time_axis
+from earwitness.plots.recording import SOUND_HEIGHT, WIDTH, titled
 from earwitness.plots.style import (
     EVIDENCE_COLOURS,
     QUIET,
@@ -31,16 +31,12 @@ from earwitness.plots.style import (
     verdict_key,
     verdict_mark,
 )
-from earwitness.plots.timeline import time_axis
 
 if TYPE_CHECKING:
     from earwitness.models.detections import Detection
 
-MOST_CLASSES = 6  # rows of detections
-SOUND_HEIGHT, LANE_HEIGHT, DETAIL_HEIGHT = 1.5, 0.3, 1.35  # inches
+DETAIL_HEIGHT = 1.35  # inches
 WORDS, MAP = 0.8, 1.0  # shares of the width
-FULL = 0.72  # height of a score of 1, as share of its class's lane
-SCORES = "#b9cfe8"
 TITLE_PAD = 13.0  # points: verdicts stand between a title and its map
 
 
@@ -54,7 +50,7 @@ def detections(answer: DetectedExplanation) -> Figure:
         The explanation, with at least one detection explained.
     """
     classes = lanes(answer, [each.class_name for each in answer.explained])
-    upper = SOUND_HEIGHT + max(0.6, LANE_HEIGHT * len(classes)) + 1.1
+    upper = SOUND_HEIGHT + lane_height(classes) + 1.1
     lower = DETAIL_HEIGHT * len(answer.explained) + 1.25
     figure = Figure(figsize=(WIDTH, upper + lower), layout="constrained")
     parts = figure.add_gridspec(2, 1, height_ratios=[upper, lower])
@@ -67,62 +63,10 @@ def detections(answer: DetectedExplanation) -> Figure:
     return figure
 
 
-def lanes(whole: RecordingExplanation, first: Sequence[str]) -> list[str]:
-    """Return the classes that have a lane: those of what is explained, then those that were detected longest."""
-    lengths: dict[str, float] = {}
-    for each in whole.detections:
-        lengths[each.class_name] = lengths.get(each.class_name, 0.0) + each.seconds
-    longest = sorted(lengths, key=lambda name: -lengths[name])
-    return list(dict.fromkeys([*first, *longest]))[: max(MOST_CLASSES, len(set(first)))]
-
-
-def draw_detections(
-    axes: Axes, whole: RecordingExplanation, classes: Sequence[str], numbers: dict[Detection, int]
-) -> None:
-    """Draw a lane a class: its segments' scores, dark where it was detected, with the numbers of what is explained.
-
-    Parameters
-    ----------
-    axes
-        Where.
-    whole
-        The recording.
-    classes
-        From above.
-    numbers
-        Of detections that are explained.
-    """
-    middles = whole.start_frames + whole.segment_frames / 2
-    halves = (middles[1:] + middles[:-1]) / 2
-    edges = whole.clock.frame_start_seconds(
-        np.concatenate([[whole.start_frames[0]], halves, [whole.start_frames[-1] + whole.segment_frames]])
-    )
-    places = list(range(len(classes)))[::-1]
-    for place, name in zip(places, classes, strict=True):
-        scores = FULL * whole.scores[:, whole.classes.index(name)]
-        axes.stairs(place + scores, edges, baseline=place, fill=True, color=SCORES, linewidth=0.0)
-        for each in (one for one in whole.detections if one.class_name == name):
-            height = FULL * each.mean
-            axes.broken_barh([(each.start_seconds, each.seconds)], (place, height), color=RIGHT, linewidth=0.0)
-        for each, number in numbers.items():
-            if each.class_name == name:
-                middle = (each.start_seconds + each.end_seconds) / 2
-                axes.text(middle, place + FULL, str(number), ha="center", va="bottom", fontsize=7, clip_on=False)
-        axes.axhline(place, color="#aaaaaa", linewidth=0.5)
-    axes.set_ylim(0, len(classes) + 0.1)
-    axes.set_yticks([place + FULL / 2 for place in places], [label(name, 18) for name in classes])
-    axes.tick_params(axis="y", length=0)
-    axes.spines[["top", "right"]].set_visible(False)
-    left = len({each.class_name for each in whole.detections}.difference(classes))
-    more = f"; {left} more class{'es' if left > 1 else ''} detected" if left else ""
-    seconds = whole.segment_frames * whole.clock.frame_seconds
-    titled(axes, f"Detected (dark, to its mean score), over the score of each segment of {seconds:.2f} s{more}")
-
-
 def _draw_overview(
     figure: Figure, place: SubplotSpec, answer: DetectedExplanation, classes: Sequence[str], norm: Normalize
 ) -> None:
-    heights = [SOUND_HEIGHT, max(0.6, LANE_HEIGHT * len(classes))]
+    heights = [SOUND_HEIGHT, lane_height(classes)]
     grid = place.subgridspec(2, 2, height_ratios=heights, width_ratios=[1.0, 0.012])
     panels = [figure.add_subplot(grid[row, 0]) for row in range(2)]
     overview(panels[0], answer.overview, answer.overview_edges, answer.clock, norm)

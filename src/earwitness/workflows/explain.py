@@ -20,11 +20,11 @@ from earwitness.explainers.method import Explainer
 from earwitness.explainers.parameters import spec
 from earwitness.explainers.perturbation.occlusion import Occlusion
 from earwitness.explainers.registry import DEFAULT_METHODS, parse
-from earwitness.inspection.detections import CLIP_SECONDS, MOST_EXPLAINED, explain_detections, wanted
+from earwitness.inspection.detections import MOST_EXPLAINED, explain_detections, wanted
 from earwitness.inspection.files import explain_segment, score_file
 from earwitness.inspection.model import Model, load_model
+from earwitness.inspection.recordings import LONG_SECONDS, along_time, explain_whole, explainers
 from earwitness.inspection.recordings import METHODS as WHOLE_METHODS
-from earwitness.inspection.recordings import along_time, explain_whole, explainers
 from earwitness.models.detections import COLUMNS, Detection, detect
 from earwitness.models.prediction import ScoredRecording
 from earwitness.workflows.explanation import Explanation
@@ -201,7 +201,7 @@ def _segments(methods: Sequence[Explainer], at: float | None, detections: int | 
     def one(model: Model, path: Path, classes: Sequence[str], progress: Progress) -> Explanation:
         scored = score_file(model.classifier, path, progress)
         found = detect(scored, model.classifier.activation)
-        if at is None and (detections is not None or scored.seconds > CLIP_SECONDS):
+        if at is None and (detections is not None or scored.seconds > LONG_SECONDS):
             indices = [model.classifier.class_index(name) for name in classes]
             if chosen := wanted(scored, found, indices, detections or MOST_EXPLAINED):
                 several = explain_detections(
@@ -246,7 +246,7 @@ def _whole(methods: Sequence[Occlusion]) -> ExplainOne:
     def one(model: Model, path: Path, classes: Sequence[str], progress: Progress) -> Explanation:
         scored = score_file(model.classifier, path, progress)
         found = detect(scored, model.classifier.activation)
-        answer = explain_whole(model, path, scored, methods, classes=classes, progress=progress)
+        answer = explain_whole(model, path, scored, methods, detections=found, classes=classes, progress=progress)
         maps: dict[tuple[str, str], Attribution] = {}
         moments: dict[tuple[str, str], tuple[Attribution, ...]] = {}
         if isinstance(answer, LongExplanation):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from earwitness.core.arguments import listed
 from earwitness.core.errors import BadRecordingError, UsageError, printable
@@ -313,6 +314,14 @@ class Explained:
     replaced: frozenset[Path] = frozenset()
 
 
+def _rows(explanations: Iterable[Explanation]) -> Iterator[tuple[Any, ...]]:
+    """Yield a row a detection, its seconds and scores to digits that mean something."""
+    for each in explanations:
+        for detection in each.detections:
+            values = detection.as_row().values()
+            yield each.file, *(round(value, 4) if isinstance(value, float) else value for value in values)
+
+
 def explain_to_folder(
     files: Sequence[Path | str] | Path | str,
     model: Model | Path | str,
@@ -377,6 +386,5 @@ def explain_to_folder(
                 replaced.add(saved[-1][1])
             advance(1)
     if table is not None:
-        rows = [(each.file, *one.as_row().values()) for each, _ in saved for one in each.detections]
-        write_csv(table, ("file", *COLUMNS), rows)
+        write_csv(table, ("file", *COLUMNS), _rows(each for each, _ in saved))
     return Explained(tuple(saved), tuple(unusable), frozenset(replaced))

@@ -144,6 +144,16 @@ def test_several_classes_of_one_sound_are_explained_once():
     assert to_explain([animal, dog, rain], 9) == (dog, rain)
 
 
+def test_what_no_segment_sees_alone_is_listed_and_not_explained():
+    dog, rooster = detection("dog", 15.4, 17.3, 0.99), detection("rooster", 17.3, 17.3 + 0.96, 0.98)
+    noise = detection("sneezing", 2.0, 15.2, 0.8)
+    assert to_explain([noise, dog, rooster], 9, 0.96) == (dog, noise)
+    assert to_explain([noise, dog, rooster], 9, 0.5) == (dog, rooster, noise)  # a segment may see it alone
+    assert to_explain([noise, rooster], 9, 0.96) == (rooster, noise)  # nothing beside it
+    bark = detection("dog", 15.4, 16.0, 0.9)
+    assert to_explain([noise, bark], 9, 0.96) == (bark, noise)  # what is beside it is less sure
+
+
 def test_a_detection_is_a_row():
     (found,) = detect(scored(1000, 0.0, call_at(0.0, 0.0, 0)), "softmax")
     assert found.as_row() == {

@@ -40,7 +40,8 @@ def wanted(
         How many at most, but each class that is asked about has one at least.
     """
     if not classes:
-        return to_explain(detections, most)
+        overlapping = len(scored.scores) > 1 and scored.start_frames[1] < scored.segment_frames
+        return to_explain(detections, most, scored.segment_frames * scored.clock.frame_seconds if overlapping else 0.0)
     names = [scored.classes[index] for index in classes]
     found = {name: to_explain([each for each in detections if each.class_name == name], most) for name in names}
     firsts = [found[name][0] if found[name] else _undetected(scored, name) for name in found]

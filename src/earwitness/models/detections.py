@@ -22,6 +22,7 @@ from earwitness.models.prediction import ScoredRecording
 THRESHOLDS = {"softmax": 0.5, "sigmoid": 0.3}
 MOST_GAP = 1.0  # of a segment: a shorter gap between two detections of a class, with nothing else in it, is bridged
 SAME_SOUND = 0.5  # share of the shorter one: detections that overlap by more tell of one sound
+ROUNDING = 1e-9
 COLUMNS = ("class", "start_second", "end_second", "highest_score", "mean_score", "segments")
 
 
@@ -98,11 +99,12 @@ def detect(scored: ScoredRecording, activation: str, *, threshold: float | None 
     return tuple(sorted(found, key=lambda each: (each.start_seconds, -each.highest, each.class_name)))
 
 
-def to_explain(detections: Sequence[Detection], most: int) -> tuple[Detection, ...]:
+def to_explain(detections: Sequence[Detection], most: int, short: float = 0.0) -> tuple[Detection, ...]:
     """Return the detections that are worth the time of an explanation.
 
     The best of each class come first, then all others, by their highest scores. Of several classes that were detected
-    in one place (a tagger's dog is an animal, too), the first in this order alone is explained.
+    in one place (a tagger's dog is an animal, too), the first in this order alone is explained. A short one beside a
+    surer one is left out: every segment that sees it sees the other one, too.
 
     Parameters
     ----------
@@ -110,6 +112,8 @@ def to_explain(detections: Sequence[Detection], most: int) -> tuple[Detection, .
         All of them.
     most
         How many at most.
+    short
+        Seconds up to which a detection is short: a segment's length where segments overlap.
 
     Returns
     -------
@@ -119,9 +123,20 @@ def to_explain(detections: Sequence[Detection], most: int) -> tuple[Detection, .
     for each in in_order_of_importance(detections):
         if len(kept) == most:
             break
-        if all(each.overlaps(other) <= SAME_SOUND * min(each.seconds, other.seconds) for other in kept):
+        apart = all(each.overlaps(other) <= SAME_SOUND * min(each.seconds, other.seconds) for other in kept)
+        if apart and not (each.seconds <= short + ROUNDING and _beside_a_surer_one(each, detections, short / 2)):
             kept.append(each)
     return tuple(kept)
+
+
+def _beside_a_surer_one(one: Detection, detections: Sequence[Detection], near: float) -> bool:
+    return any(
+        other.class_name != one.class_name
+        and other.highest > one.highest
+        and other.start_seconds <= one.end_seconds + near
+        and other.end_seconds >= one.start_seconds - near
+        for other in detections
+    )
 
 
 def in_order_of_importance(detections: Sequence[Detection]) -> tuple[Detection, ...]:

@@ -49,7 +49,7 @@ def explain(
         Path | None, typer.Option(metavar="FILE.csv", help="CSV to write, with a row a detection.")
     ] = None,
     whole: Annotated[
-        bool, typer.Option("--whole", help="Explain whole recordings, over time, and not the best segment alone.")
+        bool, typer.Option("--whole", help="Explain whole recordings, over time, and not single segments.")
     ] = False,
     segment: Annotated[
         float | None,

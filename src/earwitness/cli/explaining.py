@@ -52,9 +52,26 @@ def explain(
         typer.Option("--class", metavar="NAME", help="Class to explain, by its name or a word of it; repeatable."),
     ] = None,
     at: Annotated[float | None, typer.Option(help="Moment of the segment to explain, in seconds.")] = None,
+    detections: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Detections to explain at most. [default: 6; of less than 20 s, the best segment]"
+        ),
+    ] = None,
+    table: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="CSV to write, with a row a detection.")
+    ] = None,
     whole: Annotated[
-        bool, typer.Option("--whole", help="Explain whole recordings, over time, and not the best segment alone.")
+        bool, typer.Option("--whole", help="Explain whole recordings, over time, and not single segments.")
     ] = False,
+    segment: Annotated[
+        float | None,
+        typer.Option(help="Another segment length in seconds. [default: as trained; the tagger's is 10]"),
+    ] = None,
+    overlap: Annotated[
+        float | None,
+        typer.Option(help="Another overlap of segments in percent. [default: as trained; the tagger's is 0]"),
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="Classes to list.")] = 5,
     out: Annotated[Path, typer.Option("--out", help="Folder for pictures and attributions.")] = Path("explained"),
     device: Device = "auto",
@@ -81,16 +98,17 @@ def explain(
     if len(files) == 1 and not os.path.lexists(files[0]):  # of several, those that are there are explained
         raise UsageError(f"{printable(files[0])}: does not exist; name a sound file")
     from earwitness.cli import text
-    from earwitness.explainers.findings import LongExplanation, WholeExplanation
     from earwitness.workflows.explain import explain_to_folder
 
     outcome = explain_to_folder(
         files,
-        _model(run, backbone, weights, device),
+        _model(run, backbone, weights, device).with_segments(segment, overlap),
         out,
         methods=method or None,
         classes=target or (),
         at=at,
+        detections=detections,
+        table=table,
         whole=whole,
         verdicts=verdicts,
         upsampling=upsampling,
@@ -102,12 +120,9 @@ def explain(
         for note in found.notes:
             warn(f"warning: {found.file}: {note}")
         replaced = picture in outcome.replaced
-        if isinstance(found.answer, WholeExplanation):
-            show(text.whole_explanation(found.answer, picture, top, verdicts=verdicts, replaced=replaced))
-        elif isinstance(found.answer, LongExplanation):
-            show(text.long_explanation(found.answer, picture, top, verdicts=verdicts, replaced=replaced))
-        else:
-            show(text.explanation(found, picture, top, replaced=replaced))
+        show(text.explained(found, picture, top, verdicts=verdicts, replaced=replaced))
+    if table is not None:
+        show(f"{printable(table)}: {sum(len(found.detections) for found, _ in outcome.explanations)} detections")
     if outcome.explanations:
         next_step(f"open {typed(outcome.explanations[0][1])}")
     leave(outcome.unusable, every=not outcome.explanations)

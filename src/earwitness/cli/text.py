@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from earwitness.audio.timefreq import Clock
+from earwitness.cli.detections import detected_explanation, detections_lines, picture_line
 from earwitness.cli.output import table
 from earwitness.core.errors import printable
 from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution
 from earwitness.explainers.baselines import BASELINES
 from earwitness.explainers.findings import (
     REGION_HEAD,
+    DetectedExplanation,
     Finding,
     Inquiry,
     LongExplanation,
@@ -26,7 +28,7 @@ from earwitness.explainers.findings import (
     shown_score,
 )
 from earwitness.explainers.parameters import spec
-from earwitness.explainers.timeline import Timeline
+from earwitness.explainers.timeline import Moment, Timeline
 from earwitness.inspection.notes import SATURATED
 from earwitness.inspection.recordings import METHODS as WHOLE_METHODS
 from earwitness.trust.audit.effects import Audit
@@ -48,12 +50,24 @@ def answer(found: Answer) -> str:
     return "\n".join(lines + verdicts + ["  (the report tells why)"] * bool(verdicts))
 
 
+def explained(found: Explanation, picture: Path, top: int, *, verdicts: bool, replaced: bool = False) -> str:
+    """Return what was found in a file, of whatever kind the answer is; ``top`` classes are listed."""
+    if isinstance(found.answer, WholeExplanation):
+        return whole_explanation(found.answer, picture, top, verdicts=verdicts, replaced=replaced)
+    if isinstance(found.answer, LongExplanation):
+        return long_explanation(found.answer, picture, top, verdicts=verdicts, replaced=replaced)
+    if isinstance(found.answer, DetectedExplanation):
+        return detected_explanation(found, picture, top, replaced=replaced)
+    return explanation(found, picture, top, replaced=replaced)
+
+
 def explanation(found: Explanation, picture: Path, top: int, *, replaced: bool = False) -> str:
     """Return what was found in one segment of a file; ``top`` classes are listed."""
     assert isinstance(found.answer, Inquiry)
     (finding,) = found.answer.findings
     several = finding.end_seconds - finding.start_seconds < found.seconds
     lines = [f"{found.file} ({found.seconds:.2f} s{', mean scores of its segments' if several else ''})"]
+    lines += detections_lines(found.detections, found.segments)
     lines += [f"  {score:6.1%}  {name}" for name, score in islice(found.scores.items(), top)]
     lines += _nested(found.answer.nested)
     flags = sorted({flag for each in found.attributions.values() for flag in each.flags})
@@ -63,7 +77,7 @@ def explanation(found: Explanation, picture: Path, top: int, *, replaced: bool =
     lines.append(f"{about}, score there: {there}" + (f" ({', '.join(flags)})" if flags else ""))
     lines += _evidence(found.answer, finding)
     lines += [f"  {line}" for line in verdict_block(found.answer)]
-    lines.append(_picture(found.answer.name, picture, replaced))
+    lines.append(picture_line(found.answer.name, picture, replaced))
     return "\n".join(lines)
 
 
@@ -75,12 +89,6 @@ def _evidence(inquiry: Inquiry, finding: Finding) -> list[str]:
             name = title if len(finding.attributions) == 1 else f"{title} for {found.target_label}"
             rows += region_rows(name, found)
     return table(REGION_HEAD, rows, "  ").splitlines()
-
-
-def _picture(name: str, picture: Path, replaced: bool) -> str:
-    """Return where the picture is, and what became of one that has its name."""
-    taken = "" if picture.stem == name else f" ({name}.png is of another file, class or run)"
-    return f"  picture:   {printable(picture)}{' (replaced)' if replaced else taken}"
 
 
 def whole_explanation(
@@ -97,28 +105,28 @@ def whole_explanation(
         first = whole.maps[0][0].profile
         at = _moment(whole, first, _strongest(whole, first)[0])
         lines.append(f"  verdict:   none, for they are for single segments: --at {at:.2f} instead of --whole gives one")
-    lines.append(_picture(whole.name, picture, replaced))
+    lines.append(picture_line(whole.name, picture, replaced))
     return "\n".join(lines)
 
 
 def long_explanation(whole: LongExplanation, picture: Path, top: int, *, verdicts: bool, replaced: bool = False) -> str:
     """Return what was found in a long file, as :func:`whole_explanation` does for a short one."""
     lines = _scores(whole, top, duration(whole.seconds))
-    lines.append("  explained: all of it, and the moments that matter most in detail")
+    lines.append("  explained: all of it, and the moments below in detail")
     for line in (line for listed in whole.timelines for line in listed):
         lines += [f"  {words}" for words in _timeline(whole, line)]
     moments = [moment for listed in whole.timelines for line in listed for moment in line.moments]
     if verdicts and moments:
         at = float(whole.clock.frame_edge_seconds(moments[0].middle_frame))
         lines.append(f"  verdict:   none, for they are for single segments: --at {at:.2f} instead of --whole gives one")
-    lines.append(_picture(whole.name, picture, replaced))
+    lines.append(picture_line(whole.name, picture, replaced))
     return "\n".join(lines)
 
 
 def _scores(whole: RecordingExplanation, top: int, length: str) -> list[str]:
     """Return a file's length, its classes of the highest mean score with their votes, and the vote where it differs."""
     segments = f"{len(whole.scores)} segment{'s' if len(whole.scores) > 1 else ''}"
-    lines = [f"{whole.file} ({length}, {segments})"]
+    lines = [f"{whole.file} ({length}, {segments})", *detections_lines(whole.detections, len(whole.scores))]
     width = max(len(whole.classes[index]) for index in whole.best(top))
     lines += [
         f"  {whole.mean[index]:6.1%}  {whole.classes[index]:{width}}  {whole.votes[index]:3d} of {segments}"
@@ -145,21 +153,36 @@ def _timeline(whole: LongExplanation, line: Timeline) -> list[str]:
     if not line.moments:
         low, high = _pitch(clock, overall)
         return [f"{lead}; strongest evidence: {low:.0f} to {high:.0f} Hz"]
-    seconds = overall.parameters["mask"][0] * clock.frame_seconds
     rows = []
     for number, moment in enumerate(line.moments, 1):
+        first, end = (max(0.0, float(clock.frame_start_seconds(edge))) for edge in moment.hidden)
         low, high = _pitch(clock, moment.map, 1.0 if moment.score >= moment.without else -1.0)
         rows.append(
             [
                 number,
-                duration(float(clock.frame_edge_seconds(moment.middle_frame))),
+                duration(first),
+                duration(min(end, whole.seconds)),
                 _shown(overall, moment.score),
                 _shown(overall, moment.without),
                 f"{low:.0f} to {high:.0f} Hz" if moment.map.native.shape[1] > 1 else "",
+                *([_finest(clock, moment)] if moment.pieces else []),
             ]
         )
-    header = ["moment", "at", f"{unit} there", f"without {seconds:.2g} s", "most by"]
-    return [f"{lead}; it changes most without the sound around", *table(header, rows, "  ").splitlines()]
+    detected = any(moment.pieces for moment in line.moments)
+    header = ["moment", "from", "to", f"{unit} there", "without it", "most by", *(["most at"] if detected else [])]
+    words = "; what its detections carry" if detected else "; it changes most without the sound around"
+    lines = [f"{lead}{words}", *table(header, rows, "  ").splitlines()]
+    if left := sum(each.class_name == overall.target_label for each in whole.detections) - len(rows) * detected:
+        lines += [f"  and {left} more detections, which were not hidden"] * detected
+    return lines
+
+
+def _finest(clock: Clock, moment: Moment) -> str:
+    """Return the seconds of the smallest piece of a detection without which the score falls most."""
+    finest = moment.pieces[-1]
+    place = int(finest.lost.argmax())
+    first, end = clock.frame_start_seconds(finest.edges[[place, place + 1]]).tolist()
+    return f"{duration(first)} to {duration(end)}"
 
 
 def _pitch(clock: Clock, found: Attribution, sign: float = 1.0) -> list[float]:

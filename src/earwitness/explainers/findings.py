@@ -9,6 +9,7 @@ from earwitness.core.arrays import Float32Array, Int64Array, LogMel
 from earwitness.explainers.attribution import CONSTANT, SILENCE_TOLERANCE, SILENT, Attribution, Region
 from earwitness.explainers.perturbation.occlusion import Occlusion
 from earwitness.explainers.timeline import Timeline
+from earwitness.models.detections import Detection
 from earwitness.models.prediction import ScoredRecording
 
 MOST_SHOWN = 60  # rows of a picture
@@ -215,7 +216,7 @@ class WholeMap:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordingExplanation(ScoredRecording):
-    """A recording of which the mean of its segments' scores is explained.
+    """A recording of several segments, of which more than one segment is explained.
 
     Parameters
     ----------
@@ -223,10 +224,13 @@ class RecordingExplanation(ScoredRecording):
         Of its pictures, safe in any file system.
     nested
         As for an :class:`Inquiry`.
+    detections
+        All that was detected in it, in order of time.
     """
 
     name: str
     nested: tuple[str, ...] = ()
+    detections: tuple[Detection, ...] = ()
 
     def vote_words(self, index: int) -> str:
         """Return how many of the segments vote for a class, in words."""
@@ -266,3 +270,30 @@ class LongExplanation(RecordingExplanation):
     overview: LogMel
     overview_edges: Int64Array
     timelines: tuple[tuple[Timeline, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectedExplanation(RecordingExplanation):
+    """A recording of which several detections are explained, each by its best segment.
+
+    Parameters
+    ----------
+    overview, overview_edges
+        As of a :class:`LongExplanation`.
+    explained
+        The detections that were explained, the most important first.
+    inquiry
+        A finding each, in that order, with the maps for the detection's class.
+    """
+
+    overview: LogMel
+    overview_edges: Int64Array
+    explained: tuple[Detection, ...]
+    inquiry: Inquiry
+
+    @property
+    def by_time(self) -> list[tuple[int, Detection, Finding]]:
+        """What was explained in order of time, numbered from 1."""
+        pairs = zip(self.explained, self.inquiry.findings, strict=True)
+        ordered = sorted(pairs, key=lambda pair: (pair[0].start_seconds, pair[0].class_name))
+        return [(number, *pair) for number, pair in enumerate(ordered, 1)]

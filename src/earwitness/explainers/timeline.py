@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from earwitness.core.arrays import LogMel
+from earwitness.core.arrays import Float64Array, LogMel
 from earwitness.explainers.attribution import Attribution
 from earwitness.explainers.method import Explainer
 
 MOST_MOMENTS = 6
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """What is lost without each of the equally long pieces of a stretch.
+
+    Parameters
+    ----------
+    edges
+        Shape (pieces + 1,), in frames of the recording.
+    lost
+        Shape (pieces,): how far the mean score of the whole recording falls without all bands of each.
+    """
+
+    edges: Float64Array
+    lost: Float64Array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,18 +39,27 @@ class Moment:
         Shape (frames, bands).
     map
         What hiding its cells takes from the mean score of the whole recording.
-    middle_frame
-        Where the mask over all bands lay that changed the mean score as much as at few other places.
+    hidden
+        First frame and end, in the recording, of the mask over all bands that counts here: a detection, or a place at
+        which it changed the mean score as much as at few others.
     score, without
         Mean score of the segments that this mask touches, and what it becomes under the mask.
+    pieces
+        Of a detection, from coarse to fine: all of it, its halves, its quarters, as far as the method's own mask.
     """
 
     start_frame: int
     log_mel: LogMel
     map: Attribution
-    middle_frame: float
+    hidden: tuple[float, float]
     score: float
     without: float
+    pieces: tuple[Pieces, ...] = ()
+
+    @property
+    def middle_frame(self) -> float:
+        """The middle of what is hidden."""
+        return sum(self.hidden) / 2
 
 
 @dataclass(frozen=True)

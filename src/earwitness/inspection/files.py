@@ -108,7 +108,7 @@ def explain_segment(
     found = [method.attribute(model.prepared, segment, wanted, progress) for method in methods]
     found = with_regions(model.prepared, segment, found, progress)
     if verdicts:
-        each, to_test = segment.take([0] * len(indices)), _to_test(classifier, scored)
+        each, to_test = segment.take([0] * len(indices)), segments_to_test(classifier, scored)
         found = all_judged(model.cache, model.prepared, methods, each, found, to_test, progress)
     maps = tuple(tuple(attributions[place] for attributions in found) for place in range(len(indices)))
     return Inquiry(
@@ -122,7 +122,7 @@ def explain_segment(
         methods=tuple(method.title for method in methods),
         targets=("chosen" if classes else _role(nested, at),) * len(indices),
         nested=tuple(scored.classes[index] for index in nested),
-        findings=(_finding(path, scored, row, segment, maps),),
+        findings=(finding_of(path, scored, row, segment, maps),),
     )
 
 
@@ -133,9 +133,10 @@ def _role(nested: Sequence[int], at: float | None) -> str:
     return "best" if at is None else "predicted"
 
 
-def _finding(
+def finding_of(
     path: Path, scored: ScoredRecording, row: int, segment: Segments, maps: tuple[tuple[Attribution, ...], ...]
 ) -> Finding:
+    """Return what was found about one segment of a file, given its row and its maps, a list a target."""
     start = float(scored.clock.frame_start_seconds(scored.start_frames[row]))
     predicted, real = int(scored.predicted[row]), int(segment.real_frames[0])
     return Finding(
@@ -160,7 +161,7 @@ def shown_name(path: Path) -> str:
     return path.name if path.name.isprintable() else printable(path)
 
 
-def _to_test(classifier: Classifier, scored: ScoredRecording) -> tuple[Segments, list[Target]]:
+def segments_to_test(classifier: Classifier, scored: ScoredRecording) -> tuple[Segments, list[Target]]:
     """Return a few sounding segments of the file, and the class that each is predicted as."""
     some = np.unique(np.linspace(0, len(scored.scores) - 1, MOST_LOOKED_AT).astype(np.int64))
     rows = some[rows_to_test(classifier, scored.take(some))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from earwitness.core.run_folder import RunFolder
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.models.classifier import Classifier
 from earwitness.models.loading import load_classifier
-from earwitness.models.registry import BACKBONES
+from earwitness.models.registry import BACKBONES, backbone_named
+from earwitness.training.request import check_overlap, segment_frames
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,28 +57,67 @@ class Model:
         """How much of a recording the network sees at once."""
         return self.classifier.segment_seconds
 
+    def with_segments(self, seconds: float | None = None, overlap: float | None = None) -> Model:
+        """Return the model for segments of another length (seconds) or overlap (percent); None leaves one as it is.
+
+        Raises
+        ------
+        UsageError
+            The network cannot take such segments.
+        """
+        if seconds is None and overlap is None:
+            return self
+        classifier, cache = other_segments(self.classifier, seconds, overlap), self.cache
+        if classifier.segment_frames != self.classifier.segment_frames:
+            cache = cache / f"segments-of-{classifier.segment_frames}"  # a method does otherwise on longer ones
+        return replace(self, classifier=classifier, cache=cache)
+
     def __repr__(self) -> str:
         what = f"{self.classifier.backbone}, {len(self.classes)} classes, segments of {self.segment_seconds:.2f} s"
         return f"Model({self.name!r}: {what})"
 
 
-def load_model(model: Model | Path | str, *, weights: Path | str | None = None, device: str = "auto") -> Model:
+def other_segments(classifier: Classifier, seconds: float | None, overlap: float | None) -> Classifier:
+    """Return a classifier for segments of another length (seconds) or overlap (percent); None leaves one as it is.
+
+    Raises
+    ------
+    UsageError
+        The network cannot take such segments.
+    """
+    frames = classifier.segment_frames
+    if seconds is not None:
+        frames = segment_frames(backbone_named(classifier.backbone), seconds)
+    return classifier.with_segments(frames, classifier.overlap if overlap is None else check_overlap(overlap))
+
+
+def load_model(
+    model: Model | Path | str,
+    *,
+    weights: Path | str | None = None,
+    segment_seconds: float | None = None,
+    overlap: float | None = None,
+    device: str = "auto",
+) -> Model:
     """Load what explanations are asked of.
 
     Parameters
     ----------
     model
         A run folder, or ``"mn04"`` with AudioSet's 527 classes. A folder that is a run goes before a name. A model
-        that is loaded already is returned as it is.
+        that is loaded already is not loaded again.
     weights
         For a name: a file of its weights; None takes the published ones from where they were downloaded to.
+    segment_seconds, overlap
+        Another length of segments, and another overlap in percent. A run has those that it was trained with,
+        AudioSet's tagger 10 s and 0 %.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
 
     Raises
     ------
     UsageError
-        There is no such run or name, or no weights.
+        There is no such run or name, no weights, or the network cannot take such segments.
     EarwitnessError
         A file is damaged.
 
@@ -88,6 +128,10 @@ def load_model(model: Model | Path | str, *, weights: Path | str | None = None, 
     >>> model.classes
     ('dog', 'helicopter', 'rain')
     """
+    return _loaded(model, weights, device).with_segments(segment_seconds, overlap)
+
+
+def _loaded(model: Model | Path | str, weights: Path | str | None, device: str) -> Model:
     if isinstance(model, Model):
         return model
     path = Path(model)

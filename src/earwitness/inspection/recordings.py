@@ -23,16 +23,18 @@ from earwitness.explainers.fills import Level
 from earwitness.explainers.findings import LongExplanation, WholeExplanation, WholeMap
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.explainers.perturbation.long_recording import explain_timeline
+from earwitness.explainers.perturbation.moments import Place
 from earwitness.explainers.perturbation.occlusion import Occlusion
 from earwitness.explainers.perturbation.recording import explain_recording
 from earwitness.explainers.registry import parse
 from earwitness.inspection.files import shown_name
 from earwitness.inspection.model import Model
+from earwitness.models.detections import Detection, in_order_of_importance, to_explain
 from earwitness.models.hierarchy import most_specific
 from earwitness.models.prediction import ScoredRecording
 
 METHODS = (f"{Occlusion.name}:score=probability",)  # the mean of log-odds is nobody's score
-LONG_SECONDS = 120.0  # a longer recording is explained in detail only where it matters most
+LONG_SECONDS = 20.0  # a longer recording is no clip of one sound: it is explained by what was detected in it
 MOST_COLUMNS = 1500  # of the overview of a long recording
 
 
@@ -61,6 +63,7 @@ def explain_whole(
     scored: ScoredRecording,
     methods: Sequence[Occlusion],
     *,
+    detections: Sequence[Detection] = (),
     classes: Sequence[str] = (),
     progress: Progress = NO_PROGRESS,
 ) -> WholeExplanation | LongExplanation:
@@ -74,16 +77,18 @@ def explain_whole(
         The file, and its segments with their scores.
     methods
         The explainers.
+    detections
+        When which class was detected in it.
     classes
         Classes to explain; none takes the one of the highest mean score, or the most specific of those nested in it
-        that lead.
+        that lead; of a recording longer than ``LONG_SECONDS`` the one that was detected with the highest score.
     progress
         Told how far it is.
 
     Returns
     -------
-    A map of every cell; of a recording longer than ``LONG_SECONDS``, what each moment carries, and the moments that
-    matter most in detail.
+    A map of every cell; of a recording longer than ``LONG_SECONDS``, what each moment carries, and the detections in
+    detail, or the moments that matter most where the class was not detected.
 
     Raises
     ------
@@ -92,24 +97,40 @@ def explain_whole(
     EarwitnessError
         The file is no longer what was scored.
     """
-    nested = [] if classes else most_specific(scored.mean, model.classifier.parents)
-    targets = [Target(model.classifier.class_index(name)) for name in classes] or [Target(nested[-1])]
+    long = scored.seconds > LONG_SECONDS
+    best = [each.class_name for each in to_explain(detections, 1)] if long else []
+    nested = [] if classes or best else most_specific(scored.mean, model.classifier.parents)
+    names = classes or best or [scored.classes[nested[-1]]]
+    targets = [Target(model.classifier.class_index(name)) for name in names]
     given: dict[str, Any] = {field.name: getattr(scored, field.name) for field in fields(scored)}
-    given |= {"file": shown_name(path), "name": f"{file_name(path)}-whole"}
+    given |= {"file": shown_name(path), "name": f"{file_name(path)}-whole", "detections": tuple(detections)}
     given["nested"] = tuple(scored.classes[index] for index in nested)
-    if scored.seconds <= LONG_SECONDS:
+    if not long:
         (log_mel,) = scored.excerpts([(0, scored.real_frames)])
         found = [_found(model.prepared, scored, log_mel, targets, method, progress) for method in methods]
         maps = tuple(tuple(each[place] for each in found) for place in range(len(targets)))
         return WholeExplanation(**given, log_mel=pad(log_mel, scored.segment_frames, scored.silence), maps=maps)
-    overview, edges, level = _overview(scored)
+    overview, edges, level = overview_of(scored)
     overlap = model.classifier.overlap
-    lines = [explain_timeline(model.prepared, scored, overlap, targets, each, level, progress) for each in methods]
+    places = [places_of(scored, detections, name) for name in names]
+    lines = [
+        explain_timeline(model.prepared, scored, overlap, targets, each, level, places, progress) for each in methods
+    ]
     timelines = tuple(tuple(each[place] for each in lines) for place in range(len(targets)))
     return LongExplanation(**given, overview=overview, overview_edges=edges, timelines=timelines)
 
 
-def _overview(scored: ScoredRecording) -> tuple[LogMel, Int64Array, Level]:
+def places_of(scored: ScoredRecording, detections: Sequence[Detection], name: str) -> list[Place]:
+    """Return where a class was detected, in frames, the most important first."""
+    found = in_order_of_importance([each for each in detections if each.class_name == name])
+    step = scored.clock.frame_seconds
+    return [
+        Place(round(each.start_seconds / step), round(each.end_seconds / step), int(scored.start_frames[each.row]))
+        for each in found
+    ]
+
+
+def overview_of(scored: ScoredRecording) -> tuple[LogMel, Int64Array, Level]:
     """Return the loudest of every few frames (columns, bands), the columns' edges, and the level, in one pass."""
     step = -(-scored.real_frames // MOST_COLUMNS)
     starts = np.arange(0, scored.real_frames, step)

@@ -270,8 +270,7 @@ def bar_ticks(low: float, high: float) -> list[float]:
 
 def short(value: float) -> str:
     """Return a number as a tick's text of few letters, very small and large ones with a power of ten."""
-    value += 0.0  # of a zero, no sign
-    text = f"{value:g}" if value == 0 or SMALL <= abs(value) < LARGE else f"{value:.3e}"
+    text = f"{value + 0.0:g}" if value == 0 or SMALL <= abs(value) < LARGE else f"{value:.3e}"
     digits, power, exponent = text.partition("e")
     if power:
         digits = digits.rstrip("0").rstrip(".") + f"e{int(exponent)}"

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from earwitness.explainers.attribution import Attribution
 from earwitness.explainers.findings import LongExplanation, duration, shown_score
-from earwitness.explainers.timeline import MOST_MOMENTS, Timeline
+from earwitness.explainers.timeline import Timeline
+from earwitness.plots.lanes import draw_detections, lane_height, lanes, time_axis
 from earwitness.plots.maps import evidence, evidence_limit
 from earwitness.plots.recording import (
     CLASS_HEIGHT,
@@ -41,11 +40,10 @@ from earwitness.plots.style import (
     styled,
 )
 
-MOST_TICKS = 10
-# Seconds from tick to tick.
-STEPS = (10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
 RIGHT_EDGE = 0.945  # share of the width; thousands of votes take more room beyond it than dozens
 MOMENT_HEIGHT = 1.15  # inches, of its log-mel and of its map
+PIECES_HEIGHT = 0.55  # inches
+FEWEST_COLUMNS = 3  # of moments: one alone is not drawn as wide as the recording
 
 
 @styled
@@ -61,14 +59,17 @@ def long_recording(whole: LongExplanation) -> Figure:
     detailed = [line for line in lines if line.moments]
     classes = shown_classes(whole, [line.overall.target.index for line in lines])
     heights = [SOUND_HEIGHT, *(PROFILE_HEIGHT if _over_time(line.overall) else MAP_HEIGHT for line in lines)]
-    heights.append(max(0.6, CLASS_HEIGHT * len(classes)))
+    names = lanes(whole, [line.overall.target_label for line in lines]) if whole.detections else []
+    heights.append(lane_height(names) if names else max(0.6, CLASS_HEIGHT * len(classes)))
     upper = len(heights)
-    heights += [MOMENT_HEIGHT, MOMENT_HEIGHT] * len(detailed)
+    for line in detailed:
+        heights += [MOMENT_HEIGHT, MOMENT_HEIGHT, *[PIECES_HEIGHT] * _detected(line)]
     size = (WIDTH, sum(heights) + 0.36 * len(heights) + 0.6)
     figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(rect=(0.0, 0.0, RIGHT_EDGE, 1.0)))
-    widths = [*[1.0 / MOST_MOMENTS] * MOST_MOMENTS, 0.012]
-    grid = figure.add_gridspec(len(heights), MOST_MOMENTS + 1, height_ratios=heights, width_ratios=widths)
-    panels = [figure.add_subplot(grid[row, :MOST_MOMENTS]) for row in range(upper)]
+    columns = max(FEWEST_COLUMNS, *(len(line.moments) for line in lines))
+    widths = [*[1.0 / columns] * columns, 0.012]
+    grid = figure.add_gridspec(len(heights), columns + 1, height_ratios=heights, width_ratios=widths)
+    panels = [figure.add_subplot(grid[row, :columns]) for row in range(upper)]
     norm = sound_limits([whole.overview, *(each.log_mel for line in lines for each in line.moments)], whole.silence)
     overview(panels[0], whole.overview, whole.overview_edges, whole.clock, norm)
     panels[0].set_ylabel("Hz")
@@ -76,20 +77,34 @@ def long_recording(whole: LongExplanation) -> Figure:
     colour_bar(figure.add_subplot(grid[0, -1]), ScalarMappable(norm, SOUND_COLOURS), "louder \N{RIGHTWARDS ARROW}")
     for axes, line in zip(panels[1:], lines, strict=False):
         _draw_overall(axes, whole, line)
-    draw_segments(panels[-1], whole, classes)
-    _draw_time_axis(panels, whole.seconds)
+    if names:
+        draw_detections(panels[-1], whole, names)
+    else:
+        draw_segments(panels[-1], whole, classes)
+    time_axis(panels, whole.seconds)
     panels[-1].set_xlabel("time in the recording")
-    for place, line in enumerate(detailed):
+    row = upper
+    for line in detailed:
         # Each class has its own colours: beside a class that the recording is full of, another's maps would be blank.
         limit = evidence_limit([each.map for each in line.moments])
-        rows = upper + 2 * place, upper + 2 * place + 1
+        rows = range(row, row + 2 + _detected(line))
+        below = None
         for column in range(len(line.moments)):
-            _draw_moment([figure.add_subplot(grid[row, column]) for row in rows], whole, line, column, norm, limit)
+            moment = [figure.add_subplot(grid[one, column]) for one in rows[:2]]
+            _draw_moment(moment, whole, line, column, norm, limit)
+            if _detected(line):
+                below = figure.add_subplot(grid[rows[2], column], sharey=below)
+                _draw_pieces(below, whole, line, column, moment[1])
         colours = ScalarMappable(Normalize(-limit, limit), EVIDENCE_COLOURS)
         colour_bar(figure.add_subplot(grid[rows[1], -1]), colours, "against \N{LEFT RIGHT ARROW} for")
+        row = rows.stop
     figure.align_ylabels(panels[:-1])
     figure.suptitle(headline(whole), x=0.01, ha="left", fontsize=10, fontweight="bold")
     return figure
+
+
+def _detected(line: Timeline) -> bool:
+    return any(moment.pieces for moment in line.moments)
 
 
 def _over_time(overall: Attribution) -> bool:
@@ -107,7 +122,14 @@ def _draw_overall(axes: Axes, whole: LongExplanation, line: Timeline) -> None:
     draw_fall(axes, found, clock)
     seconds = found.parameters["mask"][0] * clock.frame_seconds
     words = "numbered: the moments below" if line.moments else ""
+    if _detected(line):
+        words = "numbered, with a black line: without all of a detection below"
     titled(axes, f"Over time: {what} {seconds:.2g} s", words)
+    for moment in line.moments:
+        if moment.pieces:
+            whole_piece = moment.pieces[0]
+            edges = clock.frame_edge_seconds(whole_piece.edges)
+            axes.stairs(whole_piece.lost, edges, color="black", linewidth=0.9)
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + 0.22 * (high - low))  # room for the numbers
     for number, moment in enumerate(line.moments, 1):
@@ -125,11 +147,14 @@ def _draw_moment(
     spectrogram(upper, moment.log_mel, clock, moment.start_frame, frames, norm)
     outline(upper, clock, moment.map, moment.start_frame)
     evidence(lower, moment.map, clock, moment.start_frame, limit)
-    at = duration(float(clock.frame_edge_seconds(moment.middle_frame)))
+    first, end = clock.frame_start_seconds(moment.hidden).tolist()
     digits = shown_score if moment.map.score_kind == "probability" else "{:.2f}".format
     name = label(line.overall.target_label, 14)
+    at = duration(first if moment.pieces else float(clock.frame_edge_seconds(moment.middle_frame)))
     upper.set_title(f"{name} {column + 1}: {at}", loc="left", pad=13.0)
     words = f"there {digits(moment.score)}, without {digits(moment.without)}"
+    if moment.pieces:
+        words = f"to {duration(end)}: {digits(moment.score)}, without {digits(moment.without)}"
     text = upper.text(0.0, 1.03, words, transform=upper.transAxes, va="bottom", fontsize=7, color=QUIET)
     text.set_in_layout(False)  # else a long one would part the panels
     for axes in panels:
@@ -139,11 +164,18 @@ def _draw_moment(
         axes.set_ylabel("Hz" if column == 0 else "")
 
 
-def _draw_time_axis(panels: Sequence[Axes], seconds: float) -> None:
-    """Give panels above each other one axis of time, in minutes or hours, with round steps."""
-    step = next((each for each in STEPS if seconds / each <= MOST_TICKS), STEPS[-1])
-    for axes in panels:
-        axes.set_xlim(panels[0].get_xlim())
-        axes.xaxis.set_major_locator(MultipleLocator(step))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _place: duration(at, 0) if at else "0"))
-        axes.tick_params(labelbottom=axes is panels[-1])
+def _draw_pieces(axes: Axes, whole: LongExplanation, line: Timeline, column: int, above: Axes) -> None:
+    """Draw how far the mean score falls without a detection, its halves, its quarters ... the finer, the darker."""
+    moment, sizes = line.moments[column], len(line.moments[column].pieces)
+    for place, each in enumerate(moment.pieces):
+        shade = 0.75 * (1 - (place + 1) / sizes)
+        edges = whole.clock.frame_edge_seconds(each.edges)
+        axes.stairs(each.lost, edges, color=str(shade), linewidth=0.8 + 0.4 * (place + 1) / sizes)
+    axes.axhline(0.0, color=QUIET, linewidth=0.5)
+    axes.set_xlim(above.get_xlim())
+    axes.xaxis.set_major_locator(above.xaxis.get_major_locator())
+    axes.xaxis.set_major_formatter(above.xaxis.get_major_formatter())
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=2))
+    above.tick_params(labelbottom=False)
+    axes.tick_params(labelleft=column == 0)
+    axes.set_ylabel("fall" if column == 0 else "")

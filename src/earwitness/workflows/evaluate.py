@@ -20,12 +20,11 @@ from earwitness.core.run_folder import RunFolder
 from earwitness.data import loading, losses, provenance, recordings
 from earwitness.data.extraction import extract_log_mels
 from earwitness.data.recordings import DataSet, Unusable
+from earwitness.inspection.model import other_segments
 from earwitness.models import prediction
 from earwitness.models.classifier import Classifier, load
-from earwitness.models.registry import backbone_named
 from earwitness.training import prediction_files
 from earwitness.training.metrics import Metrics
-from earwitness.training.request import check_overlap, segment_frames
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def evaluate(
     with _written(folder, out) as target:
         classifier = load(folder.model, choose_device(device))
         if segment_seconds is not None or overlap is not None:
-            classifier = _other_segments(classifier, segment_seconds, overlap)
+            classifier = other_segments(classifier, segment_seconds, overlap)
         merge = bool(settings.get("merge_labels", False))  # a run that made one class of several spellings still does
         if data is not None:
             source = loading.load(data, classifier.classes, for_training=False, merge_labels=merge)
@@ -175,13 +174,6 @@ def tell_notes(notes: Iterable[str], progress: Progress) -> None:
     """Say what the user should know, and is no fault."""
     for note in notes:
         progress.say(f"earwitness: note: {note}")
-
-
-def _other_segments(classifier: Classifier, seconds: float | None, overlap: float | None) -> Classifier:
-    frames = classifier.segment_frames
-    if seconds is not None:
-        frames = segment_frames(backbone_named(classifier.backbone), seconds)
-    return classifier.with_segments(frames, classifier.overlap if overlap is None else check_overlap(overlap))
 
 
 def _measured(run: RunFolder, settings: Any) -> tuple[Path, set[str]]:

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from earwitness.core.arguments import listed
 from earwitness.core.errors import BadRecordingError, UsageError, printable
-from earwitness.core.files import check_writable
+from earwitness.core.files import check_writable, write_csv
 from earwitness.core.locks import folder_held
 from earwitness.core.progress import Progress, shown
 from earwitness.data.folders import sound_files
 from earwitness.data.recordings import Unusable
 from earwitness.explainers.attribution import Attribution
-from earwitness.explainers.findings import Inquiry, LongExplanation, WholeExplanation
+from earwitness.explainers.findings import DetectedExplanation, Inquiry, LongExplanation, WholeExplanation
 from earwitness.explainers.method import Explainer
 from earwitness.explainers.parameters import spec
 from earwitness.explainers.perturbation.occlusion import Occlusion
 from earwitness.explainers.registry import DEFAULT_METHODS, parse
+from earwitness.inspection.detections import MOST_EXPLAINED, explain_detections, wanted
 from earwitness.inspection.exports import check_formats
 from earwitness.inspection.files import explain_segment, score_file
 from earwitness.inspection.model import Model, load_model
+from earwitness.inspection.recordings import LONG_SECONDS, along_time, explain_whole, explainers
 from earwitness.inspection.recordings import METHODS as WHOLE_METHODS
-from earwitness.inspection.recordings import along_time, explain_whole, explainers
+from earwitness.models.detections import COLUMNS, Detection, detect
 from earwitness.models.prediction import ScoredRecording
-from earwitness.workflows.explanation import Explanation, map_style
+from earwitness.workflows.explanation import Explanation, map_style, source_of
 
 
 def explain(
@@ -36,6 +38,7 @@ def explain(
     methods: Sequence[str] | str | None = None,
     classes: Sequence[str] | str = (),
     at: float | None = None,
+    detections: int | None = None,
     whole: bool = False,
     verdicts: bool = True,
     progress: Progress | bool = True,
@@ -55,8 +58,11 @@ def explain(
         the most specific of those that lead (``explanation.answer.nested``): Bark, not Animal. A word of a name will
         do that no other class has: ``"rooster"`` for "Chicken, rooster".
     at
-        A moment in seconds: the segment around it is explained. None takes the one that scores highest for the first
-        class.
+        A moment in seconds: the segment around it is explained.
+    detections
+        How many detections to explain at most, each by its best segment, the best of each class first. None takes six
+        of a recording longer than 20 s; of a shorter one, or where nothing is detected, the segment that scores highest
+        for the first class.
     whole
         Explain the mean score of the whole recording, from its beginning to its end; there are no verdicts on this.
     verdicts
@@ -87,7 +93,15 @@ def explain(
     if Path(file).is_dir():
         raise UsageError(f"{printable(file)}: is a folder; explain_all explains the sound files in it")
     (explanation,) = explain_all(
-        [file], model, methods=methods, classes=classes, at=at, whole=whole, verdicts=verdicts, progress=progress
+        [file],
+        model,
+        methods=methods,
+        classes=classes,
+        at=at,
+        detections=detections,
+        whole=whole,
+        verdicts=verdicts,
+        progress=progress,
     )
     return explanation
 
@@ -99,6 +113,7 @@ def explain_all(
     methods: Sequence[str] | str | None = None,
     classes: Sequence[str] | str = (),
     at: float | None = None,
+    detections: int | None = None,
     whole: bool = False,
     verdicts: bool = True,
     on_unusable: Callable[[Unusable], None] | None = None,
@@ -110,7 +125,7 @@ def explain_all(
     ----------
     files
         Paths, or one of them. A folder stands for the sound files in it and below it, in the order of their names.
-    model, methods, classes, at, whole, verdicts, progress
+    model, methods, classes, at, detections, whole, verdicts, progress
         As for :func:`explain`.
     on_unusable
         Told of each file that cannot be used, which is then passed over; None raises at the first.
@@ -134,10 +149,12 @@ def explain_all(
     ['dog', 'rain']
     """
     progress = shown(progress)
-    if whole and at is not None:
-        raise UsageError(f"--at {at:g}: names one segment, and --whole explains all of a recording; leave out one")
+    _check_asked(at, detections, whole=whole)
     chosen = listed(methods if methods is not None else WHOLE_METHODS if whole else DEFAULT_METHODS)
-    explain_one = _whole(explainers(chosen)) if whole else _segment([parse(each) for each in chosen], at, verdicts)
+    if whole:
+        explain_one = _whole(explainers(chosen))
+    else:
+        explain_one = _segments([parse(each) for each in chosen], at, detections, verdicts)
     loaded = load_model(model)
     named = dict.fromkeys(loaded.classifier.class_index(name) for name in listed(classes))
     names = [loaded.classes[index] for index in named]
@@ -157,6 +174,17 @@ def explain_all(
     return explained()
 
 
+def _check_asked(at: float | None, detections: int | None, *, whole: bool) -> None:
+    """Refuse wishes that exclude each other."""
+    if whole and at is not None:
+        raise UsageError(f"--at {at:g}: names one segment, and --whole explains all of a recording; leave out one")
+    if detections is not None and (whole or at is not None):
+        other = "--whole explains all of a recording" if whole else f"--at {at:g} names one segment"
+        raise UsageError(f"--detections {detections}: {other}; leave out one")
+    if detections is not None and detections < 1:
+        raise UsageError(f"--detections {detections}: must be 1 or more")
+
+
 def _with_folders_opened(paths: Sequence[Path], progress: Progress) -> list[Path]:
     """Return files, with each folder replaced by the sound files in it, and say how many these are."""
     opened = {path: sound_files(path) for path in paths if path.is_dir()}
@@ -170,28 +198,58 @@ def _with_folders_opened(paths: Sequence[Path], progress: Progress) -> list[Path
 ExplainOne = Callable[[Model, Path, Sequence[str], Progress], Explanation]
 
 
-def _segment(methods: Sequence[Explainer], at: float | None, verdicts: bool) -> ExplainOne:
+def _segments(methods: Sequence[Explainer], at: float | None, detections: int | None, verdicts: bool) -> ExplainOne:
+    """Return what explains the detections of a recording, or one segment of it."""
+
     def one(model: Model, path: Path, classes: Sequence[str], progress: Progress) -> Explanation:
         scored = score_file(model.classifier, path, progress)
+        found = detect(scored, model.classifier.activation)
+        if at is None and (detections is not None or scored.seconds > LONG_SECONDS):
+            indices = [model.classifier.class_index(name) for name in classes]
+            if chosen := wanted(scored, found, indices, detections or MOST_EXPLAINED, model.classifier.parents):
+                several = explain_detections(
+                    model, path, scored, methods, found, chosen, verdicts=verdicts, progress=progress
+                )
+                return _of_detections(model, path, scored, methods, several)
         answer = explain_segment(
             model, path, scored, methods, classes=classes, at=at, verdicts=verdicts, progress=progress
         )
         (finding,) = answer.findings
         maps = {
-            (spec(method), found.target_label): found
+            (spec(method), each.target_label): each
             for per_target in finding.attributions
-            for method, found in zip(methods, per_target, strict=True)
+            for method, each in zip(methods, per_target, strict=True)
         }
         between = finding.start_seconds, finding.end_seconds
-        return _explanation(model, path, scored, between, maps, answer)
+        return _explanation(model, path, scored, between, maps, answer, found)
 
     return one
+
+
+def _of_detections(
+    model: Model, path: Path, scored: ScoredRecording, methods: Sequence[Explainer], answer: DetectedExplanation
+) -> Explanation:
+    """Return an explanation with the map of each class's first detection, and those of its others as moments."""
+    maps: dict[tuple[str, str], Attribution] = {}
+    others: dict[tuple[str, str], list[Attribution]] = {}
+    for each in answer.inquiry.findings:
+        for method, found in zip(methods, each.attributions[0], strict=True):
+            key = spec(method), found.target_label
+            if key in maps:
+                others.setdefault(key, []).append(found)
+            else:
+                maps[key] = found
+    moments = {key: tuple(sorted(found, key=lambda one: one.start_seconds)) for key, found in others.items()}
+    first = answer.inquiry.findings[0]
+    between = first.start_seconds, first.end_seconds
+    return _explanation(model, path, scored, between, maps, answer, answer.detections, moments)
 
 
 def _whole(methods: Sequence[Occlusion]) -> ExplainOne:
     def one(model: Model, path: Path, classes: Sequence[str], progress: Progress) -> Explanation:
         scored = score_file(model.classifier, path, progress)
-        answer = explain_whole(model, path, scored, methods, classes=classes, progress=progress)
+        found = detect(scored, model.classifier.activation)
+        answer = explain_whole(model, path, scored, methods, detections=found, classes=classes, progress=progress)
         maps: dict[tuple[str, str], Attribution] = {}
         moments: dict[tuple[str, str], tuple[Attribution, ...]] = {}
         if isinstance(answer, LongExplanation):
@@ -202,7 +260,7 @@ def _whole(methods: Sequence[Occlusion]) -> ExplainOne:
             for each in (each for per_target in answer.maps for each in per_target):
                 maps[spec(each.method), each.map.target_label] = each.map
                 maps[spec(along_time(each.method)), each.map.target_label] = each.profile
-        return _explanation(model, path, scored, (0.0, scored.seconds), maps, answer, moments)
+        return _explanation(model, path, scored, (0.0, scored.seconds), maps, answer, found, moments)
 
     return one
 
@@ -213,7 +271,8 @@ def _explanation(
     scored: ScoredRecording,
     between: tuple[float, float],
     maps: dict[tuple[str, str], Attribution],
-    answer: Inquiry | WholeExplanation | LongExplanation,
+    answer: Inquiry | WholeExplanation | LongExplanation | DetectedExplanation,
+    detections: tuple[Detection, ...],
     moments: dict[tuple[str, str], tuple[Attribution, ...]] | None = None,
 ) -> Explanation:
     ranked = scored.best(len(scored.classes))
@@ -224,18 +283,13 @@ def _explanation(
         start_seconds=between[0],
         end_seconds=between[1],
         attributions=maps,
+        segments=len(scored.scores),
+        detections=detections,
         moments=moments or {},
         answer=answer,
         notes=scored.notes,
-        source=_source(model, path, [label for _, label in maps]),
+        source=source_of(model, path, [label for _, label in maps]),
     )
-
-
-def _source(model: Model, path: Path, classes: Sequence[str]) -> str:
-    """Return what tells a file's place, a model and classes from others: a hash, for maps are passed on."""
-    run = Path(model.name)
-    parts = [str(path.resolve()), str(run.resolve() if run.exists() else run), *sorted(set(classes))]
-    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 # ---- into a folder ------------------------------------------------------------------------------------------------
@@ -255,6 +309,14 @@ class Explained:
     replaced: frozenset[Path] = frozenset()
 
 
+def _rows(explanations: Iterable[Explanation]) -> Iterator[tuple[Any, ...]]:
+    """Yield a row a detection, its seconds and scores to digits that mean something."""
+    for each in explanations:
+        for detection in each.detections:
+            values = detection.as_row().values()
+            yield each.file, *(round(value, 4) if isinstance(value, float) else value for value in values)
+
+
 def explain_to_folder(
     files: Sequence[Path | str] | Path | str,
     model: Model | Path | str,
@@ -263,18 +325,20 @@ def explain_to_folder(
     methods: Sequence[str] | str | None = None,
     classes: Sequence[str] | str = (),
     at: float | None = None,
+    detections: int | None = None,
     whole: bool = False,
     verdicts: bool = True,
     upsampling: str = "nearest",
     overlay: bool = False,
     exports: Sequence[str] = (),
+    table: Path | str | None = None,
     progress: Progress | bool = True,
 ) -> Explained:
     """Explain files and write each explanation's picture and maps, as :meth:`Explanation.save` does.
 
     Parameters
     ----------
-    files, model, methods, classes, at, whole, verdicts, progress
+    files, model, methods, classes, at, detections, whole, verdicts, progress
         As for :func:`explain_all`.
     out
         Folder for ``NAME.png`` and ``NAME-CLASS-METHOD.npz``. A name that another file, class or model has there gets
@@ -284,6 +348,9 @@ def explain_to_folder(
     exports
         Formats in which the regions of evidence are written beside the pictures: ``"csv"``, ``"raven"`` or
         ``"audacity"``.
+    table
+        A CSV to write: a row a detection, of all files, with the file and the columns of
+        :meth:`~earwitness.models.detections.Detection.as_row`. None writes none.
 
     Raises
     ------
@@ -298,6 +365,10 @@ def explain_to_folder(
     if whole and exports:
         raise UsageError("--export: writes the regions of a segment's maps; leave it out with --whole")
     check_writable(Path(out))
+    if table is not None:
+        if Path(table).suffix.lower() != ".csv":  # it replaces what is there: never a recording
+            raise UsageError(f"--table {printable(table)}: is a CSV; name a file that ends in .csv")
+        check_writable(Path(table).parent)
     unusable: list[Unusable] = []
     names: set[str] = set()
     saved, replaced = [], set()
@@ -307,6 +378,7 @@ def explain_to_folder(
         methods=methods,
         classes=classes,
         at=at,
+        detections=detections,
         whole=whole,
         verdicts=verdicts,
         on_unusable=unusable.append,
@@ -321,4 +393,6 @@ def explain_to_folder(
             if again:
                 replaced.add(saved[-1][1])
             advance(1)
+    if table is not None:
+        write_csv(table, ("file", *COLUMNS), _rows(each for each, _ in saved))
     return Explained(tuple(saved), tuple(unusable), frozenset(replaced))

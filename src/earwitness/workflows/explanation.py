@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,9 +14,11 @@ import numpy as np
 from earwitness.core.errors import UsageError
 from earwitness.core.files import safe_name
 from earwitness.explainers.attribution import Attribution, saved_source
-from earwitness.explainers.findings import Inquiry, LongExplanation, WholeExplanation
+from earwitness.explainers.findings import DetectedExplanation, Inquiry, LongExplanation, WholeExplanation
 from earwitness.inspection.exports import export, region_table
+from earwitness.inspection.model import Model
 from earwitness.models.class_names import classes_called
+from earwitness.models.detections import Detection
 from earwitness.trust.verdicts.verdict import verdict_of
 
 if TYPE_CHECKING:
@@ -29,7 +32,8 @@ class Explanation:
     """What a model predicted for a sound file, and what each method found that this relies on.
 
     ``explanation["lime"]`` is the :class:`~earwitness.explainers.attribution.Attribution` of a method for the first
-    class, ``explanation["lime", "rooster"]`` the one for another class. A method goes by its name, or, where it was
+    class, ``explanation["lime", "rooster"]`` the one for another class, and ``explanation["lime", detection]`` the one
+    for one of ``explanation.explained``, in a recording of several sounds. A method goes by its name, or, where it was
     asked for twice with different settings, by these: ``explanation["lime:samples=512"]``. A notebook shows an
     explanation as its picture.
 
@@ -42,12 +46,16 @@ class Explanation:
     scores
         Every class's score, best first: the mean of the segments' probabilities.
     start_seconds, end_seconds
-        What was explained: one segment, or all that was scored.
+        What was explained first: one segment, or all that was scored.
     attributions
         The maps, by method with its settings (:func:`earwitness.explainers.parameters.spec`) and class.
+    segments
+        How many segments of the recording were scored.
+    detections
+        When which class was detected, in order of time; of a recording of one segment, that segment at most.
     moments
-        Of a whole recording longer than two minutes: beside each map, which tells what every moment carries, maps of
-        the moments that matter most, in order of time.
+        Beside each map, in order of time: of a whole recording, where the map tells what every moment carries, maps of
+        the moments that matter most; of a recording of several sounds, maps of the class's other detections.
     answer
         What the picture is drawn from.
     notes
@@ -75,7 +83,9 @@ class Explanation:
     start_seconds: float
     end_seconds: float
     attributions: dict[tuple[str, str], Attribution]
-    answer: Inquiry | WholeExplanation | LongExplanation
+    answer: Inquiry | WholeExplanation | LongExplanation | DetectedExplanation
+    segments: int = 1
+    detections: tuple[Detection, ...] = ()
     moments: dict[tuple[str, str], tuple[Attribution, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     source: str = ""
@@ -95,17 +105,32 @@ class Explanation:
         """The classes that were explained."""
         return tuple(dict.fromkeys(name for _, name in self.attributions))
 
-    def __getitem__(self, key: str | tuple[str, str]) -> Attribution:
+    @property
+    def explained(self) -> tuple[Detection, ...]:
+        """The detections that were explained, the most important first; none of a clip or a whole recording."""
+        return self.answer.explained if isinstance(self.answer, DetectedExplanation) else ()
+
+    def __getitem__(self, key: str | tuple[str, str | Detection]) -> Attribution:
         method, name = (key, self.classes[0]) if isinstance(key, str) else key
         named = self._named(method)
         if len(named) != 1:
             wrong = "was asked for with several settings" if named else "is none of the methods that were asked"
             raise UsageError(f"{method!r}: {wrong}; take {_listed(named or self.methods)}")
+        if isinstance(name, Detection):
+            return self._of_detection(named[0], name)
         called = classes_called(self.classes, name)
         if len(called) != 1:
             wrong = "fits several" if called else "is none"
             raise UsageError(f"{name!r}: {wrong} of the classes that were explained; take {_listed(self.classes)}")
         return self.attributions[named[0], self.classes[called[0]]]
+
+    def _of_detection(self, method: str, detection: Detection) -> Attribution:
+        if detection not in self.explained:
+            what = f"{detection.class_name} at {detection.start_seconds:.2f} s"
+            raise UsageError(f"{what}: was not explained; take one of .explained, or explain more (detections=...)")
+        assert isinstance(self.answer, DetectedExplanation)
+        finding = self.answer.inquiry.findings[self.explained.index(detection)]
+        return finding.attributions[0][self.methods.index(method)]
 
     def _named(self, method: str) -> list[str]:
         """Return the methods that go by a name, or by a name with settings."""
@@ -126,9 +151,12 @@ class Explanation:
         UsageError
             There is no such upsampling, or all of a recording was explained, which is drawn in its own cells.
         """
-        from earwitness.plots import evidence, recording, timeline
+        from earwitness.plots import detections, evidence, recording, timeline
 
-        look = map_style(upsampling, overlay, whole=not isinstance(self.answer, Inquiry))
+        whole = isinstance(self.answer, WholeExplanation | LongExplanation)
+        look = map_style(upsampling, overlay, whole=whole)
+        if isinstance(self.answer, DetectedExplanation):
+            return detections.detections(self.answer, look)
         if isinstance(self.answer, WholeExplanation):
             return recording.whole_recording(self.answer)
         if isinstance(self.answer, LongExplanation):
@@ -170,7 +198,11 @@ class Explanation:
 
     def export(self, folder: Path | str, name: str, formats: Sequence[str] = ("csv",)) -> list[Path]:
         """Write the regions of all maps for other programs, as :func:`earwitness.inspection.exports.export` does."""
-        maps = [(method, found) for (method, _), found in self.attributions.items()]
+        maps = [
+            (method, each)
+            for (method, label), found in self.attributions.items()
+            for each in (found, *self.moments.get((method, label), ()))
+        ]
         return export(region_table(maps), Path(folder), name, formats)
 
     def name_in(self, folder: Path, taken: Container[str] = ()) -> tuple[str, bool]:
@@ -257,6 +289,13 @@ def map_style(upsampling: str, overlay: bool, *, whole: bool) -> MapStyle:
     if whole and look != PLAIN:
         raise UsageError("--upsampling and --overlay are for segments; leave them out with --whole")
     return look
+
+
+def source_of(model: Model, path: Path, classes: Sequence[str]) -> str:
+    """Return what tells a file's place, a model and classes from others: a hash, for maps are passed on."""
+    run = Path(model.name)
+    parts = [str(path.resolve()), str(run.resolve() if run.exists() else run), *sorted(set(classes))]
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def _profile_of_another(method: str, others: list[str]) -> bool:

@@ -1,7 +1,9 @@
 """Occlusion of a recording of any length: coarse over all of it, in detail at the moments that matter most.
 
 To hide every cell of an hour would take hours, and nobody could see so many cells. So a mask about as long as a segment
-moves over the whole recording and hides all bands; where the mean score changes most, the method's own small masks do.
+moves over the whole recording and hides all bands. Then each detection of the class is hidden, as long as it is, its
+halves, its quarters (:mod:`~earwitness.explainers.perturbation.pieces`), and small masks that follow its length move
+over it. Where the class was not detected, the method's own masks move where the mean score changes most.
 Time grows with the length of the recording, memory does not: the log-mel comes in parts, and each part is explained
 together with the segments beside it that its masks reach.
 """
@@ -16,19 +18,23 @@ from itertools import pairwise
 
 import numpy as np
 
-from earwitness.audio.segments import Segments, cut
+from earwitness.audio.segments import SegmentedLogMels, Segments, cut
 from earwitness.audio.timefreq import segment_hop
 from earwitness.core.arrays import Float64Array, Int64Array, LogMel
 from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.explainers.attribution import CONSTANT, Attribution, Grid, Target, is_constant
 from earwitness.explainers.fills import NONE, Level
 from earwitness.explainers.inference.prepared import Prepared
+from earwitness.explainers.perturbation.moments import MOMENT_SEGMENTS, Peak, Place, detected, strongest
 from earwitness.explainers.perturbation.occlusion import Occlusion
+from earwitness.explainers.perturbation.pieces import lost_without_pieces
 from earwitness.explainers.perturbation.recording import explain_excerpt
-from earwitness.explainers.timeline import MOST_MOMENTS, Moment, Timeline
+from earwitness.explainers.timeline import Moment, Pieces, Timeline
 from earwitness.models.prediction import ScoredRecording
 
-MOMENT_SEGMENTS = 3  # length of a moment
+MOMENT_SECONDS = 12.0  # of a longer detection, the part around its best segment is shown
+HIDDEN_SECONDS = 300.0  # and of a much longer one, so much of it is hidden at once
+SHARE = 0.2  # a mask of a moment, of its detection's length
 # A part is at least so long, so that what is read beside it is little.
 PART_SECONDS, PART_SEGMENTS = 60.0, 20
 
@@ -40,6 +46,7 @@ def explain_timeline(
     targets: Sequence[Target],
     explainer: Occlusion,
     level: Level,
+    places: Sequence[Sequence[Place]] = (),
     progress: Progress = NO_PROGRESS,
 ) -> list[Timeline]:
     """Explain the mean score of a recording that is much longer than a segment.
@@ -59,6 +66,9 @@ def explain_timeline(
         moments. ``fill2`` is used for the moments alone.
     level
         Of the recording, for the fills.
+    places
+        A list a target: where its class was detected, the most important first. A target without has its moments where
+        the score changes most; so has every target where there are no lists.
     progress
         Told a step a part and a moment.
 
@@ -81,6 +91,7 @@ def explain_timeline(
         targets=tuple(targets),
         explainer=explainer,
         level=level,
+        places=tuple(tuple(each) for each in places) or ((),) * len(targets),
     )
     explainer.masks(scored.segment_frames, scored.clock.bands)  # raises before hours are spent, not after
     if explainer.along == "bands":
@@ -100,6 +111,7 @@ class _Work:
     targets: tuple[Target, ...]
     explainer: Occlusion
     level: Level
+    places: tuple[tuple[Place, ...], ...]
 
     def over_time(self, progress: Progress) -> tuple[list[Attribution], list[_Part]]:
         """Return what is lost without each moment, for each target, and the parts that this is from."""
@@ -147,37 +159,72 @@ class _Work:
         progress
             Told a step a moment.
         """
-        scored, length = self.scored, MOMENT_SEGMENTS * self.scored.segment_frames
-        reach = self.explainer.masks(scored.segment_frames, scored.clock.bands).mask[0]
-        reach += scored.segment_frames + 2 * self.explainer.soft + 1
+        scored = self.scored
         middles = np.concatenate([part.middles for part in parts])
         base, starts = (np.concatenate([getattr(part, name) for part in parts]) for name in ("base", "starts"))
-        wanted = sorted(peak for number, each in enumerate(overall) for peak in _peaks(each, middles, length, number))
-        spans = [
-            (max(0, peak.first - reach) // self.hop * self.hop, min(scored.real_frames, peak.first + length + reach))
-            for peak in wanted
-        ]
+        peaks = (peak for number, each in enumerate(overall) for peak in self._wanted(each, middles, number))
+        wanted = sorted(peaks, key=self._read_around)
+        spans = [self._read_around(peak) for peak in wanted]
         found: list[list[Moment]] = [[] for _ in overall]
         with progress.task("Occlusion of the moments that matter most", len(wanted)) as advance:
             for peak, (begin, _), log_mel in zip(wanted, spans, scored.excerpts(spans), strict=True):
-                target, own = peak.target, slice(peak.first - begin, peak.first - begin + length)
-                part = self._explained(self.explainer, self.targets[target : target + 1], begin, log_mel)
+                target, own = peak.target, slice(peak.first - begin, peak.end - begin)
+                part = self._explained(self._fine(peak), self.targets[target : target + 1], begin, log_mel)
                 cropped = _cropped(part.found[0], own, len(part.base) / len(base))
-                middle, half = middles[peak.row], overall[target].parameters["mask"][0] / 2
-                touched = (starts < middle + half) & (starts + scored.segment_frames > middle - half)
+                low, high = peak.hidden
+                touched = (starts < high) & (starts + scored.segment_frames > low)
                 score = float(base[touched, target].mean())
+                pieces = self._pieces(peak, begin, log_mel, len(base)) if peak.detected else ()
+                lost = float(pieces[0].lost[0] if pieces else overall[target].native[peak.row, 0])
                 found[target].append(
                     Moment(
                         start_frame=peak.first,
                         log_mel=log_mel[own].copy(),
                         map=self._placed(replace(cropped, score=overall[target].score), peak.first),
-                        middle_frame=float(middle),
+                        hidden=peak.hidden,
                         score=score,
-                        without=score - float(overall[target].native[peak.row, 0]) * len(base) / int(touched.sum()),
+                        without=score - lost * len(base) / int(touched.sum()),
+                        pieces=pieces,
                     )
                 )
                 advance(1)
-        return [tuple(each) for each in found]
+        return [tuple(sorted(each, key=lambda moment: moment.hidden)) for each in found]
+
+    def _wanted(self, overall: Attribution, middles: Float64Array, target: int) -> list[Peak]:
+        """Return a target's moments: its detections, or where the score changes most."""
+        clock, frames = self.scored.clock, self.scored.segment_frames
+        if not self.places[target]:
+            return strongest(overall, middles, MOMENT_SEGMENTS * frames, target)
+        longest = round(MOMENT_SECONDS / clock.frame_seconds), round(HIDDEN_SECONDS / clock.frame_seconds)
+        return detected(self.places[target], frames, self.scored.real_frames, longest, target)
+
+    def _read_around(self, peak: Peak) -> tuple[int, int]:
+        """Return which frames are read for a moment: it, what is hidden, and the segments that masks reach."""
+        reach = self.explainer.masks(self.scored.segment_frames, self.scored.clock.bands).mask[0]
+        reach = max(reach, self._fine(peak).masks(self.scored.segment_frames, self.scored.clock.bands).mask[0])
+        reach += self.scored.segment_frames + 2 * self.explainer.soft + 1
+        low, high = (peak.first, peak.end)
+        if peak.detected:
+            low, high = min(low, int(peak.hidden[0])), max(high, int(peak.hidden[1]))
+        return max(0, low - reach) // self.hop * self.hop, min(self.scored.real_frames, high + reach)
+
+    def _fine(self, peak: Peak) -> Occlusion:
+        """Return the method for a moment; its mask follows the length of a detection, and fits a segment."""
+        if not peak.detected:
+            return self.explainer
+        frames, bands = self.scored.segment_frames, self.scored.clock.bands
+        own = self.explainer.masks(frames, bands)
+        shown = min(peak.hidden[1], peak.end) - max(peak.hidden[0], peak.first)
+        mask = int(np.clip(round(SHARE * shown), own.mask[0], frames))
+        stride = max(own.stride[0], mask * own.stride[0] // own.mask[0])
+        return replace(self.explainer, mask=(mask, own.mask[1]), stride=(stride, own.stride[1]))
+
+    def _pieces(self, peak: Peak, first: int, log_mel: LogMel, segments: int) -> tuple[Pieces, ...]:
+        """Return what the recording of so many segments loses without a detection and without its pieces."""
+        whole, data = self._cut(first, log_mel)
+        targets, (low, high) = self.targets[peak.target : peak.target + 1], (int(edge) - first for edge in peak.hidden)
+        found = lost_without_pieces(self.prepared, whole, data, targets, self.explainer, (low, high), level=self.level)
+        return tuple(Pieces(first + edges, lost[:, 0] / segments) for edges, lost in found)
 
     def _coarse(self) -> tuple[Occlusion, tuple[int, int]]:
         """Return the mask that moves over all of the recording, with its length and its step, which is whole hops."""
@@ -204,14 +251,17 @@ class _Work:
 
     def _explained(self, explainer: Occlusion, targets: Sequence[Target], first: int, log_mel: LogMel) -> _Part:
         """Explain an excerpt, given its first frame; a last segment ends where the recording does."""
-        scored, end = self.scored, first + len(log_mel)
-        files, silence = (scored.file,), scored.silence
-        tail = end == scored.real_frames
-        data = cut([log_mel], files, silence, scored.segment_frames, self.overlap, tail=tail)
-        whole = Segments(log_mel[np.newaxis], np.array([first]), np.array([len(log_mel)]), files)
+        whole, data = self._cut(first, log_mel)
         found, base = explain_excerpt(self.prepared, whole, data, targets, explainer, level=self.level)
         lost = np.stack([each.native for each in found], axis=2).astype(np.float64) * len(base)
         return _Part(found=tuple(found), lost=lost, base=base, starts=first + data.start_frames, middles=np.zeros(0))
+
+    def _cut(self, first: int, log_mel: LogMel) -> tuple[Segments, SegmentedLogMels]:
+        """Return an excerpt as one long segment, and its segments; a last one ends where the recording does."""
+        scored, files = self.scored, (self.scored.file,)
+        tail = first + len(log_mel) == scored.real_frames
+        data = cut([log_mel], files, scored.silence, scored.segment_frames, self.overlap, tail=tail)
+        return Segments(log_mel[np.newaxis], np.array([first]), np.array([len(log_mel)]), files), data
 
     def _put_together(self, lost: Float64Array, grid: Grid, parts: Sequence[_Part]) -> list[Attribution]:
         """Return the attributions of the whole recording.
@@ -296,28 +346,6 @@ class _Part:
     def bare(self) -> _Part:
         """Return the same without the maps' every frame, which would add up."""
         return replace(self, found=tuple(replace(each, values=each.native) for each in self.found))
-
-
-@dataclass(frozen=True, order=True)
-class _Peak:
-    """Where a moment begins, of which target it is, and the row of its largest cell."""
-
-    first: int
-    target: int
-    row: int
-
-
-def _peaks(overall: Attribution, middles: Float64Array, length: int, target: int) -> list[_Peak]:
-    """Return moments of a length around the largest cells; none overlap."""
-    found: list[_Peak] = []
-    sizes = np.abs(overall.native[:, 0])
-    for row in np.argsort(-sizes, kind="stable").tolist() if CONSTANT not in overall.flags else ():
-        first = int(np.clip(middles[row] - length / 2, 0, overall.real_frames - length))
-        if sizes[row] > 0 and all(abs(first - other.first) >= length for other in found):
-            found.append(_Peak(first, target, row))
-        if len(found) == MOST_MOMENTS:
-            break
-    return found
 
 
 def _cropped(found: Attribution, own: slice, share: float) -> Attribution:

@@ -169,7 +169,7 @@ def _explained(
     with prepared.working(), torch.inference_mode():
         settled = settle(explainer, prepared, few, [targets] * len(few), inside, options, progress)
         ready = settled.ready or swift(prepared, few, settled.precision)
-        recording = _Recording(
+        recording = RecordingScorer(
             classifier=prepared,
             swift=ready,
             whole=whole,
@@ -215,7 +215,7 @@ def _cut(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Recording:
+class RecordingScorer:
     """A recording whose segments are scored.
 
     Parameters

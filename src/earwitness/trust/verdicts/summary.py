@@ -80,6 +80,17 @@ def verdict_lines(inquiry: Inquiry) -> list[str]:
     return lines
 
 
+def verdict_heads(inquiry: Inquiry) -> list[str]:
+    """Return a line for each map with a verdict: method, target and verdict, without reasons."""
+    judged = (
+        (title, attribution.target_label, verdict_of(attribution))
+        for finding in inquiry.findings
+        for per_target in finding.attributions
+        for title, attribution in zip(inquiry.methods, per_target, strict=True)
+    )
+    return [f"{title} for {name}: {found.lines()[0]}" for title, name, found in judged if found is not None]
+
+
 def verdict_block(inquiry: Inquiry) -> list[str]:
     """Return what a terminal shows of each map with a verdict: method and target, then a line a reason."""
     lines = []

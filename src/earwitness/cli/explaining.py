@@ -46,6 +46,9 @@ def explain(
     out: Annotated[Path, typer.Option("--out", help="Folder for pictures and attributions.")] = Path("explained"),
     device: Device = "auto",
     verdicts: Verdicts = True,
+    listen: Annotated[
+        bool, typer.Option("--listen", help="Write sounds, too: only the evidence, and all without it.")
+    ] = False,
     listed: Annotated[
         bool, typer.Option("--list", help="List the methods, or all about those that are named: --list lime.")
     ] = False,
@@ -59,12 +62,13 @@ def explain(
     if len(files) == 1 and not os.path.lexists(files[0]):  # of several, those that are there are explained
         raise UsageError(f"{printable(files[0])}: does not exist; name a sound file")
     from earwitness.cli import text
+    from earwitness.cli.sounds import write_and_show
     from earwitness.explainers.findings import LongExplanation, WholeExplanation
     from earwitness.workflows.explain import explain_to_folder
 
     outcome = explain_to_folder(
         files,
-        _model(run, backbone, weights, device),
+        model_named(run, backbone, weights, device),
         out,
         methods=method or None,
         classes=target or (),
@@ -83,12 +87,14 @@ def explain(
             show(text.long_explanation(found.answer, picture, top, verdicts=verdicts, replaced=replaced))
         else:
             show(text.explanation(found, picture, top, replaced=replaced))
+        if listen:
+            write_and_show(found, out)
     if outcome.explanations:
         next_step(f"open {typed(outcome.explanations[0][1])}")
     leave(outcome.unusable, every=not outcome.explanations)
 
 
-def _model(run: Path | None, backbone: str | None, weights: str | None, device: str) -> Model:
+def model_named(run: Path | None, backbone: str | None, weights: str | None, device: str) -> Model:
     """Return the model that the options name."""
     from earwitness.inspection.model import model_of_backbone, model_of_run
 

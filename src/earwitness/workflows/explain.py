@@ -225,6 +225,8 @@ def _explanation(
         answer=answer,
         notes=scored.notes,
         source=_source(model, path, [label for _, label in maps]),
+        path=path,
+        model=model,
     )
 
 

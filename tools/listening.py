@@ -28,13 +28,12 @@ from earwitness.core.errors import UsageError
 from earwitness.core.progress import for_terminal
 from earwitness.core.statistics import bootstrap_interval
 from earwitness.data.synthetic.scenes import CLASSES, Scene, make
-from earwitness.explainers.registry import DEFAULT_METHODS
 from earwitness.inspection.model import Model, load_model
 from earwitness.sonify.fidelity import PATCHES, Stretch, keep_of, patch_masks
 from earwitness.sonify.listening import Listening
 from earwitness.sonify.masks import SHARE, Box, Mask, mask_of, smooth
 from earwitness.workflows.explain import explain
-from earwitness.workflows.listen import stretch_of
+from earwitness.workflows.listen import METHODS, stretch_of
 
 FIRST_SEED = 900_000  # no training's
 MIXTURE, TRUTH = "the mixture", "the true mask"
@@ -95,7 +94,7 @@ def main() -> None:
     parser.add_argument("--keep", type=float, default=SHARE)
     parser.add_argument("--method", action="append")
     asked = parser.parse_args()
-    methods = asked.method or list(DEFAULT_METHODS)
+    methods = asked.method or list(METHODS)
     model = load_model(asked.run)
     scenes = [(label, seed) for label in CLASSES for seed in range(asked.clips)]
     found: dict[str, list[tuple[float, float]]] = {}

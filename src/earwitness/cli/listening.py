@@ -73,7 +73,9 @@ def listen(
     from earwitness.cli.explaining import model_named
     from earwitness.workflows.listen import listen as work
 
-    needed = box is None or run is not None or backbone is not None
+    if box is not None:
+        _refuse({"--keep": keep, "--by": by != "area"}, "a box is kept as it is; leave one of them out")
+    needed = box is None or any(each is not None for each in (run, backbone, weights))
     outcome = work(
         files,
         model_named(run, backbone, weights, device) if needed else None,

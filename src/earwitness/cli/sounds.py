@@ -63,24 +63,45 @@ def fidelity_lines(outcome: ListenedRun) -> str:
     """Return what is printed of a run's measures: each method and the patches in its place, then the differences."""
     from earwitness.sonify.fidelity import PUBLISHED
 
-    rows = []
-    for each in outcome.fidelities:
-        measures = [_percent(each.kept), _percent(each.removed), _percent(each.increase), _percent(each.drop)]
-        measures += [_percent(each.gain), _plain(each.faithfulness), _plain(each.input_fidelity)]
-        name = f"  {each.against} in its place" if each.against else each.method
-        rows.append([name, f"{100 * each.area:.1f} %", each.recordings, *measures])
+    kept, changed, said = [], [], set()
+    for each in sorted(outcome.fidelities, key=lambda each: bool(each.against)):
+        name = each.against or each.method
+        if each.against and _same_for_all(outcome, each.against):
+            if name in said:
+                continue
+        elif each.against:
+            name = f"{each.against} for {each.method}"
+        said.add(name)
+        share = f"{100 * each.area:.1f} %"
+        measures = [_percent(each.kept), _percent(each.removed), _plain(each.faithfulness), _plain(each.input_fidelity)]
+        kept.append([name, share, each.recordings, *measures])
+        changed.append([name, *map(_percent, (each.increase, each.drop, each.gain))])
     told = [f"{100 * PUBLISHED[name]:.1f} %" for name in ("increase", "drop", "gain")]
-    told += [f"{PUBLISHED[name]:.2f}" for name in ("faithfulness", "input_fidelity")]
-    rows.append(["L-MAC on ESC-50, as published", "-", "-", "-", "-", *told])
-    columns = ["evidence by", "area", "files", "kept as class", "removed as class", "increase", "drop", "gain"]
-    lines = [table([*columns, "faithfulness", "input fidelity"], rows), "", WORDS, ""]
-    rows = [
+    changed.append([LMAC, *told])
+    kept.append([LMAC, "-", "-", "-", "-", *(f"{PUBLISHED[name]:.2f}" for name in ("faithfulness", "input_fidelity"))])
+    better = [
         [each.method, each.against, *(_plain(one, sign="+") for one in (each.kept, each.removed, each.faithfulness))]
         for each in outcome.advantages
     ]
-    lines.append(table(["method", "better than", "kept as class", "removed not as class", "faithfulness"], rows))
-    lines.append(f"\n{printable(outcome.sheet)}, {printable(outcome.table)}")
-    return "\n".join(lines)
+    columns = ["evidence by", "area", "files", "kept as class", "removed as class", "faithfulness", "input fidelity"]
+    return "\n\n".join(
+        [
+            table(columns, kept),
+            table(["evidence by", "average increase", "average drop", "average gain"], changed),
+            WORDS,
+            table(["method", "better than", "kept as class", "removed not as class", "faithfulness"], better),
+            f"{printable(outcome.sheet)}, {printable(outcome.table)}",
+        ]
+    )
+
+
+LMAC = "L-MAC on ESC-50, published"
+
+
+def _same_for_all(outcome: ListenedRun, against: str) -> bool:
+    """Tell whether the patches in the place of all methods' maps are the same, as they are of maps of one area."""
+    found = {(row.recording, row.area, row.kept, row.removed) for row in outcome.rows if row.against == against}
+    return len(found) == len({recording for recording, *_ in found})
 
 
 # What differs from the published numbers, and what the words mean.

@@ -126,10 +126,13 @@ def measured(classifier: Classifier, stretch: Stretch, masks: dict[tuple[str, st
         return score_sound(classifier, iter([samples]), stretch.sample_rate, seconds)
 
     original = scores(stretch.samples)
+    parted: dict[int, tuple[Float64Array, Float64Array]] = {}  # patches of one area stand in several maps' place
     rows = []
     for (method, against), mask in masks.items():
-        kept = keep_of(stretch.samples, stretch.sample_rate, mask, stretch.start_seconds)
-        of_kept, of_removed = scores(kept), scores(stretch.samples - kept)
+        if id(mask) not in parted:
+            kept = keep_of(stretch.samples, stretch.sample_rate, mask, stretch.start_seconds)
+            parted[id(mask)] = scores(kept), scores(stretch.samples - kept)
+        of_kept, of_removed = parted[id(mask)]
         best = [classifier.classes[int(each.argmax())] for each in (original, of_kept, of_removed)]
         rows.append(
             Row(

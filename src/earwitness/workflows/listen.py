@@ -36,6 +36,11 @@ from earwitness.sonify.writing import FORMATS
 from earwitness.workflows.explain import DRAWING_SECONDS, explain_all
 from earwitness.workflows.explanation import Explanation
 
+# What perturbation methods hide is silent here, as it is in the sound; with their own fill, the segment's mean, quiet
+# cells count as evidence, too, which nobody hears (docs/listening.md).
+METHODS = ("gradcam", "lime:fill=floor", "occlusion:fill=floor")
+WHOLE_METHODS = ("occlusion:fill=floor",)
+
 
 @dataclass(frozen=True)
 class Listened:
@@ -76,9 +81,11 @@ def listen(
 
     Parameters
     ----------
-    files, methods, classes, at, whole, progress
+    files, classes, at, whole, progress
         As for :func:`earwitness.explain_all`. What is written is what is explained: one segment, or the whole
         recording.
+    methods
+        As there; None takes ``METHODS``, in which hidden cells are silent, or occlusion for ``whole``.
     model
         As there; None for a box alone, which no model is asked about.
     out
@@ -124,7 +131,7 @@ def listen(
     for each in explain_all(
         files,
         model,
-        methods=methods,
+        methods=methods or (WHOLE_METHODS if whole else METHODS),
         classes=classes,
         at=at,
         whole=whole,
@@ -192,7 +199,8 @@ def _boxes(
     for path in listed(files):
         try:
             listening = Listening.of(path, box, classifier=classifier)
-            written.append(listening.write(out, kind=kind, level=level))
+            with folder_held(out, patience=DRAWING_SECONDS):
+                written.append(listening.write(out, kind=kind, level=level))
         except BadRecordingError as error:
             unusable.append(Unusable(str(error).removesuffix(f": {error.reason}"), error.reason))
     return Listened(tuple(written), tuple(unusable))
@@ -280,7 +288,12 @@ def listen_to_run(
     unusable: list[Unusable] = []
     with folder_held(opened.folder.path if out is None else folder, instead=""):
         explained = explain_all(
-            list(label_of), model, methods=methods, verdicts=False, on_unusable=unusable.append, progress=NO_PROGRESS
+            list(label_of),
+            model,
+            methods=methods or METHODS,
+            verdicts=False,
+            on_unusable=unusable.append,
+            progress=NO_PROGRESS,
         )
         with progress.task("Explaining and listening", len(label_of)) as advance:
             for number, each in enumerate(explained):
@@ -308,6 +321,7 @@ def _rows_of(
     explanation: Explanation, model: Model, keep: float, by: str, seed: Sequence[int], **known: str
 ) -> tuple[list[Row], list[str]]:
     masks: dict[tuple[str, str], Mask] = {}
+    patches: dict[float, dict[str, Mask]] = {}
     mute = []
     stretch: Stretch | None = None
     for method, _ in explanation.attributions:
@@ -318,8 +332,9 @@ def _rows_of(
             continue
         stretch = stretch or stretch_of(explanation, listening)
         mask = mask_of(explanation[method], explanation.answer.clock, keep, by)
-        patches = patch_masks(model.classifier, stretch, mask.area, seed)
-        masks |= {(method, ""): mask} | {(method, name): patch for name, patch in patches.items()}
+        if mask.area not in patches:
+            patches[mask.area] = patch_masks(model.classifier, stretch, mask.area, seed)
+        masks |= {(method, ""): mask} | {(method, name): patch for name, patch in patches[mask.area].items()}
     if stretch is None:
         return [], mute
     return measured(model.classifier, stretch, masks, target=explanation.classes[0], **known), mute

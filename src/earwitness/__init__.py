@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from earwitness.explainers.attribution import Attribution
     from earwitness.inspection.model import Model, load_model
     from earwitness.report.page import build_report
+    from earwitness.sonify.listening import Listening
     from earwitness.training.request import Request
     from earwitness.workflows.audit import audit
     from earwitness.workflows.evaluate import evaluate
     from earwitness.workflows.explain import explain, explain_all
     from earwitness.workflows.explanation import Explanation
     from earwitness.workflows.inquire import inquire
+    from earwitness.workflows.listen import listen
     from earwitness.workflows.scoreboard import scoreboard
     from earwitness.workflows.train import cross_validate, train
 
@@ -39,6 +41,7 @@ __all__ = [
     "BadRecordingError",
     "EarwitnessError",
     "Explanation",
+    "Listening",
     "Model",
     "Request",
     "UsageError",
@@ -49,6 +52,7 @@ __all__ = [
     "explain",
     "explain_all",
     "inquire",
+    "listen",
     "load_model",
     "scoreboard",
     "train",
@@ -61,6 +65,7 @@ _DEFINED = {
     "BadRecordingError": "core.errors",
     "EarwitnessError": "core.errors",
     "Explanation": "workflows.explanation",
+    "Listening": "sonify.listening",
     "Model": "inspection.model",
     "Request": "training.request",
     "UsageError": "core.errors",
@@ -71,6 +76,7 @@ _DEFINED = {
     "explain": "workflows.explain",
     "explain_all": "workflows.explain",
     "inquire": "workflows.inquire",
+    "listen": "workflows.listen",
     "load_model": "inspection.model",
     "scoreboard": "workflows.scoreboard",
     "train": "workflows.train",

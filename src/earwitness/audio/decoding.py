@@ -189,6 +189,22 @@ def stream(
     return _resampled(Path(path), sample_rate, block_seconds, _Watch(hashing=False, losses=losses))
 
 
+def stream_channels(path: Path | str, block_seconds: float = BLOCK_SECONDS) -> Iterator[Float32Array]:
+    """Decode a recording of any length in bounded memory, at its own rate and with its channels apart.
+
+    Yields
+    ------
+    Blocks, float32, shape (k, channels); each is a new array.
+
+    Raises
+    ------
+    BadRecordingError
+        As :func:`stream`.
+    """
+    for block, _ in _blocks(Path(path), block_seconds, _Watch(hashing=False)):
+        yield block.copy()
+
+
 def header(path: Path | str) -> tuple[str, str, int, int]:
     """Return kind, subtype, sample rate (Hz) and channels of a recording, of which only the beginning is decoded.
 
@@ -330,18 +346,27 @@ def last_sound(mono: Float32Array) -> int:
 
 def _resampled(path: Path, sample_rate: int | None, block_seconds: float, watch: _Watch) -> Iterator[Float32Array]:
     blocks = mono_blocks(path, block_seconds, watch)
-    first = next(blocks)  # there is one: a recording without samples was refused
-    if sample_rate is None or sample_rate == watch.sample_rate:
-        yield first
+    ahead = [next(blocks)]  # there is one: a recording without samples was refused
+    yield from resample_blocks(_again(ahead, blocks), watch.sample_rate, sample_rate or watch.sample_rate)
+
+
+def _again(ahead: list[Float32Array], blocks: Iterator[Float32Array]) -> Iterator[Float32Array]:
+    yield ahead.pop()  # popped, so that no block outlives its turn
+    yield from blocks
+
+
+def resample_blocks(blocks: Iterator[Float32Array], from_rate: int, to_rate: int) -> Iterator[Float32Array]:
+    """Resample mono sound that comes in blocks (k,), of which there is at least one, as :func:`resample` does."""
+    if from_rate == to_rate:
         yield from blocks
         return
-    second = next(blocks, None)
+    first, second = next(blocks), next(blocks, None)
     if second is None:
         # In one call soxr takes a third of the time that its stream takes, for the same samples.
-        yield resample(first, watch.sample_rate, sample_rate)
+        yield resample(first, from_rate, to_rate)
         return
-    resampler = soxr.ResampleStream(watch.sample_rate, sample_rate, 1, dtype="float32", quality=QUALITY)
-    ahead = [second, first]  # popped, so that no block outlives its turn
+    resampler = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32", quality=QUALITY)
+    ahead = [second, first]
     del first, second
     while ahead or (mono := next(blocks, None)) is not None:
         ready = resampler.resample_chunk(ahead.pop() if ahead else mono)
@@ -354,6 +379,12 @@ def _resampled(path: Path, sample_rate: int | None, block_seconds: float, watch:
 
 def mono_blocks(path: Path, block_seconds: float, watch: _Watch) -> Iterator[Float32Array]:
     """Yield the mean of the channels, block by block, at the file's own rate; each block is a new array."""
+    for _, mono in _blocks(path, block_seconds, watch):
+        yield mono
+
+
+def _blocks(path: Path, block_seconds: float, watch: _Watch) -> Iterator[tuple[Float32Array, Float32Array]]:
+    """Yield blocks of all channels, which the next may overwrite, each with its mean; and judge the recording."""
     layout = containers.examine(path)
     watch.kind = layout.kind
     with readers.open_sound(path, layout) as sound:
@@ -362,5 +393,5 @@ def mono_blocks(path: Path, block_seconds: float, watch: _Watch) -> Iterator[Flo
             with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
                 mono = block[:, 0].copy() if watch.channels == 1 else block.mean(axis=1, dtype=np.float32)
             watch.see(path, block, mono)
-            yield mono
+            yield block, mono
     watch.judge(path)

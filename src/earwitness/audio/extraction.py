@@ -35,10 +35,11 @@ def log_mel_of(path: Path | str, front_end: FrontEnd) -> LogMel:
 
 def log_mel_of_blocks(blocks: Iterator[Samples], front_end: FrontEnd) -> LogMel:
     """Return the log-mel of a recording that comes in blocks of samples, as :func:`log_mel_of` does."""
-    return np.concatenate(list(_log_mel_blocks(blocks, front_end)))
+    return np.concatenate(list(log_mel_blocks(blocks, front_end)))
 
 
-def _log_mel_blocks(blocks: Iterator[Samples], front_end: FrontEnd) -> Iterator[LogMel]:
+def log_mel_blocks(blocks: Iterator[Samples], front_end: FrontEnd) -> Iterator[LogMel]:
+    """Yield the log-mel of a recording that comes in blocks of samples, of which there is at least one, in parts."""
     first = next(blocks)
     if first.shape[0] < front_end.least_samples:
         # Shorter than a window, perhaps. Silence after it makes one window of it, and changes nothing if more comes.
@@ -84,7 +85,7 @@ class StreamedLogMel:
 
     def blocks(self) -> Iterator[LogMel]:
         """Yield some seconds at a time."""
-        made = _log_mel_blocks(
+        made = log_mel_blocks(
             decoding.stream(self.path, self.front_end.sample_rate, losses=self.losses), self.front_end
         )
         while True:

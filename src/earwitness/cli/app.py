@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from earwitness.cli import exit, explaining, trusting
+from earwitness.cli import exit, explaining, listening, trusting
 from earwitness.cli.exit import leave
 from earwitness.cli.options import (
     Backbone,
@@ -197,6 +197,7 @@ def evaluate(
 
 
 explaining.register(app)
+listening.register(app)
 
 
 @app.command(cls=PlainCommand)

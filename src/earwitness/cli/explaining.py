@@ -79,6 +79,9 @@ def explain(
     upsampling: Upsampling = "nearest",
     overlay: Overlay = False,
     exports: Exports = None,
+    listen: Annotated[
+        bool, typer.Option("--listen", help="Write sounds, too: only the evidence, and all without it.")
+    ] = False,
     listed: Annotated[
         bool, typer.Option("--list", help="List the methods, or all about those that are named: --list lime.")
     ] = False,
@@ -98,11 +101,12 @@ def explain(
     if len(files) == 1 and not os.path.lexists(files[0]):  # of several, those that are there are explained
         raise UsageError(f"{printable(files[0])}: does not exist; name a sound file")
     from earwitness.cli import text
+    from earwitness.cli.sounds import write_and_show
     from earwitness.workflows.explain import explain_to_folder
 
     outcome = explain_to_folder(
         files,
-        _model(run, backbone, weights, device).with_segments(segment, overlap),
+        model_named(run, backbone, weights, device).with_segments(segment, overlap),
         out,
         methods=method or None,
         classes=target or (),
@@ -121,6 +125,8 @@ def explain(
             warn(f"warning: {found.file}: {note}")
         replaced = picture in outcome.replaced
         show(text.explained(found, picture, top, verdicts=verdicts, replaced=replaced))
+        if listen:
+            write_and_show(found, out)
     if table is not None:
         show(f"{printable(table)}: {sum(len(found.detections) for found, _ in outcome.explanations)} detections")
     if outcome.explanations:
@@ -128,7 +134,7 @@ def explain(
     leave(outcome.unusable, every=not outcome.explanations)
 
 
-def _model(run: Path | None, backbone: str | None, weights: str | None, device: str) -> Model:
+def model_named(run: Path | None, backbone: str | None, weights: str | None, device: str) -> Model:
     """Return the model that the options name."""
     from earwitness.inspection.model import model_of_backbone, model_of_run
 

@@ -289,6 +289,8 @@ def _explanation(
         answer=answer,
         notes=scored.notes,
         source=source_of(model, path, [label for _, label in maps]),
+        path=path,
+        model=model,
     )
 
 

@@ -19,6 +19,8 @@ from earwitness.inspection.exports import export, region_table
 from earwitness.inspection.model import Model
 from earwitness.models.class_names import classes_called
 from earwitness.models.detections import Detection
+from earwitness.sonify.listening import Listening
+from earwitness.sonify.masks import SHARE, mask_of
 from earwitness.trust.verdicts.verdict import verdict_of
 
 if TYPE_CHECKING:
@@ -62,6 +64,8 @@ class Explanation:
         Sentences that a reader must know, such as on sound that the model does not use.
     source
         Tells the file's place, the model and the classes from others; a picture of another source is not overwritten.
+    path, model
+        The file and what scored it, for :meth:`listen`.
 
     Examples
     --------
@@ -89,6 +93,8 @@ class Explanation:
     moments: dict[tuple[str, str], tuple[Attribution, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     source: str = ""
+    path: Path | None = field(default=None, repr=False, compare=False)
+    model: Model | None = field(default=None, repr=False, compare=False)
 
     @property
     def predicted(self) -> str:
@@ -162,6 +168,43 @@ class Explanation:
         if isinstance(self.answer, LongExplanation):
             return timeline.long_recording(self.answer)
         return evidence.maps(self.answer, look)
+
+    def listen(
+        self, method: str | tuple[str, str] | None = None, *, keep: float = SHARE, by: str = "area"
+    ) -> Listening:
+        """Return what was explained as sound: only the evidence that a method found, and all without it.
+
+        Parameters
+        ----------
+        method
+            As in ``explanation[method]``; None takes the first.
+        keep, by
+            How much of the map counts as evidence: over 0 to 1 of its area, or of its positive mass.
+
+        Raises
+        ------
+        UsageError
+            There is no such map, or nothing in it speaks for its class.
+        """
+        found, clock = self[self.methods[0] if method is None else method], self.answer.clock
+        if self.path is None:
+            raise UsageError(f"{self.file}: nobody said where it lies; explain it with earwitness.explain")
+        # Seconds are counted by frames; what covers the recording covers what is left after the last one, too.
+        to_end = self.end_seconds + clock.frame_seconds > self.seconds
+        return Listening.of(
+            self.path,
+            mask_of(found, clock, keep, by),
+            self.start_seconds,
+            None if to_end else self.end_seconds,
+            classifier=None if self.model is None else self.model.classifier,
+            target=found.target_label,
+            about={
+                "method": next(named for (named, _), each in self.attributions.items() if each is found),
+                "parameters": found.parameters,
+                "score_kind": found.score_kind,
+                "model": "" if self.model is None else self.model.name,
+            },
+        )
 
     def save(
         self,

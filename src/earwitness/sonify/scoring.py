@@ -1,0 +1,53 @@
+"""Scores of sound in memory: the same way that a file goes, from the mean of the channels to the classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from earwitness.audio import decoding
+from earwitness.audio.extraction import log_mel_blocks, log_mel_of_blocks, one_thread
+from earwitness.core.arrays import Float32Array, Float64Array, LogMel
+from earwitness.models.classifier import Classifier, segment_frames
+from earwitness.models.prediction import score_recording, score_stream
+
+HELD_SECONDS = 600.0  # as of files: the log-mel of a longer sound is not held in memory
+
+
+@dataclass(frozen=True)
+class _Passing:
+    """A log-mel that can be read once."""
+
+    parts: Iterator[LogMel]
+
+    def blocks(self) -> Iterator[LogMel]:
+        return self.parts
+
+
+def score_sound(
+    classifier: Classifier, blocks: Iterator[Float32Array], sample_rate: int, seconds: float
+) -> Float64Array:
+    """Return a sound's class scores, the mean over its segments, shape (classes,).
+
+    Parameters
+    ----------
+    classifier
+        What scores.
+    blocks
+        Of shape (k, channels), float32.
+    sample_rate
+        Hz.
+    seconds
+        How long it is.
+    """
+    front_end = classifier.front_end
+    mono = (block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32) for block in blocks)
+    at_rate = decoding.resample_blocks(mono, sample_rate, front_end.sample_rate)
+    if seconds > HELD_SECONDS:
+        return score_stream(classifier, _Passing(log_mel_blocks(at_rate, front_end))).mean
+    with one_thread():
+        log_mel = log_mel_of_blocks(at_rate, front_end)
+    frames = segment_frames(classifier, len(log_mel))
+    return score_recording(classifier, log_mel, segment_frames=frames, tail=True).mean

@@ -133,6 +133,8 @@ def test_the_best_of_each_class_is_explained_first():
     assert to_explain([*dogs, rooster], 3) == (dogs[0], rooster, dogs[1])
     assert to_explain([*dogs, rooster], 99) == (dogs[0], rooster, *dogs[1:])
     assert to_explain([], 3) == ()
+    again = detection("rooster", 93.6, 95.6, 0.5)
+    assert to_explain([*dogs, rooster, again], 5) == (dogs[0], rooster, dogs[1], again, dogs[2])
 
 
 def test_several_classes_of_one_sound_are_explained_once():

@@ -7,6 +7,7 @@ segment earlier and later; what only one of four overlapping segments is predict
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -102,7 +103,7 @@ def detect(scored: ScoredRecording, activation: str, *, threshold: float | None 
 def to_explain(detections: Sequence[Detection], most: int, short: float = 0.0) -> tuple[Detection, ...]:
     """Return the detections that are worth the time of an explanation.
 
-    The best of each class come first, then all others, by their highest scores. Of several classes that were detected
+    The best of each class come first, then the second best of each, by their highest scores. Of several classes found
     in one place (a tagger's dog is an animal, too), the first in this order alone is explained. A short one beside a
     surer one is left out: every segment that sees it sees the other one, too.
 
@@ -140,10 +141,14 @@ def _beside_a_surer_one(one: Detection, detections: Sequence[Detection], near: f
 
 
 def in_order_of_importance(detections: Sequence[Detection]) -> tuple[Detection, ...]:
-    """Return detections in another order: the best of each class, then all others, by their highest scores."""
+    """Return detections in another order: the best of each class, then the second best of each, by highest scores."""
     ranked = sorted(detections, key=lambda each: (-each.highest, -each.segments, each.start_seconds))
-    firsts = {each.class_name: each for each in reversed(ranked)}
-    return tuple(sorted(ranked, key=lambda each: firsts[each.class_name] is not each))
+    before: Counter[str] = Counter()
+    turns = []
+    for each in ranked:
+        turns.append((before[each.class_name], each))
+        before[each.class_name] += 1
+    return tuple(each for _, each in sorted(turns, key=lambda turn: turn[0]))
 
 
 def _moments(scored: ScoredRecording) -> tuple[Int64Array, Float64Array]:

@@ -25,14 +25,13 @@ from earwitness.audio.frontend import energy_of, log_mel
 from earwitness.cli.output import table
 from earwitness.core.arrays import Float32Array, Float64Array
 from earwitness.core.device import to_numpy
-from earwitness.core.errors import UsageError
 from earwitness.core.progress import for_terminal
 from earwitness.core.statistics import bootstrap_interval
 from earwitness.data.synthetic.scenes import CLASSES, Scene, make
 from earwitness.inspection.model import Model, load_model
 from earwitness.sonify.fidelity import PATCHES, Stretch, keep_of, patch_masks
 from earwitness.sonify.listening import Listening
-from earwitness.sonify.masks import SHARE, Box, Mask, mask_of, smooth
+from earwitness.sonify.masks import SHARE, Box, Mask, NoEvidenceError, mask_of, smooth
 from earwitness.workflows.explain import explain
 from earwitness.workflows.listen import METHODS, stretch_of
 
@@ -63,7 +62,7 @@ def ratios(model: Model, scene: Scene, methods: list[str], keep: float, number: 
     for method in methods:
         try:
             masks[method] = mask_of(explanation[method], explanation.answer.clock, keep)
-        except UsageError:  # nothing speaks for the class
+        except NoEvidenceError:  # nothing speaks for the class
             continue
         if not set(PATCHES) & masks.keys():
             masks |= patch_masks(model.classifier, stretch, masks[method].area, [number])

@@ -103,6 +103,7 @@ class Explanation:
         named = [each for each in self.methods if method in (each, each.partition(":")[0])]
         # The profile over time that comes with a whole recording's map goes by its own settings alone.
         named = [each for each in named if each == method or not _profile_of_another(each, named)]
+        named = [method] if method in named else named  # its defaults beside other settings of the same
         if len(named) != 1:
             wrong = "was asked for with several settings" if named else "is none of the methods that were asked"
             raise UsageError(f"{method!r}: {wrong}; take {_listed(named or self.methods)}")

@@ -31,7 +31,7 @@ from earwitness.sonify.fidelity import (
     patch_masks,
 )
 from earwitness.sonify.listening import LEVELS, MATCHED, Listening, Written
-from earwitness.sonify.masks import BY, FLOOR, SHARE, Box, Mask, mask_of
+from earwitness.sonify.masks import BY, FLOOR, SHARE, Box, Mask, NoEvidenceError, mask_of
 from earwitness.sonify.writing import FORMATS
 from earwitness.workflows.explain import DRAWING_SECONDS, explain_all
 from earwitness.workflows.explanation import Explanation
@@ -165,7 +165,7 @@ def write_sounds(
     for key in explanation.attributions:
         try:
             listening = explanation.listen(key, keep=keep, by=by)
-        except UsageError as error:
+        except NoEvidenceError as error:
             mute.append(f"{explanation.file}: {error}")
         else:
             with folder_held(out, patience=DRAWING_SECONDS):
@@ -327,14 +327,15 @@ def _rows_of(
     for method, _ in explanation.attributions:
         try:
             listening = explanation.listen(method, keep=keep, by=by)
-        except UsageError as error:
+        except NoEvidenceError as error:
             mute.append(f"{explanation.file}: {error}")
             continue
         stretch = stretch or stretch_of(explanation, listening)
         mask = mask_of(explanation[method], explanation.answer.clock, keep, by)
-        if mask.area not in patches:
-            patches[mask.area] = patch_masks(model.classifier, stretch, mask.area, seed)
-        masks |= {(method, ""): mask} | {(method, name): patch for name, patch in patches[mask.area].items()}
+        area = round(mask.area, 3)
+        if area not in patches:
+            patches[area] = patch_masks(model.classifier, stretch, max(area, 0.001), seed)
+        masks |= {(method, ""): mask} | {(method, name): patch for name, patch in patches[area].items()}
     if stretch is None:
         return [], mute
     return measured(model.classifier, stretch, masks, target=explanation.classes[0], **known), mute

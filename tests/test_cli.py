@@ -31,6 +31,7 @@ COMMANDS = (
     "explain",
     "inquire",
     "report",
+    "listen",
     "run",
     "demo",
     "scoreboard",

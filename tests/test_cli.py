@@ -33,6 +33,7 @@ COMMANDS = (
     "explain",
     "inquire",
     "report",
+    "listen",
     "run",
     "demo",
     "scoreboard",

@@ -154,6 +154,13 @@ def test_a_map_that_is_not_there_is_named(explained, key, says):
         explained[key]
 
 
+def test_a_method_s_own_settings_go_before_others_of_its_name(here):
+    both = ["gradcam", "gradcam:relu=true"]
+    explained = ew.explain("some.wav", "runs/demo", methods=both, verdicts=False, progress=False)
+    assert explained["gradcam"] is explained.attributions["gradcam", explained.predicted]
+    assert explained["gradcam:relu=true"].parameters["relu"] is True
+
+
 def test_seconds_and_hertz_are_the_recording_s(explained, place):
     found = explained["gradcam"]
     clock = ew.load_model(place / "runs" / "demo").classifier.front_end.clock

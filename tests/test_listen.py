@@ -184,10 +184,13 @@ def test_a_box_needs_no_model(stereo, tmp_path):
 
 def test_a_run_without_a_file_is_measured(run, tmp_path):
     copy = shutil.copytree(run, tmp_path / "run")
-    left = earwitness("listen", "--run", copy, "--method", "gradcam", "--data", run.parent / "data")
+    # Both maps keep the same area, so that one patch stands in the place of either.
+    both = ("--method", "gradcam", "--method", "gradcam:relu=true")
+    left = earwitness("listen", "--run", copy, *both, "--data", run.parent / "data")
     assert left.code == 0, left.err
     for words in ("random patch", "L-MAC", "listening.json", "Next: "):
         assert words in left.out
+    assert left.out.count("random patch") == 4  # in two tables, and in the comparison
     assert (copy / "trust" / "listening.csv").exists()
 
 

@@ -270,6 +270,7 @@ def test_train_evaluate_inquire_and_audit(gpu, tmp_path):
     label = there[0]["predicted"]
     done("inquire", trained, "--class", label, "--count", 1, "--no-verdicts", "--method", method_named("lime"))
     done("audit", trained)
+    done("listen", "--run", trained, "--method", method_named("gradcam"))
     assert not gpu.tf32
 
 

@@ -18,6 +18,7 @@ from earwitness.audio.loudness import Meter
 from earwitness.audio.stft import Stft, apply_gains
 from earwitness.core.errors import BadRecordingError, UsageError
 from earwitness.core.files import read_json
+from earwitness.data.synthetic.scenes import make
 from earwitness.sonify import fidelity, levels, patches
 from earwitness.sonify.fidelity import Row, advantages, fidelities
 from earwitness.sonify.listening import SOUNDS, Listening
@@ -103,6 +104,30 @@ def test_what_is_kept_lies_where_the_mask_says_in_the_front_end_s_own_picture(fr
     outside = np.ones(left.shape, dtype=bool)
     outside[first - 5 : last + 5, low - 4 : high + 4] = False
     assert left[outside].sum() < 1e-3 * whole[outside].sum()
+
+
+@pytest.mark.parametrize("label", ["dog", "rooster", "clock_tick"])
+def test_the_true_mask_parts_a_known_event_from_its_background(label):
+    """Signal-to-distortion ratios within the front end's bands, of an event that is no louder than the background."""
+    scene, front_end = make(label, seed=5, snr_db=5.0), VGGISH
+
+    def seen(sound):
+        return np.exp(log_mel_of_blocks(iter([decoding.resample(sound, scene.sample_rate, 16_000)]), front_end))
+
+    cells = (seen(scene.event) > seen(scene.background)).astype(np.float32)
+    times = front_end.clock.frame_centre_seconds(np.arange(len(cells)))
+    true, everything = (smooth(each, times, front_end.clock, "") for each in (cells, np.ones_like(cells)))
+    event, background, whole = (
+        fidelity.keep_of(each[:, None], scene.sample_rate, everything, 0.0)
+        for each in (scene.event, scene.background, scene.samples)
+    )
+    kept = fidelity.keep_of(scene.samples[:, None], scene.sample_rate, true, 0.0)
+
+    def sdr(truth, estimate):
+        return 10 * np.log10(np.square(truth).sum() / np.square(truth - estimate).sum())
+
+    assert sdr(event, kept) > sdr(event, whole) + 2
+    assert sdr(background, whole - kept) > sdr(background, whole) + 3
 
 
 # ---- boxes --------------------------------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ RUN is a run that was trained on made sounds, such as `earwitness demo` leaves (
 made, of other sources than the demo's. Their stretches are explained, and parted by each method's map, by the true mask
 (cells in which the event is stronger than the background), and by patches of the same area. Printed is the
 signal-to-distortion ratio of what is kept against the event, and of what is removed against the background, in dB:
-10 log10 (|s|^2 / |s - estimate|^2); higher is better. The first row is the mixture itself, taken for either.
+10 log10 (|s|^2 / |s - estimate|^2); higher is better; all within the front end's bands, for no map tells of others. The
+first row is the mixture itself, taken for either.
 """
 
 from __future__ import annotations
@@ -24,14 +25,13 @@ from earwitness.audio.frontend import energy_of, log_mel
 from earwitness.cli.output import table
 from earwitness.core.arrays import Float32Array, Float64Array
 from earwitness.core.device import to_numpy
-from earwitness.core.errors import UsageError
 from earwitness.core.progress import for_terminal
 from earwitness.core.statistics import bootstrap_interval
 from earwitness.data.synthetic.scenes import CLASSES, Scene, make
 from earwitness.inspection.model import Model, load_model
 from earwitness.sonify.fidelity import PATCHES, Stretch, keep_of, patch_masks
 from earwitness.sonify.listening import Listening
-from earwitness.sonify.masks import SHARE, Box, Mask, mask_of, smooth
+from earwitness.sonify.masks import SHARE, Box, Mask, NoEvidenceError, mask_of, smooth
 from earwitness.workflows.explain import explain
 from earwitness.workflows.listen import METHODS, stretch_of
 
@@ -62,15 +62,21 @@ def ratios(model: Model, scene: Scene, methods: list[str], keep: float, number: 
     for method in methods:
         try:
             masks[method] = mask_of(explanation[method], explanation.answer.clock, keep)
-        except UsageError:  # nothing speaks for the class
+        except NoEvidenceError:  # nothing speaks for the class
             continue
         if not set(PATCHES) & masks.keys():
             masks |= patch_masks(model.classifier, stretch, masks[method].area, [number])
     masks[TRUTH] = _true_mask(model, event[:, 0], rest[:, 0], scene.sample_rate, stretch)
-    found = {MIXTURE: (sdr(event, stretch.samples), sdr(rest, stretch.samples))}
+
+    def kept_by(mask: Mask, samples: Float32Array) -> Float32Array:
+        return keep_of(samples, stretch.sample_rate, mask, stretch.start_seconds)
+
+    all_bands = smooth(np.ones_like(stretch.log_mel), stretch.times, model.classifier.front_end.clock, "all bands")
+    event, rest, whole = (kept_by(all_bands, each) for each in (event, rest, stretch.samples))
+    found = {MIXTURE: (sdr(event, whole), sdr(rest, whole))}
     for name, mask in masks.items():
-        kept = keep_of(stretch.samples, stretch.sample_rate, mask, stretch.start_seconds)
-        found[name] = sdr(event, kept), sdr(rest, stretch.samples - kept)
+        kept = kept_by(mask, stretch.samples)
+        found[name] = sdr(event, kept), sdr(rest, whole - kept)
     return found
 
 

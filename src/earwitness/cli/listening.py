@@ -155,5 +155,7 @@ def _run(
     show(fidelity_lines(outcome))
     for sentence in outcome.mute[:MOST_NAMED]:
         warn(f"warning: {sentence}")
+    if len(outcome.mute) > MOST_NAMED:
+        warn(f"warning: {len(outcome.mute)} maps in all without evidence, which are not counted; see the JSON file")
     next_step(f"earwitness listen FILE --run {typed(run)}")
     leave(outcome.unusable)

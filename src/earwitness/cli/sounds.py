@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,15 +64,14 @@ def fidelity_lines(outcome: ListenedRun) -> str:
     """Return what is printed of a run's measures: each method and the patches in its place, then the differences."""
     from earwitness.sonify.fidelity import PUBLISHED
 
-    kept, changed, said = [], [], set()
+    kept, changed = [], []
+    said: dict[tuple[Any, ...], str] = {}
     for each in sorted(outcome.fidelities, key=lambda each: bool(each.against)):
+        measures_of = (each.against, *astuple(each)[2:])
+        if each.against and measures_of in said:  # the patch of a map of the same area
+            continue
         name = each.against or each.method
-        if each.against and _same_for_all(outcome, each.against):
-            if name in said:
-                continue
-        elif each.against:
-            name = f"{each.against} for {each.method}"
-        said.add(name)
+        said[measures_of] = name = f"{name} for {each.method}" if name in said.values() else name
         share = f"{100 * each.area:.1f} %"
         measures = [_percent(each.kept), _percent(each.removed), _plain(each.faithfulness), _plain(each.input_fidelity)]
         kept.append([name, share, each.recordings, *measures])
@@ -96,12 +96,6 @@ def fidelity_lines(outcome: ListenedRun) -> str:
 
 
 LMAC = "L-MAC on ESC-50, published"
-
-
-def _same_for_all(outcome: ListenedRun, against: str) -> bool:
-    """Tell whether the patches in the place of all methods' maps are the same, as they are of maps of one area."""
-    found = {(row.recording, row.area, row.kept, row.removed) for row in outcome.rows if row.against == against}
-    return len(found) == len({recording for recording, *_ in found})
 
 
 # What differs from the published numbers, and what the words mean.

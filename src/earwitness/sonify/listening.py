@@ -19,6 +19,7 @@ from earwitness.audio.stft import Stft, apply_gains
 from earwitness.core.arrays import Float32Array
 from earwitness.core.errors import BadRecordingError, UsageError, printable
 from earwitness.core.files import file_name, read_json, safe_name, write_json
+from earwitness.core.progress import NO_PROGRESS, Advance, Progress
 from earwitness.core.version import VERSION
 from earwitness.models.classifier import Classifier
 from earwitness.sonify.levels import CEILING, FADE_SECONDS, finished, matching_gains
@@ -142,13 +143,7 @@ class Listening:
             The stretch holds no sample.
         """
         grid = Stft.of(self.sample_rate)
-        made = apply_gains(grid, self._stretch(), gains(self.keep, grid, self.start_seconds, self.floor))
-        there = False
-        for original, kept in made:
-            there = there or len(original) > 0
-            yield original, kept
-        if not there:
-            raise UsageError(f"{printable(self.path)}: ends before {self.start_seconds:g} s; name a moment within it")
+        yield from apply_gains(grid, self._stretch(), gains(self.keep, grid, self.start_seconds, self.floor))
 
     def _stretch(self) -> Iterator[Float32Array]:
         first = round(self.start_seconds * self.sample_rate)
@@ -158,12 +153,17 @@ class Listening:
             yield block[max(0, first - at) : None if end is None else max(0, end - at)]
             at += len(block)
             if end is not None and at >= end:
-                return
+                break
+        if at <= first:
+            raise UsageError(f"{printable(self.path)}: ends before {self.start_seconds:g} s; name a moment within it")
 
     def sound(self, name: str) -> Iterator[Float32Array]:
         """Yield one of the three sounds, ``"original"``, ``"kept"`` or ``"removed"``, in blocks, as it is."""
+        if name == "original":
+            yield from self._stretch()
+            return
         for original, kept in self.blocks():
-            yield original if name == "original" else kept if name == "kept" else original - kept
+            yield kept if name == "kept" else original - kept
 
     @cached_property
     def levels(self) -> Levels:
@@ -251,7 +251,13 @@ class Listening:
         return "-".join([file_name(self.path), *(told or ["box"])])
 
     def write(
-        self, folder: Path | str = "listened", *, name: str | None = None, kind: str = "wav", level: str = MATCHED
+        self,
+        folder: Path | str = "listened",
+        *,
+        name: str | None = None,
+        kind: str = "wav",
+        level: str = MATCHED,
+        progress: Progress = NO_PROGRESS,
     ) -> Written:
         """Write the three sounds, and beside them how they were made and what they score.
 
@@ -266,6 +272,8 @@ class Listening:
             ``"wav"`` or ``"flac"``, both of 24 bits.
         level
             As for :meth:`finished`.
+        progress
+            Told a step a block of samples.
 
         Raises
         ------
@@ -275,12 +283,12 @@ class Listening:
         frames, stem = self.levels.frames, name or self._free_name(Path(folder))
         check_format(kind, self.sample_rate, self.channels, frames)
         provenance = self.provenance(level)
-        files = []
-        for each in SOUNDS:
-            path = Path(folder) / f"{stem}-{each}.{kind}"
-            inside = {"title": f"{self.path.stem}: {each}", "sound": each} | provenance
-            write_sound(path, self.finished(each, level), self.sample_rate, self.channels, inside)
-            files.append(path)
+        files = [Path(folder) / f"{stem}-{each}.{kind}" for each in SOUNDS]
+        with progress.task("Writing sounds", None) as advance:
+            for each, path in zip(SOUNDS, files, strict=True):
+                inside = {"title": f"{self.path.stem}: {each}", "sound": each} | provenance
+                blocks = _counted(self.finished(each, level), advance)
+                write_sound(path, blocks, self.sample_rate, self.channels, inside)
         written = Written(listening=self, level=level, files=tuple(files), sheet=Path(folder) / f"{stem}.json")
         write_json(written.sheet, written.as_dict())
         return written
@@ -321,6 +329,12 @@ class Listening:
             "faded_seconds": FADE_SECONDS,
             "earwitness": VERSION,
         }
+
+
+def _counted(blocks: Iterator[Float32Array], advance: Advance) -> Iterator[Float32Array]:
+    for block in blocks:
+        yield block
+        advance(1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,10 @@ BY = ("area", "mass")
 SHARE = 0.3  # of all cells that is kept by default: where kept and removed differ most from random patches' (ibid.)
 
 
+class NoEvidenceError(UsageError):
+    """Nothing in a map speaks for its class."""
+
+
 class Keep(Protocol):
     """Something that tells what is kept of a recording."""
 
@@ -119,13 +123,15 @@ def mask_of(attribution: Attribution, clock: Clock, share: float = SHARE, by: st
 
     Raises
     ------
+    NoEvidenceError
+        Nothing in the map speaks for its target.
     UsageError
-        Nothing in the map speaks for its target, or the share is none.
+        The share is none.
     """
     real = len(attribution.times) if attribution.real_frames == 0 else attribution.real_frames
     values, times = _on_bands(attribution, clock)[:real], attribution.times[:real]
     if not (values > 0).any():
-        raise UsageError(
+        raise NoEvidenceError(
             f"{attribution.method}: nothing in its map speaks for {attribution.target_label}, so there is no evidence "
             "to listen to; name another method or class"
         )

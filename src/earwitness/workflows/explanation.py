@@ -142,7 +142,8 @@ class Explanation:
         """Return the methods that go by a name, or by a name with settings."""
         named = [each for each in self.methods if method in (each, each.partition(":")[0])]
         # The profile over time that comes with a whole recording's map goes by its own settings alone.
-        return [each for each in named if each == method or not _profile_of_another(each, named)]
+        named = [each for each in named if each == method or not _profile_of_another(each, named)]
+        return [method] if method in named else named  # its defaults beside other settings of the same
 
     def plot(self, *, upsampling: str = "nearest", overlay: bool = False) -> Figure:
         """Return the explanation as a matplotlib figure, in the house's style whatever the user's own is.

@@ -31,7 +31,7 @@ from earwitness.sonify.fidelity import (
     patch_masks,
 )
 from earwitness.sonify.listening import LEVELS, MATCHED, Listening, Written
-from earwitness.sonify.masks import BY, FLOOR, SHARE, Box, Mask, mask_of
+from earwitness.sonify.masks import BY, FLOOR, SHARE, Box, Mask, NoEvidenceError, mask_of
 from earwitness.sonify.writing import FORMATS
 from earwitness.workflows.explain import DRAWING_SECONDS, explain_all
 from earwitness.workflows.explanation import Explanation
@@ -122,7 +122,7 @@ def listen(
     if box is not None and (methods or classes or at is not None or whole):
         raise UsageError("a box is kept as it is; leave it out, or what explains: --method, --class, --at, --whole")
     if box is not None:
-        return _boxes(files, model, Box.parse(box) if isinstance(box, str) else box, Path(out), level, kind)
+        return _boxes(files, model, Box.parse(box) if isinstance(box, str) else box, Path(out), level, kind, progress)
     if model is None:
         raise UsageError("listening to evidence needs a model; name a run, or a box of time and frequency")
     written: list[Written] = []
@@ -161,16 +161,15 @@ def write_sounds(
     """
     written: list[Written] = []
     mute: list[str] = []
-    with shown(progress).task("Writing sounds", len(explanation.attributions)) as advance:
-        for key in explanation.attributions:
-            try:
-                listening = explanation.listen(key, keep=keep, by=by)
-            except UsageError as error:
-                mute.append(f"{explanation.file}: {error}")
-            else:
-                with folder_held(out, patience=DRAWING_SECONDS):
-                    written.append(listening.write(out, kind=kind, level=level))
-            advance(1)
+    progress = shown(progress)
+    for key in explanation.attributions:
+        try:
+            listening = explanation.listen(key, keep=keep, by=by)
+        except NoEvidenceError as error:
+            mute.append(f"{explanation.file}: {error}")
+        else:
+            with folder_held(out, patience=DRAWING_SECONDS):
+                written.append(listening.write(out, kind=kind, level=level, progress=progress))
     return written, mute
 
 
@@ -191,6 +190,7 @@ def _boxes(
     out: Path,
     level: str,
     kind: str,
+    progress: Progress,
 ) -> Listened:
 
     classifier = None if model is None else load_model(model).classifier
@@ -200,7 +200,7 @@ def _boxes(
         try:
             listening = Listening.of(path, box, classifier=classifier)
             with folder_held(out, patience=DRAWING_SECONDS):
-                written.append(listening.write(out, kind=kind, level=level))
+                written.append(listening.write(out, kind=kind, level=level, progress=progress))
         except BadRecordingError as error:
             unusable.append(Unusable(str(error).removesuffix(f": {error.reason}"), error.reason))
     return Listened(tuple(written), tuple(unusable))
@@ -327,14 +327,15 @@ def _rows_of(
     for method, _ in explanation.attributions:
         try:
             listening = explanation.listen(method, keep=keep, by=by)
-        except UsageError as error:
+        except NoEvidenceError as error:
             mute.append(f"{explanation.file}: {error}")
             continue
         stretch = stretch or stretch_of(explanation, listening)
         mask = mask_of(explanation[method], explanation.answer.clock, keep, by)
-        if mask.area not in patches:
-            patches[mask.area] = patch_masks(model.classifier, stretch, mask.area, seed)
-        masks |= {(method, ""): mask} | {(method, name): patch for name, patch in patches[mask.area].items()}
+        area = round(mask.area, 3)
+        if area not in patches:
+            patches[area] = patch_masks(model.classifier, stretch, max(area, 0.001), seed)
+        masks |= {(method, ""): mask} | {(method, name): patch for name, patch in patches[area].items()}
     if stretch is None:
         return [], mute
     return measured(model.classifier, stretch, masks, target=explanation.classes[0], **known), mute

@@ -255,7 +255,12 @@ def try_file(
     _cut(way, where, path, clip.samples, found, np.random.default_rng(seed), cuts)
     second = sound(1.5 * seconds, rate, channels, seed + 1)
     write(way, path, second, rate)
-    _join(way, where, path, data, (len(clip.samples), len(decoding.read(path).samples)), found)
+    try:
+        other_length = len(decoding.read(path).samples)
+    except BadRecordingError as error:
+        found.faults.append(f"{where}, half as long again: refused: {error.reason}")
+        return
+    _join(way, where, path, data, (len(clip.samples), other_length), found)
 
 
 def _compare(

@@ -324,7 +324,8 @@ def told(explained: Explained) -> tuple[WholeExplanation, str]:
 def test_a_terminal_reads_what_was_heard_and_what_it_hangs_on(heard):
     lines = answer(heard).splitlines()
     assert lines[0] == f"three.wav (2.98 s, {len(heard.scores)} segments)"
-    for place, index in enumerate(heard.best(3), 1):
+    assert lines[1].split()[:3] == ["detected", "from", "to"]
+    for place, index in enumerate(heard.best(3), 3 + len(heard.detections)):
         assert lines[place].split()[0] == f"{100 * heard.mean[index]:.1f}%"
         assert lines[place].endswith(f"{heard.votes[index]} of {len(heard.scores)} segments")
     assert f"  explained: 0.00 to {heard.seconds:.2f} s" in lines

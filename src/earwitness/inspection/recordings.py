@@ -29,7 +29,7 @@ from earwitness.explainers.perturbation.recording import explain_recording
 from earwitness.explainers.registry import parse
 from earwitness.inspection.files import shown_name
 from earwitness.inspection.model import Model
-from earwitness.models.detections import Detection, in_order_of_importance, to_explain
+from earwitness.models.detections import Detection, detect, in_order_of_importance, to_explain
 from earwitness.models.hierarchy import most_specific
 from earwitness.models.prediction import ScoredRecording
 
@@ -63,7 +63,6 @@ def explain_whole(
     scored: ScoredRecording,
     methods: Sequence[Occlusion],
     *,
-    detections: Sequence[Detection] = (),
     classes: Sequence[str] = (),
     progress: Progress = NO_PROGRESS,
 ) -> WholeExplanation | LongExplanation:
@@ -77,8 +76,6 @@ def explain_whole(
         The file, and its segments with their scores.
     methods
         The explainers.
-    detections
-        When which class was detected in it.
     classes
         Classes to explain; none takes the one of the highest mean score, or the most specific of those nested in it
         that lead; of a recording longer than ``LONG_SECONDS`` the one that was detected with the highest score.
@@ -97,13 +94,13 @@ def explain_whole(
     EarwitnessError
         The file is no longer what was scored.
     """
-    long = scored.seconds > LONG_SECONDS
+    detections, long = detect(scored, model.classifier.activation), scored.seconds > LONG_SECONDS
     best = [each.class_name for each in to_explain(detections, 1)] if long else []
     nested = [] if classes or best else most_specific(scored.mean, model.classifier.parents)
     names = classes or best or [scored.classes[nested[-1]]]
     targets = [Target(model.classifier.class_index(name)) for name in names]
     given: dict[str, Any] = {field.name: getattr(scored, field.name) for field in fields(scored)}
-    given |= {"file": shown_name(path), "name": f"{file_name(path)}-whole", "detections": tuple(detections)}
+    given |= {"file": shown_name(path), "name": f"{file_name(path)}-whole", "detections": detections}
     given["nested"] = tuple(scored.classes[index] for index in nested)
     if not long:
         (log_mel,) = scored.excerpts([(0, scored.real_frames)])

@@ -248,8 +248,7 @@ def _of_detections(
 def _whole(methods: Sequence[Occlusion]) -> ExplainOne:
     def one(model: Model, path: Path, classes: Sequence[str], progress: Progress) -> Explanation:
         scored = score_file(model.classifier, path, progress)
-        found = detect(scored, model.classifier.activation)
-        answer = explain_whole(model, path, scored, methods, detections=found, classes=classes, progress=progress)
+        answer = explain_whole(model, path, scored, methods, classes=classes, progress=progress)
         maps: dict[tuple[str, str], Attribution] = {}
         moments: dict[tuple[str, str], tuple[Attribution, ...]] = {}
         if isinstance(answer, LongExplanation):
@@ -260,7 +259,7 @@ def _whole(methods: Sequence[Occlusion]) -> ExplainOne:
             for each in (each for per_target in answer.maps for each in per_target):
                 maps[spec(each.method), each.map.target_label] = each.map
                 maps[spec(along_time(each.method)), each.map.target_label] = each.profile
-        return _explanation(model, path, scored, (0.0, scored.seconds), maps, answer, found, moments)
+        return _explanation(model, path, scored, (0.0, scored.seconds), maps, answer, answer.detections, moments)
 
     return one
 

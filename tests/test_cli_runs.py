@@ -166,7 +166,7 @@ def test_predictions_have_a_row_a_segment(run):
     rows = table(run / "predictions.csv")
     classes = sorted(LABELS)
     scores = [f"score_{name}" for name in classes]
-    assert list(rows[0]) == ["file", "start_s", "end_s", "label", "predicted", "score", *scores]
+    assert list(rows[0]) == ["file", "start_s", "end_s", "label", "predicted", "score", "silent", *scores]
     assert {row["file"] for row in rows} == {f"{label}/take4.wav" for label in LABELS}
     for row in rows:
         values = [float(row[name]) for name in scores]

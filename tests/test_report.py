@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -148,6 +149,7 @@ def test_an_audit_is_shown_where_there_is_one_and_asked_for_where_there_is_none(
     text = build_report(copy).read_text(encoding="utf-8")
     assert "Not tested yet" not in text
     said = " ".join(Page(text).text.split())
+    assert found.summary() in section(text, "result")
     for each in found.effects:
         assert each.question in said
         assert each.sentence() in said
@@ -181,7 +183,7 @@ def test_the_recipes_numbers_are_folded_away_and_complete(page, text, asked):
     for name in recipe:
         assert contents.in_words(name) in page.text
         assert (
-            contents.in_words(name) not in text[text.index('<section id="settings"') : text.index('<section id="data"')]
+            contents.in_words(name) not in text[text.index('<section id="settings"') : text.index('<section id="run"')]
         )
 
 
@@ -246,13 +248,59 @@ def test_the_headline_of_a_perfect_run_finds_no_confusion():
         confusion=Confusion(("a", "b"), ((5, 0), (0, 4)), ((2, 0), (0, 2))),
         ties=(Tie("x", "a"),),
     )
-    sentences = contents.headline(measured)["sentences"]
-    assert "No segment was misclassified." in sentences
+    told = contents.headline(measured)
+    sentences = told["sentences"]
+    assert told["lead"] == "4 of 4 recordings are predicted right. No segment was misclassified."
+    assert told["others"] == []
     per_class = {"a": by_segment(1.0), "b": by_segment(0.4), "c": by_segment(1.0), "d": by_segment(0.0, support=0)}
     told = contents.headline(replace(measured, per_class=per_class))["sentences"]
     assert any(line.startswith("It recognises a and 1 other best (F1 100.0") and "and b worst" in line for line in told)
     assert "1 vote ended in a tie, which the higher mean score decided." in sentences
     assert not any("worst" in sentence for sentence in sentences)
+
+
+def section(text: str, name: str) -> str:
+    """The words of one section of the page."""
+    found = re.search(rf'<section id="{name}">.*?</section>', text, re.DOTALL)
+    assert found
+    return " ".join(Page(found[0]).text.split())
+
+
+def test_the_answer_comes_first_and_numbers_last(text, page):
+    order = ["result", "evidence", "audit", "classes", "confusions", "data", "training", "settings", "run"]
+    assert re.findall(r'<section id="(\w+)">', text) == order
+    assert [each["href"] for each in page.of("a")][: len(order)] == [f"#{name}" for name in order]
+
+
+def test_the_answer_tells_how_many_of_the_misclassified_segments_are_silent(run):
+    rows = files.read_csv(run / "predictions.csv")
+    wrong = [row for row in rows if row["label"] != row["predicted"]]
+    (most, count), *_ = Counter((row["label"], row["predicted"]) for row in wrong).most_common()
+    confused = [row for row in wrong if (row["label"], row["predicted"]) == most]
+    assert count > 2
+
+    def told(*shares: str) -> str:
+        for row in rows:
+            row["silent"] = "0"
+        for row, share in zip(confused, shares, strict=False):
+            row["silent"] = share
+        files.write_csv(run / "predictions.csv", list(rows[0]), [list(row.values()) for row in rows])
+        return section(build_report(run).read_text(encoding="utf-8"), "result")
+
+    start = f"{most[0]} is taken for {most[1]}: {count} segments"
+    both = told("1", "0.5", "0.4999")
+    assert f"Most often, {start}, of which 1 is digital silence and 1 more is at least half silent." in both
+    assert f"Of all {len(wrong)} misclassified segments, 1 is digital silence and 1 more" in both
+    assert f"{start}, of which 2 are at least half silent." in told("0.9", "0.5")
+    none = told()
+    assert f"{start}." in none
+    assert "None of the misclassified segments is so much as half silent." in none
+    for row in rows:
+        del row["silent"]
+    files.write_csv(run / "predictions.csv", list(rows[0]), [list(row.values()) for row in rows])
+    older = section(build_report(run).read_text(encoding="utf-8"), "result")
+    assert f"{start}." in older
+    assert "silent" not in older
 
 
 @pytest.mark.parametrize(

@@ -29,16 +29,16 @@ from earwitness.trust.verdicts.summary import counted_verdicts, verdict_lines
 INDEX = "index.json"
 # The order of a report.
 KINDS = (
-    "training",
+    "confusion",
+    "class",
+    "segments",
+    "samples",
+    "audit",
     "classes",
     "segment_confusions",
     "file_confusions",
     "recordings",
-    "samples",
-    "segments",
-    "class",
-    "confusion",
-    "audit",
+    "training",
 )
 DRAW = {"recordings": evidence.recordings, "samples": evidence.samples}
 EVIDENCE = (

@@ -310,6 +310,28 @@ def test_percent(share, text):
     assert contents.percent(share) == text.replace(" ", "\N{NARROW NO-BREAK SPACE}")
 
 
+@pytest.mark.parametrize("root", ["/home/somebody/sounds", "C:\\Users\\somebody\\sounds"])
+def test_absolute_paths_are_told_only_when_asked(run, root):
+    separator = root[-7]
+    settings = files.read_json(run / "run.json")
+    weights, out = (f"{root}{separator}{name}" for name in ("tagger.pt", "first run"))
+    settings["command"] = ["earwitness", "run", root, f"--weights={weights}", "--out", out, "--data", "../relative"]
+    settings["data"]["path"] = root
+    settings["weights"]["source"] = weights
+    settings["split"]["warnings"] = [f"{root}{separator}list.csv: names a file twice"]
+    files.write_json(run / "run.json", settings)
+    files.write_csv(run / "quarantine.csv", ["file", "reason"], [["a.wav", f"is a copy of {root}{separator}b.wav"]])
+    text = Page(build_report(run).read_text(encoding="utf-8")).text
+    assert "somebody" not in text
+    assert str(run) not in text
+    assert "earwitness run sounds --weights=tagger.pt --out 'first run' --data ../relative" in text
+    assert f"is a copy of sounds{separator}b.wav" in text
+    assert f"sounds{separator}list.csv: names a file twice" in text
+    full = Page(build_report(run, paths=True).read_text(encoding="utf-8")).text
+    assert f"{root} (13 recordings" in full
+    assert all(each in full for each in (weights, out, f"is a copy of {root}"))
+
+
 # ---- what may be missing ------------------------------------------------------------------------------------------
 
 

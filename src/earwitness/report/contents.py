@@ -13,6 +13,7 @@ from earwitness.core.errors import EarwitnessError, printable
 from earwitness.core.files import read_csv, read_json
 from earwitness.core.run_folder import RunFolder
 from earwitness.report.headline import DASH, headline, percent, ranked_pairs
+from earwitness.report.paths import shortened
 from earwitness.training import metrics, prediction_files
 from earwitness.training.metrics import Confusion, Metrics
 from earwitness.trust.audit import store
@@ -63,8 +64,15 @@ class Table:
     groups: tuple[tuple[str, int], ...] = ()
 
 
-def gather(run: RunFolder) -> dict[str, Any]:
+def gather(run: RunFolder, *, paths: bool = False) -> dict[str, Any]:
     """Return everything that the template shows, apart from pictures.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    paths
+        Whether absolute paths are given in full, and not by their last part.
 
     Raises
     ------
@@ -79,17 +87,18 @@ def gather(run: RunFolder) -> dict[str, Any]:
     predictions = prediction_files.read(run) if run.predictions.exists() else None
     found = store.read(run)
     try:
+        told = str if paths else shortened(settings, str(run.path.resolve()))
         return {
             "name": run.path.resolve().name,
             "backbone": str(settings["backbone"]),
-            "command": shlex.join(str(word) for word in settings["command"]),
+            "command": shlex.join(told(str(word)) for word in settings["command"]),
             "headline": headline(measured, predictions, found),
-            "settings": _settings(settings, measured),
+            "settings": [(name, told(value)) for name, value in _settings(settings, measured)],
             "recipe": _recipe(settings),
-            "warnings": _warnings(settings["split"].get("warnings", [])),
+            "warnings": [told(each) for each in _warnings(settings["split"].get("warnings", []))],
             "data": _data(settings, measured),
             "quarantine": _cut(
-                ("file", "why"), [(row["file"], row["reason"]) for row in quarantine], "quarantine.csv", 2
+                ("file", "why"), [(row["file"], told(row["reason"])) for row in quarantine], "quarantine.csv", 2
             ),
             "training": training_words(history, settings.get("recipe", {})),
             "per_class": _per_class(measured),

@@ -16,7 +16,7 @@ from earwitness.report.contents import gather
 from earwitness.report.pictures import embed
 
 
-def build_report(run: Path | str) -> Path:
+def build_report(run: Path | str, *, paths: bool = False) -> Path:
     """Write ``report.html`` from what a finished run folder holds.
 
     Measures are drawn anew; the pictures of inquiries are taken as they are. The same folder gives the same bytes.
@@ -25,6 +25,9 @@ def build_report(run: Path | str) -> Path:
     ----------
     run
         The run folder. Inquiries need not have been made.
+    paths
+        Whether the page gives absolute paths (data, weights, run) in full: without, it tells their last part only, and
+        nothing of the folders of whoever made it.
 
     Returns
     -------
@@ -45,7 +48,7 @@ def build_report(run: Path | str) -> Path:
     """
     folder = run_folder.open_finished(run)
     with folder_held(folder.path, instead=""):
-        contents = gather(folder)
+        contents = gather(folder, paths=paths)
         gallery.add_measures(folder)
         pictures = embed(folder, gallery.read(folder))
         files.write_text(folder.report, _page(contents, pictures))

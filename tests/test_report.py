@@ -62,6 +62,7 @@ def asked(tmp_path_factory) -> Path:
         questions.of_class(opened.predictions, HISS, count=2),
         questions.confusion(opened.predictions, true=LOW, predicted=HISS, count=1),
         questions.confusion(opened.predictions, true=HISS, predicted=LOW),
+        *questions.misclassified(opened.predictions).values(),
     ):
         gallery.add(opened.folder, answer(opened, question, methods, verdicts=False))
     build_report(path)
@@ -330,6 +331,25 @@ def test_absolute_paths_are_told_only_when_asked(run, root):
     full = Page(build_report(run, paths=True).read_text(encoding="utf-8")).text
     assert f"{root} (13 recordings" in full
     assert all(each in full for each in (weights, out, f"is a copy of {root}"))
+
+
+def test_the_row_of_a_misclassified_recording_leads_to_its_picture(page, asked, run):
+    wrong = {row["file"] for row in files.read_csv(asked / "files.csv") if row["label"] != row["predicted"]}
+    assert tiny_run.FAKE in wrong
+    entries = [each for each in gallery.read(RunFolder(asked)) if each.kind == "misclassified"]
+    assert len(entries) == len(wrong)
+    links = {each["href"].removeprefix("#") for each in page.of("a")}
+    assert {each.name for each in entries} <= links
+    assert all(any(each.title.startswith(f"{file}: ") for each in entries) for file in wrong)
+    # Those without a picture are named all the same, and what would explain them.
+    files.write_json(
+        run / "figures" / "index.json",
+        [each for each in files.read_json(run / "figures" / "index.json") if each["name"] != entries[0].name],
+    )
+    fewer = build_report(run).read_text(encoding="utf-8")
+    assert f'href="#{entries[0].name}"' not in fewer
+    assert tiny_run.FAKE in section(fewer, "confusions")
+    assert ("earwitness inquire RUN --segment FILE" in section(fewer, "confusions")) == (len(entries) > 1)
 
 
 # ---- what may be missing ------------------------------------------------------------------------------------------

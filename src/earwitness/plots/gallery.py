@@ -30,6 +30,7 @@ INDEX = "index.json"
 # The order of a report.
 KINDS = (
     "confusion",
+    "misclassified",
     "class",
     "segments",
     "samples",
@@ -80,6 +81,7 @@ READING = {
         "may be believed."
     ),
 }
+READING["misclassified"] = READING["confusion"]
 BELIEVE = (
     " The mark over each map says how far it may be believed (a full circle: reliable; a half one: weak, a hint to be "
     "confirmed; an empty one: not reliable, draw no conclusion), with the chance that its reddest cells are the "

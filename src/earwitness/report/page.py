@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from earwitness.core import files, run_folder
 from earwitness.core.locks import folder_held
 from earwitness.explainers.findings import REGION_HEAD
+from earwitness.inspection.questions import name_of_misclassified
 from earwitness.plots import gallery
 from earwitness.report.contents import gather
 from earwitness.report.pictures import embed
@@ -51,7 +52,9 @@ def build_report(run: Path | str, *, paths: bool = False) -> Path:
         contents = gather(folder, paths=paths)
         gallery.add_measures(folder)
         pictures = embed(folder, gallery.read(folder))
-        files.write_text(folder.report, _page(contents, pictures))
+        shown = {each.entry.name for each in pictures}
+        links = {row[0]: name for row in contents["wrong"].rows if (name := name_of_misclassified(row[0])) in shown}
+        files.write_text(folder.report, _page({**contents, "links": links}, pictures))
     return folder.report
 
 

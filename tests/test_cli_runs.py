@@ -17,6 +17,7 @@ from safetensors import safe_open
 from command import LABELS, Left, earwitness, write_sounds
 from earwitness.audio import decoding
 from earwitness.explainers.attribution import Attribution
+from earwitness.inspection import questions
 
 FAST = ("--method", "gradcam", "--method", "lime:samples=64", "--method", "occlusion:mask=30%,stride=30%")
 TRAINED = {
@@ -166,7 +167,7 @@ def test_predictions_have_a_row_a_segment(run):
     rows = table(run / "predictions.csv")
     classes = sorted(LABELS)
     scores = [f"score_{name}" for name in classes]
-    assert list(rows[0]) == ["file", "start_s", "end_s", "label", "predicted", "score", *scores]
+    assert list(rows[0]) == ["file", "start_s", "end_s", "label", "predicted", "score", "silent", *scores]
     assert {row["file"] for row in rows} == {f"{label}/take4.wav" for label in LABELS}
     for row in rows:
         values = [float(row[name]) for name in scores]
@@ -275,7 +276,10 @@ def test_evaluating_without_the_held_out_recordings_is_refused(run, sounds, tmp_
 def test_inquire_answers_everything_that_the_report_shows(asked):
     run, left = asked
     index = json.loads((run / "figures" / "index.json").read_text())
-    assert {entry["kind"] for entry in index} == {"recordings", "samples", "segments", "class", "confusion"}
+    wrong = [row["file"] for row in table(run / "files.csv") if row["label"] != row["predicted"]]
+    kinds = [entry["kind"] for entry in index]
+    assert set(kinds) - {"misclassified"} == {"recordings", "samples", "segments", "class", "confusion"}
+    assert kinds.count("misclassified") == min(len(wrong), questions.MOST_RECORDINGS)
     for entry in index:
         if entry["file"] is None:
             assert entry["notes"]

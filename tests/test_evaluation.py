@@ -289,6 +289,21 @@ def test_what_is_written_is_read(tmp_path_factory, made_):
     assert metrics.as_dict() == read_json(run.metrics)
 
 
+def test_silent_shares_are_kept_where_they_are_known(tmp_path):
+    run = RunFolder(tmp_path)
+    found = made([[[0.6, 0.4, 0.0], [0.1, 0.9, 0.0]], [[0.2, 0.1, 0.7]]], [1, 2])
+    prediction_files.write(found, run)
+    assert prediction_files.read(run).silent is None
+    prediction_files.write(replace(found, silent=np.array([0.0, 1.0, 0.5])), run)
+    back = prediction_files.read(run)
+    np.testing.assert_array_equal(back.silent, [0.0, 1.0, 0.5])
+    assert back.classes == found.classes
+    text = run.predictions.read_text(encoding="utf-8")
+    run.predictions.write_text(text.replace(",0.5,", ",half,"), encoding="utf-8")
+    with pytest.raises(EarwitnessError, match="half"):
+        prediction_files.read(run)
+
+
 def test_the_tables_have_the_contracts_columns(tmp_path):
     run = RunFolder(tmp_path)
     prediction_files.write(made([[[0.6, 0.4, 0.0], [0.1, 0.9, 0.0]]], [1]), run)

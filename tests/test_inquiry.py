@@ -437,6 +437,22 @@ def test_silent_confusions_are_left_out_but_told(opened, monkeypatch):
     assert "has any sound in it" in silent.notes[0]
 
 
+def test_a_misclassified_recording_is_explained_where_it_was_wrong_most_confidently(opened):
+    predictions = opened.predictions
+    wrong = np.flatnonzero(predictions.file_predicted != predictions.labels)
+    asked = questions.misclassified(predictions)
+    assert set(asked) == {predictions.files[file] for file in wrong}
+    assert tiny_run.FAKE in asked
+    found = answers.answer(opened, asked[tiny_run.FAKE], [parse("gradcam")], verdicts=False)
+    (finding,) = found.findings
+    rows = [row for row in rows_of(opened, tiny_run.FAKE) if predictions.predicted[row] == tiny_run.CLASSES.index(HISS)]
+    assert (finding.file, finding.label, finding.predicted) == (tiny_run.FAKE, LOW, HISS)
+    assert finding.row == max(rows, key=lambda row: predictions.scores[row].max())
+    assert found.targets == ("predicted", "true")
+    assert [one.target_label for (one,) in finding.attributions] == [HISS, LOW]
+    assert questions.misclassified(predictions, most=0) == {}
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 4), st.integers(0, 1000)), max_size=30, unique_by=lambda each: each[1]),
     st.integers(1, 8),

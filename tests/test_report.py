@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -61,6 +62,7 @@ def asked(tmp_path_factory) -> Path:
         questions.of_class(opened.predictions, HISS, count=2),
         questions.confusion(opened.predictions, true=LOW, predicted=HISS, count=1),
         questions.confusion(opened.predictions, true=HISS, predicted=LOW),
+        *questions.misclassified(opened.predictions).values(),
     ):
         gallery.add(opened.folder, answer(opened, question, methods, verdicts=False))
     build_report(path)
@@ -148,6 +150,7 @@ def test_an_audit_is_shown_where_there_is_one_and_asked_for_where_there_is_none(
     text = build_report(copy).read_text(encoding="utf-8")
     assert "Not tested yet" not in text
     said = " ".join(Page(text).text.split())
+    assert found.summary() in section(text, "result")
     for each in found.effects:
         assert each.question in said
         assert each.sentence() in said
@@ -181,7 +184,7 @@ def test_the_recipes_numbers_are_folded_away_and_complete(page, text, asked):
     for name in recipe:
         assert contents.in_words(name) in page.text
         assert (
-            contents.in_words(name) not in text[text.index('<section id="settings"') : text.index('<section id="data"')]
+            contents.in_words(name) not in text[text.index('<section id="settings"') : text.index('<section id="run"')]
         )
 
 
@@ -246,8 +249,10 @@ def test_the_headline_of_a_perfect_run_finds_no_confusion():
         confusion=Confusion(("a", "b"), ((5, 0), (0, 4)), ((2, 0), (0, 2))),
         ties=(Tie("x", "a"),),
     )
-    sentences = contents.headline(measured)["sentences"]
-    assert "No segment was misclassified." in sentences
+    told = contents.headline(measured)
+    sentences = told["sentences"]
+    assert told["lead"] == "4 of 4 recordings are predicted right. No segment was misclassified."
+    assert told["others"] == []
     per_class = {"a": by_segment(1.0), "b": by_segment(0.4), "c": by_segment(1.0), "d": by_segment(0.0, support=0)}
     told = contents.headline(replace(measured, per_class=per_class))["sentences"]
     assert any(line.startswith("It recognises a and 1 other best (F1 100.0") and "and b worst" in line for line in told)
@@ -255,11 +260,96 @@ def test_the_headline_of_a_perfect_run_finds_no_confusion():
     assert not any("worst" in sentence for sentence in sentences)
 
 
+def section(text: str, name: str) -> str:
+    """The words of one section of the page."""
+    found = re.search(rf'<section id="{name}">.*?</section>', text, re.DOTALL)
+    assert found
+    return " ".join(Page(found[0]).text.split())
+
+
+def test_the_answer_comes_first_and_numbers_last(text, page):
+    order = ["result", "evidence", "audit", "classes", "confusions", "data", "training", "settings", "run"]
+    assert re.findall(r'<section id="(\w+)">', text) == order
+    assert [each["href"] for each in page.of("a")][: len(order)] == [f"#{name}" for name in order]
+
+
+def test_the_answer_tells_how_many_of_the_misclassified_segments_are_silent(run):
+    rows = files.read_csv(run / "predictions.csv")
+    wrong = [row for row in rows if row["label"] != row["predicted"]]
+    (most, count), *_ = Counter((row["label"], row["predicted"]) for row in wrong).most_common()
+    confused = [row for row in wrong if (row["label"], row["predicted"]) == most]
+    assert count > 2
+
+    def told(*shares: str) -> str:
+        for row in rows:
+            row["silent"] = "0"
+        for row, share in zip(confused, shares, strict=False):
+            row["silent"] = share
+        files.write_csv(run / "predictions.csv", list(rows[0]), [list(row.values()) for row in rows])
+        return section(build_report(run).read_text(encoding="utf-8"), "result")
+
+    start = f"{most[0]} is taken for {most[1]}: {count} segments"
+    both = told("1", "0.5", "0.4999")
+    assert f"Most often, {start}, of which 1 is digital silence and 1 more is at least half silent." in both
+    assert f"Of all {len(wrong)} misclassified segments, 1 is digital silence and 1 more" in both
+    assert f"{start}, of which 2 are at least half silent." in told("0.9", "0.5")
+    none = told()
+    assert f"{start}." in none
+    assert "None of the misclassified segments is so much as half silent." in none
+    for row in rows:
+        del row["silent"]
+    files.write_csv(run / "predictions.csv", list(rows[0]), [list(row.values()) for row in rows])
+    older = section(build_report(run).read_text(encoding="utf-8"), "result")
+    assert f"{start}." in older
+    assert "silent" not in older
+
+
 @pytest.mark.parametrize(
     ("share", "text"), [(None, "\N{EN DASH}"), (0.0, "0.0 %"), (0.8603, "86.0 %"), (1.0, "100.0 %")]
 )
 def test_percent(share, text):
     assert contents.percent(share) == text.replace(" ", "\N{NARROW NO-BREAK SPACE}")
+
+
+@pytest.mark.parametrize("root", ["/home/somebody/sounds", "C:\\Users\\somebody\\sounds"])
+def test_absolute_paths_are_told_only_when_asked(run, root):
+    separator = root[-7]
+    settings = files.read_json(run / "run.json")
+    weights, out = (f"{root}{separator}{name}" for name in ("tagger.pt", "first run"))
+    settings["command"] = ["earwitness", "run", root, f"--weights={weights}", "--out", out, "--data", "../relative"]
+    settings["data"]["path"] = root
+    settings["weights"]["source"] = weights
+    settings["split"]["warnings"] = [f"{root}{separator}list.csv: names a file twice"]
+    files.write_json(run / "run.json", settings)
+    files.write_csv(run / "quarantine.csv", ["file", "reason"], [["a.wav", f"is a copy of {root}{separator}b.wav"]])
+    text = Page(build_report(run).read_text(encoding="utf-8")).text
+    assert "somebody" not in text
+    assert str(run) not in text
+    assert "earwitness run sounds --weights=tagger.pt --out 'first run' --data ../relative" in text
+    assert f"is a copy of sounds{separator}b.wav" in text
+    assert f"sounds{separator}list.csv: names a file twice" in text
+    full = Page(build_report(run, paths=True).read_text(encoding="utf-8")).text
+    assert f"{root} (13 recordings" in full
+    assert all(each in full for each in (weights, out, f"is a copy of {root}"))
+
+
+def test_the_row_of_a_misclassified_recording_leads_to_its_picture(page, asked, run):
+    wrong = {row["file"] for row in files.read_csv(asked / "files.csv") if row["label"] != row["predicted"]}
+    assert tiny_run.FAKE in wrong
+    entries = [each for each in gallery.read(RunFolder(asked)) if each.kind == "misclassified"]
+    assert len(entries) == len(wrong)
+    links = {each["href"].removeprefix("#") for each in page.of("a")}
+    assert {each.name for each in entries} <= links
+    assert all(any(each.title.startswith(f"{file}: ") for each in entries) for file in wrong)
+    # Those without a picture are named all the same, and what would explain them.
+    files.write_json(
+        run / "figures" / "index.json",
+        [each for each in files.read_json(run / "figures" / "index.json") if each["name"] != entries[0].name],
+    )
+    fewer = build_report(run).read_text(encoding="utf-8")
+    assert f'href="#{entries[0].name}"' not in fewer
+    assert tiny_run.FAKE in section(fewer, "confusions")
+    assert ("earwitness inquire RUN --segment FILE" in section(fewer, "confusions")) == (len(entries) > 1)
 
 
 # ---- what may be missing ------------------------------------------------------------------------------------------

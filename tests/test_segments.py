@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earwitness.audio.segments import Segments, cut
+from earwitness.audio.segments import Segments, cut, silent_share
 from earwitness.audio.timefreq import segment_hop
 from earwitness.core.errors import UsageError
 
@@ -105,6 +105,26 @@ def test_values_are_copies_and_recordings_are_not():
     assert data.log_mels[0] is log_mel
     data.values([0])[:] = 0
     assert log_mel[1, 0] == 1
+
+
+SILENCE = -4.0
+
+
+@pytest.mark.parametrize(
+    ("frames", "real", "share"),
+    [
+        ([SILENCE] * 8, 8, 1.0),
+        ([SILENCE + 5e-4] * 4 + [SILENCE] * 4, 8, 1.0),  # ripples of resampling
+        ([1.5] * 8, 8, 1.0),  # the same everywhere tells nothing
+        ([SILENCE, 0.0, SILENCE, SILENCE, 1.0, 2.0, SILENCE, SILENCE], 8, 5 / 8),
+        ([SILENCE, 0.0, SILENCE, 1.0, *[SILENCE] * 4], 4, 0.5),  # padding is no part of the recording
+        ([0.0, 1.0] * 4, 8, 0.0),
+        ([0.0] * 8, 0, 1.0),
+    ],
+)
+def test_the_silent_share_counts_frames_without_any_sound(frames, real, share):
+    segment = np.repeat(np.array(frames, dtype=np.float32)[:, None], 3, axis=1)
+    assert silent_share(segment, real, SILENCE) == share
 
 
 def test_no_recordings_give_no_segments():

@@ -9,8 +9,12 @@ from functools import cached_property
 import numpy as np
 
 from earwitness.audio.timefreq import segment_starts
-from earwitness.core.arrays import Float32Array, Int64Array
+from earwitness.core.arrays import Float32Array, Float64Array, Int64Array
 from earwitness.core.errors import UsageError
+
+# A segment whose real cells differ, or rise above the front end's silence, by less than this (in the log-mel's own
+# unit) holds no sound: resampling digital silence leaves ripples of this size.
+SILENCE_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,12 @@ class SegmentedLogMels:
         files = tuple(self.files[i] for i in self.recording[index])
         return Segments(self.values(index), self.start_frames[index], self.segment_real_frames[index], files)
 
+    def silent_shares(self, rows: Sequence[int] | Int64Array, silence: float) -> Float64Array:
+        """Return :func:`silent_share` of the named segments, shape (rows,)."""
+        index = np.asarray(rows, dtype=np.int64)
+        named = zip(self.recording[index], self.start_frames[index], self.segment_real_frames[index], strict=True)
+        return np.array([silent_share(self.log_mels[each][first:], int(real), silence) for each, first, real in named])
+
     def rows_of(self, recordings: Sequence[int] | Int64Array) -> Int64Array:
         """Return the segments of the named recordings, in order."""
         return np.flatnonzero(np.isin(self.recording, np.asarray(recordings, dtype=np.int64)))
@@ -164,6 +174,24 @@ def cut(
         start_frames=np.concatenate([empty, *starts]),
         segment_frames=segment_frames,
     )
+
+
+def silent_share(segment: Float32Array, real_frames: int, silence: float) -> float:
+    """Return the share of a segment's frames, padding apart, that hold no sound, 0 to 1.
+
+    Parameters
+    ----------
+    segment
+        Shape (frames, bands), log-mel.
+    real_frames
+        How many of them are the recording's. Where all their cells are the same, whatever the value, none holds sound.
+    silence
+        The log-mel value of a silent cell.
+    """
+    real = segment[:real_frames]
+    if real.size == 0 or float(real.max()) - float(real.min()) < SILENCE_TOLERANCE:
+        return 1.0
+    return float((real.max(axis=1) - silence < SILENCE_TOLERANCE).mean())
 
 
 def pad(log_mel: Float32Array, frames: int, silence: float) -> Float32Array:

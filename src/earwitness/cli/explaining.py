@@ -219,10 +219,15 @@ def inquire(
     next_step(f"earwitness report {typed(run)}")
 
 
-def report(run: Run) -> None:
+def report(
+    run: Run,
+    paths: Annotated[
+        bool, typer.Option("--paths", help="Give absolute paths in full. [default: their last part]")
+    ] = False,
+) -> None:
     """Write RUN/report.html. One page holds everything, and it needs no network."""
     from earwitness.report.page import build_report
 
-    path = build_report(run)
+    path = build_report(run, paths=paths)
     show(f"{printable(path)}: {path.stat().st_size / 1e6:.1f} MB")
     next_step(f"open {typed(path)}")

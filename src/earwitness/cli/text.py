@@ -31,7 +31,6 @@ from earwitness.explainers.parameters import spec
 from earwitness.explainers.timeline import Moment, Timeline
 from earwitness.inspection.notes import SATURATED
 from earwitness.inspection.recordings import METHODS as WHOLE_METHODS
-from earwitness.trust.audit.effects import Audit
 from earwitness.trust.scoreboard.board import Scoreboard, verdicts
 from earwitness.trust.scoreboard.ranking import ALL, ENERGY, Standing
 from earwitness.trust.verdicts.summary import counted_verdicts, verdict_block
@@ -273,19 +272,7 @@ def audit(outcome: AuditResult) -> str:
     for each in outcome.audit.effects:
         lines += ["", f"{each.name}: {each.taken}.", f"  {each.question} {each.told()}"]
     lines += ["", *(f"warning: {sentence}" for sentence in outcome.audit.formats)]
-    return "\n".join([*lines, _audit_summary(outcome.audit), f"kept in {printable(outcome.file)}"])
-
-
-def _audit_summary(audit: Audit) -> str:
-    """Return what all was tested for in a line or two."""
-    relies = [f"{each.name}{_of(each.relying)}" for each in audit.effects if each.found]
-    gains = [f"{each.name}{_of(each.gaining)}" for each in audit.effects if each.gaining]
-    said = f"It relies on: {'; '.join(relies)}." if relies else "Of what was tested, it was not found to rely on any."
-    return said + (f" Predicted better without: {'; '.join(gains)}." if gains else "")
-
-
-def _of(classes: Sequence[str]) -> str:
-    return f" ({', '.join(classes)})" if classes else ""
+    return "\n".join([*lines, outcome.audit.summary(), f"kept in {printable(outcome.file)}"])
 
 
 def scoreboard(board: Scoreboard) -> str:

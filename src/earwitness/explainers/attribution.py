@@ -12,6 +12,7 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
+from earwitness.audio.segments import silent_share
 from earwitness.audio.timefreq import cell_edges, nearest_cells
 from earwitness.core.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from earwitness.core.errors import EarwitnessError, printable
@@ -22,9 +23,6 @@ CONSTANT = "constant"
 PADDED = "padded"
 NOT_CONVERGED = "not converged"
 
-# A segment whose real cells differ, or rise above the front end's silence, by less than this (in the log-mel's own
-# unit) holds no sound: resampling digital silence leaves ripples of this size.
-SILENCE_TOLERANCE = 1e-3
 # A map whose cells differ by less than this share of the score, or of its own size, shows float32 rounding only.
 CONSTANT_TOLERANCE = 1e-6
 
@@ -320,11 +318,7 @@ def _cells_between(edges: Float64Array, length: int) -> Int64Array:
 
 def is_silent(segment: Float32Array, real_frames: int, silence: float) -> bool:
     """Tell whether a segment (frames, bands) holds no sound: at the front end's silence, or the same everywhere."""
-    real = segment[:real_frames]
-    if real.size == 0:
-        return True
-    low, high = float(real.min()), float(real.max())
-    return high - low < SILENCE_TOLERANCE or high - silence < SILENCE_TOLERANCE
+    return silent_share(segment, real_frames, silence) == 1.0
 
 
 def is_constant(values: Float32Array, real_frames: int, score: float) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from earwitness.audio.segments import silent_share
 from earwitness.audio.timefreq import Clock
 from earwitness.core.arrays import Float32Array, Int64Array, LogMel
-from earwitness.explainers.attribution import CONSTANT, SILENCE_TOLERANCE, SILENT, Attribution, Region
+from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution, Region
 from earwitness.explainers.perturbation.occlusion import Occlusion
 from earwitness.explainers.timeline import Timeline
 from earwitness.models.detections import Detection
@@ -94,8 +95,7 @@ class Finding:
         silence
             The log-mel value of a silent cell.
         """
-        loudest = self.log_mel[: self.real_frames].max(axis=1, initial=silence)
-        return float((loudest - silence < SILENCE_TOLERANCE).mean()) if loudest.size else 1.0
+        return silent_share(self.log_mel, self.real_frames, silence)
 
 
 def shown_score(score: float) -> str:

@@ -32,6 +32,7 @@ from earwitness.training.metrics import confusion_matrix
 SAMPLES = 12
 SEGMENTS_OF_A_CLASS = 5
 SEGMENTS_OF_A_CONFUSION = 4
+MOST_RECORDINGS = 10
 
 
 @dataclass(frozen=True)
@@ -273,6 +274,47 @@ def confusion(
         title=f"{a} predicted as {b}",
         question=f"Why was {a} predicted as {b}: what spoke for the one, and what for the other?",
         candidates=(Candidates(ranked, count, "last", f"There is none: no segment of {a} was predicted as {b}."),),
+        roles=("predicted", "true"),
+    )
+
+
+def misclassified(predictions: Predictions, *, most: int = MOST_RECORDINGS) -> dict[str, Question]:
+    """Explain the most confident wrong segment of each misclassified recording, under its predicted and its true class.
+
+    Parameters
+    ----------
+    predictions
+        The run's.
+    most
+        How many recordings: those whose mean score of the wrong class is highest.
+
+    Returns
+    -------
+    By the recordings' names.
+    """
+    voted = predictions.file_predicted
+    wrong = np.flatnonzero(voted != predictions.labels)
+    surest = wrong[np.argsort(-predictions.mean_scores[wrong, voted[wrong]], kind="stable")][:most]
+    return {predictions.files[file]: _of_recording(predictions, int(file)) for file in surest}
+
+
+def name_of_misclassified(file: str) -> str:
+    """Return the name of the question of :func:`misclassified` on a recording."""
+    return f"misclassified-{safe_name(file)}"
+
+
+def _of_recording(predictions: Predictions, recording: int) -> Question:
+    file, voted = predictions.files[recording], int(predictions.file_predicted[recording])
+    true = int(predictions.labels[recording])
+    rows = tuple(row for row in _predicted_as(predictions, true, voted) if predictions.recording[row] == recording)
+    votes = f"{len(rows)} of its {int(predictions.votes[recording].sum())} segments"
+    predicted, label = predictions.classes[voted], predictions.classes[true]
+    return Question(
+        kind="misclassified",
+        name=name_of_misclassified(file),
+        title=f"{file}: {label} predicted as {predicted}",
+        question=f"Why was this recording predicted as {predicted}, by {votes}? The most confident of them is shown.",
+        candidates=(Candidates(rows, 1, "last"),),
         roles=("predicted", "true"),
     )
 

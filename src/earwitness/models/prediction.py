@@ -253,6 +253,8 @@ class Predictions:
         Shape (n,): per segment, its place in the recording.
     scores
         Shape (n, classes): probabilities.
+    silent
+        Shape (n,): per segment, the share of its frames that hold no sound; None where that is not known.
     """
 
     classes: tuple[str, ...]
@@ -262,6 +264,7 @@ class Predictions:
     start_seconds: Float64Array
     end_seconds: Float64Array
     scores: Float64Array
+    silent: Float64Array | None = None
 
     @cached_property
     def segment_labels(self) -> Int64Array:
@@ -359,4 +362,5 @@ def predict(
         start_seconds=start,
         end_seconds=start + classifier.segment_seconds,
         scores=np.concatenate(scores),
+        silent=data.silent_shares(every, classifier.front_end.silence),
     )

@@ -29,16 +29,17 @@ from earwitness.trust.verdicts.summary import counted_verdicts, verdict_lines
 INDEX = "index.json"
 # The order of a report.
 KINDS = (
-    "training",
+    "confusion",
+    "misclassified",
+    "class",
+    "segments",
+    "samples",
+    "audit",
     "classes",
     "segment_confusions",
     "file_confusions",
     "recordings",
-    "samples",
-    "segments",
-    "class",
-    "confusion",
-    "audit",
+    "training",
 )
 DRAW = {"recordings": evidence.recordings, "samples": evidence.samples}
 EVIDENCE = (
@@ -80,6 +81,7 @@ READING = {
         "may be believed."
     ),
 }
+READING["misclassified"] = READING["confusion"]
 BELIEVE = (
     " The mark over each map says how far it may be believed (a full circle: reliable; a half one: weak, a hint to be "
     "confirmed; an empty one: not reliable, draw no conclusion), with the chance that its reddest cells are the "

@@ -12,16 +12,18 @@ import numpy as np
 from earwitness.core.errors import EarwitnessError, printable
 from earwitness.core.files import read_csv, read_json
 from earwitness.core.run_folder import RunFolder
-from earwitness.training import metrics
+from earwitness.report.headline import DASH, headline, percent, ranked_pairs
+from earwitness.report.paths import shortened
+from earwitness.training import metrics, prediction_files
 from earwitness.training.metrics import Confusion, Metrics
 from earwitness.trust.audit import store
+from earwitness.trust.audit.effects import Audit
 
 # Longer lists are cut in the page and stand in full in the run folder's files.
 MOST_ROWS = 100
 MOST_CLASSES_IN_TABLE = 30
 MOST_PAIRS = 15
 MOST_WARNINGS = 30
-DASH = "\N{EN DASH}"
 # Entries of run.json that are shown with the recipe's own numbers, where they are there.
 WORDS = {
     "segment_frames": "Frames in a segment",
@@ -62,8 +64,15 @@ class Table:
     groups: tuple[tuple[str, int], ...] = ()
 
 
-def gather(run: RunFolder) -> dict[str, Any]:
+def gather(run: RunFolder, *, paths: bool = False) -> dict[str, Any]:
     """Return everything that the template shows, apart from pictures.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    paths
+        Whether absolute paths are given in full, and not by their last part.
 
     Raises
     ------
@@ -75,25 +84,28 @@ def gather(run: RunFolder) -> dict[str, Any]:
     files = read_csv(run.files)
     quarantine = read_csv(run.quarantine) if run.quarantine.exists() else []
     history = read_csv(run.history) if run.history.exists() else []
+    predictions = prediction_files.read(run) if run.predictions.exists() else None
+    found = store.read(run)
     try:
+        told = str if paths else shortened(settings, str(run.path.resolve()))
         return {
             "name": run.path.resolve().name,
             "backbone": str(settings["backbone"]),
-            "command": shlex.join(str(word) for word in settings["command"]),
-            "headline": headline(measured),
-            "settings": _settings(settings, measured),
+            "command": shlex.join(told(str(word)) for word in settings["command"]),
+            "headline": headline(measured, predictions, found),
+            "settings": [(name, told(value)) for name, value in _settings(settings, measured)],
             "recipe": _recipe(settings),
-            "warnings": _warnings(settings["split"].get("warnings", [])),
+            "warnings": [told(each) for each in _warnings(settings["split"].get("warnings", []))],
             "data": _data(settings, measured),
             "quarantine": _cut(
-                ("file", "why"), [(row["file"], row["reason"]) for row in quarantine], "quarantine.csv", 2
+                ("file", "why"), [(row["file"], told(row["reason"])) for row in quarantine], "quarantine.csv", 2
             ),
             "training": training_words(history, settings.get("recipe", {})),
             "per_class": _per_class(measured),
             "confusion": _confusion(measured.confusion),
             "pairs": _pairs(measured.confusion),
             "wrong": _wrong(files),
-            "audit": _audit(run),
+            "audit": _audit(found),
             "versions": _pairs_of(settings.get("versions", {})),
         }
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
@@ -111,9 +123,8 @@ def _warnings(sentences: Sequence[Any]) -> list[str]:
     ]
 
 
-def _audit(run: RunFolder) -> dict[str, Any] | None:
+def _audit(found: Audit | None) -> dict[str, Any] | None:
     """Return what an audit asked and found, or None where there was none."""
-    found = store.read(run)
     if found is None:
         return None
     return {
@@ -126,65 +137,6 @@ def _audit(run: RunFolder) -> dict[str, Any] | None:
         ),
         "formats": list(found.formats),
     }
-
-
-def percent(share: float | None) -> str:
-    """Return a share as text, such as ``85.1 %``; a dash where it is not defined."""
-    return DASH if share is None else f"{100 * share:.1f}\N{NARROW NO-BREAK SPACE}%"
-
-
-def headline(measured: Metrics) -> dict[str, Any]:
-    """Return the numbers that matter most, and what they mean, in sentences."""
-    files = measured.files
-    right = round(measured.file_accuracy * files)
-    low, high = measured.intervals.file_accuracy
-    confidence = f"{100 * measured.confidence:g}\N{NARROW NO-BREAK SPACE}%"
-    sentences = [
-        f"Of {files} recordings that were kept out of the training, {right} were predicted right by the majority of "
-        f"their segments. Recordings of the same kind would be predicted right between {percent(low)} and "
-        f"{percent(high)} of the time ({confidence} interval; it counts recordings, as segments of one recording are "
-        "not independent)."
-    ]
-    by_segment = {name: each.segments for name, each in measured.per_class.items()}
-    # A class without a recording to measure on did not do badly: it was not measured.
-    scored = {name: each.f1 for name, each in by_segment.items() if each.f1 is not None and each.support}
-    if len(scored) > 1:
-        best, worst = max(scored.values()), min(scored.values())
-        sentences.append(
-            f"It recognises {_those(scored, best)} best (F1 {percent(best)}, by segment) "
-            f"and {_those(scored, worst)} worst ({percent(worst)})."
-            if best > worst
-            else f"It recognises all classes alike (F1 {percent(best)}, by segment)."
-        )
-    pairs = _ranked_pairs(measured.confusion)
-    if pairs:
-        count, true, predicted = pairs[0]
-        sentences.append(f"Most often, {true} is taken for {predicted}: {count} {_plural(count, 'segment')}.")
-    else:
-        sentences.append("No segment was misclassified.")
-    ties = len(measured.ties)
-    if ties:
-        sentences.append(f"{ties} {_plural(ties, 'vote')} ended in a tie, which the higher mean score decided.")
-    numbers = [
-        (percent(measured.segment_accuracy), "of segments right", f"{measured.segments} segments"),
-        (
-            percent(measured.file_accuracy),
-            "of recordings right",
-            f"by majority vote; {percent(low)} to {percent(high)}",
-        ),
-        (percent(measured.file_accuracy_mean_score), "of recordings right", "by mean score"),
-    ]
-    return {"numbers": numbers, "sentences": sentences}
-
-
-def _those(scored: Mapping[str, float], score: float) -> str:
-    """Return the first class that has a score, and how many more have it."""
-    first, *others = (name for name, each in scored.items() if each == score)
-    return first if not others else f"{first} and {len(others)} {_plural(len(others), 'other')}"
-
-
-def _plural(count: int, word: str) -> str:
-    return word if count == 1 else f"{word}s"
 
 
 def _settings(settings: Mapping[str, Any], measured: Metrics) -> list[tuple[str, str]]:
@@ -305,14 +257,8 @@ def _share(part: int, whole: int) -> float | None:
     return float(part / whole) if whole else None
 
 
-def _ranked_pairs(confusion: Confusion) -> list[tuple[int, str, str]]:
-    classes, counts = confusion.classes, np.array(confusion.segments)
-    found = [(int(counts[row, column]), int(row), int(column)) for row, column in np.argwhere(counts) if row != column]
-    return [(count, classes[row], classes[column]) for count, row, column in sorted(found, key=lambda each: -each[0])]
-
-
 def _pairs(confusion: Confusion) -> Table:
-    found = _ranked_pairs(confusion)
+    found = ranked_pairs(confusion)
     rows = tuple((true, predicted, str(count)) for count, true, predicted in found[:MOST_PAIRS])
     left_out = max(0, len(found) - MOST_PAIRS)
     return Table(

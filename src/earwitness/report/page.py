@@ -11,12 +11,13 @@ from jinja2 import Environment, StrictUndefined
 from earwitness.core import files, run_folder
 from earwitness.core.locks import folder_held
 from earwitness.explainers.findings import REGION_HEAD
+from earwitness.inspection.questions import name_of_misclassified
 from earwitness.plots import gallery
 from earwitness.report.contents import gather
 from earwitness.report.pictures import embed
 
 
-def build_report(run: Path | str) -> Path:
+def build_report(run: Path | str, *, paths: bool = False) -> Path:
     """Write ``report.html`` from what a finished run folder holds.
 
     Measures are drawn anew; the pictures of inquiries are taken as they are. The same folder gives the same bytes.
@@ -25,6 +26,9 @@ def build_report(run: Path | str) -> Path:
     ----------
     run
         The run folder. Inquiries need not have been made.
+    paths
+        Whether the page gives absolute paths (data, weights, run) in full: without, it tells their last part only, and
+        nothing of the folders of whoever made it.
 
     Returns
     -------
@@ -45,10 +49,12 @@ def build_report(run: Path | str) -> Path:
     """
     folder = run_folder.open_finished(run)
     with folder_held(folder.path, instead=""):
-        contents = gather(folder)
+        contents = gather(folder, paths=paths)
         gallery.add_measures(folder)
         pictures = embed(folder, gallery.read(folder))
-        files.write_text(folder.report, _page(contents, pictures))
+        shown = {each.entry.name for each in pictures}
+        links = {row[0]: name for row in contents["wrong"].rows if (name := name_of_misclassified(row[0])) in shown}
+        files.write_text(folder.report, _page({**contents, "links": links}, pictures))
     return folder.report
 
 

@@ -11,6 +11,7 @@ from earwitness.models.prediction import Predictions
 from earwitness.training.metrics import Metrics, measure
 
 SCORE_COLUMN = "score_"
+SILENT_COLUMN = "silent"  # runs of earlier versions have none
 
 
 def write(predictions: Predictions, run: RunFolder) -> Metrics:
@@ -18,8 +19,9 @@ def write(predictions: Predictions, run: RunFolder) -> Metrics:
 
     Scores have nine digits, which tell every float32 from its neighbours, so that reading them back changes no vote.
     """
-    names = predictions.classes
-    columns = ["file", "start_s", "end_s", "label", "predicted", "score", *(SCORE_COLUMN + name for name in names)]
+    names, silent = predictions.classes, predictions.silent
+    columns = ["file", "start_s", "end_s", "label", "predicted", "score", *([] if silent is None else [SILENT_COLUMN])]
+    columns += [SCORE_COLUMN + name for name in names]
     write_csv(
         run.predictions,
         columns,
@@ -31,15 +33,18 @@ def write(predictions: Predictions, run: RunFolder) -> Metrics:
                 names[predictions.labels[recording]],
                 names[best],
                 f"{scores[best]:.9g}",
+                *([] if silent is None else [f"{silent[row]:.6g}"]),
                 *(f"{score:.9g}" for score in scores),
             ]
-            for recording, start, end, best, scores in zip(
-                predictions.recording,
-                predictions.start_seconds,
-                predictions.end_seconds,
-                predictions.predicted,
-                predictions.scores,
-                strict=True,
+            for row, (recording, start, end, best, scores) in enumerate(
+                zip(
+                    predictions.recording,
+                    predictions.start_seconds,
+                    predictions.end_seconds,
+                    predictions.predicted,
+                    predictions.scores,
+                    strict=True,
+                )
             )
         ),
     )
@@ -84,8 +89,10 @@ def read(run: RunFolder) -> Predictions:
         scores = np.array([[float(row[SCORE_COLUMN + name]) for name in classes] for row in rows], dtype=np.float32)
         start = np.array([float(row["start_s"]) for row in rows])
         end = np.array([float(row["end_s"]) for row in rows])
-        if not all(np.isfinite(values).all() for values in (scores, start, end)):
-            raise ValueError("a score or a moment is not a number")
+        silent = np.array([float(row[SILENT_COLUMN]) for row in rows]) if SILENT_COLUMN in rows[0] else None
+        known = (scores, start, end) if silent is None else (scores, start, end, silent)
+        if not all(np.isfinite(values).all() for values in known):
+            raise ValueError("a score, a moment or a share is not a number")
     except (KeyError, ValueError) as error:
         reason = f"it has no column {error}" if isinstance(error, KeyError) else error
         raise EarwitnessError(f"{printable(run.predictions)}: is damaged ({reason}); evaluate the run again") from error
@@ -97,4 +104,5 @@ def read(run: RunFolder) -> Predictions:
         start_seconds=start,
         end_seconds=end,
         scores=scores.astype(np.float64),
+        silent=silent,
     )

@@ -36,7 +36,7 @@ class Answer:
     --------
     >>> import earwitness as ew
     >>> answers = ew.inquire("runs/demo", methods="gradcam", verdicts=False)  # without a question, all of the report's
-    >>> [answer.inquiry.kind for answer in answers]
+    >>> [answer.inquiry.kind for answer in answers][:5]  # and one for each misclassified recording
     ['recordings', 'samples', 'segments', 'class', 'confusion']
     """
 
@@ -171,7 +171,7 @@ def _maps(found: Inquiry, methods: Sequence[Explainer]) -> Iterator[tuple[str, A
 
 
 def _everything(predictions: Predictions, seed: int) -> dict[str, Question]:
-    """Return what the report shows: data, predictions, and the evidence for right ones, a class and a confusion."""
+    """Return what the report shows: data, predictions, and the evidence for right ones, a class and wrong ones."""
     recall = {
         name: float((predictions.predicted[predictions.segment_labels == index] == index).mean())
         for index, name in enumerate(predictions.classes)
@@ -185,4 +185,7 @@ def _everything(predictions: Predictions, seed: int) -> dict[str, Question]:
         "what made the surest right decisions": questions.surest(predictions),
         f"what {weakest} is recognised by": questions.of_class(predictions, weakest),
         "why segments were misclassified": questions.confusion(predictions),
+        **{
+            f"why {file} was misclassified": question for file, question in questions.misclassified(predictions).items()
+        },
     }

@@ -221,6 +221,14 @@ class Audit:
     formats: tuple[str, ...] = ()
     seed: int = 0
 
+    def summary(self) -> str:
+        """Say in a sentence or two what the classifier relies on, and what is predicted better without."""
+        relies = [f"{each.name}{_of(each.relying)}" for each in self.effects if each.found]
+        gains = [f"{each.name}{_of(each.gaining)}" for each in self.effects if each.gaining]
+        nothing = "Of what was tested, it was not found to rely on any."
+        said = f"It relies on: {'; '.join(relies)}." if relies else nothing
+        return said + (f" Predicted better without: {'; '.join(gains)}." if gains else "")
+
     def as_dict(self) -> dict[str, Any]:
         """Return the audit as JSON types."""
         return {"version": FORMAT_VERSION, **asdict(self)}
@@ -252,6 +260,10 @@ class Audit:
             return cls(**entries)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise EarwitnessError(f"the audit is damaged ({error}); audit the run again") from error
+
+
+def _of(classes: tuple[str, ...]) -> str:
+    return f" ({', '.join(classes)})" if classes else ""
 
 
 def _affected(stored: Mapping[str, Any]) -> Affected:

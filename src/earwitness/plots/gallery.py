@@ -80,8 +80,11 @@ READING = {
         f"{EVIDENCE}; red cells in the group of the predicted class are what misled the classifier, as far as the maps "
         "may be believed."
     ),
+    "misclassified": (
+        "Read like the picture of misclassified segments; red cells under the predicted class are what misled the "
+        "classifier, as far as the maps may be believed."
+    ),
 }
-READING["misclassified"] = READING["confusion"]
 BELIEVE = (
     " The mark over each map says how far it may be believed (a full circle: reliable; a half one: weak, a hint to be "
     "confirmed; an empty one: not reliable, draw no conclusion), with the chance that its reddest cells are the "
@@ -130,7 +133,7 @@ def add(run: RunFolder, inquiry: Inquiry, look: MapStyle = PLAIN) -> Path | None
         title=inquiry.title,
         question=inquiry.question,
         file=f"{inquiry.name}.png" if inquiry.findings or inquiry.recordings else None,
-        reading=READING[inquiry.kind] + (BELIEVE if verdicts else ""),
+        reading=READING[inquiry.kind] + (BELIEVE if verdicts and inquiry.kind != "misclassified" else ""),
         alt=_alt(inquiry),
         notes=inquiry.notes,
         verdicts=verdicts,

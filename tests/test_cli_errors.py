@@ -575,7 +575,7 @@ def predictions_without_files(at: Place):
     return ["inquire", run]
 
 
-@ends(1, r"<TMP>/copy/run/predictions\.csv: line \d+ has \d fields, the header 9: correct that line")
+@ends(1, r"<TMP>/copy/run/predictions\.csv: line \d+ has \d fields, the header 10: correct that line")
 def predictions_cut_short(at: Place):
     run = at.copied_run()
     text = (run / "predictions.csv").read_text(encoding="utf-8")
@@ -888,7 +888,7 @@ def test_explaining_one_of_two_files_is_done_and_said(at, bad):
     assert len(left.lines) == 2
     assert left.lines[0].startswith(f"earwitness: {bad}: is not a sound file that can be read; use WAV")
     assert left.lines[1] == "earwitness: finished, but 1 file(s) could not be used"
-    assert f"{at.sound} (1.98 s)" in left.out
+    assert f"{at.sound} (1.98 s, mean scores of its segments)" in left.out
     assert (at.tmp / "out" / "0.png").exists()
 
 
@@ -903,7 +903,9 @@ def test_a_folder_is_explained_beside_files(at):
     assert left.code == 3
     assert left.lines[0] == f"earwitness: note: {folder}: 3 sound files"
     assert left.lines[1].startswith(f"earwitness: {folder / 'song.m4a'}: ")
-    found = [line.rpartition(" (")[0] for line in left.out.splitlines() if line.endswith(" s)")]
+    found = [
+        line.rpartition(" (")[0] for line in left.out.splitlines() if line.endswith(" s, mean scores of its segments)")
+    ]
     assert found == [str(folder / "a.wav"), str(folder / "b.wav"), str(at.sound)]
 
 

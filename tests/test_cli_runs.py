@@ -451,7 +451,7 @@ def test_explain_asks_a_run_about_any_file(run, sounds, tmp_path):
     words = ["--verbose", "explain", first, second, "--run", run, "--out", tmp_path / "out", "--at", 1.0, "--top", 2]
     methods = ("--method", "lime:samples=64", "--method", "lime:samples=49,ridge=1", "--method", "gradcam")
     left = done(*words, *methods, "--class", "low", "--class", "hiss", "--no-verdicts")
-    assert left.out.count(" s)\n") == 2
+    assert left.out.count(" s, mean scores of its segments)\n") == 2
     assert re.findall(r"^Explaining: (\d of 2), (.*)$", left.err, re.MULTILINE) == [
         ("1 of 2", str(first)),
         ("2 of 2", str(second)),

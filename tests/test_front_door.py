@@ -291,7 +291,7 @@ def test_the_most_specific_of_nested_classes_is_explained_and_said(nesting, whol
     assert found.predicted == "dog"
     assert found.classes == ("helicopter",)
     assert found.answer.nested == ("dog", "helicopter")
-    monkeypatch.setattr(explaining, "_model", lambda *_: nesting)
+    monkeypatch.setattr(explaining, "model_named", lambda *_: nesting)
     for options, said in (((), 1), (("--class", "helicopter"), 0)):
         words = ["explain", "some.wav", "--no-verdicts", "--out", "nested", *options, *(["--whole"] if whole else [])]
         assert exit.run(app.app, words) == 0

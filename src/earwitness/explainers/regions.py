@@ -118,8 +118,9 @@ def _scores(
     """Return the probabilities of the attributions' targets, of the segment and without each region, (1 + n, maps)."""
     options: dict[str, Any] = {"fill": FILL, "kind": PROBABILITY, "advance": lambda _steps: None}
     targets = [[each.target for each in found]]
-    scoring = Scoring(prepared, segment, targets, _Cells(cells, prepared.device), **options)
-    scoring.score([0], 1 + len(cells))
+    with prepared.working():
+        scoring = Scoring(prepared, segment, targets, _Cells(cells, prepared.device), **options)
+        scoring.score([0], 1 + len(cells))
     return scoring.scores[0]
 
 

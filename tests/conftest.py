@@ -36,13 +36,19 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 # A file that imports one of these computes, and other processors round otherwise ...
 COMPUTING = ("torch", "earwitness.models.classifier", "explain_toys", "tiny_run", "tiny_sounds", "command")
-# ... but these look at words, files and pictures alone, or at how fast something was.
+# ... but these look at words, files, devices and pictures alone, or at how fast something was.
 SPEAKING = {
     "test_benchmarks",
     "test_checkpoints",
     "test_cli",
     "test_cli_errors",
     "test_documents",
+    "test_explained",
+    "test_exports",
+    "test_front_door",
+    "test_gpu_script",
+    "test_locks",
+    "test_on_a_gpu",
     "test_remarks",
     "test_report",
     "test_runs",

@@ -227,7 +227,7 @@ def run(
     merge_labels: MergeLabels = False,
     checkpoint_every: CheckpointEvery = 30.0,
 ) -> None:
-    """Do the whole job: train, evaluate, investigate, report."""
+    """Do the whole job: train, evaluate, investigate, audit, report."""
     options = dict(locals())
     from earwitness.explainers.registry import DEFAULT_METHODS, check_methods
 
@@ -312,11 +312,14 @@ def _cross_validate(request: Any, folds: int | None, overwrite: bool) -> None:
 
 
 def investigate_and_report(run: Path, methods: tuple[str, ...], device: str, seed: int) -> None:
-    """Put the report's questions to a run, and build the report."""
+    """Put the report's questions to a run, audit it, and build the report."""
     from earwitness.report.page import build_report
+    from earwitness.workflows.audit import audit
     from earwitness.workflows.inquire import inquire
 
     inquire(run, methods=methods, device=device, seed=seed, progress=progress_bar())
+    found = audit(run, device=device, seed=seed, progress=progress_bar())
+    show(f"\n{found.audit.summary()}")
     path = build_report(run)
     show(f"\nReport: {printable(path)} ({path.stat().st_size / 1e6:.1f} MB)")
     next_step(f"open {typed(path)}, or go on: earwitness inquire {typed(run)} --class NAME")

@@ -482,8 +482,8 @@ def test_words_do_not_run_into_pictures():
 def test_samples_mark_right_and_wrong_by_more_than_colour():
     figure = evidence.samples(asked("samples", [finding(0), finding(1, right=False), finding(2, real=50)]))
     text = words(figure)
-    assert f"{evidence.TICK} true helicopter,\nheard as helicopter (score 0.93)" in text
-    assert f"{evidence.CROSS} true helicopter,\nheard as chainsaw (score 0.93)" in text
+    assert f"{evidence.TICK} true helicopter,\npredicted as helicopter (score 0.93)" in text
+    assert f"{evidence.CROSS} true helicopter,\npredicted as chainsaw (score 0.93)" in text
     right, wrong, padded = (axes for axes, _ in meshes(figure))
     assert right.spines["top"].get_linestyle() == "solid" != wrong.spines["top"].get_linestyle()
     assert any(patch.get_hatch() for patch in padded.patches)

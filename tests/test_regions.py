@@ -55,7 +55,7 @@ def test_what_holds_half_of_the_evidence_together_is_told_apart():
 def test_scattered_evidence_has_no_region():
     cells = np.indices((FRAMES, BANDS)).sum(axis=0) % 2  # a chessboard: no two touch at a side
     assert regions.strongest(drawn(cells)) == []
-    assert region_rows("LIME", drawn(cells)) == [("LIME", "scattered: no place holds a tenth of it", "", "", "")]
+    assert region_rows("LIME", drawn(cells)) == [("LIME", "scattered: no place holds a tenth of it", "", "", "", "")]
 
 
 @pytest.mark.parametrize("flag", [SILENT, CONSTANT])
@@ -120,7 +120,7 @@ def test_regions_are_kept_with_the_map(tmp_path):
     found.save(tmp_path / "map.npz")
     assert Attribution.load(tmp_path / "map.npz").regions == (region,)
     (row,) = region_rows("Grad-CAM", found)
-    assert row == ("Grad-CAM", "0.50 to 1.25 s", "833 to 6470 Hz", "59 %", "< 0.01")
+    assert row == ("Grad-CAM", "0.50 to 1.25 s", "833 to 6470 Hz", "59 %", "> 0.99", "< 0.01")
     assert len(row) == len(REGION_HEAD)
 
 

@@ -288,7 +288,8 @@ def test_the_answer_tells_how_many_of_the_misclassified_segments_are_silent(run)
         files.write_csv(run / "predictions.csv", list(rows[0]), [list(row.values()) for row in rows])
         return section(build_report(run).read_text(encoding="utf-8"), "result")
 
-    start = f"{most[0]} is taken for {most[1]}: {count} segments"
+    files_of = len({row["file"] for row in confused})
+    start = f"{most[0]} is taken for {most[1]}: {count} segments of {files_of} recording{'s' * (files_of > 1)}"
     both = told("1", "0.5", "0.4999")
     assert f"Most often, {start}, of which 1 is digital silence and 1 more is at least half silent." in both
     assert f"Of all {len(wrong)} misclassified segments, 1 is digital silence and 1 more" in both

@@ -105,26 +105,28 @@ def shown_score(score: float) -> str:
     return "< 0.01" if 0.0 < score < 0.005 else f"{score:.2f}"
 
 
-def region_words(region: Region) -> tuple[str, str, str, str]:
-    """Return a region's seconds, hertz, share of the evidence and the score without it, in words."""
+def region_words(region: Region) -> tuple[str, str, str, str, str]:
+    """Return a region's seconds, hertz, share of the evidence, the score and the score without it, in words."""
     low, high = (float(f"{hz:.3g}") for hz in (region.low_hz, region.high_hz))
+    score, without = (shown_score(each) if each >= 0 else f"{each:.2f}" for each in (region.score, region.without))
     return (
         f"{region.start_seconds:.2f} to {region.end_seconds:.2f} s",
         f"{low:.0f} to {high:.0f} Hz",
         f"{100 * region.share:.0f} %",
-        shown_score(region.without) if region.without >= 0 else f"{region.without:.2f}",
+        score,
+        without,
     )
 
 
-REGION_HEAD = ("evidence by", "seconds", "hertz", "share", "score without")
+REGION_HEAD = ("evidence by", "seconds", "hertz", "share", "score", "without it")
 
 
 def region_rows(name: str, found: Attribution) -> list[tuple[str, ...]]:
     """Return a map's regions as rows under ``REGION_HEAD``; one row of words where there are none."""
     if {SILENT, CONSTANT} & set(found.flags):
-        return [(name, "nothing stands out", "", "", "")]
+        return [(name, "nothing stands out", "", "", "", "")]
     if not found.regions:
-        return [(name, "scattered: no place holds a tenth of it", "", "", "")]
+        return [(name, "scattered: no place holds a tenth of it", "", "", "", "")]
     return [(name if place == 0 else "", *region_words(region)) for place, region in enumerate(found.regions)]
 
 

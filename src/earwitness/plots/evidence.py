@@ -130,7 +130,7 @@ def _sample(axes: Axes, each: Finding, inquiry: Inquiry, norm: Normalize) -> Non
     spectrogram(axes, each.log_mel, inquiry.clock, each.start_frame, each.real_frames, norm)
     mark = TICK if each.right else CROSS
     score = shown_score(each.score)
-    text = f"{mark} true {label(each.label or '', 24)},\nheard as {label(each.predicted, 16)} (score {score})"
+    text = f"{mark} true {label(each.label or '', 24)},\npredicted as {label(each.predicted, 16)} (score {score})"
     axes.set_title(
         text, loc="left", color="black" if each.right else WRONG, fontweight="normal" if each.right else "bold"
     )

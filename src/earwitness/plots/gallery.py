@@ -306,6 +306,8 @@ def _in_words(each: Finding) -> str:
     silent = ", silent" if each.silent else ""
     where = f"{each.file} at {each.start_seconds:.2f} s"
     what = f"{each.label or 'a sound'} predicted as {each.predicted}"
-    strongest = [region for listed in each.attributions[:1] for found in listed[:1] for region in found.regions[:1]]
-    evidence = "".join(", most evidence at {} and {}".format(*region_words(region)) for region in strongest)
+    regions = [region for listed in each.attributions[:1] for found in listed for region in found.regions]
+    needed = sorted(regions, key=lambda region: region.without - region.score)[:1]
+    words = ", needs most what is at {} and {} (score {x} without it)"
+    evidence = "".join(words.format(*region_words(region), x=region_words(region)[-1]) for region in needed)
     return f"{what} with score {shown_score(each.score)} ({where}{silent}{evidence})"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from earwitness.core.arrays import Float64Array
+from earwitness.core.arrays import BoolArray, Float64Array
 from earwitness.models.prediction import Predictions
 from earwitness.training.metrics import Confusion, Metrics
 from earwitness.trust.audit.effects import Audit
@@ -99,17 +99,31 @@ def _confusions(confusion: Confusion, predictions: Predictions | None) -> Iterat
         yield "No segment was misclassified."
     for number, (count, true, predicted) in enumerate(pairs[:MOST_CONFUSIONS]):
         said = f"{true} is taken for {predicted}: {count} {_plural(count, 'segment')}"
+        said += _recordings_of(predictions, true, predicted)
         silent = _silent_of(predictions, true, predicted)
         yield ("" if number else "Most often, ") + said + (f", of which {silent}." if silent else ".")
+
+
+def _recordings_of(predictions: Predictions | None, true: str, predicted: str) -> str:
+    """Say of how many recordings the segments of a confusion are, where that is known."""
+    if predictions is None:
+        return ""
+    count = len(np.unique(predictions.recording[_mistaken(predictions, true, predicted)]))
+    return f" of {count} {_plural(count, 'recording')}"
+
+
+def _mistaken(predictions: Predictions, true: str, predicted: str) -> BoolArray:
+    """Return which segments of a class were predicted as another."""
+    classes = predictions.classes
+    of_true = predictions.segment_labels == classes.index(true)
+    return np.asarray(of_true & (predictions.predicted == classes.index(predicted)))
 
 
 def _silent_of(predictions: Predictions | None, true: str, predicted: str) -> str:
     """Say how many segments of a confusion are silent; nothing where none is, or that is not known."""
     if predictions is None or predictions.silent is None:
         return ""
-    classes = predictions.classes
-    of_true = predictions.segment_labels == classes.index(true)
-    return _counted(predictions.silent[of_true & (predictions.predicted == classes.index(predicted))])
+    return _counted(predictions.silent[_mistaken(predictions, true, predicted)])
 
 
 def _silent_altogether(predictions: Predictions | None) -> Iterator[str]:

@@ -270,6 +270,17 @@ def verdict(level: str, chance: float) -> dict[str, object]:
 VERDICTS = (verdict("reliable", 0.8312), verdict("weak", 0.55), verdict("not reliable", 0.12))
 
 
+def test_a_verdict_and_what_a_weaker_map_is_compared_with_stand_beside_each_other():
+    weak, strong = (replace(attribution(0, size), verdict=VERDICTS[2]) for size in (-0.0412, 0.0613))
+    row = finding(attributions=((weak,) * 3, (strong,) * 3))
+    figure = evidence.maps(asked("confusion", [row], ("A", "B", "C"), ("predicted", "true")))
+    figure.draw_without_rendering()
+    for axes, _ in meshes(figure)[1:4]:
+        peak, mark = sorted(axes.texts, key=lambda text: -text.get_position()[0])
+        assert "/0.061" in peak.get_text()
+        assert mark.get_window_extent().x1 < peak.get_window_extent().x0
+
+
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_maps_bear_their_verdicts_in_a_few_letters_that_fit(count):
     found = tuple(replace(attribution(0, -0.00123), verdict=each) for each in VERDICTS[-count:])

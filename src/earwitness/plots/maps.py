@@ -114,8 +114,11 @@ def evidence(
     finish_axes(axes, clock, start_frame, frames, attribution.real_frames)
     strongest = float(attribution.native.ravel()[np.argmax(np.abs(attribution.native))])
     # Where colours reach further than this map's own peak, it looks weak; the numbers say that it is compared.
-    shared = f" of {_number(limit)}" if limit > abs(strongest) * (1 + SAME) else ""
-    words = f"peak {_number(strongest, '+')}{shared}"
+    words = f"peak {_number(strongest, '+')}"
+    if limit > abs(strongest) * (1 + SAME):
+        # A verdict beside it leaves room for numbers alone.
+        short = f"{_number(strongest, '+')}/{_number(limit)}"
+        words = f"{words} of {_number(limit)}" if attribution.verdict is None else short
     axes.text(1.0, 1.015, words, transform=axes.transAxes, ha="right", va="bottom", fontsize=6, color=QUIET)
 
 

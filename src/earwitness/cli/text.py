@@ -25,6 +25,8 @@ from earwitness.explainers.findings import (
     WholeMap,
     duration,
     region_rows,
+    score_name,
+    score_words,
     shown_score,
 )
 from earwitness.explainers.parameters import spec
@@ -145,7 +147,7 @@ def _timeline(whole: LongExplanation, line: Timeline) -> list[str]:
     """Return in words which moments matter most to a class, what each takes from its score, and at which pitch."""
     overall, clock = line.overall, whole.clock
     name = overall.target_label + (f" by {spec(line.method)}" if spec(line.method) != WHOLE_METHODS[0] else "")
-    unit = "score" if overall.score_kind == "probability" else overall.score_kind
+    unit = score_name(overall)
     lead = f"{name}: mean {unit} {_score(overall)}"
     if CONSTANT in overall.flags:
         return [f"{lead}; nothing stands out"]
@@ -161,8 +163,8 @@ def _timeline(whole: LongExplanation, line: Timeline) -> list[str]:
                 number,
                 duration(first),
                 duration(min(end, whole.seconds)),
-                _shown(overall, moment.score),
-                _shown(overall, moment.without),
+                score_words(overall, moment.score),
+                score_words(overall, moment.without),
                 f"{low:.0f} to {high:.0f} Hz" if moment.map.native.shape[1] > 1 else "",
                 *([_finest(clock, moment)] if moment.pieces else []),
             ]
@@ -196,7 +198,7 @@ def _found(whole: WholeExplanation, each: WholeMap) -> list[str]:
     name = found.target_label + (f" by {spec(each.method)}" if spec(each.method) != WHOLE_METHODS[0] else "")
     if {SILENT, CONSTANT} & set(found.flags):
         return [f"{name}: nothing stands out"]
-    unit = "score" if found.score_kind == "probability" else found.score_kind
+    unit = score_name(found)
     row, _ = _strongest(whole, profile)
     fall = float(profile.native[row, 0])
     seconds = min(profile.parameters["mask"][0], whole.real_frames) * clock.frame_seconds
@@ -236,11 +238,7 @@ def _moment(whole: WholeExplanation, found: Attribution, row: int) -> float:
 
 
 def _score(found: Attribution, fall: float = 0.0) -> str:
-    return _shown(found, found.score - fall)
-
-
-def _shown(found: Attribution, score: float) -> str:
-    return f"{score:.2f}" if found.score_kind != "probability" else shown_score(score)
+    return score_words(found, found.score - fall)
 
 
 def audit(outcome: AuditResult) -> str:

@@ -105,6 +105,16 @@ def shown_score(score: float) -> str:
     return "< 0.01" if 0.0 < score < 0.005 else f"{score:.2f}"
 
 
+def score_name(found: Attribution) -> str:
+    """Return what a map's score is called: a probability is the score, all others go by their kind."""
+    return "score" if found.score_kind == "probability" else found.score_kind
+
+
+def score_words(found: Attribution, score: float) -> str:
+    """Return a number in the unit of a map's score with two digits."""
+    return shown_score(score) if found.score_kind == "probability" else f"{score:.2f}"
+
+
 def region_words(region: Region) -> tuple[str, str, str, str, str]:
     """Return a region's seconds, hertz, share of the evidence, the score and the score without it, in words."""
     low, high = (float(f"{hz:.3g}") for hz in (region.low_hz, region.high_hz))

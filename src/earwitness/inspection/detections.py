@@ -10,10 +10,10 @@ from typing import Any
 from earwitness.core.files import file_name
 from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.explainers.attribution import Target
-from earwitness.explainers.findings import DetectedExplanation, Inquiry
+from earwitness.explainers.findings import DetectedExplanation
 from earwitness.explainers.method import Explainer
 from earwitness.explainers.regions import with_regions
-from earwitness.inspection.files import finding_of, segments_to_test, shown_name
+from earwitness.inspection.files import finding_of, inquiry_of, segments_to_test, shown_name
 from earwitness.inspection.model import Model
 from earwitness.inspection.recordings import overview_of
 from earwitness.models.detections import Detection, to_explain
@@ -137,16 +137,12 @@ def explain_detections(
         overview=overview,
         overview_edges=edges,
         explained=tuple(explained),
-        inquiry=Inquiry(
-            kind="segments",
-            name=file_name(path),
-            title=scored.file,
-            question="Which moments and which frequencies made these decisions?",
-            clock=scored.clock,
-            classes=scored.classes,
-            silence=scored.silence,
-            methods=tuple(method.title for method in methods),
-            targets=("detected",),
-            findings=tuple(findings),
+        inquiry=inquiry_of(
+            path,
+            scored,
+            "Which moments and which frequencies made these decisions?",
+            methods,
+            ("detected",),
+            findings,
         ),
     )

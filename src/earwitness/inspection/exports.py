@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from earwitness.core.errors import UsageError
 from earwitness.core.files import safe_name, write_csv, write_text
-from earwitness.explainers.attribution import Attribution
+from earwitness.explainers.attribution import Attribution, Region
 
 # What is added to a file's name. Raven opens any text; its own tables end so.
 FORMATS = {"csv": "-regions.csv", "raven": ".selections.txt", "audacity": ".labels.txt"}
@@ -29,27 +29,21 @@ RAVEN = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegionRow:
+class RegionRow(Region):
     """A region with the map that it is of: a line of a table.
 
     Parameters
     ----------
     file, label, method
         The recording, the class that was explained, the method.
-    start_seconds, end_seconds, low_hz, high_hz, share, score, without
-        As in :class:`~earwitness.explainers.attribution.Region`.
     """
 
     file: str
     label: str
     method: str
-    start_seconds: float
-    end_seconds: float
-    low_hz: float
-    high_hz: float
-    share: float
-    score: float
-    without: float
+
+
+COLUMNS = ("file", "label", "method", *(item.name for item in fields(Region)))
 
 
 def check_formats(formats: Sequence[str]) -> None:
@@ -100,7 +94,7 @@ def export(rows: Sequence[RegionRow], folder: Path, name: str, formats: Sequence
     for each in dict.fromkeys(formats):
         if each == "csv":
             written.append(folder / f"{name}{FORMATS[each]}")
-            write_csv(written[-1], [item.name for item in fields(RegionRow)], [astuple(row) for row in rows])
+            write_csv(written[-1], COLUMNS, [[getattr(row, column) for column in COLUMNS] for row in rows])
             continue
         recordings = list(dict.fromkeys(row.file for row in rows)) or [""]
         for file in recordings:

@@ -111,18 +111,40 @@ def explain_segment(
         each, to_test = segment.take([0] * len(indices)), segments_to_test(classifier, scored)
         found = all_judged(model.cache, model.prepared, methods, each, found, to_test, progress)
     maps = tuple(tuple(attributions[place] for attributions in found) for place in range(len(indices)))
+    return inquiry_of(
+        path,
+        scored,
+        "Which moments and which frequencies made this decision?",
+        methods,
+        ("chosen" if classes else _role(nested, at),) * len(indices),
+        [finding_of(path, scored, row, segment, maps)],
+        nested=tuple(scored.classes[index] for index in nested),
+    )
+
+
+def inquiry_of(
+    path: Path,
+    scored: ScoredRecording,
+    question: str,
+    methods: Sequence[Explainer],
+    targets: tuple[str, ...],
+    findings: Sequence[Finding],
+    *,
+    nested: tuple[str, ...] = (),
+) -> Inquiry:
+    """Return what was found about segments of a file as an answer to a question."""
     return Inquiry(
         kind="segments",
         name=file_name(path),
         title=scored.file,
-        question="Which moments and which frequencies made this decision?",
+        question=question,
         clock=scored.clock,
         classes=scored.classes,
         silence=scored.silence,
         methods=tuple(method.title for method in methods),
-        targets=("chosen" if classes else _role(nested, at),) * len(indices),
-        nested=tuple(scored.classes[index] for index in nested),
-        findings=(finding_of(path, scored, row, segment, maps),),
+        targets=targets,
+        nested=nested,
+        findings=tuple(findings),
     )
 
 

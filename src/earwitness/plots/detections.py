@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from earwitness.explainers.findings import DetectedExplanation, duration, shown_score
 from earwitness.plots.lanes import draw_detections, lane_height, lanes, time_axis
-from earwitness.plots.maps import PLAIN, MapStyle, evidence, evidence_limit, verdict_key, verdict_mark
+from earwitness.plots.maps import PLAIN, MapStyle, evidence, evidence_limit, units, verdict_key, verdict_mark
 from earwitness.plots.recording import SOUND_HEIGHT, WIDTH, titled
 from earwitness.plots.style import (
     EVIDENCE_COLOURS,
@@ -106,8 +106,7 @@ def _draw_details(
             for axes in panels:
                 axes.set_xlabel("time in the recording")
     for column, each in enumerate(maps, 2):
-        unit = " or ".join(sorted({one.score_kind for one in each}))
-        words = f"against \N{LEFT RIGHT ARROW} for ({unit})"
+        words = f"against \N{LEFT RIGHT ARROW} for ({units(each)})"
         colours = ScalarMappable(Normalize(-1.0, 1.0), EVIDENCE_COLOURS)
         colour_bar(figure.add_subplot(grid[len(rows), column]), colours, words, "horizontal", numbers=False)
     if any(one.verdict for each in maps for one in each):

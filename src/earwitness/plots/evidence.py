@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -16,9 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
-from earwitness.explainers.attribution import Attribution
 from earwitness.explainers.findings import Finding, Inquiry, ShownRecording, shown_score
-from earwitness.plots.maps import PLAIN, MapStyle, evidence, evidence_limit, verdict_key, verdict_mark
+from earwitness.plots.maps import PLAIN, MapStyle, evidence, evidence_limit, units, verdict_key, verdict_mark
 from earwitness.plots.style import (
     EVIDENCE_COLOURS,
     QUIET,
@@ -208,7 +205,7 @@ def maps(inquiry: Inquiry, look: MapStyle = PLAIN) -> Figure:
     for place, (target, method) in zip(places[2:], columns, strict=True):
         limit = limits[0][method] if one_scale else 1.0
         colours = ScalarMappable(Normalize(-limit, limit), EVIDENCE_COLOURS)
-        unit = _unit([each.attributions[target][method] for each in shown])
+        unit = units([each.attributions[target][method] for each in shown])
         words = f"against \N{LEFT RIGHT ARROW} for ({unit})"
         colour_bar(figure.add_subplot(grid[rows, place]), colours, words, "horizontal", numbers=one_scale)
     if judged:
@@ -253,7 +250,3 @@ def _for(inquiry: Inquiry, target: int) -> str:
         return f"for the class {role}"
     name = label(names.pop(), 18)
     return f"for {name} ({role})" if len(name) <= SHORT_NAME else f"for {name}\n({role})"
-
-
-def _unit(attributions: Sequence[Attribution]) -> str:
-    return " or ".join(sorted({each.score_kind for each in attributions}))

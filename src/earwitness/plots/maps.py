@@ -180,3 +180,8 @@ def evidence_limit(attributions: Sequence[Attribution]) -> float:
     """Return the shared colour limit of maps: the largest size of any that shows something."""
     sizes = [float(np.abs(each.native).max(initial=0.0)) for each in attributions if not nothing(each)]
     return max([*sizes, 0.0]) or 1.0
+
+
+def units(attributions: Sequence[Attribution]) -> str:
+    """Return the kinds of score that maps are in, for a colour bar."""
+    return " or ".join(sorted({each.score_kind for each in attributions}))

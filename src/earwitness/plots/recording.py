@@ -17,7 +17,14 @@ from matplotlib.ticker import MaxNLocator
 from earwitness.audio.timefreq import Clock
 from earwitness.core.arrays import BoolArray, Float64Array
 from earwitness.explainers.attribution import Attribution
-from earwitness.explainers.findings import RecordingExplanation, WholeExplanation, WholeMap, shown_score
+from earwitness.explainers.findings import (
+    RecordingExplanation,
+    WholeExplanation,
+    WholeMap,
+    score_name,
+    score_words,
+    shown_score,
+)
 from earwitness.explainers.parameters import spec
 from earwitness.plots.maps import evidence, evidence_limit, nothing
 from earwitness.plots.style import (
@@ -160,9 +167,8 @@ def _given(each: WholeMap) -> str:
 
 def fall_of(found: Attribution) -> str:
     """Return in words whose fall a map tells."""
-    score = f"{found.score:.2f}" if found.score_kind != "probability" else shown_score(found.score)
-    unit = "score" if found.score_kind == "probability" else found.score_kind
-    return f"fall of the mean {unit} for {label(found.target_label, 30)} ({score})"
+    score = score_words(found, found.score)
+    return f"fall of the mean {score_name(found)} for {label(found.target_label, 30)} ({score})"
 
 
 def _hidden(whole: WholeExplanation, each: WholeMap) -> str:

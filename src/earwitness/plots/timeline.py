@@ -10,7 +10,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from earwitness.explainers.attribution import Attribution
-from earwitness.explainers.findings import LongExplanation, duration, shown_score
+from earwitness.explainers.findings import LongExplanation, duration, score_words
 from earwitness.explainers.timeline import Timeline
 from earwitness.plots.lanes import draw_detections, lane_height, lanes, time_axis
 from earwitness.plots.maps import evidence, evidence_limit
@@ -148,13 +148,13 @@ def _draw_moment(
     outline(upper, clock, moment.map, moment.start_frame)
     evidence(lower, moment.map, clock, moment.start_frame, limit)
     first, end = clock.frame_start_seconds(moment.hidden).tolist()
-    digits = shown_score if moment.map.score_kind == "probability" else "{:.2f}".format
     name = label(line.overall.target_label, 14)
     at = duration(first if moment.pieces else float(clock.frame_edge_seconds(moment.middle_frame)))
     upper.set_title(f"{name} {column + 1}: {at}", loc="left", pad=13.0)
-    words = f"there {digits(moment.score)}, without {digits(moment.without)}"
+    there, without = (score_words(moment.map, score) for score in (moment.score, moment.without))
+    words = f"there {there}, without {without}"
     if moment.pieces:
-        words = f"to {duration(end)}: {digits(moment.score)}, without {digits(moment.without)}"
+        words = f"to {duration(end)}: {there}, without {without}"
     text = upper.text(0.0, 1.03, words, transform=upper.transAxes, va="bottom", fontsize=7, color=QUIET)
     text.set_in_layout(False)  # else a long one would part the panels
     for axes in panels:

@@ -51,6 +51,7 @@ SPEAKING = {
     "test_locks",
     "test_losses",
     "test_on_a_gpu",
+    "test_players",
     "test_remarks",
     "test_report",
     "test_runs",

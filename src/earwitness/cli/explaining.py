@@ -187,6 +187,9 @@ def inquire(
     common: Annotated[
         bool, typer.Option("--common-scale", help="Give all maps of a method one colour scale, to compare segments.")
     ] = False,
+    sounds: Annotated[
+        bool, typer.Option("--sounds/--no-sounds", help="Write what the report plays: segments and their evidence.")
+    ] = True,
     device: Device = "auto",
     seed: Seed = 0,
 ) -> None:
@@ -210,6 +213,7 @@ def inquire(
         overlay=overlay,
         exports=tuple(exports or ()),
         common_scale=common,
+        sounds=sounds,
         device=device,
         seed=seed,
         progress=progress_bar(),

@@ -73,6 +73,11 @@ class RunFolder:
         return self.path / "figures"
 
     @property
+    def sounds(self) -> Path:
+        """Folder of the sounds that the report plays, a folder a picture."""
+        return self.path / "sounds"
+
+    @property
     def trust(self) -> Path:
         """Folder of what was measured once about the methods."""
         return self.path / "trust"
@@ -114,6 +119,7 @@ CONTRACT = (
     "recordings.csv",
     "attributions",
     "figures",
+    "sounds",
     "trust",
     "report.html",
     "checkpoints",

@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from earwitness.explainers.findings import Finding, Inquiry, ShownRecording, shown_score
 from earwitness.plots.maps import PLAIN, MapStyle, evidence, evidence_limit, units, verdict_key, verdict_mark
+from earwitness.plots.panels import mark
 from earwitness.plots.style import (
     EVIDENCE_COLOURS,
     QUIET,
@@ -75,6 +76,8 @@ def recordings(inquiry: Inquiry) -> Figure:
         if number + columns >= len(shown):
             picture.set_xlabel("seconds")
         below.append(picture)
+        mark(wave, number)
+        mark(picture, number)
     bar = figure.colorbar(ScalarMappable(norm, SOUND_COLOURS), ax=below, shrink=0.4, aspect=25, pad=0.01)
     bar.set_label(LOG_MEL)
     return figure
@@ -114,6 +117,7 @@ def samples(inquiry: Inquiry) -> Figure:
             axes.set_axis_off()
             continue
         _sample(axes, shown[number], inquiry, norm)
+        mark(axes, number)
         if number % columns == 0:
             axes.set_ylabel("Hz")
         if number + columns >= len(shown):
@@ -185,9 +189,11 @@ def maps(inquiry: Inquiry, look: MapStyle = PLAIN) -> Figure:
         panels = [figure.add_subplot(grid[row, place]) for place in places[1:]]
         spectrogram(panels[0], each.log_mel, inquiry.clock, each.start_frame, each.real_frames, norm)
         panels[0].set_ylabel("Hz")
+        mark(panels[0], row)
         if not each.right:
             _frame(panels[0])
-        for axes, (target, method) in zip(panels[1:], columns, strict=True):
+        for place, (axes, (target, method)) in enumerate(zip(panels[1:], columns, strict=True)):
+            mark(axes, row, place)
             found = each.attributions[target][method]
             evidence(axes, found, inquiry.clock, each.start_frame, limits[row][method], look, each.log_mel)
             verdict_mark(axes, each.attributions[target][method])

@@ -2,14 +2,17 @@
 
 ``figures/index.json`` holds a list, a picture an entry: name, kind, title, question, file (null where there was nothing
 to draw), reading (one sentence on how to read it), alt (what it shows, for those who cannot see it), notes, verdicts
-(a line a map: method, target, verdict, reasons) and counts (a line a method: how many maps got which verdict).
+(a line a map: method, target, verdict, reasons), counts (a line a method: how many maps got which verdict), regions (a
+row a region), panels (where in the picture which segment and map is shown) and sounds (what the report plays).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +24,8 @@ from earwitness.explainers.findings import Finding, Inquiry, region_rows, region
 from earwitness.plots import evidence, style, training
 from earwitness.plots.audit import audit_chart
 from earwitness.plots.maps import PLAIN, MapStyle
+from earwitness.plots.panels import Panel, panels_of
+from earwitness.sonify.clips import Played, PlayedMap
 from earwitness.training import metrics
 from earwitness.trust.audit import store
 from earwitness.trust.audit.effects import Audit
@@ -108,9 +113,11 @@ class Entry:
     verdicts: tuple[str, ...] = ()
     counts: tuple[str, ...] = ()
     regions: tuple[tuple[str, ...], ...] = ()
+    panels: tuple[Panel, ...] = ()
+    sounds: tuple[Played, ...] = ()
 
 
-def add(run: RunFolder, inquiry: Inquiry, look: MapStyle = PLAIN) -> Path | None:
+def add(run: RunFolder, inquiry: Inquiry, look: MapStyle = PLAIN, sounds: tuple[Played, ...] = ()) -> Path | None:
     """Draw an inquiry's answer into the run folder; the same question replaces its earlier picture.
 
     Parameters
@@ -121,6 +128,8 @@ def add(run: RunFolder, inquiry: Inquiry, look: MapStyle = PLAIN) -> Path | None
         The answer.
     look
         How its maps are drawn.
+    sounds
+        What the report plays of it.
 
     Returns
     -------
@@ -139,14 +148,16 @@ def add(run: RunFolder, inquiry: Inquiry, look: MapStyle = PLAIN) -> Path | None
         verdicts=verdicts,
         counts=tuple(counted_verdicts(inquiry)),
         regions=tuple(_regions(inquiry)),
+        sounds=sounds,
     )
     if entry.file is None:
         (run.figures / f"{inquiry.name}.png").unlink(missing_ok=True)
         _put(run, [entry])
         return None
     draw = DRAW.get(inquiry.kind)
-    style.save(evidence.maps(inquiry, look) if draw is None else draw(inquiry), run.figures / entry.file)
-    _put(run, [entry])
+    figure = evidence.maps(inquiry, look) if draw is None else draw(inquiry)
+    style.save(figure, run.figures / entry.file)
+    _put(run, [replace(entry, panels=panels_of(figure))])
     return run.figures / entry.file
 
 
@@ -155,6 +166,7 @@ def add_all(
     inquiries: Sequence[Inquiry],
     progress: Progress = NO_PROGRESS,
     look: MapStyle = PLAIN,
+    sounds: Mapping[str, tuple[Played, ...]] = MappingProxyType({}),
 ) -> list[Path | None]:
     """Draw several inquiries' answers, as :func:`add` does, and say how far it is and what was replaced.
 
@@ -168,13 +180,15 @@ def add_all(
         Told a step a picture, and which pictures of earlier answers are gone because other ones took their names.
     look
         How maps are drawn.
+    sounds
+        What the report plays of each, by the inquiry's name.
     """
     told = progress
     before = {path: path.read_bytes() for path in run.figures.glob("*.png")} if run.figures.is_dir() else {}
     paths = []
     with told.task("Drawing", len(inquiries)) as advance:
         for inquiry in inquiries:
-            paths.append(add(run, inquiry, look))
+            paths.append(add(run, inquiry, look, sounds.get(inquiry.name, ())))
             advance(1)
     for path in paths:
         if path in before and path.read_bytes() != before[path]:
@@ -247,19 +261,25 @@ def read(run: RunFolder) -> list[Entry]:
         return []
     stored = read_json(path)
     try:
-        # Verdicts and regions came later: an older index has none.
-        lists = (
-            {name: tuple(item.get(name, ())) for name in ("notes", "verdicts", "counts")}
-            | {"regions": tuple(tuple(row) for row in item.get("regions", ()))}
-            for item in stored
-        )
-        entries = [Entry(**{**item, **listed}) for item, listed in zip(stored, lists, strict=True)]
+        entries = [_entry(item) for item in stored]
         # The index may come with a run from elsewhere: nothing outside its folder is read.
         if any(entry.file is not None and Path(entry.file).name != entry.file for entry in entries):
             raise ValueError("a file outside the folder")
         return sorted(entries, key=lambda entry: (KINDS.index(entry.kind), entry.name))
     except (TypeError, KeyError, ValueError) as error:
         raise EarwitnessError(f"{printable(path)}: is damaged ({error}); remove it and inquire again") from error
+
+
+def _entry(item: dict[str, Any]) -> Entry:
+    """Return an entry of the index; what came later is missing in older ones."""
+    plain = {name: tuple(item.get(name, ())) for name in ("notes", "verdicts", "counts")}
+    regions = tuple(tuple(row) for row in item.get("regions", ()))
+    panels = tuple(Panel(**each) for each in item.get("panels", ()))
+    sounds = tuple(
+        Played(**{**each, "maps": tuple(PlayedMap(**{**one, "scores": tuple(one["scores"])}) for one in each["maps"])})
+        for each in item.get("sounds", ())
+    )
+    return Entry(**{**item, **plain, "regions": regions, "panels": panels, "sounds": sounds})
 
 
 def _put(run: RunFolder, new: Sequence[Entry]) -> None:

@@ -1,7 +1,10 @@
-"""The report: one HTML file about a run that needs nothing else, neither network nor script."""
+"""The report: one HTML file about a run that needs nothing else, and no network."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,9 @@ from earwitness.explainers.findings import REGION_HEAD
 from earwitness.inspection.questions import name_of_misclassified
 from earwitness.plots import gallery
 from earwitness.report.contents import gather
-from earwitness.report.pictures import embed
+from earwitness.report.pictures import Picture, embed
+from earwitness.report.players import Player, embed_sounds
+from earwitness.sonify.masks import SHARE
 
 
 def build_report(run: Path | str, *, paths: bool = False) -> Path:
@@ -51,17 +56,29 @@ def build_report(run: Path | str, *, paths: bool = False) -> Path:
     with folder_held(folder.path, instead=""):
         contents = gather(folder, paths=paths)
         gallery.add_measures(folder)
-        pictures = embed(folder, gallery.read(folder))
+        entries = gallery.read(folder)
+        pictures, players = embed(folder, entries), embed_sounds(folder, entries)
         shown = {each.entry.name for each in pictures}
         links = {row[0]: name for row in contents["wrong"].rows if (name := name_of_misclassified(row[0])) in shown}
-        files.write_text(folder.report, _page({**contents, "links": links}, pictures))
+        files.write_text(folder.report, _page({**contents, "links": links}, pictures, players))
     return folder.report
 
 
-def _page(contents: dict[str, Any], pictures: Any) -> str:
+def _page(contents: Mapping[str, Any], pictures: Sequence[Picture], players: Mapping[str, Player]) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(_part("report.html.j2"))
-    page = template.render(**contents, pictures=pictures, region_head=REGION_HEAD, style=_part("report.css"))
+    # The page may run this script and no other; one that plays nothing has none.
+    script = _part("players.js") if any(player.stretches for player in players.values()) else ""
+    page = template.render(
+        **contents,
+        pictures=pictures,
+        players=players,
+        kept=f"{SHARE:.0%}",
+        script=script,
+        script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
+        region_head=REGION_HEAD,
+        style=_part("report.css"),
+    )
     return page.strip() + "\n"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
@@ -17,6 +18,31 @@ MOST_OVER_DB = 20.0  # above the original's gain: what is left of hidden sound m
 CEILING = 10 ** (-1 / 20)
 AHEAD_SECONDS = 0.005
 FADE_SECONDS = 0.01
+MATCHED, OWN = "matched", "own"
+LEVELS = (MATCHED, OWN)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Levels:
+    """How loud the three sounds are, as they come from the recording.
+
+    Parameters
+    ----------
+    frames
+        Samples in each.
+    meters
+        Original, kept, removed.
+    """
+
+    frames: int
+    meters: tuple[Meter, Meter, Meter]
+
+    def gains_db(self, level: str) -> tuple[float, ...]:
+        """Return each sound's gain: to one loudness (matched), or one for all that avoids clipping (own)."""
+        if level == MATCHED:
+            return tuple(matching_gains(self.meters[0], self.meters[1:]))
+        peak = max(meter.peak for meter in self.meters)
+        return (min(0.0, 20 * float(np.log10(CEILING / peak))) if peak > 1 else 0.0,) * len(self.meters)
 
 
 def matching_gains(original: Meter, others: Iterable[Meter]) -> list[float]:

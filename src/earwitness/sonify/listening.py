@@ -22,45 +22,21 @@ from earwitness.core.files import file_name, read_json, safe_name, write_json
 from earwitness.core.progress import NO_PROGRESS, Advance, Progress
 from earwitness.core.version import VERSION
 from earwitness.models.classifier import Classifier
-from earwitness.sonify.levels import CEILING, FADE_SECONDS, finished, matching_gains
+from earwitness.sonify.levels import FADE_SECONDS, LEVELS, MATCHED, Levels, finished
 from earwitness.sonify.masks import FLOOR, Box, Keep, gains
 from earwitness.sonify.scoring import score_sound
 from earwitness.sonify.writing import check_format, write_sound
 
 TOP = 5  # classes whose scores are written down
 SOUNDS = ("original", "kept", "removed")
-MATCHED, OWN = "matched", "own"
-LEVELS = (MATCHED, OWN)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Levels:
-    """How loud the three sounds are, as they come from the recording.
-
-    Parameters
-    ----------
-    frames
-        Samples in each.
-    meters
-        Original, kept, removed.
-    """
-
-    frames: int
-    meters: tuple[Meter, Meter, Meter]
-
-    def gains_db(self, level: str) -> tuple[float, ...]:
-        """Return each sound's gain: to one loudness (matched), or one for all that avoids clipping (own)."""
-        if level == MATCHED:
-            return tuple(matching_gains(self.meters[0], self.meters[1:]))
-        peak = max(meter.peak for meter in self.meters)
-        return (min(0.0, 20 * float(np.log10(CEILING / peak))) if peak > 1 else 0.0,) * len(self.meters)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listening:
     """A stretch of a recording parted in two: what is kept, and the rest; they add up to it.
 
-    Nothing is held in memory but what is asked for as an array; the file is decoded anew for each question.
+    Nothing is held in memory but what is asked for as an array; the file is decoded anew for each question, unless its
+    samples are at hand.
 
     Parameters
     ----------
@@ -80,6 +56,8 @@ class Listening:
         The class that the evidence is for, or ``""``.
     about
         What else is known of how it was made, as JSON types: method, parameters, model.
+    decoded
+        The stretch's samples, shape (n, channels), where they are at hand.
 
     Examples
     --------
@@ -104,6 +82,7 @@ class Listening:
     classifier: Classifier | None = None
     target: str = ""
     about: dict[str, Any] = field(default_factory=dict)
+    decoded: Float32Array | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -142,10 +121,21 @@ class Listening:
         UsageError
             The stretch holds no sample.
         """
+        yield from self._blocks() if self.decoded is None else self._held
+
+    def _blocks(self) -> Iterator[tuple[Float32Array, Float32Array]]:
         grid = Stft.of(self.sample_rate)
-        yield from apply_gains(grid, self._stretch(), gains(self.keep, grid, self.start_seconds, self.floor))
+        return apply_gains(grid, self._stretch(), gains(self.keep, grid, self.start_seconds, self.floor))
+
+    @cached_property
+    def _held(self) -> list[tuple[Float32Array, Float32Array]]:
+        """Both sounds of samples that are at hand anyway."""
+        return list(self._blocks())
 
     def _stretch(self) -> Iterator[Float32Array]:
+        if self.decoded is not None:
+            yield self.decoded
+            return
         first = round(self.start_seconds * self.sample_rate)
         end = None if self.end_seconds is None else round(self.end_seconds * self.sample_rate)
         at = 0
@@ -225,7 +215,11 @@ class Listening:
         UsageError
             There is no classifier.
         """
-        return {name: self._ranked(self.sound(name)) for name in SOUNDS}
+        return {name: self.score(name) for name in SOUNDS}
+
+    def score(self, name: str) -> dict[str, float]:
+        """Return the class scores of one of the three sounds, as :attr:`scores` holds those of all."""
+        return self._ranked(self.sound(name))
 
     def score_of_file(self, path: Path) -> dict[str, float]:
         """Return the class scores of a sound that was written, which is decoded for them; best first.

@@ -26,6 +26,7 @@ from earwitness.models.prediction import Predictions
 from earwitness.plots import gallery
 from earwitness.plots.maps import MapStyle
 from earwitness.trust.verdicts.summary import believed, check_least
+from earwitness.workflows.players import write_players
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ def inquire(
     overlay: bool = False,
     common_scale: bool = False,
     exports: Sequence[str] = (),
+    sounds: bool = True,
     progress: Progress | bool = True,
 ) -> list[Answer]:
     """Put one question to a run, or, without any, all those that the report shows.
@@ -113,6 +115,8 @@ def inquire(
     exports
         Formats in which the regions of evidence are written beside the pictures: ``"csv"``, ``"raven"`` or
         ``"audacity"``.
+    sounds
+        Whether to write the segments as sound, with only each map's evidence and without it, for the report to play.
     progress
         Told how far it is.
 
@@ -157,7 +161,8 @@ def inquire(
                 progress.say(f"{number} of {len(asked)}: {words}")
             found = answer(opened, question, explainers, verdicts=verdicts, progress=progress)
             answers.append(with_notes(found if least is None else believed(found, least)))
-        pictures = gallery.add_all(opened.folder, answers, progress, look)
+        played = {each.name: write_players(opened, each, progress) for each in answers} if sounds else {}
+        pictures = gallery.add_all(opened.folder, answers, progress, look, played)
         for found in (each for each in answers if each.methods):
             export(region_table(_maps(found, explainers)), opened.folder.figures, found.name, exports)
     return [Answer(*each) for each in zip(answers, pictures, strict=True)]

@@ -30,7 +30,8 @@ from earwitness.sonify.fidelity import (
     measured,
     patch_masks,
 )
-from earwitness.sonify.listening import LEVELS, MATCHED, Listening, Written
+from earwitness.sonify.levels import LEVELS, MATCHED
+from earwitness.sonify.listening import Listening, Written
 from earwitness.sonify.masks import BY, FLOOR, SHARE, Box, Mask, NoEvidenceError, mask_of
 from earwitness.sonify.writing import FORMATS
 from earwitness.workflows.explain import DRAWING_SECONDS, explain_all

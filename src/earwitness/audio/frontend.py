@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from earwitness.audio.timefreq import Clock, hz_to_mel
+from earwitness.audio.timefreq import MEL_PER_NEPER, Clock
 from earwitness.core.arrays import LogMel, Samples
 from earwitness.core.device import to_numpy
 
@@ -39,19 +39,31 @@ class FrontEnd:
     periodic
         Whether the Hann window is the periodic one (period ``window``) or the symmetric one.
     centred
-        Whether frame 0's window is centred on the first sample (the signal is mirrored at both ends) or begins there.
+        Whether frame 0's window is centred on the first sample (the signal is mirrored at both ends, or ``padding``
+        says otherwise) or begins there.
     preemphasis
         Coefficient c of y[t] = x[t + 1] - c x[t]; 0 for none.
     power
         1 for magnitudes, 2 for power.
-    mel_scale, bands, low_hz, high_hz
-        The triangular filters, even on ``"htk"`` or ``"kaldi"`` mel, the triangles drawn over mel.
+    mel_scale, bands, low_hz, high_hz, edges_hz
+        The triangular filters, as for :class:`earwitness.audio.timefreq.Clock`.
     offset
         Added before the natural logarithm.
     shift, scale
         The result is (log(mel + offset) + shift) * scale.
     segment_frames
         Frames in the segment that the published network was trained on, or the example uses.
+    window_name
+        ``"hann"`` or ``"hamming"``.
+    padding
+        What stands beyond the ends of a centred signal: ``"reflect"`` (its mirror image) or ``"zeros"``.
+    triangles
+        Whether the filters' flanks are straight over ``"mel"`` (HTK, Kaldi, TensorFlow) or over ``"hertz"`` (librosa,
+        torchaudio).
+    norm
+        ``"slaney"`` divides each filter by half its width in Hz, so that all have one area; ``""`` leaves height 1.
+    clamped
+        Whether the logarithm is of max(mel, offset) and not of mel + offset.
     """
 
     name: str
@@ -71,6 +83,12 @@ class FrontEnd:
     shift: float
     scale: float
     segment_frames: int
+    edges_hz: tuple[float, ...] = ()
+    window_name: str = "hann"
+    padding: str = "reflect"
+    triangles: str = "mel"
+    norm: str = ""
+    clamped: bool = False
 
     @cached_property
     def clock(self) -> Clock:
@@ -85,6 +103,7 @@ class FrontEnd:
             low_hz=self.low_hz,
             high_hz=self.high_hz,
             mel_scale=self.mel_scale,
+            edges_hz=self.edges_hz,
         )
 
     @property
@@ -155,26 +174,34 @@ FRONT_ENDS = {front_end.name: front_end for front_end in (VGGISH, EFFICIENTAT)}
 
 @lru_cache(maxsize=16)
 def mel_filters(front_end: FrontEnd, dtype: torch.dtype, device: str) -> Tensor:
-    """Return the triangular mel filters, shape (fft // 2 + 1, bands).
+    """Return the triangular filters, shape (fft // 2 + 1, bands), computed in float64.
 
-    The triangles have height 1 and straight flanks over mel, as in HTK and Kaldi; the bin at 0 Hz is left out, as in
-    both. They are computed in float64.
+    Their height is 1, but for ``norm``. HTK's and Kaldi's leave the bin at 0 Hz out.
     """
-    mel = hz_to_mel(np.arange(front_end.fft // 2 + 1) * front_end.sample_rate / front_end.fft, front_end.mel_scale)
-    edges = hz_to_mel(front_end.clock.filter_edges_hz(), front_end.mel_scale)
-    step = edges[1] - edges[0]
-    distance = np.abs(mel[:, None] - edges[None, 1:-1]) / step
-    weights = np.maximum(0.0, 1.0 - distance)
-    weights[0] = 0.0
+    clock = front_end.clock
+    hertz = np.arange(front_end.fft // 2 + 1) * front_end.sample_rate / front_end.fft
+    corners = clock.filter_edges_hz()
+    if front_end.triangles == "mel":
+        place, edges = clock.to_scale(hertz), clock.to_scale(corners)
+    else:
+        place, edges = hertz, corners
+    low, peak, high = edges[None, :-2], edges[None, 1:-1], edges[None, 2:]
+    weights = np.minimum((place[:, None] - low) / (peak - low), (high - place[:, None]) / (high - peak))
+    weights = np.maximum(0.0, weights)
+    if front_end.mel_scale in MEL_PER_NEPER and front_end.triangles == "mel":
+        weights[0] = 0.0
     if front_end.mel_scale == "kaldi":
         weights[-1] = 0.0  # Kaldi computes fft / 2 bins only: Nyquist's has no weight.
+    if front_end.norm == "slaney":
+        weights *= 2.0 / (corners[2:] - corners[:-2])
     return torch.from_numpy(weights).to(dtype=dtype, device=device)
 
 
 @lru_cache(maxsize=16)
-def hann(front_end: FrontEnd, dtype: torch.dtype, device: str) -> Tensor:
-    """Return the Hann window of a front end, shape (window,)."""
-    window = torch.hann_window(front_end.window, periodic=front_end.periodic, dtype=torch.float64)
+def window_of(front_end: FrontEnd, dtype: torch.dtype, device: str) -> Tensor:
+    """Return the window of a front end, shape (window,)."""
+    make = torch.hamming_window if front_end.window_name == "hamming" else torch.hann_window
+    window = make(front_end.window, periodic=front_end.periodic, dtype=torch.float64)
     return window.to(dtype=dtype, device=device)
 
 
@@ -203,12 +230,16 @@ def log_mel(front_end: FrontEnd, waveform: Tensor) -> Tensor:
 
 def energy_of(front_end: FrontEnd, values: Tensor) -> Tensor:
     """Return the mel magnitudes (``power`` 1) or powers (2) of log-mels, of any shape; none is negative."""
-    return ((values / front_end.scale - front_end.shift).exp() - front_end.offset).clamp_(min=0.0)
+    energy = (values / front_end.scale - front_end.shift).exp()
+    if front_end.clamped:  # what lay below the limit is not known: silence
+        return torch.where(energy > front_end.offset * (1 + 1e-6), energy, torch.zeros_like(energy))
+    return (energy - front_end.offset).clamp_(min=0.0)
 
 
 def log_of(front_end: FrontEnd, energy: Tensor) -> Tensor:
     """Return the log-mels of mel magnitudes or powers, of any shape."""
-    return ((energy + front_end.offset).log() + front_end.shift) * front_end.scale
+    kept = energy.clamp(min=front_end.offset) if front_end.clamped else energy + front_end.offset
+    return (kept.log() + front_end.shift) * front_end.scale
 
 
 def log_mel_stream(front_end: FrontEnd, blocks: Iterable[Samples]) -> Iterator[LogMel]:
@@ -238,7 +269,7 @@ def log_mel_stream(front_end: FrontEnd, blocks: Iterable[Samples]) -> Iterator[L
         piece = _emphasise(front_end, carry[None])[0]
         carry = carry[carry.shape[0] - (1 if front_end.preemphasis else 0) :] if front_end.preemphasis else carry[:0]
         if not started and margin:
-            ready = piece[1 : margin + 1].flip(0)
+            ready = _beyond(front_end, piece[1 : margin + 1])
         started = True
         last = torch.cat([last, piece])[-(margin + 1) :] if margin else last
         ready = torch.cat([ready, piece])
@@ -246,7 +277,7 @@ def log_mel_stream(front_end: FrontEnd, blocks: Iterable[Samples]) -> Iterator[L
         if frames.shape[0]:
             yield to_numpy(frames)
     if started and margin:
-        ready = torch.cat([ready, last[:-1].flip(0)])
+        ready = torch.cat([ready, _beyond(front_end, last[:-1])])
         frames, _ = _whole_frames(front_end, ready)
         if frames.shape[0]:
             yield to_numpy(frames)
@@ -263,7 +294,13 @@ def _mirror(front_end: FrontEnd, signal: Tensor) -> Tensor:
     if not front_end.centred:
         return signal
     margin = front_end.fft // 2
-    return functional.pad(signal[:, None], (margin, margin), mode="reflect")[:, 0]
+    mode = "reflect" if front_end.padding == "reflect" else "constant"
+    return functional.pad(signal[:, None], (margin, margin), mode=mode)[:, 0]
+
+
+def _beyond(front_end: FrontEnd, inside: Tensor) -> Tensor:
+    """Return what stands beyond an end of a signal whose samples next to it are these."""
+    return inside.flip(0) if front_end.padding == "reflect" else torch.zeros_like(inside)
 
 
 def _frame_length(front_end: FrontEnd) -> int:
@@ -285,7 +322,8 @@ def _frames_to_log_mel(front_end: FrontEnd, signal: Tensor) -> Tensor:
     frames = signal.unfold(-1, length, front_end.hop)[..., left : left + front_end.window]
     at_once = max(1, FRAMES_AT_ONCE // frames.shape[0]) if signal.device.type == "cpu" else frames.shape[1]
     mel = torch.cat([_mel(front_end, part) for part in torch.split(frames, at_once, dim=1)], dim=1)
-    result: Tensor = mel.add_(front_end.offset).log_().add_(front_end.shift).mul_(front_end.scale)
+    kept = mel.clamp_(min=front_end.offset) if front_end.clamped else mel.add_(front_end.offset)
+    result: Tensor = kept.log_().add_(front_end.shift).mul_(front_end.scale)
     return result
 
 
@@ -293,7 +331,7 @@ def _mel(front_end: FrontEnd, frames: Tensor) -> Tensor:
     key = (front_end, frames.dtype, str(frames.device))
     # Where the window begins inside the FFT changes phases only, and only magnitudes are used.
     # Two axes, because a product takes a slice of a matrix as it is, but copies a slice of a stack of matrices.
-    windowed = (frames * hann(*key)).flatten(0, 1)
+    windowed = (frames * window_of(*key)).flatten(0, 1)
     spectrum = torch.fft.rfft(windowed, n=front_end.fft)
     strength = _magnitude(spectrum) if front_end.power == 1 else spectrum.real.square() + spectrum.imag.square()
     mel = torch.cat([strength[:, bins] @ weights for bins, weights in _filter_halves(*key)], dim=1)

@@ -5,7 +5,7 @@ Every conversion between these units in earwitness is made here, so that picture
 A *frame* is one column of a spectrogram, computed from one window of samples; a *band* is one mel filter. Frame ``i``
 of a front end is computed from the window whose centre lies at sample ``i * hop + centre``. Its cell on a picture
 reaches half a hop to either side of that centre. A band's cell reaches from half-way to the band below to half-way to
-the band above, measured on the mel scale, where the bands are evenly spaced.
+the band above, measured on the scale on which the bands are evenly spaced.
 """
 
 from __future__ import annotations
@@ -16,31 +16,52 @@ import numpy as np
 import numpy.typing as npt
 
 from earwitness.core.arrays import Float64Array, Int64Array
+from earwitness.core.errors import UsageError
 
 # O'Shaughnessy's mel scale, as HTK writes it (2595 log10) and as Kaldi writes it (1127 ln). The two differ in the
 # fifth digit, which is enough to miss reference values, so each front end names its own.
 MEL_PER_NEPER = {"htk": 2595.0 / np.log(10.0), "kaldi": 1127.0}
 MEL_BREAK_HZ = 700.0
+# Slaney, *Auditory Toolbox*, technical report 1998-010, function mfcc: linear up to 1 kHz, then logarithmic.
+SLANEY_HZ = 200.0 / 3.0
+SLANEY_BREAK_HZ = 1_000.0
+SLANEY_STEP = np.log(6.4) / 27.0
+EDGES = "edges"
+SCALES = (*MEL_PER_NEPER, "slaney", "linear", EDGES)
 
 
 def hz_to_mel(hz: npt.ArrayLike, scale: str = "htk") -> Float64Array:
-    """Convert hertz to mel.
+    """Convert hertz to a scale on which bands are evenly spaced.
 
     Parameters
     ----------
     hz
         Frequencies in Hz, any shape.
     scale
-        ``"htk"`` (2595 log10(1 + f / 700); Young et al., *The HTK Book*, section 5.6) or ``"kaldi"``
-        (1127 ln(1 + f / 700)).
+        ``"htk"`` (2595 log10(1 + f / 700); Young et al., *The HTK Book*, section 5.6), ``"kaldi"``
+        (1127 ln(1 + f / 700)), ``"slaney"`` (librosa's default) or ``"linear"`` (hertz as they are).
     """
-    mel: Float64Array = MEL_PER_NEPER[scale] * np.log1p(np.asarray(hz, dtype=np.float64) / MEL_BREAK_HZ)
+    values = np.asarray(hz, dtype=np.float64)
+    if scale == "linear":
+        return values
+    if scale == "slaney":
+        above = np.log(np.maximum(values, SLANEY_BREAK_HZ) / SLANEY_BREAK_HZ) / SLANEY_STEP
+        return np.asarray(np.minimum(values, SLANEY_BREAK_HZ) / SLANEY_HZ + above)
+    mel: Float64Array = MEL_PER_NEPER[scale] * np.log1p(values / MEL_BREAK_HZ)
     return mel
 
 
 def mel_to_hz(mel: npt.ArrayLike, scale: str = "htk") -> Float64Array:
-    """Convert mel to hertz; the inverse of :func:`hz_to_mel`."""
-    hz: Float64Array = MEL_BREAK_HZ * np.expm1(np.asarray(mel, dtype=np.float64) / MEL_PER_NEPER[scale])
+    """Convert a scale's numbers to hertz; the inverse of :func:`hz_to_mel`."""
+    values = np.asarray(mel, dtype=np.float64)
+    if scale == "linear":
+        return values
+    if scale == "slaney":
+        corner = SLANEY_BREAK_HZ / SLANEY_HZ
+        return np.asarray(
+            np.minimum(values, corner) * SLANEY_HZ * np.exp(np.maximum(values - corner, 0.0) * SLANEY_STEP)
+        )
+    hz: Float64Array = MEL_BREAK_HZ * np.expm1(values / MEL_PER_NEPER[scale])
     return hz
 
 
@@ -57,11 +78,19 @@ class Clock:
     centre
         Sample at the middle of frame 0's window.
     bands
-        Number of mel bands.
+        Number of bands.
     low_hz, high_hz
-        Lower edge of the lowest and upper edge of the highest mel filter (Hz).
+        Lower edge of the lowest and upper edge of the highest filter (Hz).
     mel_scale
-        ``"htk"`` or ``"kaldi"``.
+        On which the bands are evenly spaced: one of ``SCALES``; ``"edges"`` for those of ``edges_hz``.
+    edges_hz
+        The corner frequencies of filters that lie on no scale, shape (bands + 2,): filter b rises from b, peaks at
+        b + 1 and ends at b + 2. The first and the last are ``low_hz`` and ``high_hz``.
+
+    Raises
+    ------
+    UsageError
+        No such grid: an unknown scale, frequencies that do not rise, or bands above half the sample rate.
     """
 
     sample_rate: int
@@ -71,6 +100,29 @@ class Clock:
     low_hz: float
     high_hz: float
     mel_scale: str = "htk"
+    edges_hz: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.mel_scale not in SCALES:
+            raise UsageError(f"scale {self.mel_scale!r} is unknown; name one of {', '.join(SCALES)}")
+        if (self.mel_scale == EDGES) != bool(self.edges_hz):
+            raise UsageError("a clock with explicit edges has the scale 'edges' and edges_hz, any other has neither")
+        if self.edges_hz and (len(self.edges_hz) != self.bands + 2 or (np.diff(self.edges_hz) <= 0).any()):
+            raise UsageError(
+                f"edges_hz: {len(self.edges_hz)} numbers; {self.bands} bands have {self.bands + 2} rising corner "
+                "frequencies (Hz)"
+            )
+        if min(self.sample_rate, self.hop, self.bands) < 1 or not self.low_hz < self.high_hz:
+            raise UsageError(
+                f"{self.bands} bands from {self.low_hz:g} to {self.high_hz:g} Hz, a hop of {self.hop} at "
+                f"{self.sample_rate} Hz: is no grid; all are above 0, and frequencies rise"
+            )
+        lowest, highest = self.band_centre_hz([0, self.bands - 1])
+        if lowest < -1e-6 or highest > self.sample_rate / 2 * (1 + 1e-9):
+            raise UsageError(
+                f"bands from {self.low_hz:g} to {self.high_hz:g} Hz do not fit a sample rate of {self.sample_rate} Hz, "
+                f"which holds 0 to {self.sample_rate / 2:g} Hz; check both"
+            )
 
     # ---- time -------------------------------------------------------------------------------------------------
 
@@ -106,8 +158,20 @@ class Clock:
 
     # ---- frequency --------------------------------------------------------------------------------------------
 
-    def _mel_step(self) -> tuple[float, float]:
-        low, high = hz_to_mel([self.low_hz, self.high_hz], self.mel_scale)
+    def to_scale(self, hz: npt.ArrayLike) -> Float64Array:
+        """Return frequencies on the scale on which the bands are evenly spaced."""
+        if self.edges_hz:
+            return _along(hz, np.array(self.edges_hz), np.arange(self.bands + 2.0))
+        return hz_to_mel(hz, self.mel_scale)
+
+    def from_scale(self, values: npt.ArrayLike) -> Float64Array:
+        """Return the frequencies (Hz) of that scale's numbers; the inverse of :meth:`to_scale`."""
+        if self.edges_hz:
+            return _along(values, np.arange(self.bands + 2.0), np.array(self.edges_hz))
+        return mel_to_hz(values, self.mel_scale)
+
+    def _step(self) -> tuple[float, float]:
+        low, high = self.to_scale([self.low_hz, self.high_hz])
         return float(low), float((high - low) / (self.bands + 1))
 
     def filter_edges_hz(self) -> Float64Array:
@@ -116,8 +180,8 @@ class Clock:
 
     def band_centre_hz(self, bands: npt.ArrayLike) -> Float64Array:
         """Return the peak frequency of bands (Hz)."""
-        low, step = self._mel_step()
-        return mel_to_hz(low + (np.asarray(bands, dtype=np.float64) + 1.0) * step, self.mel_scale)
+        low, step = self._step()
+        return self.from_scale(low + (np.asarray(bands, dtype=np.float64) + 1.0) * step)
 
     def band_edge_hz(self, edges: npt.ArrayLike) -> Float64Array:
         """Return the picture's edge below band ``e`` (fractions allowed), in Hz."""
@@ -125,9 +189,17 @@ class Clock:
 
     def hz_to_band(self, hz: npt.ArrayLike) -> Int64Array:
         """Return the band whose cell holds each frequency; outside the range the number lies outside 0..bands-1."""
-        low, step = self._mel_step()
-        position = (hz_to_mel(hz, self.mel_scale) - low) / step - 1.0
+        low, step = self._step()
+        position = (self.to_scale(hz) - low) / step - 1.0
         return np.floor(position + 0.5 + 1e-9).astype(np.int64)
+
+
+def _along(values: npt.ArrayLike, known: Float64Array, wanted: Float64Array) -> Float64Array:
+    """Interpolate between rising numbers; beyond the ends their first and last slope goes on."""
+    x = np.asarray(values, dtype=np.float64)
+    place = np.clip(np.searchsorted(known, x, side="right") - 1, 0, len(known) - 2)
+    slope = np.diff(wanted) / np.diff(known)
+    return np.asarray(wanted[place] + (x - known[place]) * slope[place])
 
 
 def segment_starts(frames: int, segment_frames: int, overlap: float, *, tail: bool = True) -> Int64Array:

@@ -20,7 +20,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from earwitness.audio.timefreq import Clock, hz_to_mel, mel_to_hz
+from earwitness.audio.timefreq import Clock
 from earwitness.core.arrays import Float32Array, Float64Array, Int64Array
 from earwitness.core.files import atomic_write
 
@@ -201,8 +201,7 @@ def hatch_padding(axes: Axes, clock: Clock, start_frame: int, frames: int, real_
 def mel_axis(axes: Axes, clock: Clock) -> None:
     """Space the vertical axis as the bands are (evenly in mel), with ticks at octaves of 1 kHz."""
     low, high = clock.band_edge_hz([0, clock.bands]).tolist()
-    scale = clock.mel_scale
-    axes.set_yscale("function", functions=(lambda hz: hz_to_mel(hz, scale), lambda mel: mel_to_hz(mel, scale)))
+    axes.set_yscale("function", functions=(clock.to_scale, clock.from_scale))
     axes.set_ylim(low, high)
     figure = axes.get_figure(root=True)
     height = axes.get_position().height * (figure.get_figheight() if figure else 1.0) * 72
@@ -222,11 +221,11 @@ def octave_ticks(clock: Clock, least_gap: float) -> list[float]:
         0 to 1.
     """
     low, high = clock.band_edge_hz([0, clock.bands])
-    bottom, top = hz_to_mel([low, high], clock.mel_scale)
+    bottom, top = clock.to_scale([low, high])
     kept: list[float] = []
     last = np.inf
     for hz in reversed([octave for octave in OCTAVES_HZ if low <= octave <= high]):
-        place = float((hz_to_mel(hz, clock.mel_scale) - bottom) / (top - bottom))
+        place = float((clock.to_scale(hz) - bottom) / (top - bottom))
         if last - place >= least_gap:
             kept.insert(0, hz)
             last = place

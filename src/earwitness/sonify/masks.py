@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from earwitness.audio.stft import Gains, Stft
-from earwitness.audio.timefreq import Clock, hz_to_mel
+from earwitness.audio.timefreq import Clock
 from earwitness.core.arrays import Float32Array, Float64Array
 from earwitness.core.errors import UsageError
 from earwitness.explainers.attribution import Attribution
@@ -104,7 +104,7 @@ class Mask:
 
 def triangles(clock: Clock, hertz: Float64Array) -> Float32Array:
     """Return the mel filters at some frequencies, shape (bands, frequencies); neighbours add up to 1."""
-    mel, edges = (hz_to_mel(each, clock.mel_scale) for each in (hertz, clock.filter_edges_hz()))
+    mel, edges = clock.to_scale(hertz), clock.to_scale(clock.filter_edges_hz())
     distance = np.abs(mel[None] - edges[1:-1, None]) / (edges[1] - edges[0])
     return np.maximum(0.0, 1.0 - distance).astype(np.float32)
 

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from scipy import fft
 
 from earwitness.audio import decoding
-from earwitness.audio.timefreq import Clock, hz_to_mel
+from earwitness.audio.timefreq import Clock
 from earwitness.core.arrays import Float64Array, Samples
 from earwitness.core.errors import BadRecordingError, EarwitnessError, UsageError, printable
 from earwitness.core.files import atomic_write, read_json, write_json
@@ -123,8 +123,8 @@ def steps_energy(sample_rate: int, clock: Clock) -> Float64Array:
 
 def _mel_filters(clock: Clock, hertz: Float64Array) -> Float64Array:
     """Return triangles on the clock's mel scale, (bins, bands): each rises from one corner to the next and falls."""
-    corners = hz_to_mel(clock.filter_edges_hz(), clock.mel_scale)
-    mel = hz_to_mel(hertz, clock.mel_scale)[:, None]
+    corners = clock.to_scale(clock.filter_edges_hz())
+    mel = clock.to_scale(hertz)[:, None]
     low, peak, high = corners[:-2], corners[1:-1], corners[2:]
     return np.maximum(0.0, np.minimum((mel - low) / (peak - low), (high - mel) / (high - peak)))
 

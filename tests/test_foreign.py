@@ -9,10 +9,10 @@ from torch import nn
 
 from earwitness.audio.segments import Segments
 from earwitness.audio.timefreq import Clock
-from earwitness.core.errors import UsageError
+from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.explainers.attribution import Target
 from earwitness.explainers.registry import METHODS, parse
-from earwitness.models.adapter import Adapter, ForeignFrontEnd
+from earwitness.models.adapter import Adapter, Coat, ForeignFrontEnd
 from explain_toys import scores_of
 from rounding import DEEP, rounding
 
@@ -119,5 +119,150 @@ def test_the_foreign_network_stays_as_it_was():
 
 
 def test_an_unknown_activation_is_refused():
-    with pytest.raises(UsageError, match="activation 'tanh' does not do; use softmax or sigmoid"):
+    with pytest.raises(UsageError, match="activation 'tanh' does not do; use softmax, sigmoid or none"):
         adapted(activation="tanh")
+
+
+# ---- answers that are probabilities -------------------------------------------------------------------------------
+
+
+class Answering(nn.Module):
+    """A network whose answers go through a last step."""
+
+    def __init__(self, last):
+        super().__init__()
+        self.inner, self.last = foreign_network(), last
+
+    def forward(self, x):
+        return self.last(self.inner(x) / 20)
+
+
+SOFTMAX, SIGMOID = nn.Softmax(dim=1), nn.Sigmoid()
+PER_CELL = ["occlusion:mask=4x4,stride=4x4", "lime:grid=4x4,samples=64", "saliency", "scorecam", "deeplift"]
+
+
+@pytest.mark.parametrize("score", ["probability", "log-odds"])
+@pytest.mark.parametrize(("last", "activation"), [(SOFTMAX, "softmax"), (SIGMOID, "sigmoid")])
+@pytest.mark.parametrize("method", ["occlusion:mask=4x4,stride=4x4", "lime:grid=4x4,samples=64"])
+def test_final_answers_are_explained_as_the_same_network_with_its_last_step_outside(method, last, activation, score):
+    inside = adapted(Answering(last), feature_layer="inner.4", activation="none")
+    outside = adapted(Answering(nn.Identity()), feature_layer="inner.4", activation=activation)
+    mine, expected = (
+        parse(f"{method},score={score}").attribute(each, decibels(), [[Target(1)]] * 2) for each in (inside, outside)
+    )
+    for one, other in zip(mine, expected, strict=True):
+        assert one.score == pytest.approx(other.score, abs=1e-4)
+        np.testing.assert_allclose(one.values, other.values, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", PER_CELL)
+def test_probabilities_said_to_be_logits_of_a_softmax_are_refused(method):
+    with pytest.raises(UsageError, match=r"answers are probabilities .* put through a softmax once more; say .*'none'"):
+        parse(method).attribute(adapted(Answering(SOFTMAX), feature_layer="inner.4"), decibels(), [[Target(0)]] * 2)
+
+
+def test_answers_that_look_like_probabilities_are_named_where_a_sigmoid_follows():
+    classifier = adapted(Answering(SIGMOID), feature_layer="inner.4", activation="sigmoid")
+    with pytest.warns(UserWarning, match=r"all of the network's answers lie in 0 to 1.*say activation 'none'"):
+        parse("saliency").attribute(classifier, decibels(), [[Target(0)]] * 2)
+
+
+def test_probabilities_are_not_made_of_answers_that_are_none():
+    classifier = adapted(activation="none")
+    with pytest.raises(UsageError, match=r"answers go from .* are no probabilities; explain them .* \(score=logit\)"):
+        parse("occlusion").attribute(classifier, decibels(), [[Target(0)]] * 2)
+    (found, _) = parse("occlusion:score=logit").attribute(classifier, decibels(), [[Target(0)]] * 2)
+    assert found.values.any()
+
+
+def test_certain_answers_have_finite_log_odds():
+    certain = adapted(Answering(lambda x: torch.eye(3)[x.argmax(1)]), feature_layer="inner.4", activation="none")
+    found = parse("occlusion:mask=4x4,stride=4x4").attribute(certain, decibels(), [[Target(each)] for each in (0, 1)])
+    for one in found:
+        assert abs(one.score) == pytest.approx(24 * np.log(2), abs=1e-3)
+        assert np.isfinite(one.values).all()
+
+
+# ---- networks without gradients, of one batch, of other layouts ---------------------------------------------------
+
+
+class Session(nn.Module):
+    """A runtime that is no torch: arrays in and out, in batches of one size if asked for."""
+
+    def __init__(self, size=0):
+        super().__init__()
+        self.network, self.size = [foreign_network()], size
+
+    def forward(self, x):
+        if self.size and len(x) != self.size:
+            raise ValueError(f"INVALID_ARGUMENT: Got: {len(x)} Expected: {self.size}")
+        array = x.detach().numpy()
+        return torch.from_numpy(self.network[0](torch.from_numpy(array)).detach().numpy())
+
+
+@pytest.mark.parametrize(
+    "method", ["saliency", "inputxgradient", "integratedgradients", "smoothgrad", "deeplift", "guidedbackprop"]
+)
+@pytest.mark.parametrize("kind", ["session", "no_grad"])
+def test_a_network_without_gradients_is_named_with_the_methods_that_do(method, kind):
+    network = Session() if kind == "session" else Answering(torch.no_grad()(lambda x: x.detach()))
+    with pytest.raises(
+        UsageError, match=rf"{method} needs gradients, .* lets none through; .*lime, occl"
+    ):
+        parse(method).attribute(adapted(network, feature_layer=""), decibels(), [[Target(0)]] * 2)
+
+
+@pytest.mark.parametrize("size", [0, 1, 3])
+@pytest.mark.parametrize("method", ["lime", "occlusion", "rise"])
+def test_a_network_of_one_batch_is_asked_in_batches(method, size):
+    method = FEW[method]
+    classifier = adapted(Session(size), feature_layer="", batch=size)
+    plain = adapted(feature_layer="")
+    found, expected = (parse(method).attribute(each, decibels(), [[Target(2)]] * 2) for each in (classifier, plain))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one.values, other.values, atol=rounding(other.values, units=DEEP) + 1e-4)
+
+
+def test_a_network_of_one_batch_that_nobody_told_of_is_named():
+    with pytest.raises(UsageError, match=r"the network takes one segment at a time; say so \(batch=1\)"):
+        parse("occlusion").attribute(adapted(Session(1), feature_layer=""), decibels(), [[Target(0)]] * 2)
+
+
+def test_a_layout_that_does_not_fit_is_named():
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2 * 14 * 18, 3))
+    with pytest.raises(UsageError, match=r"cannot take segments of 20 x 16 frames and bands .*check its layout"):
+        parse("occlusion").attribute(adapted(network, channel=False), decibels(), [[Target(0)]] * 2)
+
+
+@pytest.mark.parametrize("axes", [("frames", "bands"), ("bands", "frames"), ("bands", "frames", "channel")])
+def test_a_coat_puts_axes_where_the_network_has_them(axes):
+    seen = []
+
+    def network(x):
+        seen.append(tuple(x.shape))
+        return x.flatten(1)[:, :2]
+
+    inner = nn.Module()
+    inner.forward = network
+    Coat(inner, axes)(torch.zeros(4, 20, 16))
+    sizes = {"frames": 20, "bands": 16, "channel": 1}
+    assert seen == [(4, *(sizes[axis] for axis in axes))]
+
+
+@pytest.mark.parametrize("axes", [("frames",), ("frames", "frames", "bands"), ("frames", "bands", "time"), ()])
+def test_a_layout_that_is_none_is_refused(axes):
+    with pytest.raises(UsageError, match="name frames and bands once each"):
+        Coat(nn.Identity(), axes)
+
+
+def test_one_of_several_outputs_is_named():
+    inner = nn.Module()
+    inner.forward = lambda x: {"embedding": x[:, 0], "clips": x[:, 1]}
+    x = torch.randn(2, 5, 3)
+    with pytest.raises(EarwitnessError, match="gives embedding, clips; name the output"):
+        Coat(inner, ("frames", "bands"))(x)
+    assert torch.equal(Coat(inner, ("frames", "bands"), output="clips")(x), x[:, 1])
+    inner.forward = lambda x: (x[:, 0], x[:, 1])
+    assert torch.equal(Coat(inner, ("frames", "bands"), output=1)(x), x[:, 1])
+    inner.forward = lambda x: (x[:, 0],)
+    assert torch.equal(Coat(inner, ("frames", "bands"))(x), x[:, 0])

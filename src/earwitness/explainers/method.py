@@ -31,6 +31,7 @@ from earwitness.explainers.inference.layers import refuse_layer
 from earwitness.explainers.inference.modules import precision_of
 from earwitness.explainers.inference.prepared import Prepared, working
 from earwitness.explainers.inference.scoring import check_values
+from earwitness.explainers.inference.trial import check_answers, tried
 from earwitness.explainers.parameters import in_force
 from earwitness.models.protocols import Explainable
 
@@ -147,7 +148,20 @@ class Explainer(ABC):
         if not len(segments):
             return []
         with working(classifier) as prepared:
+            check_answers(prepared, segments, self.score)
+            self._check_gradients(prepared, segments)
             return self.explained(prepared, segments, targets, progress)
+
+    def _check_gradients(self, prepared: Prepared, segments: Segments) -> None:
+        """Refuse a network that lets no gradient through; from a layer on, methods let it through themselves."""
+        if Need.GRADIENTS not in self.needs or Need.FEATURE_LAYER in self.needs:
+            return
+        trial = tried(prepared, segments)
+        if trial is not None and not trial.gradients:
+            raise UsageError(
+                f"{self.name} needs gradients, and this network lets none through; ask a method that needs its scores "
+                "alone: lime, occlusion, rise, shapley, kernelshap"
+            )
 
     @abstractmethod
     def explained(

@@ -2,24 +2,30 @@
 
 >>> import torch
 >>> from earwitness.models.adapter import Adapter, ForeignFrontEnd
->>> from earwitness.audio.decoding.timefreq import Clock
+>>> from earwitness.audio.timefreq import Clock
 >>> net = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.LazyLinear(2))
->>> front_end = ForeignFrontEnd(silence=-80.0, clock=Clock(22050, 512, 0.0, 64, 0.0, 11025.0))
+>>> clock = Clock(sample_rate=22050, hop=512, centre=0.0, bands=64, low_hz=0.0, high_hz=11025.0, mel_scale="slaney")
+>>> front_end = ForeignFrontEnd(silence=-80.0, clock=clock)  # librosa's default, in decibels
 >>> classifier = Adapter.around(net, ("cough", "sneeze"), front_end, feature_layer="1", turned=True)
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from earwitness.audio.timefreq import Clock
-from earwitness.core.errors import UsageError
+from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.models.protocols import ExplainableFrontEnd
 
-ACTIVATIONS = ("softmax", "sigmoid")
+NONE = "none"
+ACTIVATIONS = ("softmax", "sigmoid", NONE)
+# What the axes of a network's input mean, after the batch.
+FRAMES, BANDS, CHANNEL = "frames", "bands", "channel"
 
 
 @dataclass(frozen=True)
@@ -45,13 +51,13 @@ class Adapter:
     Parameters
     ----------
     network
-        Maps (n, frames, bands) to logits (n, classes).
+        Maps (n, frames, bands) to answers (n, classes).
     classes
-        Names, in the order of the logits.
+        Names, in the order of the answers.
     front_end
         Its silence and its clock.
     activation
-        What turns logits into probabilities: ``"softmax"`` or ``"sigmoid"``.
+        What turns answers into probabilities: ``"softmax"``, ``"sigmoid"``, or ``"none"`` where they are final.
     """
 
     network: Coat
@@ -61,7 +67,8 @@ class Adapter:
 
     def __post_init__(self) -> None:
         if self.activation not in ACTIVATIONS:
-            raise UsageError(f"activation '{self.activation}' does not do; use {' or '.join(ACTIVATIONS)}")
+            known = f"{', '.join(ACTIVATIONS[:-1])} or {ACTIVATIONS[-1]}"
+            raise UsageError(f"activation '{self.activation}' does not do; use {known}")
 
     @classmethod
     def around(
@@ -74,13 +81,14 @@ class Adapter:
         turned: bool = False,
         channel: bool = True,
         activation: str = "softmax",
+        batch: int = 0,
     ) -> Adapter:
         """Adapt a network.
 
         Parameters
         ----------
         network
-            Answers logits, each row by itself.
+            Answers a number a class, each row by itself.
         classes, front_end, activation
             As above.
         feature_layer
@@ -90,8 +98,11 @@ class Adapter:
             Whether the network takes (bands, frames) rather than (frames, bands).
         channel
             Whether it takes pictures with one channel, (n, 1, ...), rather than (n, ...).
+        batch
+            How many segments it takes at once, where that is fixed (1 for many exported networks); 0 for any.
         """
-        return cls(Coat(network, feature_layer, turned, channel), tuple(classes), front_end, activation)
+        axes = (*((CHANNEL,) if channel else ()), *((BANDS, FRAMES) if turned else (FRAMES, BANDS)))
+        return cls(Coat(network, axes, feature_layer=feature_layer, batch=batch), tuple(classes), front_end, activation)
 
     @property
     def device(self) -> torch.device | str:
@@ -100,16 +111,67 @@ class Adapter:
 
 
 class Coat(nn.Module):
-    """A network that takes (n, frames, bands) and hands its inner network the shape that this one takes."""
+    """A network that takes (n, frames, bands) and hands its inner network what this one takes.
 
-    def __init__(self, inner: nn.Module, feature_layer: str, turned: bool, channel: bool) -> None:
+    Parameters
+    ----------
+    inner
+        The network.
+    axes
+        What its input's axes mean after the batch, such as ``("channel", "bands", "frames")``.
+    feature_layer
+        Dotted name, within ``inner``, of the layer that activation maps look at; ``""`` for none.
+    batch
+        How many rows it takes at once; 0 for any.
+    output
+        Which of its answers holds the classes, by name or place, where it gives several.
+    """
+
+    def __init__(
+        self,
+        inner: nn.Module,
+        axes: Sequence[str],
+        *,
+        feature_layer: str = "",
+        batch: int = 0,
+        output: str | int | None = None,
+    ) -> None:
         super().__init__()
-        self.inner, self.turned, self.channel = inner, turned, channel
+        if sorted(set(axes) - {CHANNEL}) != [BANDS, FRAMES] or len(set(axes)) != len(axes):
+            raise UsageError(f"layout {', '.join(axes)}: name frames and bands once each, and channel where it has one")
+        self.inner, self.axes, self.batch, self.output = inner, tuple(axes), batch, output
         self.feature_layer = f"inner.{feature_layer}" if feature_layer else ""
+        turned = self.axes.index(BANDS) < self.axes.index(FRAMES)
         self.map_axes = ("frequency", "time") if turned else ("time", "frequency")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits, shape (n, classes), of log-mels, shape (n, frames, bands)."""
-        x = x.transpose(1, 2) if self.turned else x
-        logits: Tensor = self.inner(x[:, None] if self.channel else x)
-        return logits
+        """Return the answers, shape (n, classes), to log-mels, shape (n, frames, bands)."""
+        if self.map_axes[0] == "frequency":
+            x = x.transpose(1, 2)
+        if CHANNEL in self.axes:
+            x = x.unsqueeze(1 + self.axes.index(CHANNEL))
+        if not self.batch:
+            return self._answers(x)
+        parts = [self._filled(part) for part in torch.split(x, self.batch)]
+        return torch.cat(parts) if parts else self._answers(x)
+
+    def _filled(self, part: Tensor) -> Tensor:
+        """Return the answers to at most a batch, which is filled up with copies of its last row."""
+        missing = self.batch - len(part)
+        whole = torch.cat([part, part[-1:].expand(missing, *part.shape[1:])]) if missing else part
+        return self._answers(whole)[: len(part)]
+
+    def _answers(self, x: Tensor) -> Tensor:
+        found: Any = self.inner(x)
+        if isinstance(found, Tensor) and self.output in (None, 0):
+            return found
+        listed = found if isinstance(found, Sequence) else [found]
+        named: dict[Any, Any] = dict(found) if isinstance(found, Mapping) else dict(enumerate(listed))
+        if self.output is None and len(named) == 1:
+            (only,) = named.values()
+            return only
+        if self.output not in named:
+            raise EarwitnessError(
+                f"the network gives {', '.join(map(str, named))}; name the output that holds the classes"
+            )
+        return named[self.output]

@@ -16,6 +16,7 @@ from earwitness.explainers.gradient.base import GradientBatch, GradientMethod, M
 from earwitness.explainers.inference.hooks import answering
 from earwitness.explainers.inference.modules import parts
 from earwitness.explainers.inference.scoring import PROBABILITY, check_scores, logits_of, score_parameter
+from earwitness.models.adapter import NONE
 from earwitness.models.protocols import Explainable
 
 # Activations that work number by number, to which the rescale rule applies.
@@ -85,7 +86,8 @@ class DeepLift(GradientMethod):
         leaf = torch.cat([batch.x, base])[:, 0].requires_grad_()
         with torch.enable_grad(), rescaling(batch.classifier.network):
             logits = logits_of(batch.classifier, leaf.clone())  # a network may change its input in place
-            scores = logits if batch.score == "logit" else _activated(logits, batch.classifier.activation)
+            final = batch.score == "logit" or batch.classifier.activation == NONE
+            scores = logits if final else _activated(logits, batch.classifier.activation)
             weights = batch.weights.repeat(2, 1, 1)
             multipliers = gradients_of(torch.einsum("nc,ntc->tn", scores, weights).sum(dim=1), leaf)[:count]
         values = (batch.x - base) * multipliers

@@ -16,11 +16,13 @@ from earwitness.core.errors import EarwitnessError
 from earwitness.explainers.attribution import Target
 from earwitness.explainers.inference.modules import arithmetic
 from earwitness.explainers.parameters import choice, parameter
+from earwitness.models.adapter import NONE
 from earwitness.models.protocols import Explainable
 
 PROBABILITY = "probability"
 LOG_ODDS = "log-odds"
 SCORE_KINDS = ("logit", LOG_ODDS, PROBABILITY)
+LEAST_CHANCE = 2.0**-24
 
 
 def score_parameter(default: str, kinds: Sequence[str] = SCORE_KINDS) -> Any:
@@ -86,8 +88,11 @@ def activated(logits: Tensor, kind: str, activation: str) -> Tensor:
         still near 0 or 1. Of a sigmoid, or of one class alone, it is the logit; of a softmax, the logit less
         those of all other classes together.
     activation
-        What turns logits into probabilities: ``"softmax"`` or ``"sigmoid"``.
+        What turns logits into probabilities: ``"softmax"``, ``"sigmoid"``, or ``"none"`` where the network's answers
+        are probabilities already; their log-odds are held within 2**-24 of 0 and 1, which float32 does not tell apart.
     """
+    if activation == NONE:
+        return logits.clamp(LEAST_CHANCE, 1 - LEAST_CHANCE).logit() if kind == LOG_ODDS else logits
     if kind == PROBABILITY:
         return logits.softmax(dim=-1) if activation == "softmax" else logits.sigmoid()
     others = kind == LOG_ODDS and activation == "softmax" and logits.shape[-1] > 1

@@ -336,13 +336,38 @@ def test_every_segment_has_its_own_colours_unless_segments_are_compared(common):
     limits = [mesh.norm.vmax for axes, mesh in meshes(figure)]
     # Two rows of log-mel, Grad-CAM, LIME.
     own = [[float(np.abs(each.attributions[0][method].native).max()) for method in (0, 1)] for each in inquiry.findings]
-    expected = [np.max(own, axis=0)] * 2 if common else own
+    expected = [np.max(own, axis=0)] * 2 if common else np.maximum(own, evidence.LEAST_LIMIT * np.max(own, axis=0))
     np.testing.assert_allclose([[limits[1], limits[2]], [limits[4], limits[5]]], expected)
     assert limits[0] == limits[3]
     assert all(mesh.norm.vmin == -mesh.norm.vmax for _, mesh in (meshes(figure)[i] for i in (1, 2, 4, 5)))
     figure.draw_without_rendering()
     assert (bars(figure) == [["\N{MINUS SIGN}peak", "0", "+peak"]] * 2) != common
     assert ("of 4" in words(figure)) == common  # a weaker map says what it is compared with
+
+
+@given(st.lists(st.floats(1e-4, 1e4), min_size=1, max_size=4), st.integers(1, 2))
+@settings(max_examples=20, deadline=None)
+def test_next_to_no_evidence_looks_pale_and_a_third_of_the_strongest_does_not(sizes, targets):
+    rows = [finding(row, attributions=((attribution(0, size),),) * targets) for row, size in enumerate(sizes)]
+    figure = evidence.maps(asked("confusion", rows, ("A",), ("predicted", "true")[:targets]))
+    shown = [mesh for axes, mesh in meshes(figure) if mesh.norm.vmin == -mesh.norm.vmax]
+    for size, *found in zip(sizes, *[iter(shown)] * targets, strict=True):
+        depth = {float(np.abs(np.asarray(mesh.get_array())).max() / mesh.norm.vmax) for mesh in found}
+        assert len(depth) == 1
+        assert depth.pop() == pytest.approx(min(1.0, size / max(sizes) / evidence.LEAST_LIMIT), rel=1e-5)
+    limits = {words.get_text().partition(" of ")[2] for axes, _ in meshes(figure) for words in axes.texts} - {""}
+    assert bool(limits) == any(size * 3 < max(sizes) * (1 - 1e-5) for size in sizes)
+
+
+def test_a_first_segment_without_evidence_does_not_set_the_common_scale():
+    rows = [
+        finding(0, attributions=((attribution(0, flags=(SILENT,)),),)),
+        finding(1, attributions=((attribution(1, 0.01),),)),
+    ]
+    figure = evidence.maps(asked("segments", rows, ("A",), ("predicted",)), maps.MapStyle(common=True))
+    figure.draw_without_rendering()
+    (numbers,) = bars(figure)
+    assert all(abs(float(text.replace("\N{MINUS SIGN}", "-"))) <= 0.01 for text in numbers)
 
 
 def test_the_targets_of_a_segment_share_their_colours():

@@ -39,6 +39,7 @@ SHORT_NAME = 11  # characters that fit beside "for" and "(predicted)" over a map
 TICK, CROSS = "\N{CHECK MARK}", "\N{BALLOT X}"
 LOG_MEL = "log-mel"
 TITLE_PAD = 13.0  # points: the verdict and the strength of a map stand between it and its title
+LEAST_LIMIT = 1 / 3  # of the strongest cell by a method in a figure: every segment's colours reach so far at least
 SILENCE_NAMED = 0.2  # share of a segment without sound from which on a picture says so
 
 
@@ -163,7 +164,8 @@ def maps(inquiry: Inquiry, look: MapStyle = PLAIN) -> Figure:
     """Draw the evidence: a row a segment, its log-mel, then each method's map, target by target.
 
     Maps keep their sign. A segment's maps by one method share their colours, so that its targets can be compared; the
-    strongest cell of each is written above it. Between methods the units differ.
+    strongest cell of each is written above it. Colours reach to the segment's strongest cell, but never less far than a
+    third of the figure's strongest by that method: next to no evidence looks pale. Between methods the units differ.
 
     Parameters
     ----------
@@ -221,12 +223,13 @@ def maps(inquiry: Inquiry, look: MapStyle = PLAIN) -> Figure:
 
 def _limits(inquiry: Inquiry, common: bool) -> list[list[float]]:
     """Return how far the colours of each segment's maps by each method reach."""
-    shown, methods = inquiry.findings, range(len(inquiry.methods))
-    groups = [shown] * len(shown) if common else [(each,) for each in shown]
-    return [
-        [evidence_limit([listed[method] for each in group for listed in each.attributions]) for method in methods]
-        for group in groups
-    ]
+    columns = []
+    for method in range(len(inquiry.methods)):
+        own = [[listed[method] for listed in each.attributions] for each in inquiry.findings]
+        strongest = evidence_limit([found for row in own for found in row])
+        least = LEAST_LIMIT * strongest
+        columns.append([strongest if common else max(evidence_limit(row), least) for row in own])
+    return [list(row) for row in zip(*columns, strict=True)]
 
 
 def _words(axes: Axes, each: Finding, inquiry: Inquiry) -> None:

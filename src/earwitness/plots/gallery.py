@@ -49,7 +49,8 @@ KINDS = (
 DRAW = {"recordings": evidence.recordings, "samples": evidence.samples}
 EVIDENCE = (
     "Red cells spoke for the class named above their column, blue ones against it, and white ones made no difference; "
-    "colours reach to the number above each map, because segments and methods have evidence of different size"
+    "colours reach to the number above each map, because segments and methods have evidence of different size, and a "
+    "segment whose evidence is much weaker than the strongest by that method in the picture stays pale"
 )
 READING = {
     "training": (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +92,9 @@ def test_a_classifier_that_hears_a_tone_leans_on_steady_tones_and_on_nothing_els
     assert worst.before >= 0.8
     assert worst.after == 0.0
     assert [each.label for each in tones.recordings] == ["marked"] * 8
-    assert f"marked falls from {worst.before:.0%} to 0%" in tones.sentence()
+    with_them = f"{worst.before:.0%} of its segments are right with them, 0% without"
+    assert tones.sentence() == f"Yes: marked needs them ({with_them})."
+    assert found.summary() == f"Predictions depend on steady tones: marked needs them ({with_them})."
     assert not effect(found, "edges").found
     assert not effect(found, "level").found
     assert effect(found, "silence").sentence() == "No recording has any: nothing to test."
@@ -185,19 +187,64 @@ def test_the_most_affected_are_named_of_the_classes_that_lean_or_of_all_where_no
     assert "b/1.wav" not in relying.told()
 
 
-def test_gains_beyond_chance_are_told_but_are_no_leaning():
+def test_one_story_tells_which_class_needs_it_and_which_it_misleads():
     both = made(classes=[FALLS, RISES])
-    assert both.sentence() == (
-        "Relies on it: a (a falls from 84% to 69% without it); without it c gains (65% to 84%): it draws predictions "
-        "to other classes."
-    )
+    needs = "a needs it (84% of its segments are right with it, 69% without)"
+    misleads = "it misleads c (65% of its segments are right with it, 84% without)"
+    assert both.sentence() == f"Yes: {needs}, and {misleads}."
     alone = made(classes=[RISES])
     assert not alone.found
     assert alone.gaining == ("c",)
-    assert alone.sentence().startswith("No loss found; without it c gains (65% to 84%)")
-    assert "c gains" in made(3, classes=[RISES]).sentence()
-    assert made(change=0.1, low=0.05, high=0.2).sentence().startswith("No loss found; without it all together gain")
+    assert alone.sentence().startswith(f"No loss found, but {misleads}; for the 24 recordings")
+    assert made(3, classes=[RISES]).sentence().endswith(f"its class's score, but {misleads}.")
+    together = made(change=0.1, low=0.05, high=0.2)
+    shares = "(50.0% of segments are right with it, 60.0% without)"
+    assert together.sentence().startswith(f"No loss found, but it misleads all classes together {shares};")
     assert made(change=-0.01, low=-0.015, high=-0.005).sentence().startswith("No loss of 2 points found;")
+    lost = made(change=-0.1, low=-0.2, high=-0.05)
+    assert lost.sentence() == "Yes: 50.0% of segments are right with it, 40.0% without."
+
+
+def test_the_summary_tells_one_thing_after_the_other_and_what_was_not_found():
+    def told(*effects: Effect) -> str:
+        return Audit(effects=effects, classes=("a", "c"), files=80, seconds=60.0).summary()
+
+    assert told(made(), made(3)) == "Of what was tested, predictions were found to depend on nothing."
+    edges = replace(made(classes=[RISES]), name="edges")
+    assert told(made(), edges, made(classes=[FALLS])) == (
+        "Predictions depend on the clips' edges: "
+        "they mislead c (65% of its segments are right with them, 84% without). "
+        "Predictions depend on hum: a needs it (84% of its segments are right with it, 69% without)."
+    )
+
+
+@given(st.integers(0, 6), st.integers(0, 6))
+def test_every_class_that_needs_or_is_misled_is_named_once(needing, misled):
+    names = [f"<{number}>" for number in range(needing + misled)]
+    classes = [replace(FALLS if place < needing else RISES, name=name) for place, name in enumerate(names)]
+    story = made(classes=classes).story()
+    assert bool(story) == bool(names)
+    assert [story.count(name) for name in names] == [1] * len(names)
+    assert ("misleads" in story) == (misled > 0)
+    assert ("needs" in story) == (needing > 0)
+
+
+def test_recordings_that_are_right_only_without_it_are_kept():
+    recordings = sounds()
+    for each in recordings:
+        each.samples[RATE // 2 :] = 0.0
+    # Silence is taken for the last class, all that sounds for the second one.
+    found = audited(lambda values: np.where(values.mean(axis=(1, 2)) < -3, 2, 1), recordings)
+    silence = effect(found, "silence")
+    assert {each.file for each in silence.corrected} == {each.file for each in recordings if each.label == 1}
+    for each in silence.corrected:
+        assert each.predicted_as == each.label == "loud"
+        assert each.before < 0.5 < each.after
+    assert not any(each.corrected for each in found.effects if each.name != "silence")
+    assert f"Predicted right only without it: {silence.corrected[0].file} (" in silence.told()
+    older = found.as_dict()
+    older["effects"] = [{k: v for k, v in each.items() if k != "corrected"} for each in older["effects"]]
+    assert all(each.corrected == () for each in Audit.from_dict(older).effects)
 
 
 def test_the_chart_tells_all_recordings_from_a_class_and_from_too_few():

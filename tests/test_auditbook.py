@@ -68,7 +68,9 @@ def test_the_text_says_what_was_found_and_what_was_not(outcome):
         assert each.told() in said
         assert f"{each.name}: {each.taken}." in said
     assert "segments right with" in said
-    assert ("It relies on: " in said) == any(each.found for each in outcome.audit.effects)
+    assert said.count("Predictions depend on ") == sum(
+        each.found or bool(each.gaining) for each in outcome.audit.effects
+    )
 
 
 def test_a_run_without_an_audit_has_none(run, tmp_path):

@@ -20,8 +20,16 @@ LEAST_CLASS_LOSS, CLASS_CONFIDENCE = 0.10, 0.99
 LEAST_FILES = 3
 FEW_TOUCHED = 10  # recordings: fewer rule nothing out that is worth saying
 LEAST_FALL = 0.1  # of the true class's score: such a recording is named
-MOST_KEPT, MOST_NAMED = 10, 3  # recordings: of a class, in a sentence
+MOST_KEPT, MOST_NAMED = 10, 3  # recordings of a class; recordings or classes in a sentence
 FORMAT_VERSION = 1
+# What counterfactuals take out, in a sentence, where their names alone do not do; more than one thing ends in s.
+THINGS = {
+    "edges": "the clips' edges",
+    "band limit": "the band limit",
+    "inaudible": "what nobody can hear",
+    "level": "the recordings' levels",
+    "file format": "the file format",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +103,9 @@ class Effect:
         The same by class.
     recordings
         Those of each class whose true class's score fell most.
+    corrected
+        Those of each class that have another class's mean score highest as they are, and without it their own, which
+        rises by 0.1 or more; the largest rise first. Empty in an audit of version 0.1.0.
     """
 
     name: str
@@ -109,11 +120,22 @@ class Effect:
     score_change: float
     classes: tuple[ClassEffect, ...]
     recordings: tuple[Affected, ...]
+    corrected: tuple[Affected, ...] = ()
 
     @property
     def change(self) -> float:
         """After less before."""
         return self.after - self.before
+
+    @property
+    def thing(self) -> str:
+        """What was taken out, as it stands in a sentence."""
+        return THINGS.get(self.name, self.name)
+
+    @property
+    def it(self) -> str:
+        """The pronoun that stands for the thing."""
+        return "them" if self.thing.endswith("s") else "it"
 
     @property
     def relying(self) -> tuple[str, ...]:
@@ -161,23 +183,17 @@ class Effect:
         """Say what was found, or how large a loss can be ruled out."""
         if not self.touched:
             return "No recording has any: nothing to test."
-        if self.relying:
-            worst = min((each for each in self.classes if each.relies), key=lambda each: each.change)
-            names = ", ".join(self.relying)
-            falls = f"{worst.name} falls from {worst.before:.0%} to {worst.after:.0%} without it"
-            return f"Relies on it: {names} ({falls}){self._gained()}."
         if self.found:
-            shares = f"{self.before:.1%} of segments right with it, {self.after:.1%} without"
-            return f"Relies on it: {shares}{self._gained()}."
+            return f"Yes: {self.story()}."
         if self.few:
             had = f"{self.touched} recording{'s' * (self.touched > 1)} had it: too few to say more than"
             what = "which lost most" if self.affected else f"that none lost {LEAST_FALL} of its class's score"
-            return f"Only {had} {what}{self._gained()}."
-        nothing = "No loss found" if self._gained() else "No effect found"
+            return f"Only {had} {what}{self._but()}."
+        nothing = "No loss found" if self._but() else "No effect found"
         if self.high < 0:
             nothing = f"No loss of {100 * LEAST_LOSS:g} points found"
         return (
-            f"{nothing}{self._gained()}; for the {self.touched} recordings that had it, together, a loss of more than "
+            f"{nothing}{self._but()}; for the {self.touched} recordings that had it, together, a loss of more than "
             f"{100 * self.ruled_out:.1f} points is ruled out (a single class may lose more)."
         )
 
@@ -186,14 +202,46 @@ class Effect:
         worst = [
             f"{printable(each.file)} ({each.before:.2f} to {each.after:.2f})" for each in self.affected[:MOST_NAMED]
         ]
-        return self.sentence() + (f" Most affected, by their class's score: {', '.join(worst)}." if worst else "")
+        said = self.sentence() + (f" Most affected, by their class's score: {', '.join(worst)}." if worst else "")
+        right = [
+            f"{printable(each.file)} ({each.before:.2f} to {each.after:.2f})" for each in self.corrected[:MOST_NAMED]
+        ]
+        return said + (f" Predicted right only without {self.it}: {', '.join(right)}." if right else "")
 
-    def _gained(self) -> str:
-        """Say what is predicted better without it, beyond chance: what had gone to other classes."""
-        better = [f"{each.name} gains ({each.before:.0%} to {each.after:.0%})" for each in self.classes if each.gains]
-        if not better and self.change >= LEAST_LOSS and self.low > 0:
-            better = [f"all together gain ({self.before:.1%} to {self.after:.1%})"]
-        return f"; without it {', '.join(better)}: it draws predictions to other classes" if better else ""
+    def story(self) -> str:
+        """Say which classes need it and which it misleads, as one clause; empty where no class does, nor all together.
+
+        A class needs what it loses by the removal of; what draws its recordings to other classes misleads it.
+        """
+        needs = sorted((each for each in self.classes if each.relies), key=lambda each: each.change)
+        if needs:
+            told = f"{needs[0].name} needs {self.it} ({self._shares(needs[0])})"
+            for each in needs[1:MOST_NAMED]:
+                told += f", {each.name}, too ({self._shares(each)})"
+            if more := [each.name for each in needs[MOST_NAMED:]]:
+                told += f", and so {'does' if len(more) == 1 else 'do'} {', '.join(more)}"
+        elif self.altogether:
+            told = f"{self.before:.1%} of segments are right with {self.it}, {self.after:.1%} without"
+        else:
+            return self._misled()
+        return f"{told}, and {self._misled()}" if self._misled() else told
+
+    def _misled(self) -> str:
+        """Say whom it misleads, beyond chance."""
+        misled = sorted((each for each in self.classes if each.gains), key=lambda each: -each.change)
+        they = "they mislead" if self.it == "them" else "it misleads"
+        if not misled:
+            all_gain = self.change >= LEAST_LOSS and self.low > 0
+            shares = f"{self.before:.1%} of segments are right with {self.it}, {self.after:.1%} without"
+            return f"{they} all classes together ({shares})" if all_gain else ""
+        named = [f"{each.name} ({self._shares(each)})" for each in misled[:MOST_NAMED]]
+        return f"{they} {', '.join([*named, *(each.name for each in misled[MOST_NAMED:])])}"
+
+    def _but(self) -> str:
+        return f", but {self._misled()}" if self._misled() else ""
+
+    def _shares(self, each: ClassEffect) -> str:
+        return f"{each.before:.0%} of its segments are right with {self.it}, {each.after:.0%} without"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,12 +270,9 @@ class Audit:
     seed: int = 0
 
     def summary(self) -> str:
-        """Say in a sentence or two what the classifier relies on, and what is predicted better without."""
-        relies = [f"{each.name}{_of(each.relying)}" for each in self.effects if each.found]
-        gains = [f"{each.name}{_of(each.gaining)}" for each in self.effects if each.gaining]
-        nothing = "Of what was tested, it was not found to rely on any."
-        said = f"It relies on: {'; '.join(relies)}." if relies else nothing
-        return said + (f" Predicted better without: {'; '.join(gains)}." if gains else "")
+        """Say on what predictions depend: which classes need it, and which it misleads."""
+        said = [f"Predictions depend on {each.thing}: {each.story()}." for each in self.effects if each.story()]
+        return " ".join(said) or "Of what was tested, predictions were found to depend on nothing."
 
     def as_dict(self) -> dict[str, Any]:
         """Return the audit as JSON types."""
@@ -252,6 +297,7 @@ class Audit:
                         **each,
                         "classes": tuple(ClassEffect(**one) for one in each["classes"]),
                         "recordings": tuple(_affected(one) for one in each["recordings"]),
+                        "corrected": tuple(_affected(one) for one in each.get("corrected", ())),
                     }
                 )
                 for each in entries.pop("effects")
@@ -260,10 +306,6 @@ class Audit:
             return cls(**entries)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise EarwitnessError(f"the audit is damaged ({error}); audit the run again") from error
-
-
-def _of(classes: tuple[str, ...]) -> str:
-    return f" ({', '.join(classes)})" if classes else ""
 
 
 def _affected(stored: Mapping[str, Any]) -> Affected:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 
 from earwitness.audio.frontend import log_mel
-from earwitness.core.arrays import BoolArray, Int64Array, Samples
+from earwitness.core.arrays import BoolArray, Float64Array, Int64Array, Samples
 from earwitness.core.device import to_numpy
 from earwitness.core.errors import EarwitnessError
 from earwitness.core.progress import NO_PROGRESS, Progress
@@ -17,7 +18,16 @@ from earwitness.core.statistics import bootstrap_interval
 from earwitness.models.classifier import Classifier
 from earwitness.models.prediction import score_recording
 from earwitness.trust.audit.counterfactuals import COUNTERFACTUALS, Counterfactual, repeated
-from earwitness.trust.audit.effects import CLASS_CONFIDENCE, CONFIDENCE, MOST_KEPT, Affected, Audit, ClassEffect, Effect
+from earwitness.trust.audit.effects import (
+    CLASS_CONFIDENCE,
+    CONFIDENCE,
+    LEAST_FALL,
+    MOST_KEPT,
+    Affected,
+    Audit,
+    ClassEffect,
+    Effect,
+)
 
 
 @dataclass(frozen=True)
@@ -160,10 +170,22 @@ def _effect(
                     high=high,
                 )
             )
-    lost = np.argsort(score[:, 1] - score[:, 0], kind="stable")
-    kept = sorted(
-        row for index in range(len(classes)) for row in np.flatnonzero(truth[lost] == index)[:MOST_KEPT].tolist()
-    )
+    rise = score[:, 1] - score[:, 0]
+    misled = np.array([one.predicted for one in before]) != truth
+    mended = misled & (np.array([one.predicted for one in after]) == truth) & (rise >= LEAST_FALL)
+
+    def affected(rows: list[int]) -> tuple[Affected, ...]:
+        return tuple(
+            Affected(
+                file=files[row],
+                label=classes[truth[row]],
+                before=float(score[row, 0]),
+                after=float(score[row, 1]),
+                predicted_as=classes[after[row].predicted],
+            )
+            for row in rows
+        )
+
     low, high = bootstrap_interval(change, [seed], CONFIDENCE)
     return Effect(
         name=counterfactual.name,
@@ -177,15 +199,18 @@ def _effect(
         high=high,
         score_change=float((score[:, 1] - score[:, 0]).mean()),
         classes=tuple(by_class),
-        recordings=tuple(
-            Affected(
-                file=files[row],
-                label=classes[truth[row]],
-                before=float(score[row, 0]),
-                after=float(score[row, 1]),
-                predicted_as=classes[after[row].predicted],
-            )
-            for row in lost[kept]
-            if score[row, 1] < score[row, 0]
-        ),
+        recordings=affected(_first_of_each_class(rise, truth, rise < 0)),
+        corrected=affected(_first_of_each_class(-rise, truth, mended)),
     )
+
+
+def _first_of_each_class(values: Float64Array, truth: Int64Array, wanted: BoolArray) -> list[int]:
+    """Return the wanted rows of lowest value, lowest first, so many a class as are kept."""
+    ranked = [int(row) for row in np.argsort(values, kind="stable") if wanted[row]]
+    seen: Counter[int] = Counter()
+    kept = []
+    for row in ranked:
+        seen[int(truth[row])] += 1
+        if seen[int(truth[row])] <= MOST_KEPT:
+            kept.append(row)
+    return kept

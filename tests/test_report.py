@@ -353,6 +353,29 @@ def test_the_row_of_a_misclassified_recording_leads_to_its_picture(page, asked, 
     assert ("earwitness inquire RUN --segment FILE" in section(fewer, "confusions")) == (len(entries) > 1)
 
 
+def test_the_likely_cause_stands_in_the_row_and_over_the_figure(page, text, asked, run):
+    told = page.of("p").count({"class": "cause"})
+    entries = [each for each in gallery.read(RunFolder(asked)) if each.kind == "misclassified"]
+    assert told == len(entries) > 0
+    sentence = next(iter(re.findall(r'<p class="cause">(.*?)</p>', text)))
+    assert text.count(f'<td data-head="likely cause">{sentence}</td>') == 1
+    assert len(re.findall(r'data-head="likely cause">[^<]+\.</td>', text)) == len(entries)
+    # A recording that another evaluation predicts right keeps its figure, which says nothing of a cause.
+    rows = files.read_csv(run / "files.csv")
+    for row in rows:
+        row["predicted"] = row["label"]
+    files.write_csv(run / "files.csv", list(rows[0]), [list(row.values()) for row in rows])
+    assert 'class="cause"' not in build_report(run).read_text(encoding="utf-8")
+
+
+def test_without_predictions_no_cause_is_made_up(run):
+    (run / "predictions.csv").unlink()
+    built = build_report(run).read_text(encoding="utf-8")
+    assert "likely cause" not in built
+    assert 'class="cause"' not in built
+    assert tiny_run.FAKE in section(built, "confusions")
+
+
 # ---- what may be missing ------------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,11 @@ import numpy as np
 from earwitness.core.errors import EarwitnessError, printable
 from earwitness.core.files import read_csv, read_json
 from earwitness.core.run_folder import RunFolder
+from earwitness.inspection.questions import name_of_misclassified
+from earwitness.models.prediction import Predictions
+from earwitness.plots import gallery
+from earwitness.plots.gallery import Entry
+from earwitness.report.causes import likely_causes
 from earwitness.report.headline import DASH, headline, percent, ranked_pairs
 from earwitness.report.paths import shortened
 from earwitness.training import metrics, prediction_files
@@ -86,7 +91,10 @@ def gather(run: RunFolder, *, paths: bool = False) -> dict[str, Any]:
     history = read_csv(run.history) if run.history.exists() else []
     predictions = prediction_files.read(run) if run.predictions.exists() else None
     found = store.read(run)
+    entries = gallery.read(run)
     try:
+        wrong = [row for row in files if row["label"] != row["predicted"]]
+        why = _why(wrong, predictions, found, entries)
         told = str if paths else shortened(settings, str(run.path.resolve()))
         return {
             "name": run.path.resolve().name,
@@ -104,7 +112,8 @@ def gather(run: RunFolder, *, paths: bool = False) -> dict[str, Any]:
             "per_class": _per_class(measured),
             "confusion": _confusion(measured.confusion),
             "pairs": _pairs(measured.confusion),
-            "wrong": _wrong(files),
+            "wrong": _wrong(wrong, why),
+            "causes": {name_of_misclassified(file): sentence for file, sentence in why.items()},
             "audit": _audit(found),
             "versions": _pairs_of(settings.get("versions", {})),
         }
@@ -270,10 +279,28 @@ def _pairs(confusion: Confusion) -> Table:
     )
 
 
-def _wrong(files: list[dict[str, str]]) -> Table:
+def _why(
+    wrong: Sequence[Mapping[str, str]], predictions: Predictions | None, audit: Audit | None, entries: Sequence[Entry]
+) -> dict[str, str]:
+    """Return the likely cause, by file, of the misclassified recordings that the page shows."""
+    if predictions is None:
+        return {}
+    shown = {entry.name: entry.regions for entry in entries if entry.kind == "misclassified"}
+    names = {row["file"]: name_of_misclassified(row["file"]) for row in wrong}
+    regions = {file: shown[name] for file, name in names.items() if name in shown}
+    return likely_causes(predictions, dict.fromkeys([*list(names)[:MOST_ROWS], *regions]), audit, regions)
+
+
+def _wrong(wrong: Sequence[Mapping[str, str]], why: Mapping[str, str]) -> Table:
+    head = ("recording", "true class", "predicted as", "votes", *(("likely cause",) if why else ()))
     rows = [
-        (row["file"], row["label"], row["predicted"], f"{row['votes']} of {row['segments']}")
-        for row in files
-        if row["label"] != row["predicted"]
+        (
+            row["file"],
+            row["label"],
+            row["predicted"],
+            f"{row['votes']} of {row['segments']}",
+            *((why.get(row["file"], DASH),) if why else ()),
+        )
+        for row in wrong
     ]
-    return _cut(("recording", "true class", "predicted as", "votes"), rows, "files.csv", 3)
+    return _cut(head, rows, "files.csv", len(head))

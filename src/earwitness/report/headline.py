@@ -9,11 +9,11 @@ import numpy as np
 
 from earwitness.core.arrays import BoolArray, Float64Array
 from earwitness.models.prediction import Predictions
+from earwitness.report.causes import HALF_SILENT
 from earwitness.training.metrics import Confusion, Metrics
 from earwitness.trust.audit.effects import Audit
 
 MOST_CONFUSIONS = 3
-HALF_SILENT = 0.5  # share of a segment without sound from which on there is little in it to recognise
 DASH = "\N{EN DASH}"
 
 

@@ -22,14 +22,15 @@ FEW_TOUCHED = 10  # recordings: fewer rule nothing out that is worth saying
 LEAST_FALL = 0.1  # of the true class's score: such a recording is named
 MOST_KEPT, MOST_NAMED = 10, 3  # recordings of a class; recordings or classes in a sentence
 FORMAT_VERSION = 1
-# What counterfactuals take out, in a sentence, where their names alone do not do; more than one thing ends in s.
+# What counterfactuals take out, in a sentence, where their names alone do not do, and those that are several.
 THINGS = {
     "edges": "the clips' edges",
     "band limit": "the band limit",
     "inaudible": "what nobody can hear",
-    "level": "the recordings' levels",
+    "level": "loudness",
     "file format": "the file format",
 }
+SEVERAL = ("edges", "steady tones")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +136,7 @@ class Effect:
     @property
     def it(self) -> str:
         """The pronoun that stands for the thing."""
-        return "them" if self.thing.endswith("s") else "it"
+        return "them" if self.name in SEVERAL else "it"
 
     @property
     def relying(self) -> tuple[str, ...]:

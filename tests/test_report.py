@@ -24,6 +24,7 @@ from earwitness.inspection.run import open_run
 from earwitness.plots import gallery
 from earwitness.report import contents, pictures
 from earwitness.report.page import build_report
+from earwitness.training import metrics
 from earwitness.training.metrics import ClassMetrics, ClassScores, Confusion, Intervals, Metrics, Tie
 from earwitness.workflows.audit import audit
 
@@ -294,9 +295,19 @@ def test_the_answer_tells_how_many_of_the_misclassified_segments_are_silent(run)
     assert f"Most often, {start}, of which 1 is digital silence and 1 more is at least half silent." in both
     assert f"Of all {len(wrong)} misclassified segments, 1 is digital silence and 1 more" in both
     assert f"{start}, of which 2 are at least half silent." in told("0.9", "0.5")
+    total = f"Of all {len(rows)} segments, 1 is digital silence and 1 more is at least half silent; "
+    assert f"{total}predicted right of these: 0 of 2." in both
+    twice = told("1", "1")
+    assert "2 are digital silence; predicted right of these: 0 of 2; of the 2 without any sound, 2 were" in twice
     none = told()
     assert f"{start}." in none
-    assert "None of the misclassified segments is so much as half silent." in none
+    assert f"All {len(rows)} segments hold sound: none is so much as half silent." in none
+    assert "misclassified segments" not in none
+    next(row for row in rows if row["label"] == row["predicted"])["silent"] = "0.7"
+    files.write_csv(run / "predictions.csv", list(rows[0]), [list(row.values()) for row in rows])
+    one = section(build_report(run).read_text(encoding="utf-8"), "result")
+    assert f"Of all {len(rows)} segments, 1 is at least half silent; predicted right of these: 1 of 1." in one
+    assert "None of the misclassified segments is so much as half silent." in one
     for row in rows:
         del row["silent"]
     files.write_csv(run / "predictions.csv", list(rows[0]), [list(row.values()) for row in rows])
@@ -374,6 +385,31 @@ def test_without_predictions_no_cause_is_made_up(run):
     assert "likely cause" not in built
     assert 'class="cause"' not in built
     assert tiny_run.FAKE in section(built, "confusions")
+
+
+def test_every_class_has_an_interval_of_its_recall_by_recording(text, asked, run):
+    measured = metrics.read(RunFolder(asked))
+    shown = re.findall(r'data-head="95 % interval" class="n">([^<]*)<', text)
+    assert len(shown) == len(measured.per_class)
+    for cell, each in zip(shown, measured.per_class.values(), strict=True):
+        low, high = (float(end.rstrip("\N{NARROW NO-BREAK SPACE}%")) / 100 for end in cell.split(" to "))
+        assert low - 0.01 <= each.files.recall <= high + 0.01
+        assert high - low > 0.2  # a handful of recordings
+    stored = files.read_json(run / "metrics.json")
+    stored["per_class"][CLICK]["files"] = {"precision": None, "recall": None, "f1": None, "support": 0}
+    files.write_json(run / "metrics.json", stored)
+    none = build_report(run).read_text(encoding="utf-8")
+    assert re.findall(r'data-head="95 % interval" class="n">([^<]*)<', none) == [contents.DASH, *shown[1:]]
+
+
+def test_what_was_held_out_chose_nothing(text, asked):
+    said = section(text, "result")
+    measured = metrics.read(RunFolder(asked))
+    assert f"Of 13 recordings, {measured.files} were held out (the first part of each class" in said
+    assert "They chose nothing in this training" in said
+    assert "recipe best" not in said
+    settings = files.read_json(asked / "run.json") | {"recipe_name": "best"}
+    assert contents.held_out_words(settings, measured).endswith("folds 3 and 4 of ESC-10.")
 
 
 # ---- what may be missing ------------------------------------------------------------------------------------------

@@ -127,14 +127,33 @@ def _silent_of(predictions: Predictions | None, true: str, predicted: str) -> st
 
 
 def _silent_altogether(predictions: Predictions | None) -> Iterator[str]:
-    """Say how many of all misclassified segments are silent, where that is known."""
+    """Say how many of all segments and of those misclassified are silent, where that is known."""
     if predictions is None or predictions.silent is None:
         return
-    shares = predictions.silent[predictions.predicted != predictions.segment_labels]
+    right = predictions.predicted == predictions.segment_labels
+    mostly = predictions.silent >= HALF_SILENT
+    if not (count := int(mostly.sum())):
+        yield f"All {len(mostly)} segments hold sound: none is so much as half silent."
+        return
+    yield (
+        f"Of all {len(mostly)} segments, {_counted(predictions.silent)}; predicted right of these: "
+        f"{int(right[mostly].sum())} of {count}{_taken_for(predictions, predictions.silent == 1.0)}."
+    )
+    shares = predictions.silent[~right]
     if silent := _counted(shares):
         yield f"Of all {len(shares)} misclassified segments, {silent}: there is little or nothing in them to recognise."
     elif len(shares):
         yield "None of the misclassified segments is so much as half silent."
+
+
+def _taken_for(predictions: Predictions, wholly: BoolArray) -> str:
+    """Say what segments without any sound are predicted as most often, where there are several."""
+    total = int(wholly.sum())
+    if total < 2:
+        return ""
+    counts = np.bincount(predictions.predicted[wholly], minlength=len(predictions.classes))
+    best = int(counts.argmax())
+    return f"; of the {total} without any sound, {int(counts[best])} were predicted as {predictions.classes[best]}"
 
 
 def _counted(shares: Float64Array) -> str:

@@ -17,12 +17,13 @@ from earwitness.core import files
 from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.core.progress import Plain
 from earwitness.core.run_folder import RunFolder
-from earwitness.explainers.registry import parse
+from earwitness.explainers.registry import METHODS, parse
 from earwitness.inspection import questions
 from earwitness.inspection.answers import answer
 from earwitness.inspection.run import open_run
 from earwitness.plots import gallery
 from earwitness.report import contents, pictures
+from earwitness.report import glossary as words
 from earwitness.report.page import build_report
 from earwitness.training import metrics
 from earwitness.training.metrics import ClassMetrics, ClassScores, Confusion, Intervals, Metrics, Tie
@@ -410,6 +411,32 @@ def test_what_was_held_out_chose_nothing(text, asked):
     assert "recipe best" not in said
     settings = files.read_json(asked / "run.json") | {"recipe_name": "best"}
     assert contents.held_out_words(settings, measured).endswith("folds 3 and 4 of ESC-10.")
+
+
+def glossary(page: str) -> list[str]:
+    found = re.search(r"<summary>What the words mean</summary>.*?</details>", page, re.DOTALL)
+    return re.findall(r'<th scope="row">([^<]*)</th><td>[^<]{50,250}</td>', found[0]) if found else []
+
+
+def test_the_methods_and_scores_of_the_page_are_explained_and_no_others(text, run):
+    assert glossary(text) == ["Grad-CAM", "Occlusion sensitivity", "probability", "logit", "log-odds"]
+    (run / "attributions" / "damaged.npz").write_bytes(b"PK")
+    opened = open_run(run)
+    asked_for = questions.of_class(opened.predictions, HISS, count=1)
+    gallery.add(opened.folder, answer(opened, asked_for, [parse("saliency:score=probability")], verdicts=False))
+    more = ["Grad-CAM", "Saliency", "Occlusion sensitivity", "probability", "logit", "log-odds"]
+    assert glossary(build_report(run).read_text(encoding="utf-8")) == more
+    # What is no longer shown is not explained, though its maps are still there.
+    index = run / "figures" / "index.json"
+    files.write_json(index, [each for each in files.read_json(index) if each["kind"] == "class"])
+    assert glossary(build_report(run).read_text(encoding="utf-8")) == ["Saliency", "probability"]
+    files.write_json(index, [])
+    assert glossary(build_report(run).read_text(encoding="utf-8")) == []
+
+
+def test_every_method_and_kind_of_score_has_its_words():
+    assert {method.family for method in METHODS.values()} == set(words.FAMILIES)
+    assert set(words.SCORES) == {parse(name).score for name in METHODS} | {"probability"}
 
 
 # ---- what may be missing ------------------------------------------------------------------------------------------

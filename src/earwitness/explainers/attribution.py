@@ -240,10 +240,22 @@ class Attribution:
 
 def saved_source(path: Path) -> tuple[str, str] | None:
     """Return the target in words and the source of a saved attribution; None where there is none to be read."""
+    metadata = _metadata(path)
+    return None if metadata is None else (str(metadata["target_label"]), str(metadata.get("source", "")))
+
+
+def saved_kind(path: Path) -> tuple[str, str] | None:
+    """Return the method and the kind of score of a saved attribution; None where there is none to be read."""
+    metadata = _metadata(path)
+    return None if metadata is None else (str(metadata["method"]), str(metadata["score_kind"]))
+
+
+def _metadata(path: Path) -> dict[str, Any] | None:
+    """Return what a saved attribution says of itself, without its arrays."""
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             metadata = json.loads(str(archive["metadata"]))
-        return str(metadata["target_label"]), str(metadata.get("source", ""))
+        return metadata if {"target_label", "method", "score_kind"} <= set(metadata) else None
     except UNREADABLE:
         return None
 

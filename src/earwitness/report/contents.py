@@ -18,6 +18,7 @@ from earwitness.models.prediction import Predictions
 from earwitness.plots import gallery
 from earwitness.plots.gallery import Entry
 from earwitness.report.causes import likely_causes
+from earwitness.report.glossary import words_of
 from earwitness.report.headline import DASH, headline, percent, ranked_pairs
 from earwitness.report.paths import shortened
 from earwitness.training import metrics, prediction_files
@@ -116,6 +117,7 @@ def gather(run: RunFolder, *, paths: bool = False) -> dict[str, Any]:
             "pairs": _pairs(measured.confusion),
             "wrong": _wrong(wrong, why),
             "causes": {name_of_misclassified(file): sentence for file, sentence in why.items()},
+            "glossary": words_of(run, entries),
             "audit": _audit(found),
             "versions": _pairs_of(settings.get("versions", {})),
         }

@@ -150,7 +150,7 @@ def test_votes_and_means_tell_the_other_kinds_apart():
     assert "its label may be wrong" in cause(sure)
     assert cause(made(("dog", "rrRs", ()))) == (
         "Its segments were predicted as different classes, 2 as rain, 1 as rooster, 1 as sneezing, and none of them is "
-        "dog: it is likely not sure of any."
+        "dog: the classifier is likely not sure of any."
     )
     assert cause(made(("dog", "rrrrrdd", ()))) == (
         "Its 7 segments were predicted so: 5 as rain, 2 as dog (mean score 0.51, of dog 0.39)."

@@ -205,7 +205,8 @@ def _scattered(found: Misclassified) -> str:
     if 2 * int(found.votes[found.predicted]) > len(found.chosen):
         return ""
     none = "" if found.votes[found.true] else f", and none of them is {found.label}"
-    return f"its segments were predicted as different classes, {_counted(found)}{none}: it is likely not sure of any"
+    told = f"its segments were predicted as different classes, {_counted(found)}{none}"
+    return f"{told}: the classifier is likely not sure of any"
 
 
 def _most(found: Misclassified) -> str:

@@ -172,14 +172,57 @@ def test_good_signs_are_believed_and_bad_ones_are_not():
     assert all(any(character.isdigit() for character in reason.text) for reason in good.reasons)
 
 
-@given(quality=st.floats(0, 1), seed=st.integers(0, 1000))
-def test_levels_follow_the_chance(quality, seed):
-    signs = drawn(np.random.default_rng(seed), quality)
-    signs = replace(signs, probability=max(0.2, signs.probability))
-    found = verdict(signs, JUDGE)
+CHANCES = st.floats(0, 1)
+ANY_LIMITS = st.one_of(st.tuples(CHANCES, CHANCES), CHANCES.map(lambda limit: (limit, limit - 0.001)))
+
+
+@given(limits=ANY_LIMITS, chances=st.lists(CHANCES, min_size=2, max_size=20))
+def test_a_printed_number_is_on_one_level_and_a_higher_one_on_none_worse(limits, chances):
+    judge = replace(JUDGE, reliable=limits[0], weak=limits[1])
+    levels: dict[int, str] = {}
+    for chance in [*chances, *(chance - 0.004 for chance in chances), *limits]:
+        assert levels.setdefault(percent(chance), judge.level(chance)) == judge.level(chance)
+    worse_to_better = [LEVELS.index(levels[printed]) for printed in sorted(levels)]
+    assert worse_to_better == sorted(worse_to_better, reverse=True)
+    for chance in chances:  # a limit in force is never under the fitted one
+        if judge.level(chance) == RELIABLE:
+            assert chance >= judge.reliable - 1e-9
+        assert judge.level(chance) == NOT_RELIABLE or chance >= judge.weak - 1e-9
+
+
+def test_every_number_that_the_judge_that_comes_along_can_print_is_on_one_level():
+    judge = fitted()
+    for number in range(100):
+        inside = np.nextafter(number / 100 + np.linspace(0, 0.01, 200, endpoint=False), 1.0)
+        assert len({judge.level(float(chance)) for chance in inside}) == 1
+    assert judge.level(judge.limit(RELIABLE) / 100) == RELIABLE
+    assert judge.level(judge.limit(RELIABLE) / 100 - 0.0001) != RELIABLE
+
+
+def test_where_both_limits_round_to_one_number_no_map_is_weak():
+    judge = replace(JUDGE, reliable=0.664, weak=0.662)
+    assert judge.limit(RELIABLE) == judge.limit(WEAK) == 67
+    assert [judge.level(chance) for chance in (0.661, 0.663, 0.665, 0.67)] == [NOT_RELIABLE] * 3 + [RELIABLE]
+
+
+@given(
+    quality=st.floats(0, 1),
+    seed=st.integers(0, 1000),
+    explains=st.booleans(),
+    empty=st.sampled_from(["", "there is no sound in the segment"]),
+    limits=ANY_LIMITS,
+)
+def test_levels_follow_the_printed_chance_whatever_overrules_the_judge(quality, seed, explains, empty, limits):
+    judge = replace(JUDGE, reliable=limits[0], weak=limits[1])
+    signs = replace(drawn(np.random.default_rng(seed), quality), explains=explains, empty=empty)
+    found = verdict(signs, judge)
     assert found.level in LEVELS
-    assert (found.level == RELIABLE) == (found.chance >= JUDGE.reliable)
-    assert (found.level == NOT_RELIABLE) == (found.chance < JUDGE.weak)
+    assert 0.0 <= found.chance <= 1.0
+    assert found.level == judge.level(found.chance)
+    if empty or not explains:
+        assert found.level == NOT_RELIABLE
+    if signs.probability < 0.2:
+        assert found.level != RELIABLE
 
 
 @pytest.mark.parametrize("name", NAMES)

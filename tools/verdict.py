@@ -41,7 +41,7 @@ from earwitness.trust.verdicts.calibration import calibration
 from earwitness.trust.verdicts.fit import Known, fit
 from earwitness.trust.verdicts.indicators import Signs, signs
 from earwitness.trust.verdicts.judge import Judge, verdict
-from earwitness.trust.verdicts.verdict import LEVELS
+from earwitness.trust.verdicts.verdict import LEVELS, RELIABLE, WEAK
 
 PROJECT = Path(__file__).resolve().parents[1]
 RESOURCE = PROJECT / "src" / "earwitness" / "resources" / "verdict.json"
@@ -85,10 +85,11 @@ what the other signs tell. Maps are compared by the correlation of their values:
 little, so that digital silence around a sound does not make its map look unstable. Maps of the panel (Grad-CAM,
 LayerCAM, occlusion, LIME) are held against the mean of the other three.
 
-A map is *reliable* from a chance of {reliable:.1%} on, and *weak* from {weak:.1%} on; printed percentages are rounded
-down. A map of silence, one without positive cells, and one of a method whose maps ignore the network's weights are
-*not reliable* whatever else was measured; a map for a class with a probability under 0.2 is *weak* at best, for none
-such was fitted on.
+A map is *reliable* from {reliable}% on, and *weak* from {weak}% on. Percentages are rounded down before they are
+compared, so that the same number is always the same level. A map of silence, one without positive cells, and one of a
+method whose maps ignore the network's weights are *not reliable* whatever else was measured; a map for a class with a
+probability under 0.2 is *weak* at best, for none such was fitted on. The chance of these is lowered to what their level
+allows.
 
 ## How well that works
 
@@ -245,7 +246,7 @@ def fit_and_test(arguments: argparse.Namespace) -> None:
     )
     for name, weight in zip(judge.names, judge.weights, strict=True):
         print(f"  {name:12s} {weight:+.2f}")
-    print(f"reliable from {judge.reliable:.2f}, weak from {judge.weak:.2f}")
+    print(f"reliable from {judge.limit(RELIABLE)} %, weak from {judge.limit(WEAK)} %")
     table = _table(held_out, judge)
     rows_in_words = [_row(*each) for each in table.items()]
     print("\n".join(rows_in_words))
@@ -265,8 +266,8 @@ def fit_and_test(arguments: argparse.Namespace) -> None:
             **_in_words(table),
             fitted_on=judge.fitted_on,
             weights="\n".join(weights),
-            reliable=judge.reliable,
-            weak=judge.weak,
+            reliable=judge.limit(RELIABLE),
+            weak=judge.limit(WEAK),
             rows="\n".join(rows_in_words),
         ),
     )

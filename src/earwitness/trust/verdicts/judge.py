@@ -2,9 +2,10 @@
 
 From the signs (:mod:`earwitness.trust.verdicts.indicators`) follows the chance that the map is right, by a logistic
 regression that was fitted on maps whose truth is known (mixtures of the scoreboard, never those that a figure in the
-documentation was measured on). Two limits on that chance part *reliable* from *weak* from *not reliable*; they are
-fitted as well. A map of silence, a map without positive cells and a method that ignores the network's weights are *not
-reliable* whatever else was measured; a map for a class that is hardly predicted is *weak* at best.
+documentation was measured on). Two limits on that chance, as it is printed, part *reliable* from *weak* from *not
+reliable*; they are fitted as well. A map of silence, a map without positive cells and a method that ignores the
+network's weights are *not reliable* whatever else was measured; a map for a class that is hardly predicted is *weak* at
+best. The chance of such a map is lowered to what its level allows, so that the same number never stands on two levels.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 from earwitness.core.arrays import Float64Array
 from earwitness.core.errors import EarwitnessError
 from earwitness.trust.verdicts.indicators import Signs
-from earwitness.trust.verdicts.verdict import NOT_RELIABLE, RELIABLE, WEAK, Reason, Verdict
+from earwitness.trust.verdicts.verdict import NOT_RELIABLE, RELIABLE, WEAK, Reason, Verdict, percent
 
 MOST_REASONS = 4
 # Maps of a class that the classifier hardly predicts were not among those that the judge was fitted on.
@@ -41,7 +42,7 @@ class Judge:
     weights, intercept
         Of the log-odds that the map is right.
     reliable, weak
-        Least chance of each level.
+        Least chance of each level, as fitted; in force in whole per cent (:meth:`limit`).
     fitted_on
         In words: which cases, methods and classifiers, how many, and what counts as right.
     """
@@ -69,9 +70,18 @@ class Judge:
         """Return the chance that a map is right, 0 to 1."""
         return float(1.0 / (1.0 + math.exp(-(self.intercept + self.log_odds(signs).sum()))))
 
+    def limit(self, level: str) -> int:
+        """Return from which whole per cent on a map is *reliable* or *weak*: the fitted limit, rounded up.
+
+        Where both limits round to one number, no map is *weak*. At 0 % every map is *not reliable*.
+        """
+        fitted_limit = max(self.reliable, self.weak) if level == RELIABLE else self.weak
+        return max(1, math.ceil(100 * fitted_limit - 1e-9))
+
     def level(self, chance: float) -> str:
-        """Return the level of a chance."""
-        return RELIABLE if chance >= self.reliable else WEAK if chance >= self.weak else NOT_RELIABLE
+        """Return the level of a chance, by its printed per cent: the same number is always the same level."""
+        printed = percent(chance)
+        return next((level for level in (RELIABLE, WEAK) if printed >= self.limit(level)), NOT_RELIABLE)
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Judge:
@@ -109,22 +119,21 @@ def verdict(signs: Signs, judge: Judge | None = None) -> Verdict:
         None takes the one that comes with earwitness.
     """
     judge = judge or fitted()
-    chance = judge.chance(signs)
-    level = judge.level(chance)
     if signs.empty:
         return Verdict(NOT_RELIABLE, 0.0, (Reason(signs.empty, good=False),), signs.numbers())
-    reasons = _reasons(judge, signs, level)
+    chance = judge.chance(signs)
+    reasons = _reasons(judge, signs, judge.level(chance))
     if not signs.explains:
-        level, chance = NOT_RELIABLE, min(chance, judge.weak / 2)
+        chance = min(chance, judge.limit(WEAK) / 200)
         text = f"the method's maps hardly change when the network is made random ({signs.kept:.2f} of 1 stays)"
         reasons = [Reason(text, good=False), *reasons]
-    if signs.probability < LEAST_PROBABILITY and level != NOT_RELIABLE:
-        level = WEAK
+    if signs.probability < LEAST_PROBABILITY and judge.level(chance) != NOT_RELIABLE:
+        chance = min(chance, (judge.limit(RELIABLE) - 1) / 100)
         text = (
             f"the class hardly scores, and verdicts were fitted on predicted ones (probability {signs.probability:.2f})"
         )
         reasons = [Reason(text, good=False), *reasons]
-    return Verdict(level, chance, tuple(reasons[:MOST_REASONS]), signs.numbers())
+    return Verdict(judge.level(chance), chance, tuple(reasons[:MOST_REASONS]), signs.numbers())
 
 
 # ---- reasons in words ---------------------------------------------------------------------------------------------

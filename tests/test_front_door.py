@@ -342,7 +342,7 @@ def test_at_explains_a_segment_that_holds_the_moment(place, late, share):
     model = ew.load_model(place / "runs" / "demo")
     scored = score_file(model.classifier, late)
     at = share * scored.seconds
-    inquiry = explain_segment(model, late, scored, [], at=at, verdicts=False)
+    inquiry = explain_segment(model, late, scored, [], at=at)
     (finding,) = inquiry.findings
     assert finding.start_seconds - 1e-9 <= at <= finding.end_seconds + 1e-9
 

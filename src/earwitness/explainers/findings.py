@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from earwitness.audio.segments import silent_share
 from earwitness.audio.timefreq import Clock
 from earwitness.core.arrays import Float32Array, Int64Array, LogMel
 from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution, Region
+from earwitness.explainers.method import Explainer
+from earwitness.explainers.parameters import spec
 from earwitness.explainers.perturbation.occlusion import Occlusion
 from earwitness.explainers.timeline import Timeline
 from earwitness.models.detections import Detection
@@ -309,3 +312,27 @@ class DetectedExplanation(RecordingExplanation):
         pairs = zip(self.explained, self.inquiry.findings, strict=True)
         ordered = sorted(pairs, key=lambda pair: (pair[0].start_seconds, pair[0].class_name))
         return [(number, *pair) for number, pair in enumerate(ordered, 1)]
+
+
+NamedMaps = dict[tuple[str, str], Attribution]
+NamedMoments = dict[tuple[str, str], tuple[Attribution, ...]]
+
+
+def maps_by_name(methods: Sequence[Explainer], inquiry: Inquiry) -> tuple[NamedMaps, NamedMoments]:
+    """Return the first map of each method, with its settings, for each class, and the class's others in order of time.
+
+    Parameters
+    ----------
+    methods
+        What made the maps.
+    inquiry
+        An answer about segments of a file, the most important first.
+    """
+    maps: NamedMaps = {}
+    others: dict[tuple[str, str], list[Attribution]] = {}
+    for per_target in (per_target for finding in inquiry.findings for per_target in finding.attributions):
+        for method, found in zip(methods, per_target, strict=True):
+            key = spec(method), found.target_label
+            if maps.setdefault(key, found) is not found:
+                others.setdefault(key, []).append(found)
+    return maps, {key: tuple(sorted(found, key=lambda one: one.start_seconds)) for key, found in others.items()}

@@ -13,13 +13,12 @@ from earwitness.explainers.attribution import Target
 from earwitness.explainers.findings import DetectedExplanation
 from earwitness.explainers.method import Explainer
 from earwitness.explainers.regions import with_regions
-from earwitness.inspection.files import finding_of, inquiry_of, segments_to_test, shown_name
+from earwitness.inspection.files import finding_of, inquiry_of, shown_name
 from earwitness.inspection.model import Model
 from earwitness.inspection.recordings import overview_of
 from earwitness.models.detections import Detection, to_explain
 from earwitness.models.hierarchy import Parents, most_specific
 from earwitness.models.prediction import ScoredRecording
-from earwitness.trust.verdicts.assess import all_judged
 
 MOST_EXPLAINED = 6  # each takes seconds, and a place in the picture
 
@@ -90,7 +89,6 @@ def explain_detections(
     detections: Sequence[Detection],
     explained: Sequence[Detection],
     *,
-    verdicts: bool = True,
     progress: Progress = NO_PROGRESS,
 ) -> DetectedExplanation:
     """Explain detections, each by the segment at which it scores highest.
@@ -107,8 +105,6 @@ def explain_detections(
         All that was detected.
     explained
         What to explain (:func:`wanted`).
-    verdicts
-        Whether every map gets a verdict.
     progress
         Told how far it is.
 
@@ -121,9 +117,6 @@ def explain_detections(
     targets = [[Target(scored.classes.index(each.class_name))] for each in explained]
     found = [method.attribute(model.prepared, segments, targets, progress) for method in methods]
     found = with_regions(model.prepared, segments, found, progress)
-    if verdicts:
-        to_test = segments_to_test(model.classifier, scored)
-        found = all_judged(model.cache, model.prepared, methods, segments, found, to_test, progress)
     findings = [
         finding_of(path, scored, each.row, segments.take([place]), (tuple(maps[place] for maps in found),))
         for place, each in enumerate(explained)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,6 @@ def explain_segment(
     *,
     classes: Sequence[str] = (),
     at: float | None = None,
-    verdicts: bool = True,
     progress: Progress = NO_PROGRESS,
 ) -> Inquiry:
     """Explain one segment of a file.
@@ -85,8 +85,6 @@ def explain_segment(
     at
         A moment in seconds: the segment around it is explained. None takes the segment that scores highest for the
         first class.
-    verdicts
-        Whether every map gets a verdict.
     progress
         Told how far it is.
 
@@ -107,9 +105,6 @@ def explain_segment(
     wanted = [[Target(index) for index in indices]]
     found = [method.attribute(model.prepared, segment, wanted, progress) for method in methods]
     found = with_regions(model.prepared, segment, found, progress)
-    if verdicts:
-        each, to_test = segment.take([0] * len(indices)), segments_to_test(classifier, scored)
-        found = all_judged(model.cache, model.prepared, methods, each, found, to_test, progress)
     maps = tuple(tuple(attributions[place] for attributions in found) for place in range(len(indices)))
     return inquiry_of(
         path,
@@ -120,6 +115,43 @@ def explain_segment(
         [finding_of(path, scored, row, segment, maps)],
         nested=tuple(scored.classes[index] for index in nested),
     )
+
+
+def with_verdicts(
+    model: Model,
+    scored: ScoredRecording,
+    methods: Sequence[Explainer],
+    inquiry: Inquiry,
+    progress: Progress = NO_PROGRESS,
+) -> Inquiry:
+    """Return an answer about segments of a file with a verdict on each of its maps.
+
+    Parameters
+    ----------
+    model, scored, methods
+        What made the answer: the model, the file's segments with their scores, the explainers.
+    inquiry
+        The answer.
+    progress
+        Told how far it is.
+
+    Raises
+    ------
+    EarwitnessError
+        The file is no longer what was scored.
+    """
+    if not methods:
+        return inquiry
+    of_target = [(finding.row, maps) for finding in inquiry.findings for maps in finding.attributions]
+    segments = scored.take([row for row, _ in of_target])
+    of_method = list(zip(*(maps for _, maps in of_target), strict=True))
+    to_test = segments_to_test(model.classifier, scored)
+    found = all_judged(model.cache, model.prepared, methods, segments, of_method, to_test, progress)
+    judged = zip(*found, strict=True)
+    findings = [
+        replace(finding, attributions=tuple(islice(judged, len(finding.attributions)))) for finding in inquiry.findings
+    ]
+    return replace(inquiry, findings=tuple(findings))
 
 
 def inquiry_of(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,15 @@ from earwitness.core.locks import folder_held
 from earwitness.core.progress import Progress, shown
 from earwitness.data.folders import sound_files
 from earwitness.data.recordings import Unusable
-from earwitness.explainers.attribution import Attribution
-from earwitness.explainers.findings import DetectedExplanation, Inquiry, LongExplanation, WholeExplanation
+from earwitness.explainers.findings import (
+    DetectedExplanation,
+    Inquiry,
+    LongExplanation,
+    NamedMaps,
+    NamedMoments,
+    WholeExplanation,
+    maps_by_name,
+)
 from earwitness.explainers.method import Explainer
 from earwitness.explainers.parameters import spec
 from earwitness.explainers.perturbation.occlusion import Occlusion
@@ -151,10 +158,7 @@ def explain_all(
     progress = shown(progress)
     _check_asked(at, detections, whole=whole)
     chosen = listed(methods if methods is not None else WHOLE_METHODS if whole else DEFAULT_METHODS)
-    if whole:
-        explain_one = _whole(explainers(chosen))
-    else:
-        explain_one = _segments([parse(each) for each in chosen], at, detections, verdicts)
+    explain_one = _whole(explainers(chosen)) if whole else _segments([parse(each) for each in chosen], at, detections)
     loaded = load_model(model)
     named = dict.fromkeys(loaded.classifier.class_index(name) for name in listed(classes))
     names = [loaded.classes[index] for index in named]
@@ -165,13 +169,18 @@ def explain_all(
             if len(paths) > 1:
                 progress.say(f"Explaining: {number} of {len(paths)}, {printable(path)}")
             try:
-                yield explain_one(loaded, path, names, progress)
+                found = explain_one(loaded, path, names, progress)
+                yield found.judged(progress) if verdicts else found
             except BadRecordingError as error:
                 if on_unusable is None:
                     raise
-                on_unusable(Unusable(str(error).removesuffix(f": {error.reason}"), error.reason))
+                on_unusable(_unusable(error))
 
     return explained()
+
+
+def _unusable(error: BadRecordingError) -> Unusable:
+    return Unusable(str(error).removesuffix(f": {error.reason}"), error.reason)
 
 
 def _check_asked(at: float | None, detections: int | None, *, whole: bool) -> None:
@@ -198,59 +207,38 @@ def _with_folders_opened(paths: Sequence[Path], progress: Progress) -> list[Path
 ExplainOne = Callable[[Model, Path, Sequence[str], Progress], Explanation]
 
 
-def _segments(methods: Sequence[Explainer], at: float | None, detections: int | None, verdicts: bool) -> ExplainOne:
+def _segments(methods: Sequence[Explainer], at: float | None, detections: int | None) -> ExplainOne:
     """Return what explains the detections of a recording, or one segment of it."""
 
     def one(model: Model, path: Path, classes: Sequence[str], progress: Progress) -> Explanation:
         scored = score_file(model.classifier, path, progress)
         found = detect(scored, model.classifier.activation)
+        chosen: tuple[Detection, ...] = ()
         if at is None and (detections is not None or scored.seconds > LONG_SECONDS):
             indices = [model.classifier.class_index(name) for name in classes]
-            if chosen := wanted(scored, found, indices, detections or MOST_EXPLAINED, model.classifier.parents):
-                several = explain_detections(
-                    model, path, scored, methods, found, chosen, verdicts=verdicts, progress=progress
-                )
-                return _of_detections(model, path, scored, methods, several)
-        answer = explain_segment(
-            model, path, scored, methods, classes=classes, at=at, verdicts=verdicts, progress=progress
-        )
-        (finding,) = answer.findings
-        maps = {
-            (spec(method), each.target_label): each
-            for per_target in finding.attributions
-            for method, each in zip(methods, per_target, strict=True)
-        }
-        between = finding.start_seconds, finding.end_seconds
-        return _explanation(model, path, scored, between, maps, answer, found)
+            chosen = wanted(scored, found, indices, detections or MOST_EXPLAINED, model.classifier.parents)
+        answer: Inquiry | DetectedExplanation
+        if chosen:
+            answer = explain_detections(model, path, scored, methods, found, chosen, progress=progress)
+            inquiry = answer.inquiry
+        else:
+            inquiry = explain_segment(model, path, scored, methods, classes=classes, at=at, progress=progress)
+            answer = inquiry
+        first = inquiry.findings[0]
+        maps, moments = maps_by_name(methods, inquiry)
+        between = first.start_seconds, first.end_seconds
+        made = _explanation(model, path, scored, between, maps, answer, found, moments)
+        return replace(made, scored=scored, explainers=tuple(methods))
 
     return one
-
-
-def _of_detections(
-    model: Model, path: Path, scored: ScoredRecording, methods: Sequence[Explainer], answer: DetectedExplanation
-) -> Explanation:
-    """Return an explanation with the map of each class's first detection, and those of its others as moments."""
-    maps: dict[tuple[str, str], Attribution] = {}
-    others: dict[tuple[str, str], list[Attribution]] = {}
-    for each in answer.inquiry.findings:
-        for method, found in zip(methods, each.attributions[0], strict=True):
-            key = spec(method), found.target_label
-            if key in maps:
-                others.setdefault(key, []).append(found)
-            else:
-                maps[key] = found
-    moments = {key: tuple(sorted(found, key=lambda one: one.start_seconds)) for key, found in others.items()}
-    first = answer.inquiry.findings[0]
-    between = first.start_seconds, first.end_seconds
-    return _explanation(model, path, scored, between, maps, answer, answer.detections, moments)
 
 
 def _whole(methods: Sequence[Occlusion]) -> ExplainOne:
     def one(model: Model, path: Path, classes: Sequence[str], progress: Progress) -> Explanation:
         scored = score_file(model.classifier, path, progress)
         answer = explain_whole(model, path, scored, methods, classes=classes, progress=progress)
-        maps: dict[tuple[str, str], Attribution] = {}
-        moments: dict[tuple[str, str], tuple[Attribution, ...]] = {}
+        maps: NamedMaps = {}
+        moments: NamedMoments = {}
         if isinstance(answer, LongExplanation):
             for line in (line for per_target in answer.timelines for line in per_target):
                 key = spec(line.method), line.overall.target_label
@@ -269,10 +257,10 @@ def _explanation(
     path: Path,
     scored: ScoredRecording,
     between: tuple[float, float],
-    maps: dict[tuple[str, str], Attribution],
+    maps: NamedMaps,
     answer: Inquiry | WholeExplanation | LongExplanation | DetectedExplanation,
     detections: tuple[Detection, ...],
-    moments: dict[tuple[str, str], tuple[Attribution, ...]] | None = None,
+    moments: NamedMoments,
 ) -> Explanation:
     ranked = scored.best(len(scored.classes))
     return Explanation(
@@ -284,7 +272,7 @@ def _explanation(
         attributions=maps,
         segments=len(scored.scores),
         detections=detections,
-        moments=moments or {},
+        moments=moments,
         answer=answer,
         notes=scored.notes,
         source=source_of(model, path, [label for _, label in maps]),

@@ -13,12 +13,24 @@ import numpy as np
 
 from earwitness.core.errors import UsageError
 from earwitness.core.files import safe_name
+from earwitness.core.progress import Progress, shown
 from earwitness.explainers.attribution import Attribution, saved_source
-from earwitness.explainers.findings import DetectedExplanation, Inquiry, LongExplanation, WholeExplanation
+from earwitness.explainers.findings import (
+    DetectedExplanation,
+    Inquiry,
+    LongExplanation,
+    NamedMaps,
+    NamedMoments,
+    WholeExplanation,
+    maps_by_name,
+)
+from earwitness.explainers.method import Explainer
 from earwitness.inspection.exports import export, region_table
+from earwitness.inspection.files import with_verdicts
 from earwitness.inspection.model import Model
 from earwitness.models.class_names import classes_called
 from earwitness.models.detections import Detection
+from earwitness.models.prediction import ScoredRecording
 from earwitness.sonify.listening import Listening
 from earwitness.sonify.masks import SHARE, mask_of
 from earwitness.trust.verdicts.verdict import verdict_of
@@ -66,6 +78,8 @@ class Explanation:
         Tells the file's place, the model and the classes from others; a picture of another source is not overwritten.
     path, model
         The file and what scored it, for :meth:`listen`.
+    scored, explainers
+        The segments with their scores, and what explained them, for :meth:`judged`; none of a whole recording.
 
     Examples
     --------
@@ -86,15 +100,17 @@ class Explanation:
     scores: dict[str, float]
     start_seconds: float
     end_seconds: float
-    attributions: dict[tuple[str, str], Attribution]
+    attributions: NamedMaps
     answer: Inquiry | WholeExplanation | LongExplanation | DetectedExplanation
     segments: int = 1
     detections: tuple[Detection, ...] = ()
-    moments: dict[tuple[str, str], tuple[Attribution, ...]] = field(default_factory=dict)
+    moments: NamedMoments = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     source: str = ""
     path: Path | None = field(default=None, repr=False, compare=False)
     model: Model | None = field(default=None, repr=False, compare=False)
+    scored: ScoredRecording | None = field(default=None, repr=False, compare=False)
+    explainers: tuple[Explainer, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def predicted(self) -> str:
@@ -144,6 +160,21 @@ class Explanation:
         # The profile over time that comes with a whole recording's map goes by its own settings alone.
         named = [each for each in named if each == method or not _profile_of_another(each, named)]
         return [method] if method in named else named  # its defaults beside other settings of the same
+
+    def judged(self, progress: Progress | bool = True) -> Explanation:
+        """Return this with a verdict on each map, which is measured now and takes longer than the maps did.
+
+        A whole recording has no verdicts and is returned as it is.
+        """
+        if self.model is None or self.scored is None:
+            return self
+        several = self.answer if isinstance(self.answer, DetectedExplanation) else None
+        inquiry = self.answer if several is None else several.inquiry
+        assert isinstance(inquiry, Inquiry)
+        inquiry = with_verdicts(self.model, self.scored, self.explainers, inquiry, shown(progress))
+        maps, moments = maps_by_name(self.explainers, inquiry)
+        answer = inquiry if several is None else replace(several, inquiry=inquiry)
+        return replace(self, answer=answer, attributions=maps, moments=moments)
 
     def plot(self, *, upsampling: str = "nearest", overlay: bool = False) -> Figure:
         """Return the explanation as a matplotlib figure, in the house's style whatever the user's own is.

@@ -17,7 +17,7 @@ from earwitness.core.errors import UsageError
 from earwitness.explainers.attribution import Attribution
 from earwitness.explainers.findings import DetectedExplanation, Inquiry
 from earwitness.models.detections import COLUMNS
-from earwitness.workflows.explain import explain_to_folder
+from earwitness.workflows.explained import explain_to_folder
 
 CLICK, HISS, LOW = tiny_run.CLASSES
 # Class, and its seconds in the recording; the rest is the low tone.

@@ -14,7 +14,7 @@ import tiny_run
 from command import Left, earwitness
 from earwitness.core import files
 from earwitness.explainers.attribution import saved_source
-from earwitness.workflows.explain import explain_to_folder
+from earwitness.workflows.explained import explain_to_folder
 from earwitness.workflows.explanation import Explanation
 
 METHOD = "gradcam"

@@ -36,7 +36,8 @@ from earwitness.inspection.files import score_file
 from earwitness.models import classifier, prediction
 from earwitness.models.prediction import ScoredRecording, score_recording, score_stream
 from earwitness.plots.timeline import long_recording
-from earwitness.workflows.explain import explain, explain_to_folder
+from earwitness.workflows.explain import explain
+from earwitness.workflows.explained import explain_to_folder
 from explain_toys import ToyFrontEnd, convolutional
 from rounding import DEEP, rounding
 

@@ -36,7 +36,7 @@ from earwitness.inspection.recordings import explain_whole
 from earwitness.models import classifier, prediction
 from earwitness.plots import style
 from earwitness.plots.recording import FULL_SCORE, MOST_COLUMNS, borders, whole_recording
-from earwitness.workflows.explain import Explained, explain_to_folder
+from earwitness.workflows.explained import Explained, explain_to_folder
 from rounding import DEEP, rounding
 
 CLICK, HISS, LOW = tiny_run.CLASSES

@@ -83,7 +83,7 @@ def _strongest(answer: DetectedExplanation, finding: Finding) -> list[str]:
 
 
 def detected_explanation(found: Explanation, picture: Path, top: int, *, replaced: bool = False) -> str:
-    """Return what was detected in a file, what of it was explained, and how far each map may be believed.
+    """Return what was detected in a file, and what of it was explained.
 
     Parameters
     ----------
@@ -115,8 +115,14 @@ def detected_explanation(found: Explanation, picture: Path, top: int, *, replace
         about = f" ({', '.join(flags)})" if flags else ""
         lines.append(f"  {number}  {known}{each.class_name}, segment {where}, score {shown_score(score)}{about}")
         lines += [f"     {line}" for line in _strongest(answer, finding)]
-        lines += [f"     {line}" for line in verdict_heads(replace(answer.inquiry, findings=(finding,)))]
-    judged = any(one.verdict for each in answer.inquiry.findings for one in each.attributions[0])
-    lines += ["  (--at SECONDS explains one alone, with the reasons of its verdicts)"] * judged
     lines.append(picture_line(answer.name, picture, replaced))
     return "\n".join(lines)
+
+
+def detected_verdicts(answer: DetectedExplanation) -> list[str]:
+    """Return a line a detection with the verdicts on its maps, without reasons, and how to get these."""
+    lines = [
+        f"{number}  {each.class_name}: " + ", ".join(verdict_heads(replace(answer.inquiry, findings=(finding,))))
+        for number, each, finding in answer.by_time
+    ]
+    return [*lines, "(--at SECONDS explains one alone, with the reasons of its verdicts)"]

@@ -30,6 +30,7 @@ from earwitness.core.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from earwitness.inspection.model import Model
+    from earwitness.workflows.explanation import Explanation
 
 
 def register(app: typer.Typer) -> None:
@@ -102,7 +103,14 @@ def explain(
         raise UsageError(f"{printable(files[0])}: does not exist; name a sound file")
     from earwitness.cli import text
     from earwitness.cli.sounds import write_and_show
-    from earwitness.workflows.explain import explain_to_folder
+    from earwitness.workflows.explained import explain_to_folder
+
+    def show_maps(found: Explanation, picture: Path, replaced: bool) -> None:
+        for note in found.notes:
+            warn(f"warning: {found.file}: {note}")
+        show(text.explained(found, picture, top, verdicts=verdicts, replaced=replaced))
+        if listen:
+            write_and_show(found, out)
 
     outcome = explain_to_folder(
         files,
@@ -118,15 +126,10 @@ def explain(
         upsampling=upsampling,
         overlay=overlay,
         exports=tuple(exports or ()),
+        on_maps=show_maps,
+        on_verdicts=lambda found: show(text.judged(found)),
         progress=progress_bar(),
     )
-    for found, picture in outcome.explanations:
-        for note in found.notes:
-            warn(f"warning: {found.file}: {note}")
-        replaced = picture in outcome.replaced
-        show(text.explained(found, picture, top, verdicts=verdicts, replaced=replaced))
-        if listen:
-            write_and_show(found, out)
     if table is not None:
         show(f"{printable(table)}: {sum(len(found.detections) for found, _ in outcome.explanations)} detections")
     if outcome.explanations:

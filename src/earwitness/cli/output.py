@@ -40,8 +40,9 @@ MOST_NAMED = 5
 
 
 def show(text: str = "") -> None:
-    """Print a line of a command's result."""
+    """Print a line of a command's result, at once: what follows may take long, and the output be a pipe."""
     sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 def warn(text: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from earwitness.audio.timefreq import Clock
-from earwitness.cli.detections import detected_explanation, detections_lines, picture_line
+from earwitness.cli.detections import detected_explanation, detected_verdicts, detections_lines, picture_line
 from earwitness.cli.output import table
 from earwitness.core.errors import printable
 from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution
@@ -62,6 +62,17 @@ def explained(found: Explanation, picture: Path, top: int, *, verdicts: bool, re
     return explanation(found, picture, top, replaced=replaced)
 
 
+def judged(found: Explanation) -> str:
+    """Return the verdicts on an explanation's maps."""
+    lines = ["  verdicts (in the picture, too):"]
+    if isinstance(found.answer, DetectedExplanation):
+        lines += [f"  {line}" for line in detected_verdicts(found.answer)]
+    else:
+        assert isinstance(found.answer, Inquiry)
+        lines += [f"  {line}" for line in verdict_block(found.answer)]
+    return "\n".join(lines)
+
+
 def explanation(found: Explanation, picture: Path, top: int, *, replaced: bool = False) -> str:
     """Return what was found in one segment of a file; ``top`` classes are listed."""
     assert isinstance(found.answer, Inquiry)
@@ -77,7 +88,6 @@ def explanation(found: Explanation, picture: Path, top: int, *, replaced: bool =
     there = ", ".join(f"{name} {shown_score(scores[name])}" for name in found.classes)
     lines.append(f"{about}, score there: {there}" + (f" ({', '.join(flags)})" if flags else ""))
     lines += _evidence(found.answer, finding)
-    lines += [f"  {line}" for line in verdict_block(found.answer)]
     lines.append(picture_line(found.answer.name, picture, replaced))
     return "\n".join(lines)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from earwitness.audio.decoding import Facts
-from earwitness.core.errors import UsageError, printable
+from earwitness.core.errors import BadRecordingError, UsageError, printable
 from earwitness.core.files import write_csv
 
 # As the ESC data sets name their clips: FOLD-SOURCE-TAKE.ogg, and in ESC-50 FOLD-SOURCE-TAKE-CLASS.wav.
@@ -49,6 +49,11 @@ class Unusable:
 
     file: str
     reason: str
+
+    @classmethod
+    def of(cls, error: BadRecordingError) -> Unusable:
+        """Return what an error says, file and reason apart."""
+        return cls(str(error).removesuffix(f": {error.reason}"), error.reason)
 
 
 @dataclass(frozen=True, kw_only=True)

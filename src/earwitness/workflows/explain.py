@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from earwitness.core.arguments import listed
 from earwitness.core.errors import BadRecordingError, UsageError, printable
-from earwitness.core.files import check_writable, write_csv
-from earwitness.core.locks import folder_held
 from earwitness.core.progress import Progress, shown
 from earwitness.data.folders import sound_files
 from earwitness.data.recordings import Unusable
@@ -28,14 +25,13 @@ from earwitness.explainers.parameters import spec
 from earwitness.explainers.perturbation.occlusion import Occlusion
 from earwitness.explainers.registry import DEFAULT_METHODS, parse
 from earwitness.inspection.detections import MOST_EXPLAINED, explain_detections, wanted
-from earwitness.inspection.exports import check_formats
 from earwitness.inspection.files import explain_segment, score_file
 from earwitness.inspection.model import Model, load_model
 from earwitness.inspection.recordings import LONG_SECONDS, along_time, explain_whole, explainers
 from earwitness.inspection.recordings import METHODS as WHOLE_METHODS
-from earwitness.models.detections import COLUMNS, Detection, detect
+from earwitness.models.detections import Detection, detect
 from earwitness.models.prediction import ScoredRecording
-from earwitness.workflows.explanation import Explanation, map_style, source_of
+from earwitness.workflows.explanation import Explanation, source_of
 
 
 def explain(
@@ -174,13 +170,9 @@ def explain_all(
             except BadRecordingError as error:
                 if on_unusable is None:
                     raise
-                on_unusable(_unusable(error))
+                on_unusable(Unusable.of(error))
 
     return explained()
-
-
-def _unusable(error: BadRecordingError) -> Unusable:
-    return Unusable(str(error).removesuffix(f": {error.reason}"), error.reason)
 
 
 def _check_asked(at: float | None, detections: int | None, *, whole: bool) -> None:
@@ -279,109 +271,3 @@ def _explanation(
         path=path,
         model=model,
     )
-
-
-# ---- into a folder ------------------------------------------------------------------------------------------------
-
-DRAWING_SECONDS = 60.0  # more than any picture takes
-
-
-@dataclass(frozen=True)
-class Explained:
-    """What `earwitness explain` came to: explanations with their pictures, and the files that could not be used.
-
-    ``replaced`` holds the pictures that took the place of earlier ones of the same file, classes and model.
-    """
-
-    explanations: tuple[tuple[Explanation, Path], ...]
-    unusable: tuple[Unusable, ...]
-    replaced: frozenset[Path] = frozenset()
-
-
-def _rows(explanations: Iterable[Explanation]) -> Iterator[tuple[Any, ...]]:
-    """Yield a row a detection, its seconds and scores to digits that mean something."""
-    for each in explanations:
-        for detection in each.detections:
-            values = detection.as_row().values()
-            yield each.file, *(round(value, 4) if isinstance(value, float) else value for value in values)
-
-
-def explain_to_folder(
-    files: Sequence[Path | str] | Path | str,
-    model: Model | Path | str,
-    out: Path | str = "explained",
-    *,
-    methods: Sequence[str] | str | None = None,
-    classes: Sequence[str] | str = (),
-    at: float | None = None,
-    detections: int | None = None,
-    whole: bool = False,
-    verdicts: bool = True,
-    upsampling: str = "nearest",
-    overlay: bool = False,
-    exports: Sequence[str] = (),
-    table: Path | str | None = None,
-    progress: Progress | bool = True,
-) -> Explained:
-    """Explain files and write each explanation's picture and maps, as :meth:`Explanation.save` does.
-
-    Parameters
-    ----------
-    files, model, methods, classes, at, detections, whole, verdicts, progress
-        As for :func:`explain_all`.
-    out
-        Folder for ``NAME.png`` and ``NAME-CLASS-METHOD.npz``. A name that another file, class or model has there gets
-        the next number; an earlier explanation of the same is replaced.
-    upsampling, overlay
-        How maps are drawn, as for :meth:`Explanation.plot`.
-    exports
-        Formats in which the regions of evidence are written beside the pictures: ``"csv"``, ``"raven"`` or
-        ``"audacity"``.
-    table
-        A CSV to write: a row a detection, of all files, with the file and the columns of
-        :meth:`~earwitness.models.detections.Detection.as_row`. None writes none.
-
-    Raises
-    ------
-    UsageError
-        The request is wrong, or the folder cannot be written to.
-    EarwitnessError
-        The model is damaged, or the disk refuses.
-    """
-    progress = shown(progress)
-    map_style(upsampling, overlay, whole=whole)
-    check_formats(exports)
-    if whole and exports:
-        raise UsageError("--export: writes the regions of a segment's maps; leave it out with --whole")
-    check_writable(Path(out))
-    if table is not None:
-        if Path(table).suffix.lower() != ".csv":  # it replaces what is there: never a recording
-            raise UsageError(f"--table {printable(table)}: is a CSV; name a file that ends in .csv")
-        check_writable(Path(table).parent)
-    unusable: list[Unusable] = []
-    names: set[str] = set()
-    saved, replaced = [], set()
-    for each in explain_all(
-        files,
-        model,
-        methods=methods,
-        classes=classes,
-        at=at,
-        detections=detections,
-        whole=whole,
-        verdicts=verdicts,
-        on_unusable=unusable.append,
-        progress=progress,
-    ):
-        # Names are chosen by what is there: of two that explain into one folder, each waits while the other draws.
-        with progress.task("Drawing", 1) as advance, folder_held(out, patience=DRAWING_SECONDS):
-            name, again = each.name_in(Path(out), names)
-            names.add(name.casefold())
-            saved.append((each, each.save(out, name, upsampling=upsampling, overlay=overlay)))
-            each.export(out, name, exports)
-            if again:
-                replaced.add(saved[-1][1])
-            advance(1)
-    if table is not None:
-        write_csv(table, ("file", *COLUMNS), _rows(each for each, _ in saved))
-    return Explained(tuple(saved), tuple(unusable), frozenset(replaced))

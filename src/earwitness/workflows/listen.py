@@ -34,7 +34,8 @@ from earwitness.sonify.levels import LEVELS, MATCHED
 from earwitness.sonify.listening import Listening, Written
 from earwitness.sonify.masks import BY, FLOOR, SHARE, Box, Mask, NoEvidenceError, mask_of
 from earwitness.sonify.writing import FORMATS
-from earwitness.workflows.explain import DRAWING_SECONDS, explain_all
+from earwitness.workflows.explain import explain_all
+from earwitness.workflows.explained import DRAWING_SECONDS
 from earwitness.workflows.explanation import Explanation
 
 # What perturbation methods hide is silent here, as it is in the sound; with their own fill, the segment's mean, quiet
@@ -203,7 +204,7 @@ def _boxes(
             with folder_held(out, patience=DRAWING_SECONDS):
                 written.append(listening.write(out, kind=kind, level=level, progress=progress))
         except BadRecordingError as error:
-            unusable.append(Unusable(str(error).removesuffix(f": {error.reason}"), error.reason))
+            unusable.append(Unusable.of(error))
     return Listened(tuple(written), tuple(unusable))
 
 

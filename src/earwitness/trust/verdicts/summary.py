@@ -81,14 +81,14 @@ def verdict_lines(inquiry: Inquiry) -> list[str]:
 
 
 def verdict_heads(inquiry: Inquiry) -> list[str]:
-    """Return a line for each map with a verdict: method, target and verdict, without reasons."""
+    """Return a few words for each map with a verdict: method and verdict, without target and reasons."""
     judged = (
-        (title, attribution.target_label, verdict_of(attribution))
+        (title, verdict_of(attribution))
         for finding in inquiry.findings
         for per_target in finding.attributions
         for title, attribution in zip(inquiry.methods, per_target, strict=True)
     )
-    return [f"{title} for {name}: {found.lines()[0]}" for title, name, found in judged if found is not None]
+    return [f"{title} {found.lines()[0]}" for title, found in judged if found is not None]
 
 
 def verdict_block(inquiry: Inquiry) -> list[str]:

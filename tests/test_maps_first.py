@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,21 @@ def test_verdicts_come_after_all_else_and_into_the_same_picture(here, words):
     at_once = ew.explain("a.wav", "run", methods=METHOD, progress=False, **asked)
     at_once.save(here / "once")
     assert pictures(here / "once") == pictures(here / "judged") != pictures(here / "plain")
+
+
+def test_advice_stands_under_verdicts_that_are_not_reliable(here, monkeypatch):
+    def weak(cache, classifier, methods, segments, found, *_):
+        reason = {"text": "it changes with other random draws (seeds 0.10)", "good": False}
+        judged = {"level": "weak", "chance": 0.5, "reasons": [reason], "signs": {}}
+        return [[replace(one, verdict=judged) for one in maps] for maps in found]
+
+    monkeypatch.setattr(files, "all_judged", weak)
+    for words in (("--at", 0.5), DETECTIONS):
+        left = earwitness("explain", "a.wav", "--run", "run", "--out", here, "--method", "lime:samples=64", *words)
+        assert left.code == 0
+        advice = [line for line in left.out.splitlines() if line.startswith("  advice:")]
+        assert len(advice) == 1
+        assert advice[0].endswith(": draw more samples: --method lime:samples=128")
 
 
 def test_an_explanation_is_judged_later_as_at_once(here):

@@ -518,10 +518,14 @@ def test_verdicts_fold_out_under_their_picture(run):
     lines = [line for line in page.text.splitlines() if f"Grad-CAM for {HISS}: weak" in line]
     assert len(lines) == 2
     assert all(line.endswith("hiding its <cells> breaks nothing") for line in lines)
+    assert page.text.count("Grad-CAM: ask another method and compare: --method ") == 1
     index = run / "figures" / "index.json"
-    older = [{k: v for k, v in entry.items() if k not in ("verdicts", "counts")} for entry in files.read_json(index)]
+    older = [
+        {k: v for k, v in entry.items() if k not in ("verdicts", "advice", "counts")}
+        for entry in files.read_json(index)
+    ]
     files.write_json(index, older)
-    assert all(not entry.verdicts for entry in gallery.read(RunFolder(run)))
+    assert all(not entry.verdicts and not entry.advice for entry in gallery.read(RunFolder(run)))
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ from earwitness.trust.verdicts.calibration import calibration
 from earwitness.trust.verdicts.fit import Known, fit
 from earwitness.trust.verdicts.indicators import Signs, signs
 from earwitness.trust.verdicts.judge import Judge, verdict
+from earwitness.trust.verdicts.resource import right_most_often
 from earwitness.trust.verdicts.verdict import LEVELS, RELIABLE, WEAK
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -60,6 +61,9 @@ cells are not judged.
   {weak_right}, *not reliable* ones in {not_right}. Use a reliable map; take a weak one as a hint, and look for a
   second method that shows the same; draw no conclusion from one that is not reliable. The other methods may do better
   on the same segment.
+- `explain` and the report say what to do about a map that is weak or not reliable, by what speaks against it: go by
+  another method's map that is reliable, draw more samples, ask a second method, explain all of the recording. From
+  Python: `earwitness.trust.verdicts.verdict.verdict_of(explanation["lime"]).advice`.
 - A probability that stands above 0.99 moves little whatever is hidden: asked for with `score=probability`, perturbation
   methods tell little there. Their own default is the log-odds.
 - Ask the methods that were right most often on these tests: {best}.
@@ -123,7 +127,6 @@ maps whose truth is known. They were made by `python tools/verdict.py measure RU
 METHODS = "gradcam,layercam,ablationcam,saliency,inputxgradient,smoothgrad,guidedbackprop,lime,occlusion,rise"
 RIGHT = 0.7  # area under ROC of the map's cells, which does not depend on how much of the segment is evidence
 PARTS = {"fit": 0, "test": 1}
-BEST = 4  # methods that the page advises
 RANDOMISED_SEGMENTS = 4
 SIGNS = {
     "probability": "the class's probability for the whole segment | 0 to 1",
@@ -276,9 +279,7 @@ def fit_and_test(arguments: argparse.Namespace) -> None:
 def _in_words(table: dict[str, dict[str, Any]]) -> dict[str, str]:
     """Return how often levels and methods were right, in words."""
     levels = [f"{right} of {count}" for right, count in table["all"]["levels"].values()]
-    of_method = {name.partition(": ")[2]: each["right"] for name, each in table.items() if name.startswith("method: ")}
-    best = sorted(of_method, key=lambda name: -of_method[name])[:BEST]
-    listed = ", ".join(f"`{name}` ({of_method[name]:.0%})" for name in best)
+    listed = ", ".join(f"`{name}` ({share:.0%})" for name, share in right_most_often(table).items())
     names = ("reliable_right", "weak_right", "not_right")
     return {"right_share": f"{RIGHT:.0%}", "best": listed, **dict(zip(names, levels, strict=True))}
 

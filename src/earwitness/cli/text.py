@@ -35,7 +35,7 @@ from earwitness.inspection.notes import SATURATED
 from earwitness.inspection.recordings import METHODS as WHOLE_METHODS
 from earwitness.trust.scoreboard.board import Scoreboard, verdicts
 from earwitness.trust.scoreboard.ranking import ALL, ENERGY, Standing
-from earwitness.trust.verdicts.summary import counted_verdicts, verdict_block
+from earwitness.trust.verdicts.summary import advice_lines, counted_verdicts, verdict_block
 from earwitness.workflows.audit import AuditResult
 from earwitness.workflows.explanation import Explanation
 from earwitness.workflows.inquire import Answer
@@ -48,7 +48,7 @@ def answer(found: Answer) -> str:
     where = "nothing to show" if found.picture is None else printable(found.picture)
     lines = [f"{found.inquiry.title}: {where}", *(f"  {note}" for note in found.inquiry.notes)]
     verdicts = [f"  {line}" for line in counted_verdicts(found.inquiry)]
-    return "\n".join(lines + verdicts + ["  (the report tells why)"] * bool(verdicts))
+    return "\n".join(lines + verdicts + ["  (the report tells why, and what to do next)"] * bool(verdicts))
 
 
 def explained(found: Explanation, picture: Path, top: int, *, verdicts: bool, replaced: bool = False) -> str:
@@ -63,14 +63,15 @@ def explained(found: Explanation, picture: Path, top: int, *, verdicts: bool, re
 
 
 def judged(found: Explanation) -> str:
-    """Return the verdicts on an explanation's maps."""
-    lines = ["  verdicts (in the picture, too):"]
+    """Return the verdicts on an explanation's maps, and what to do about those that are not reliable."""
     if isinstance(found.answer, DetectedExplanation):
-        lines += [f"  {line}" for line in detected_verdicts(found.answer)]
+        inquiry, lines = found.answer.inquiry, detected_verdicts(found.answer)
     else:
         assert isinstance(found.answer, Inquiry)
-        lines += [f"  {line}" for line in verdict_block(found.answer)]
-    return "\n".join(lines)
+        inquiry, lines = found.answer, verdict_block(found.answer)
+    advice = advice_lines(inquiry, alone=found.segments == 1)
+    lines = ["verdicts (in the picture, too):", *lines, *(f"advice:    {line}" for line in advice)]
+    return "\n".join(f"  {line}" for line in lines)
 
 
 def explanation(found: Explanation, picture: Path, top: int, *, replaced: bool = False) -> str:

@@ -29,7 +29,7 @@ from earwitness.sonify.clips import Played, PlayedMap
 from earwitness.training import metrics
 from earwitness.trust.audit import store
 from earwitness.trust.audit.effects import Audit
-from earwitness.trust.verdicts.summary import counted_verdicts, verdict_lines
+from earwitness.trust.verdicts.summary import advice_lines, counted_verdicts, verdict_lines
 
 INDEX = "index.json"
 # The order of a report.
@@ -112,6 +112,7 @@ class Entry:
     alt: str
     notes: tuple[str, ...] = ()
     verdicts: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
     counts: tuple[str, ...] = ()
     regions: tuple[tuple[str, ...], ...] = ()
     panels: tuple[Panel, ...] = ()
@@ -147,6 +148,7 @@ def add(run: RunFolder, inquiry: Inquiry, look: MapStyle = PLAIN, sounds: tuple[
         alt=_alt(inquiry),
         notes=inquiry.notes,
         verdicts=verdicts,
+        advice=tuple(advice_lines(inquiry)),
         counts=tuple(counted_verdicts(inquiry)),
         regions=tuple(_regions(inquiry)),
         sounds=sounds,
@@ -273,7 +275,7 @@ def read(run: RunFolder) -> list[Entry]:
 
 def _entry(item: dict[str, Any]) -> Entry:
     """Return an entry of the index; what came later is missing in older ones."""
-    plain = {name: tuple(item.get(name, ())) for name in ("notes", "verdicts", "counts")}
+    plain = {name: tuple(item.get(name, ())) for name in ("notes", "verdicts", "advice", "counts")}
     regions = tuple(tuple(row) for row in item.get("regions", ()))
     panels = tuple(Panel(**each) for each in item.get("panels", ()))
     sounds = tuple(

@@ -1,5 +1,5 @@
 """Whether a map may be believed: indicators are measured, judge decides, verdict is the noun, assess does it for many.
 
-fit.py and calibration.py make and test the judge.
+advice says what to do next; fit.py and calibration.py make and test the judge.
 Never imports training.
 """

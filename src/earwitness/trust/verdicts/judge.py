@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,8 @@ import numpy as np
 from earwitness.core.arrays import Float64Array
 from earwitness.core.errors import EarwitnessError
 from earwitness.trust.verdicts.indicators import Signs
-from earwitness.trust.verdicts.verdict import NOT_RELIABLE, RELIABLE, WEAK, Reason, Verdict, percent
+from earwitness.trust.verdicts.resource import stored
+from earwitness.trust.verdicts.verdict import IGNORES, NOT_RELIABLE, RELIABLE, WEAK, Reason, Verdict, percent
 
 MOST_REASONS = 4
 # Maps of a class that the classifier hardly predicts were not among those that the judge was fitted on.
@@ -102,10 +102,7 @@ class Judge:
 @cache
 def fitted() -> Judge:
     """Return the judge that comes with earwitness."""
-    import json
-
-    text = files("earwitness").joinpath("resources", "verdict.json").read_text(encoding="utf-8")
-    return Judge.from_dict(json.loads(text)["judge"])
+    return Judge.from_dict(stored()["judge"])
 
 
 def verdict(signs: Signs, judge: Judge | None = None) -> Verdict:
@@ -125,7 +122,7 @@ def verdict(signs: Signs, judge: Judge | None = None) -> Verdict:
     reasons = _reasons(judge, signs, judge.level(chance))
     if not signs.explains:
         chance = min(chance, judge.limit(WEAK) / 200)
-        text = f"the method's maps hardly change when the network is made random ({signs.kept:.2f} of 1 stays)"
+        text = f"{IGNORES} ({signs.kept:.2f} of 1 stays)"
         reasons = [Reason(text, good=False), *reasons]
     if signs.probability < LEAST_PROBABILITY and judge.level(chance) != NOT_RELIABLE:
         chance = min(chance, (judge.limit(RELIABLE) - 1) / 100)

@@ -9,7 +9,8 @@ from dataclasses import replace
 from earwitness.core.errors import UsageError
 from earwitness.explainers.attribution import Attribution
 from earwitness.explainers.findings import Finding, Inquiry
-from earwitness.trust.verdicts.verdict import LEVELS, NOT_RELIABLE, verdict_of
+from earwitness.trust.verdicts.advice import Known
+from earwitness.trust.verdicts.verdict import LEVELS, NOT_RELIABLE, RELIABLE, verdict_of
 
 FILTERS = tuple(level for level in LEVELS if level != NOT_RELIABLE)
 
@@ -102,6 +103,41 @@ def verdict_block(inquiry: Inquiry) -> list[str]:
                     first, *reasons = found.lines()
                     lines += [f"{title} for {attribution.target_label}: {first}", *reasons]
     return lines
+
+
+def advice_lines(inquiry: Inquiry, *, alone: bool = False) -> list[str]:
+    """Return what to do about maps that are weak or not reliable, a line for each thing to do, with the maps' names.
+
+    Where another method's map of the same segment and class is reliable, it is the one to go by.
+
+    Parameters
+    ----------
+    inquiry
+        Any.
+    alone
+        Whether its segment is all of the recording.
+    """
+    named: dict[str, dict[str, dict[str, None]]] = {}  # what to do, for which methods' maps of which classes
+    classes = set()
+    for finding in inquiry.findings:
+        labels = [per_target[0].target_label for per_target in finding.attributions if per_target]
+        predicted = "" if finding.predicted in labels else finding.predicted
+        for per_target in finding.attributions:
+            asked = frozenset(each.method for each in per_target)
+            maps = list(zip(inquiry.methods, per_target, strict=True))
+            reliable = next((title for title, each in maps if _level(each) == RELIABLE), "")
+            for title, each in maps:
+                found = verdict_of(each, Known(asked, predicted or each.target_label, alone))
+                classes.add(each.target_label)
+                if found is not None and found.level != RELIABLE:
+                    words = f"go by {reliable}, whose map is reliable" if reliable else found.advice
+                    named.setdefault(words, {}).setdefault(title, {})[each.target_label] = None
+    return [
+        ", ".join(title if len(classes) == 1 else f"{title} for {', '.join(of)}" for title, of in maps.items())
+        + f": {words}"
+        for words, maps in named.items()
+        if words
+    ]
 
 
 def _maps(finding: Finding) -> Iterator[Attribution]:

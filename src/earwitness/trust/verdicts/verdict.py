@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from earwitness.core.errors import EarwitnessError
 from earwitness.explainers.attribution import Attribution
+from earwitness.trust.verdicts.advice import NOTHING_KNOWN, Known, advice
 
 
-def verdict_of(attribution: Attribution) -> Verdict | None:
-    """Return the verdict that an attribution carries, or None."""
-    return None if attribution.verdict is None else Verdict.from_dict(attribution.verdict)
+def verdict_of(attribution: Attribution, known: Known = NOTHING_KNOWN) -> Verdict | None:
+    """Return the verdict that an attribution carries, with advice, or None.
+
+    Parameters
+    ----------
+    attribution
+        The map.
+    known
+        What is known beside it, for the advice.
+    """
+    if attribution.verdict is None:
+        return None
+    found = Verdict.from_dict(attribution.verdict)
+    return found if found.level == RELIABLE else replace(found, advice=advice(found, attribution, known))
 
 
 RELIABLE, WEAK, NOT_RELIABLE = "reliable", "weak", "not reliable"
 
 
 LEVELS = (RELIABLE, WEAK, NOT_RELIABLE)
+IGNORES = "the method's maps hardly change when the network is made random"
 
 
 @dataclass(frozen=True)
@@ -27,6 +41,14 @@ class Reason:
 
     text: str
     good: bool
+
+    @property
+    def sign(self) -> str:
+        """The sign that it speaks of, whose name and number end the sentence; empty where there is none."""
+        if self.text.startswith(IGNORES):
+            return "kept"
+        found = re.search(r"\(([a-z]+) [^()]*\)$", self.text)
+        return found[1] if found else ""
 
 
 @dataclass(frozen=True)
@@ -43,16 +65,22 @@ class Verdict:
         Those that moved the chance most, the strongest first.
     signs
         The measured figures.
+    advice
+        What to do about the map, in a few words with an option of the command; empty where it is reliable. It follows
+        from the map and the rest, and is not kept with them.
     """
 
     level: str
     chance: float
     reasons: tuple[Reason, ...]
     signs: dict[str, float]
+    advice: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the verdict as JSON types, for an attribution's metadata."""
-        return asdict(self) | {"reasons": [asdict(reason) for reason in self.reasons]}
+        kept = asdict(self) | {"reasons": [asdict(reason) for reason in self.reasons]}
+        del kept["advice"]
+        return kept
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Verdict:

@@ -166,9 +166,11 @@ def test_a_file_that_cannot_be_read_any_more_keeps_its_maps_and_is_named(here, m
 
 def test_exports_sounds_and_the_table_are_there_before_verdicts(here, monkeypatch):
     monkeypatch.setattr(files, "all_judged", interrupted)
-    left = explain(here, "--listen", "--export", "csv", "--export", "raven")
+    table = here / "all.csv"
+    left = explain(here, "--listen", "--export", "csv", "--export", "raven", "--table", table)
     assert left.code == 130
     names = set(content(here))
     assert {"a.png", "a-regions.csv", "a.selections.txt"} <= names
     assert any(name.endswith(".wav") for name in names)
+    assert len(table.read_text(encoding="utf-8").splitlines()) > 1
     assert "kept" in left.out

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from earwitness.core.errors import BadRecordingError, UsageError, printable
 from earwitness.core.files import check_writable, write_csv
@@ -31,14 +30,6 @@ class Explained:
     explanations: tuple[tuple[Explanation, Path], ...]
     unusable: tuple[Unusable, ...]
     replaced: frozenset[Path] = frozenset()
-
-
-def _rows(explanations: Iterable[Explanation]) -> Iterator[tuple[Any, ...]]:
-    """Yield a row a detection, its seconds and scores to digits that mean something."""
-    for each in explanations:
-        for detection in each.detections:
-            values = detection.as_row().values()
-            yield each.file, *(round(value, 4) if isinstance(value, float) else value for value in values)
 
 
 def explain_to_folder(
@@ -95,17 +86,11 @@ def explain_to_folder(
     """
     progress = shown(progress)
     map_style(upsampling, overlay, whole=whole)
-    check_formats(exports)
-    if whole and exports:
-        raise UsageError("--export: writes the regions of a segment's maps; leave it out with --whole")
-    check_writable(Path(out))
-    if table is not None:
-        if Path(table).suffix.lower() != ".csv":  # it replaces what is there: never a recording
-            raise UsageError(f"--table {printable(table)}: is a CSV; name a file that ends in .csv")
-        check_writable(Path(table).parent)
+    _check_places(out, table, exports, whole=whole)
     unusable: list[Unusable] = []
     names: set[str] = set()
-    saved, replaced = [], set()
+    saved: list[tuple[Explanation, Path]] = []
+    replaced: set[Path] = set()
     for each in explain_all(
         files,
         model,
@@ -127,6 +112,9 @@ def explain_to_folder(
             if again:
                 replaced.add(picture)
             advance(1)
+        saved.append((each, picture))
+        if table is not None:  # as far as it goes: verdicts of hours may follow
+            _write_table(table, saved)
         if on_maps is not None:
             on_maps(each, picture, again)
         judged = _judged(each, picture, unusable, progress) if verdicts else each
@@ -135,10 +123,32 @@ def explain_to_folder(
                 judged.save(out, name, upsampling=upsampling, overlay=overlay)
             if on_verdicts is not None:
                 on_verdicts(judged)
-        saved.append((judged, picture))
-    if table is not None:
-        write_csv(table, ("file", *COLUMNS), _rows(each for each, _ in saved))
+        saved[-1] = judged, picture
+    if table is not None and not saved:
+        _write_table(table, saved)
     return Explained(tuple(saved), tuple(unusable), frozenset(replaced))
+
+
+def _check_places(out: Path | str, table: Path | str | None, exports: Sequence[str], *, whole: bool) -> None:
+    """Refuse what cannot be written."""
+    check_formats(exports)
+    if whole and exports:
+        raise UsageError("--export: writes the regions of a segment's maps; leave it out with --whole")
+    check_writable(Path(out))
+    if table is not None:
+        if Path(table).suffix.lower() != ".csv":  # it replaces what is there: never a recording
+            raise UsageError(f"--table {printable(table)}: is a CSV; name a file that ends in .csv")
+        check_writable(Path(table).parent)
+
+
+def _write_table(table: Path | str, saved: Sequence[tuple[Explanation, Path]]) -> None:
+    """Write a row a detection, its seconds and scores to digits that mean something."""
+    rows = [
+        (each.file, *(round(value, 4) if isinstance(value, float) else value for value in detection.as_row().values()))
+        for each, _ in saved
+        for detection in each.detections
+    ]
+    write_csv(table, ("file", *COLUMNS), rows)
 
 
 def _judged(each: Explanation, picture: Path, unusable: list[Unusable], progress: Progress) -> Explanation:

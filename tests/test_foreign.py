@@ -206,9 +206,7 @@ class Session(nn.Module):
 @pytest.mark.parametrize("kind", ["session", "no_grad"])
 def test_a_network_without_gradients_is_named_with_the_methods_that_do(method, kind):
     network = Session() if kind == "session" else Answering(torch.no_grad()(lambda x: x.detach()))
-    with pytest.raises(
-        UsageError, match=rf"{method} needs gradients, .* lets none through; .*lime, occl"
-    ):
+    with pytest.raises(UsageError, match=rf"{method} needs gradients, .* lets none through; .*lime, occl"):
         parse(method).attribute(adapted(network, feature_layer=""), decibels(), [[Target(0)]] * 2)
 
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+from earwitness.core.device import choose_device
 from earwitness.core.errors import UsageError, printable
 from earwitness.core.home import home_folder
 from earwitness.core.run_folder import RunFolder
 from earwitness.explainers.inference.prepared import Prepared
+from earwitness.models.adapter import Coat
 from earwitness.models.classifier import Classifier
+from earwitness.models.foreign.description import described
+from earwitness.models.foreign.loading import is_foreign, load_foreign
 from earwitness.models.loading import load_classifier
 from earwitness.models.registry import BACKBONES, backbone_named
-from earwitness.training.request import check_overlap, segment_frames
+from earwitness.training.request import LONGEST_SEGMENT, check_overlap, segment_frames
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +93,11 @@ def other_segments(classifier: Classifier, seconds: float | None, overlap: float
         The network cannot take such segments.
     """
     frames = classifier.segment_frames
-    if seconds is not None:
+    if seconds is not None and isinstance(classifier.network, Coat):
+        if not 0.0 < seconds <= LONGEST_SEGMENT:
+            raise UsageError(f"--segment {seconds:g}: must be over 0 and at most {LONGEST_SEGMENT:g} seconds")
+        frames = classifier.front_end.clock.seconds_to_frame_count(seconds)
+    elif seconds is not None:
         frames = segment_frames(backbone_named(classifier.backbone), seconds)
     return classifier.with_segments(frames, classifier.overlap if overlap is None else check_overlap(overlap))
 
@@ -95,6 +106,8 @@ def load_model(
     model: Model | Path | str,
     *,
     weights: Path | str | None = None,
+    description: Path | str | Mapping[str, Any] | None = None,
+    classes: Path | str | Sequence[str] | None = None,
     segment_seconds: float | None = None,
     overlap: float | None = None,
     device: str = "auto",
@@ -104,8 +117,14 @@ def load_model(
     Parameters
     ----------
     model
-        A run folder, or ``"mn04"`` with AudioSet's 527 classes. A folder that is a run goes before a name. A model
-        that is loaded already is not loaded again.
+        A run folder, ``"mn04"`` with AudioSet's 527 classes, or a model that others trained: an ``.onnx``, ``.pt2`` or
+        TorchScript file, or ``"file.py:function"`` or ``"package.module:function"``, which returns a network (a torch
+        module, or a function over arrays) and a description. A folder that is a run goes before a name. A model that
+        is loaded already is not loaded again.
+    description, classes
+        Of a model that others trained: what it takes and answers
+        (:class:`earwitness.models.foreign.description.Description`), as a dictionary or a TOML or YAML file, and its
+        class names, or a text file with one a line. None takes the files beside it.
     weights
         For a name: a file of its weights; None takes the published ones from where they were downloaded to.
     segment_seconds, overlap
@@ -128,7 +147,35 @@ def load_model(
     >>> model.classes
     ('dog', 'helicopter', 'rain')
     """
-    return _loaded(model, weights, device).with_segments(segment_seconds, overlap)
+    if not isinstance(model, Model) and is_foreign(str(model)):
+        if weights is not None:
+            raise UsageError(f"{printable(weights)}: {printable(model)} has its own weights; leave them out")
+        loaded = model_of_others(str(model), description=description, classes=classes, device=device)
+    elif description is not None or classes is not None:
+        raise UsageError("a description and class names are for models of others (an .onnx file, say); leave them out")
+    else:
+        loaded = _loaded(model, weights, device)
+    return loaded.with_segments(segment_seconds, overlap)
+
+
+def model_of_others(
+    spec: str,
+    *,
+    description: Path | str | Mapping[str, Any] | None = None,
+    classes: Path | str | Sequence[str] | None = None,
+    device: str = "auto",
+) -> Model:
+    """Return a model that others trained; parameters as for :func:`load_model`."""
+    known = described(description) if isinstance(description, Mapping) else None
+    classifier = load_foreign(
+        spec,
+        choose_device(device),
+        description=known or (None if description is None else Path(str(description))),
+        classes=Path(classes) if isinstance(classes, str) else classes,
+    )
+    content = Path(spec).read_bytes() if Path(spec).is_file() else spec.encode("utf-8", "surrogateescape")
+    name = hashlib.sha256(content).hexdigest()[:16]  # what was measured of a model is not another's
+    return Model(name=printable(spec), classifier=classifier, cache=home_folder() / "models" / name / "trust")
 
 
 def _loaded(model: Model | Path | str, weights: Path | str | None, device: str) -> Model:

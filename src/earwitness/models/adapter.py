@@ -125,6 +125,8 @@ class Coat(nn.Module):
         How many rows it takes at once; 0 for any.
     output
         Which of its answers holds the classes, by name or place, where it gives several.
+    prepare
+        What is done to segments first; None for nothing.
     """
 
     def __init__(
@@ -135,17 +137,21 @@ class Coat(nn.Module):
         feature_layer: str = "",
         batch: int = 0,
         output: str | int | None = None,
+        prepare: nn.Module | None = None,
     ) -> None:
         super().__init__()
         if sorted(set(axes) - {CHANNEL}) != [BANDS, FRAMES] or len(set(axes)) != len(axes):
             raise UsageError(f"layout {', '.join(axes)}: name frames and bands once each, and channel where it has one")
         self.inner, self.axes, self.batch, self.output = inner, tuple(axes), batch, output
+        self.prepare = prepare
         self.feature_layer = f"inner.{feature_layer}" if feature_layer else ""
         turned = self.axes.index(BANDS) < self.axes.index(FRAMES)
         self.map_axes = ("frequency", "time") if turned else ("time", "frequency")
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the answers, shape (n, classes), to log-mels, shape (n, frames, bands)."""
+        if self.prepare is not None:
+            x = self.prepare(x)
         if self.map_axes[0] == "frequency":
             x = x.transpose(1, 2)
         if CHANNEL in self.axes:

@@ -17,6 +17,7 @@ from earwitness.core.device import filled_up, without_tf32
 from earwitness.core.errors import EarwitnessError, UsageError, printable
 from earwitness.core.files import write_tensors
 from earwitness.core.run_folder import IDENTITY, METADATA
+from earwitness.models.adapter import NONE, Coat
 from earwitness.models.class_names import class_index
 from earwitness.models.hierarchy import Parents
 from earwitness.models.network import Network
@@ -34,13 +35,13 @@ class Classifier:
     Parameters
     ----------
     network
-        In evaluation mode.
+        In evaluation mode; another's network in a :class:`earwitness.models.adapter.Coat`.
     front_end
         What turns sound into its input.
     classes
         Names, in the order of the network's scores.
     backbone
-        Registry name.
+        Registry name; the file's or function's of another's model.
     segment_frames
         Frames that the network sees at once.
     overlap
@@ -48,13 +49,14 @@ class Classifier:
     tail
         Whether a last segment ends flush with a recording where the others leave a tail.
     activation
-        ``"softmax"`` where one class is right, ``"sigmoid"`` where several may be.
+        ``"softmax"`` where one class is right, ``"sigmoid"`` where several may be, ``"none"`` where the network's
+        answers are final.
     parents
         For each class, the positions of those that it is nested in (Bark in Dog); empty where classes stand side by
         side.
     """
 
-    network: Network
+    network: Network | Coat
     front_end: FrontEnd
     classes: tuple[str, ...]
     backbone: str
@@ -67,7 +69,20 @@ class Classifier:
     @property
     def device(self) -> torch.device:
         """Where the network's weights are."""
-        return next(self.network.parameters()).device
+        return next((weight.device for weight in self.network.parameters()), torch.device("cpu"))
+
+    @property
+    def own_network(self) -> Network:
+        """The network as one of ours, with an embedding and a head that can learn.
+
+        Raises
+        ------
+        UsageError
+            It is another's.
+        """
+        if isinstance(self.network, Coat):
+            raise UsageError(f"{self.backbone}: is another's network, used as it is; it cannot be trained here")
+        return self.network
 
     @property
     def segment_seconds(self) -> float:
@@ -113,7 +128,9 @@ class Classifier:
         return logits.float().cpu()
 
     def activate(self, logits: Tensor) -> Tensor:
-        """Return probabilities, shape (n, classes), of logits."""
+        """Return probabilities, shape (n, classes), of logits; a network's final answers are left as they are."""
+        if self.activation == NONE:
+            return logits
         return logits.softmax(dim=-1) if self.activation == "softmax" else logits.sigmoid()
 
     def probabilities(self, values: Float32Array | Tensor, batch_size: int | None = None) -> Tensor:

@@ -20,7 +20,7 @@ from earwitness.models.prediction import ScoredRecording
 # Least score of a moment. Where one class is right, it must also be the best: half is more than all others together.
 # A tagger's classes do not compete, and its scores are lower: of ESC-10's dogs and roosters in two minutes of noise,
 # AudioSet's tagger gives most 0.5 to 0.8 in its 10 s, and 0.3 to some.
-THRESHOLDS = {"softmax": 0.5, "sigmoid": 0.3}
+THRESHOLDS = {"softmax": 0.5, "sigmoid": 0.3, "none": 0.3}
 MOST_GAP = 1.0  # of a segment: a shorter gap between two detections of a class, with nothing else in it, is bridged
 SAME_SOUND = 0.5  # share of the shorter one: detections that overlap by more tell of one sound
 ROUNDING = 1e-9

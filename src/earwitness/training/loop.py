@@ -161,7 +161,7 @@ def _train_head_first(
         augmentation=Augmentation(),
     )
     if recipe.standardise:
-        standardise(classifier.network, data)  # the embeddings must be those that all layers begin with
+        standardise(classifier.own_network, data)  # the embeddings must be those that all layers begin with
     unwatched = replace(data, validation=data.validation[:0])
     train(classifier, unwatched, head_only, seed=seed, freeze=True, progress=progress)
 
@@ -198,7 +198,7 @@ class _Loop:
 
     def __init__(self, classifier: Classifier, data: TrainingData, recipe: Recipe, seed: int, freeze: bool) -> None:
         self.classifier, self.data, self.recipe, self.seed = classifier, data, recipe, seed
-        self.network: Network = classifier.network
+        self.network = classifier.own_network
         self.device = classifier.device
         self.precision = resolve_precision(recipe.precision, self.device)
         self.per_epoch = math.ceil(len(data.train) / recipe.batch)
@@ -348,7 +348,7 @@ class _Embeddings:
         with torch.no_grad():
             for start in range(0, len(rows), size):
                 values = torch.from_numpy(segments.values(rows[start : start + size]))
-                parts.append(classifier.network.embed(values.to(classifier.device)).float().cpu())
+                parts.append(classifier.own_network.embed(values.to(classifier.device)).float().cpu())
         return torch.cat(parts) if parts else torch.zeros(0)
 
 

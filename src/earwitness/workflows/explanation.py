@@ -33,6 +33,7 @@ from earwitness.models.detections import Detection
 from earwitness.models.prediction import ScoredRecording
 from earwitness.sonify.listening import Listening
 from earwitness.sonify.masks import SHARE, mask_of
+from earwitness.trust.metrics.reinitialise import can_be_random
 from earwitness.trust.verdicts.verdict import verdict_of
 
 if TYPE_CHECKING:
@@ -174,7 +175,12 @@ class Explanation:
         inquiry = with_verdicts(self.model, self.scored, self.explainers, inquiry, shown(progress))
         maps, moments = maps_by_name(self.explainers, inquiry)
         answer = inquiry if several is None else replace(several, inquiry=inquiry)
-        return replace(self, answer=answer, attributions=maps, moments=moments)
+        notes = self.notes
+        if not can_be_random(self.model.classifier.network):
+            notes += (
+                f"verdicts leave out the test with random weights: {self.model.name} has none that can be changed",
+            )
+        return replace(self, answer=answer, attributions=maps, moments=moments, notes=notes)
 
     def plot(self, *, upsampling: str = "nearest", overlay: bool = False) -> Figure:
         """Return the explanation as a matplotlib figure, in the house's style whatever the user's own is.

@@ -62,7 +62,7 @@ class Panel:
         attributions
             The maps, of the panel's segments and targets in their order.
         """
-        others = [maps for maps in map(self._maps_of, references(explainer)) if maps is not None]
+        others = [maps for each in self.held_against(explainer) if (maps := self._maps_of(each)) is not None]
         if not others:
             return [None] * len(attributions)
         found: list[float | None] = []
@@ -71,6 +71,10 @@ class Panel:
             mean = np.mean([standard_values(coarse(maps[row])) for maps in others], axis=0)
             found.append(correlation(own.ravel(), mean))
         return found
+
+    def held_against(self, explainer: Explainer) -> list[Explainer]:
+        """Return the methods whose mean map a method's maps are held against, of those that the network allows."""
+        return [each for each in references(explainer) if self._maps_of(each) is not None]
 
     def _maps_of(self, reference: Explainer) -> list[LogMel] | None:
         name = spec(reference)

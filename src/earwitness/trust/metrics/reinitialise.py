@@ -53,6 +53,12 @@ def blocks_of(classifier: Explainable, segments: Segments, most: int = BLOCKS) -
     return [[name for layer in group for name in layers[layer]] for group in groups]
 
 
+def can_be_random(network: nn.Module) -> bool:
+    """Return whether a network has weights that can be redrawn: a compiled or foreign program keeps its own."""
+    modules = list(network.modules())
+    return any(map(_weighted, modules)) and not any(isinstance(each, torch.jit.ScriptModule) for each in modules)
+
+
 def _weighted(module: nn.Module) -> bool:
     return next(module.parameters(recurse=False), None) is not None
 

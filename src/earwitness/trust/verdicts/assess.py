@@ -14,6 +14,7 @@ from earwitness.explainers.method import Explainer
 from earwitness.models.protocols import Explainable
 from earwitness.trust.metrics.consensus import Panel
 from earwitness.trust.metrics.randomisation import Randomisation, kept_randomisation
+from earwitness.trust.metrics.reinitialise import can_be_random
 from earwitness.trust.verdicts.indicators import signs
 from earwitness.trust.verdicts.judge import Judge, verdict
 
@@ -83,7 +84,8 @@ def all_judged(
     found
         A method's maps each.
     to_test
-        The segments and targets that methods are tested on with random weights; None leaves that sign out.
+        The segments and targets that methods are tested on with random weights; None leaves that sign out, and so does
+        a network that has no weights to redraw.
     progress
         Told how far the work has come.
     """
@@ -91,6 +93,8 @@ def all_judged(
         return []
     prepared = prepare(classifier)
     panel = Panel(prepared, segments, found[0], progress)
+    if not can_be_random(prepared.classifier.network):
+        to_test = None
     all_of_them = []
     for method, maps in zip(methods, found, strict=True):
         tested = None if to_test is None else randomised_once(cache, prepared, method, *to_test, progress)

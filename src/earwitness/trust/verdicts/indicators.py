@@ -11,7 +11,7 @@ from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution
 from earwitness.explainers.inference.prepared import prepare
 from earwitness.explainers.method import Explainer
 from earwitness.models.protocols import Explainable
-from earwitness.trust.metrics.consensus import Panel, references
+from earwitness.trust.metrics.consensus import Panel
 from earwitness.trust.metrics.faithfulness import Faithfulness, faithfulness
 from earwitness.trust.metrics.randomisation import Randomisation
 from earwitness.trust.metrics.robustness import Stability, stability
@@ -125,8 +125,8 @@ def signs(
     )
     panel = panel or Panel(prepared, segments, attributions, progress)
     agreed = panel.agreements(explainer, attributions)
-    *most, last = (each.title for each in references(explainer))
-    others = f"{', '.join(most)} and {last}"
+    titles = [each.title for each in panel.held_against(explainer)]
+    others = " and ".join(filter(None, [", ".join(titles[:-1]), *titles[-1:]]))
     return [_signs(*each, tested, others) for each in zip(attributions, faithful, stable, agreed, strict=True)]
 
 

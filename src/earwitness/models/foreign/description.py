@@ -1,0 +1,304 @@
+"""What a foreign model takes and answers: a small TOML or YAML file beside it, or a dictionary."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from earwitness.audio.frontend import FrontEnd
+from earwitness.audio.timefreq import EDGES
+from earwitness.core.errors import UsageError, printable
+from earwitness.models.adapter import ACTIVATIONS, BANDS, CHANNEL, FRAMES
+from earwitness.models.foreign.preparation import Preparation
+
+ENDINGS = (".toml", ".yaml", ".yml")
+LOGS = ("db", "log10", "natural", "none")
+MAX, SEGMENT = "max", "segment"
+# What programs that make spectrograms do unless told otherwise.
+LIKE: dict[str, dict[str, Any]] = {
+    "librosa": {
+        "scale": "slaney",
+        "triangles": "hertz",
+        "norm": "slaney",
+        "padding": "zeros",
+        "log": "db",
+        "floor": 1e-10,
+    },
+    "torchaudio": {"scale": "htk", "triangles": "hertz", "log": "none"},
+    "tensorflow": {"scale": "htk", "centred": False, "power": 1, "log": "natural", "offset": 0.01},
+}
+CHOICES = {
+    "scale": ("htk", "slaney", "kaldi", "linear", EDGES),
+    "log": LOGS,
+    "window_function": ("hann", "hamming"),
+    "padding": ("reflect", "zeros"),
+    "triangles": ("mel", "hertz"),
+    "norm": ("slaney", "none"),
+    "normalise": (SEGMENT, "none"),
+    "activation": ACTIVATIONS,
+    "like": tuple(LIKE),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What a model over spectrograms takes and answers; :func:`described` reads one.
+
+    Parameters
+    ----------
+    sample_rate
+        Hz.
+    hop, window, fft
+        Samples; of window and FFT one may be left out, and is the other's.
+    like
+        ``"librosa"``, ``"torchaudio"`` or ``"tensorflow"``: those programs' own settings for all that is left out.
+    bands, scale, low_hz, high_hz, edges_hz
+        The filters; without bands the spectrogram has all bins of the FFT. ``high_hz`` is half the sample rate unless
+        named. ``edges_hz`` are bands + 2 corner frequencies that lie on no scale.
+    triangles, norm
+        As for :class:`earwitness.audio.frontend.FrontEnd`.
+    window_function, periodic, centred, padding, preemphasis, power
+        Likewise.
+    log
+        ``"db"``, ``"log10"``, ``"natural"``, or ``"none"`` where the network takes magnitudes or powers.
+    floor, offset
+        The logarithm is of at least ``floor``, or of the value plus ``offset``: one of them.
+    reference, top_db
+        What decibels are relative to, a number or ``"max"`` of the segment; how far under its loudest cell they are
+        cut off.
+    mean, std, normalise
+        (x - mean) / std of the result; ``"segment"`` takes each segment's own.
+    layout
+        The axes of the network's input after the batch: channel (where it has one), frames, bands.
+    segment_seconds, segment_frames, overlap
+        What it sees at once: one of the two; and the overlap of consecutive segments in percent.
+    batch
+        How many segments it takes at once, where that is fixed; 0 for any.
+    output
+        Which of its answers holds the classes, by name or place, where it gives several.
+    activation
+        What turns its answers into probabilities: ``"softmax"``, ``"sigmoid"``, or ``"none"`` where they are final.
+    feature_layer
+        Dotted name of the layer that activation maps look at.
+    classes
+        Names in the order of the answers, or a text file with one a line.
+    """
+
+    sample_rate: int
+    hop: int
+    window: int = 0
+    fft: int = 0
+    like: str = ""
+    bands: int = 0
+    scale: str = ""
+    low_hz: float = 0.0
+    high_hz: float = 0.0
+    edges_hz: tuple[float, ...] = ()
+    triangles: str = "mel"
+    norm: str = "none"
+    window_function: str = "hann"
+    periodic: bool = True
+    centred: bool = True
+    padding: str = "reflect"
+    preemphasis: float = 0.0
+    power: int = 2
+    log: str = "db"
+    floor: float = 0.0
+    offset: float = 0.0
+    reference: float | str = 1.0
+    top_db: float = 0.0
+    mean: float = 0.0
+    std: float = 1.0
+    normalise: str = "none"
+    layout: tuple[str, ...] = (CHANNEL, BANDS, FRAMES)
+    segment_seconds: float = 0.0
+    segment_frames: int = 0
+    overlap: float = 0.0
+    batch: int = 0
+    output: str | int | None = None
+    activation: str = "softmax"
+    feature_layer: str = ""
+    classes: tuple[str, ...] | str = ()
+
+    def __post_init__(self) -> None:
+        for name, known in CHOICES.items():
+            value = getattr(self, name)
+            if value and value not in known:
+                raise UsageError(f"{name} {value!r}: is unknown; name one of {', '.join(known)}")
+        if self.sample_rate < 1 or self.hop < 1 or not (self.window or self.fft):
+            raise UsageError("a description names sample_rate (Hz), hop, and window or fft (samples), all above 0")
+        if self.bands and not self.scale:
+            raise UsageError(f"{self.bands} bands on which scale? name scale: {', '.join(CHOICES['scale'])}")
+        if self.floor and self.offset:
+            raise UsageError("floor and offset are two ways to keep a logarithm finite; name one")
+        if self.segment_seconds and self.segment_frames:
+            raise UsageError("segment_seconds and segment_frames say the same; name one")
+        if isinstance(self.reference, str) and self.reference != MAX:
+            raise UsageError(f"reference {self.reference!r}: is neither a number nor 'max'")
+        if self.std == 0.0 or min(self.floor, self.offset, self.top_db) < 0.0:
+            raise UsageError("std is not 0, and floor, offset and top_db are not below 0")
+
+    def front_end(self) -> FrontEnd:
+        """Return what turns sound into the spectrogram, up to what the network's coat does with a segment.
+
+        Raises
+        ------
+        UsageError
+            There is no such grid of time and frequency.
+        """
+        fft, window = self.fft or self.window, self.window or self.fft
+        plain, step = not self.bands, self.sample_rate / fft
+        per_power = 10.0 if self.power == 2 else 20.0
+        unit = {"db": per_power / math.log(10), "log10": 1 / math.log(10)}.get(self.log, 1.0)
+        reference = self.reference if isinstance(self.reference, float | int) and self.log == "db" else 1.0
+        high = self.high_hz or self.sample_rate / 2
+        found = FrontEnd(
+            name="described",
+            sample_rate=self.sample_rate,
+            window=window,
+            hop=self.hop,
+            fft=fft,
+            periodic=self.periodic,
+            centred=self.centred,
+            preemphasis=self.preemphasis,
+            power=self.power,
+            mel_scale="linear" if plain else self.scale,
+            bands=fft // 2 + 1 if plain else self.bands,
+            low_hz=-step if plain else self.edges_hz[0] if self.edges_hz else self.low_hz,
+            high_hz=self.sample_rate / 2 + step if plain else self.edges_hz[-1] if self.edges_hz else high,
+            offset=self.offset or self.floor or 1e-10,
+            shift=-math.log(reference),
+            scale=unit,
+            segment_frames=0,
+            edges_hz=self.edges_hz,
+            window_name=self.window_function,
+            padding=self.padding,
+            triangles=self.triangles,
+            norm="" if plain or self.norm == "none" else self.norm,
+            clamped=not self.offset,
+        )
+        _ = found.clock  # which refuses a grid that cannot be
+        return found
+
+    def preparation(self) -> Preparation:
+        """Return what is done to a segment's spectrogram before the network gets it."""
+        front_end = self.front_end()
+        return Preparation(
+            raw=front_end if self.log == "none" else None,
+            to_loudest=self.reference == MAX,
+            top_db=self.top_db,
+            mean=self.mean,
+            std=self.std,
+            per_segment=self.normalise == SEGMENT,
+        )
+
+    def frames(self) -> int:
+        """Return the frames that the network sees at once; 0 where nobody said."""
+        if self.segment_seconds:
+            return self.front_end().clock.seconds_to_frame_count(self.segment_seconds)
+        return self.segment_frames
+
+
+NAMES = tuple(each.name for each in fields(Description))
+
+
+def described(given: Mapping[str, Any]) -> Description:
+    """Return a description of what a file or a user's code says.
+
+    Raises
+    ------
+    UsageError
+        A word is unknown, or a value does not do.
+    """
+    unknown = next((name for name in given if name not in NAMES), None)
+    if unknown is not None:
+        near = get_close_matches(str(unknown), NAMES, n=1)
+        raise UsageError(f"{unknown}: is no word of a description{f' (did you mean {near[0]}?)' if near else ''}")
+    missing = [name for name in ("sample_rate", "hop") if name not in given]
+    if missing:
+        raise UsageError(f"a description names {' and '.join(missing)}, too")
+    like = given.get("like", "")
+    defaults = LIKE.get(like, {}) if isinstance(like, str) else {}
+    if not given.get("bands"):
+        defaults = {name: value for name, value in defaults.items() if name not in ("scale", "triangles", "norm")}
+    if {"floor", "offset"} & set(given):
+        defaults = {name: value for name, value in defaults.items() if name not in ("floor", "offset")}
+    hints = get_type_hints(Description)
+    values = {name: _typed(name, value, hints[name]) for name, value in {**defaults, **given}.items()}
+    return Description(**values)
+
+
+def _typed(name: str, value: Any, hint: Any) -> Any:
+    """Return a value of a field's type; whole numbers do for others, lists for tuples."""
+    kinds = get_args(hint) if not hasattr(hint, "__origin__") and get_args(hint) else (hint,)
+    for kind in kinds:
+        if getattr(kind, "__origin__", None) is tuple:
+            of = get_args(kind)[0]
+            if isinstance(value, list | tuple) and all(_is(each, of) for each in value):
+                return tuple(of(each) for each in value)
+        elif _is(value, kind):
+            return kind(value) if kind is float else value
+    raise UsageError(f"{name} {value!r}: has the wrong type for a description")
+
+
+def _is(value: Any, kind: Any) -> bool:
+    if kind in (int, float):
+        return isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
+    return isinstance(value, kind) if isinstance(kind, type) else value is None
+
+
+def read_description(path: Path) -> Description:
+    """Read a description; a file of classes that it names lies beside it.
+
+    Raises
+    ------
+    UsageError
+        It cannot be read, or something in it does not do; the message names the file.
+    """
+    try:
+        given = _parsed(path)
+        if not isinstance(given, Mapping):
+            raise UsageError("holds no description, a word and its value a line")
+        found = described(given)
+        if isinstance(found.classes, str):
+            found = replace(found, classes=read_classes(path.parent / found.classes))
+    except UsageError as error:
+        raise UsageError(f"{printable(path)}: {error}") from error
+    return found
+
+
+def _parsed(path: Path) -> Any:
+    try:
+        if path.suffix == ".toml":
+            return tomllib.loads(path.read_text(encoding="utf-8"))
+        import yaml
+    except ImportError as error:
+        raise UsageError("YAML needs PyYAML (pip install pyyaml), or write TOML") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"cannot be read ({error})") from error
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"cannot be read ({' '.join(str(error).split())})") from error
+
+
+def read_classes(path: Path) -> tuple[str, ...]:
+    """Return the class names of a text file, one a line.
+
+    Raises
+    ------
+    UsageError
+        It cannot be read, or names none.
+    """
+    try:
+        names = tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"classes {printable(path)}: cannot be read ({error})") from error
+    if not names:
+        raise UsageError(f"classes {printable(path)}: is empty; write one name a line")
+    return names

@@ -1,0 +1,171 @@
+"""From a name (SPEC) to a classifier: ``model.onnx``, ``model.pt2``, TorchScript, ``file.py:function``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from earwitness.core.device import without_tf32
+from earwitness.core.errors import UsageError, printable
+from earwitness.models.adapter import BANDS, CHANNEL, FRAMES, Coat
+from earwitness.models.classifier import Classifier
+from earwitness.models.foreign.description import ENDINGS, Description, read_classes, read_description
+from earwitness.models.foreign.factory import is_factory, made
+from earwitness.models.foreign.runtimes import EXPORTED, ONNX, SCRIPTED, Runnable, run_file
+
+FILES = (*ONNX, *EXPORTED, *SCRIPTED)
+CLASS_FILES = ("{stem}.txt", "{stem}.labels.txt", "{stem}-labels.txt", "labels.txt", "classes.txt")
+
+
+def is_foreign(spec: str) -> bool:
+    """Return whether a name is that of a foreign model: a model file, or a user's code."""
+    return Path(spec).suffix.lower() in FILES or is_factory(spec)
+
+
+def load_foreign(
+    spec: str,
+    device: torch.device,
+    *,
+    description: Path | Description | None = None,
+    classes: Path | Sequence[str] | None = None,
+) -> Classifier:
+    """Return a foreign model as a classifier.
+
+    Parameters
+    ----------
+    spec
+        A model file, or ``package.module:function`` or ``file.py:function``.
+    device
+        Where it runs, as far as it can.
+    description
+        What it takes and answers; None takes the file beside the model that has its name and ends with .toml or .yaml.
+    classes
+        Names, or a text file with one a line; None takes those of the description, of the model file, or of a text file
+        beside it.
+
+    Raises
+    ------
+    UsageError
+        There is no such model or description, or they do not fit each other.
+    EarwitnessError
+        The file is damaged, or the user's code fails.
+    """
+    if is_factory(spec):
+        network, own = made(spec)
+        known, runnable = _description(spec, description, own), Runnable(network=network.to(device).eval())
+    else:
+        runnable = run_file(Path(spec), device)
+        known = _description(spec, description, None)
+    known = _fitted(spec, known, runnable)
+    named = _classes(spec, known, runnable, classes)
+    coat = Coat(
+        runnable.network,
+        known.layout,
+        feature_layer=known.feature_layer,
+        batch=known.batch,
+        output=known.output,
+        prepare=known.preparation(),
+    )
+    front_end = known.front_end()
+    answers = _answers(spec, coat, known.frames(), front_end.bands, front_end.silence, device)
+    if not named:
+        named = tuple(f"class {number}" for number in range(answers))
+    if len(named) != answers:
+        raise UsageError(
+            f"{printable(spec)}: answers {answers} numbers, and {len(named)} classes are named; name each in its order"
+        )
+    return Classifier(
+        network=coat,
+        front_end=replace(front_end, segment_frames=known.frames()),
+        classes=named,
+        backbone=Path(spec).name,
+        segment_frames=known.frames(),
+        overlap=known.overlap,
+        activation=known.activation,
+    )
+
+
+def _description(spec: str, given: Path | Description | None, own: Description | None) -> Description:
+    if isinstance(given, Description):
+        return given
+    if given is not None:
+        return read_description(given)
+    if own is not None:
+        return own
+    beside = [Path(spec).with_suffix(ending) for ending in ENDINGS]
+    found = next((path for path in beside if path.is_file()), None)
+    if found is None:
+        raise UsageError(
+            f"{printable(spec)}: what does it take? write {printable(beside[0])} with sample_rate, hop, window, bands, "
+            "scale, log ... (docs/your-model.md), or name a description"
+        )
+    return read_description(found)
+
+
+def _fitted(spec: str, known: Description, runnable: Runnable) -> Description:
+    """Return the description with what the model's own input tells, or refuse what contradicts it."""
+    shape, front_end = runnable.shape, known.front_end()
+    if shape:
+        if len(shape) != len(known.layout) + 1:
+            raise UsageError(
+                f"{printable(spec)}: takes {_told(shape)}, and the layout has {len(known.layout)} axes after the batch "
+                f"({', '.join(known.layout)})"
+            )
+        sizes = dict(zip(known.layout, shape[1:], strict=True))
+        wanted = {BANDS: front_end.bands, CHANNEL: 1, FRAMES: known.frames() or sizes[FRAMES]}
+        for axis, size in sizes.items():
+            if size is not None and size != wanted[axis]:
+                raise UsageError(
+                    f"{printable(spec)}: takes {_told(shape)} ({', '.join(('batch', *known.layout))}), and the "
+                    f"description gives {wanted[axis]} as {axis}; check layout, bands and the segment's length"
+                )
+        if not known.frames() and sizes[FRAMES]:
+            known = replace(known, segment_frames=int(sizes[FRAMES] or 0))
+        if shape[0] is not None and not known.batch:
+            known = replace(known, batch=shape[0])
+    if not known.frames():
+        raise UsageError(f"{printable(spec)}: how long is a segment? name segment_seconds or segment_frames")
+    return known
+
+
+def _told(shape: Sequence[int | None]) -> str:
+    return " x ".join("any" if size is None else str(size) for size in shape)
+
+
+def _classes(spec: str, known: Description, runnable: Runnable, given: Path | Sequence[str] | None) -> tuple[str, ...]:
+    if given is not None:
+        return read_classes(given) if isinstance(given, Path) else tuple(given)
+    if isinstance(known.classes, str):
+        return read_classes(Path(known.classes))
+    if known.classes or runnable.classes or is_factory(spec):
+        return known.classes or runnable.classes
+    path = Path(spec)
+    beside = (path.parent / name.format(stem=path.stem) for name in CLASS_FILES)
+    return next((read_classes(each) for each in beside if each.is_file()), ())
+
+
+def _answers(spec: str, coat: Coat, frames: int, bands: int, silence: float, device: torch.device) -> int:
+    """Return how many numbers the network answers to a segment of silence."""
+    silent = torch.full((1, frames, bands), silence, device=device)
+    try:
+        with torch.inference_mode(), without_tf32(device):
+            found = coat(silent)
+    except UsageError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise UsageError(
+            f"{printable(spec)}: cannot take a segment of {frames} frames and {bands} bands as "
+            f"{', '.join(coat.axes)} ({reason}); check layout, bands and the segment's length"
+        ) from error
+    if not isinstance(found, torch.Tensor) or found.ndim != 2 or len(found) != 1:
+        told = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+        raise UsageError(
+            f"{printable(spec)}: answers {told} to one segment, where (1, classes) is expected; name output"
+        )
+    if not bool(found.isfinite().all()):
+        raise UsageError(f"{printable(spec)}: answers what is not finite to silence; check log, floor and mean")
+    return int(found.shape[1])

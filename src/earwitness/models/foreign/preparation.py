@@ -1,0 +1,46 @@
+"""What becomes of a segment's spectrogram before a foreign network gets it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from earwitness.audio.frontend import FrontEnd, energy_of
+
+
+class Preparation(nn.Module):
+    """From a log spectrogram to what the network takes; explanations stay on the log spectrogram.
+
+    Parameters
+    ----------
+    raw
+        The front end whose logarithm is undone, for networks that take magnitudes or powers; None for others.
+    to_loudest
+        Whether values are relative to the segment's loudest cell.
+    top_db
+        How far under the loudest cell values are cut off; 0 for nowhere.
+    mean, std
+        The result is (x - mean) / std.
+    per_segment
+        Whether mean and spread are each segment's own.
+    """
+
+    def __init__(
+        self, *, raw: FrontEnd | None, to_loudest: bool, top_db: float, mean: float, std: float, per_segment: bool
+    ) -> None:
+        super().__init__()
+        self.raw, self.to_loudest, self.top_db = raw, to_loudest, top_db
+        self.mean, self.std, self.per_segment = mean, std, per_segment
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what the network takes, of log spectrograms, both of shape (n, frames, bands)."""
+        if self.raw is not None:
+            x = energy_of(self.raw, x)
+        if self.to_loudest:
+            x = x - x.amax(dim=(1, 2), keepdim=True)
+        if self.top_db:
+            x = torch.maximum(x, x.amax(dim=(1, 2), keepdim=True) - self.top_db)
+        if self.per_segment:
+            spread = x.std(dim=(1, 2), correction=0, keepdim=True)
+            x = (x - x.mean(dim=(1, 2), keepdim=True)) / spread.clamp(min=1e-6)
+        return (x - self.mean) / self.std

@@ -1,0 +1,347 @@
+"""Models that others trained, by file and by function: what they are said to take, and what is refused."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from torch import nn
+
+import earwitness as ew
+from earwitness.audio.frontend import log_mel
+from earwitness.core.errors import EarwitnessError, UsageError
+from earwitness.models.foreign.description import Description, described, read_description
+from earwitness.models.foreign.loading import load_foreign
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+CLASSES = ["low", "high", "none"]
+LIBROSA = {
+    "like": "librosa",
+    "sample_rate": 16_000,
+    "hop": 256,
+    "window": 1_024,
+    "bands": 32,
+    "segment_frames": 64,
+    "layout": ["channel", "bands", "frames"],
+    "classes": CLASSES,
+}
+FEW = {"lime": "lime:grid=4x4,samples=64", "occlusion": "occlusion:mask=25%,stride=25%", "rise": "rise:samples=64"}
+CPU = torch.device("cpu")
+
+
+class Ear(nn.Module):
+    """Tells low from high tones by the loudness of the lower and the upper bands, in decibels."""
+
+    def __init__(self):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.layers = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU())
+        self.weight = nn.Parameter(torch.tensor(0.1))
+
+    def forward(self, x):
+        loud = ((x + 100.0) * self.weight).clamp(min=0.0)
+        seen = self.layers(loud).mean(dim=(1, 2, 3)) * 1e-3
+        low, high = (part.amax(dim=(1, 2, 3)) for part in (loud[:, :, :16], loud[:, :, 16:]))
+        return torch.stack([low - high + seen, high - low, torch.zeros_like(low)], dim=1)
+
+
+def exported(path: Path, network=None, *, batch=None, shape=(1, 32, 64), metadata=None) -> Path:
+    """Write a network in the format of the path's ending."""
+    x = torch.zeros(batch or 2, *shape)
+    network = (network or Ear()).eval()
+    if path.suffix == ".onnx":
+        free = None if batch else {"x": {0: "n"}, "y": {0: "n"}}
+        torch.onnx.export(
+            network, (x,), str(path), input_names=["x"], output_names=["y"], dynamic_axes=free, dynamo=False
+        )
+        if metadata:
+            model = onnx.load(path)
+            onnx.helper.set_model_props(model, metadata)
+            onnx.save(model, path)
+    elif path.suffix == ".pt2":
+        free = ({0: torch.export.Dim("n", min=1, max=4096)},)
+        torch.export.save(torch.export.export(network, (x,), dynamic_shapes=free), path)
+    else:
+        torch.jit.trace(network, x).save(str(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory) -> Path:
+    """Two seconds: a tone of 300 Hz from 0.5 to 1.1 s in faint noise."""
+    path = tmp_path_factory.mktemp("sound") / "low tone.wav"
+    seconds = np.arange(32_000) / 16_000
+    tone = np.where((seconds > 0.5) & (seconds < 1.1), 0.5 * np.sin(2 * np.pi * 300 * seconds), 0.0)
+    soundfile.write(path, tone + 1e-4 * np.random.default_rng(0).standard_normal(32_000), 16_000)
+    return path
+
+
+@pytest.fixture
+def plain() -> Description:
+    return described(LIBROSA)
+
+
+def explained(sound, model, methods):
+    return ew.explain(sound, model, methods=[FEW.get(each, each) for each in methods], verdicts=False, progress=False)
+
+
+# ---- every way to name a model ------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("ending", [".onnx", ".pt2", ".pt"])
+def test_a_file_gives_the_maps_of_its_network(tmp_path, sound, ending):
+    path = exported(tmp_path / f"ear{ending}")
+    (tmp_path / "factory.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from test_models_of_others import Ear, LIBROSA\ndef make():\n    return Ear(), LIBROSA\n"
+    )
+    mine = explained(sound, ew.load_model(path, description=LIBROSA), ["lime", "occlusion", "rise"])
+    own = explained(sound, ew.load_model(f"{tmp_path / 'factory.py'}:make"), ["lime", "occlusion", "rise"])
+    assert mine.predicted == own.predicted == "low"
+    assert mine.methods == own.methods
+    for key in own.attributions:
+        np.testing.assert_allclose(mine[key].values, own[key].values, atol=1e-4 * np.abs(own[key].values).max())
+    found = mine["occlusion"]
+    frame, band = np.unravel_index(found.values.argmax(), found.values.shape)
+    assert 0.4 < found.times[frame] < 1.2
+    assert found.frequencies[band] < 1_500
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("ending", [".pt2", ".pt"])
+def test_programs_of_torch_let_gradients_through(tmp_path, sound, ending):
+    path = exported(tmp_path / f"ear{ending}")
+    found = explained(sound, ew.load_model(path, description=LIBROSA), ["saliency", "integratedgradients"])
+    assert found["saliency"].values.any()
+    assert found["integratedgradients"].values.any()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning", "ignore::UserWarning")
+def test_onnx_is_asked_by_what_hides_parts_and_says_so_of_others(tmp_path, sound):
+    model = ew.load_model(exported(tmp_path / "ear.onnx"), description=LIBROSA)
+    with pytest.raises(UsageError, match=r"saliency needs gradients.* lime, occlusion"):
+        explained(sound, model, ["saliency"])
+    with pytest.raises(UsageError, match=r"gradcam"):
+        explained(sound, model, ["gradcam"])
+
+
+def test_a_function_over_arrays_is_a_model(tmp_path, sound):
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\n"
+        "def answer(x):\n    loud = x.max(axis=(1, 2))\n    return np.stack([loud, -loud], axis=1) / 50\n"
+        f"def make():\n    return answer, {dict(LIBROSA, layout=['frames', 'bands'], classes=['a', 'b'])!r}\n"
+    )
+    found = explained(sound, ew.load_model(f"{tmp_path / 'mine.py'}:make"), ["occlusion"])
+    assert found.predicted == "a"
+    assert found["occlusion"].values.any()
+
+
+def test_verdicts_leave_out_what_a_file_does_not_allow_and_say_so(tmp_path, sound):
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\n"
+        "def answer(x):\n    low = x[:, :, :8].max(axis=(1, 2)) / 20\n    return np.stack([low, -low], axis=1)\n"
+        f"def make():\n    return answer, {dict(LIBROSA, layout=['frames', 'bands'], classes=['a', 'b'])!r}\n"
+    )
+    model = ew.load_model(f"{tmp_path / 'mine.py'}:make")
+    found = ew.explain(sound, model, methods=[FEW["occlusion"], FEW["lime"]], progress=False)
+    assert found["occlusion"].verdict is not None
+    assert "kept" not in found["occlusion"].verdict["signs"]
+    assert any("leave out the test with random weights" in note for note in found.notes)
+    reasons = " ".join(reason["text"] for reason in found["occlusion"].verdict["reasons"])
+    assert "Grad-CAM" not in reasons
+
+
+# ---- what a file and its description say --------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"classes": '["low", "high", "none"]'},
+        {"names": "{0: 'low', 1: 'high', 2: 'none'}"},
+        {"labels": "low,high,none"},
+    ],
+)
+def test_classes_are_found_in_the_file(tmp_path, metadata):
+    path = exported(tmp_path / "ear.onnx", metadata=metadata)
+    without = {name: value for name, value in LIBROSA.items() if name != "classes"}
+    assert ew.load_model(path, description=without).classes == ("low", "high", "none")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_classes_and_description_are_found_beside_the_file(tmp_path):
+    path = exported(tmp_path / "ear.onnx")
+    with pytest.raises(UsageError, match=r"what does it take\? write .*ear.toml with sample_rate"):
+        ew.load_model(path)
+    lines = [f"{name} = {value!r}" for name, value in LIBROSA.items() if name != "classes"]
+    (tmp_path / "ear.toml").write_text("\n".join(lines).replace("'", '"'))
+    assert ew.load_model(path).classes == ("class 0", "class 1", "class 2")
+    (tmp_path / "labels.txt").write_text("low\nhigh\n\nnone\n")
+    assert ew.load_model(path).classes == ("low", "high", "none")
+    assert ew.load_model(path, classes=["a", "b", "c"]).classes == ("a", "b", "c")
+    (tmp_path / "other.txt").write_text("x\ny\n")
+    with pytest.raises(UsageError, match="answers 3 numbers, and 2 classes are named"):
+        ew.load_model(path, classes=tmp_path / "other.txt")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_a_fixed_batch_and_length_are_the_files_own(tmp_path, sound):
+    path = exported(tmp_path / "ear.onnx", batch=1)
+    known = {name: value for name, value in LIBROSA.items() if name != "segment_frames"}
+    model = ew.load_model(path, description=known)
+    assert model.classifier.segment_frames == 64
+    free = ew.load_model(exported(tmp_path / "free.onnx"), description=LIBROSA)
+    mine, other = (explained(sound, each, ["occlusion"])["occlusion"] for each in (model, free))
+    np.testing.assert_allclose(mine.values, other.values, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"bands": 40}, r"takes any x 1 x 32 x 64 .*and the description gives 40 as bands"),
+        ({"segment_frames": 60}, r"the description gives 60 as frames"),
+        ({"layout": ["bands", "frames"]}, r"the layout has 2 axes after the batch"),
+        ({"layout": ["channel", "frames", "bands"]}, r"the description gives 64 as frames; check layout"),
+        ({"output": "z"}, r"the network gives y; name the output"),
+        ({"high_hz": 12_000.0}, r"do not fit a sample rate of 16000 Hz"),
+        ({"mean": math.nan}, r"answers what is not finite"),
+    ],
+)
+def test_a_description_that_contradicts_the_file_is_refused(tmp_path, change, words):
+    with pytest.raises(EarwitnessError, match=words):
+        ew.load_model(exported(tmp_path / "ear.onnx"), description={**LIBROSA, **change})
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"sample_rat": 16_000}, r"sample_rat: is no word of a description \(did you mean sample_rate\?\)"),
+        ({"hop": "256"}, r"hop '256': has the wrong type"),
+        ({"bands": True}, r"bands True: has the wrong type"),
+        ({"scale": "bark"}, r"scale 'bark': is unknown; name one of htk, slaney"),
+        ({"like": "matlab"}, r"like 'matlab': is unknown"),
+        ({"like": "", "bands": 10}, r"10 bands on which scale\?"),
+        ({"window": 0}, r"names sample_rate \(Hz\), hop, and window or fft"),
+        ({"floor": 1.0, "offset": 1.0}, r"floor and offset are two ways"),
+        ({"segment_seconds": 1.0}, r"segment_seconds and segment_frames say the same"),
+        ({"reference": "loudest"}, r"is neither a number nor 'max'"),
+        ({"std": 0.0}, r"std is not 0"),
+        ({"activation": "tanh"}, r"activation 'tanh': is unknown"),
+    ],
+)
+def test_a_description_that_is_wrong_in_itself_is_refused(given, words):
+    with pytest.raises(UsageError, match=words):
+        described({**LIBROSA, **given})
+
+
+def test_toml_and_yaml_say_the_same(tmp_path):
+    pytest.importorskip("yaml")
+    import yaml
+
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(LIBROSA))
+    lines = [f"{name} = {value!r}".replace("'", '"') for name, value in LIBROSA.items()]
+    (tmp_path / "a.toml").write_text("\n".join(lines))
+    assert read_description(tmp_path / "a.yaml") == read_description(tmp_path / "a.toml") == described(LIBROSA)
+    for name, text in (("b.toml", "a = = 1"), ("b.yaml", "a: [1"), ("c.yaml", "just words")):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(UsageError, match=rf"{name}: (cannot be read|holds no description)"):
+            read_description(tmp_path / name)
+
+
+# ---- what the network gets ----------------------------------------------------------------------------------------
+
+
+def made_of(given, tone):
+    """Return what the network is given of a sound, shape (frames, bands)."""
+    known = described({**LIBROSA, **given})
+    values = log_mel(known.front_end(), tone)[None]
+    return known.preparation()(values)[0].numpy()
+
+
+def test_the_network_gets_what_librosa_makes():
+    librosa = pytest.importorskip("librosa")
+    tone = np.sin(np.arange(16_000) * 0.2) * np.linspace(0, 1, 16_000)
+    power = librosa.feature.melspectrogram(y=tone, sr=16_000, n_fft=1_024, hop_length=256, n_mels=32)
+    given = torch.from_numpy(tone)
+    for change, expected in (
+        ({}, librosa.power_to_db(power, top_db=None)),
+        ({"top_db": 80.0}, librosa.power_to_db(power, top_db=80.0)),
+        ({"reference": "max", "top_db": 60.0}, librosa.power_to_db(power, ref=np.max, top_db=60.0)),
+        ({"reference": 2.0}, librosa.power_to_db(power, ref=2.0, top_db=None)),
+        ({"log": "log10"}, np.log10(np.maximum(power, 1e-10))),
+        ({"log": "natural", "offset": 1e-3}, np.log(power + 1e-3)),
+        ({"log": "none"}, np.where(power > 1e-10, power, 0.0)),
+        ({"mean": -40.0, "std": 20.0}, (librosa.power_to_db(power, top_db=None) + 40) / 20),
+    ):
+        np.testing.assert_allclose(
+            made_of(change, given).T, expected, atol=1e-5 * np.abs(expected).max(), err_msg=str(change)
+        )
+    each = made_of({"normalise": "segment"}, given)
+    assert each.mean() == pytest.approx(0, abs=1e-9)
+    assert each.std() == pytest.approx(1)
+
+
+def test_a_magnitude_in_decibels_is_that_of_its_power():
+    tone = torch.from_numpy(np.random.default_rng(0).standard_normal(16_000))
+    plain = {"bands": 0, "log": "db", "floor": 1e-5, "power": 1}
+    power = {"bands": 0, "log": "db", "floor": 1e-10, "power": 2}
+    np.testing.assert_allclose(made_of(plain, tone), made_of(power, tone), atol=1e-8)
+
+
+# ---- what goes wrong ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("def other(): pass", r"has no function make"),
+        ("def make(): return 3", r"returns int; return a network and a description"),
+        ("def make(): return print, {'hop': 1}", r"a description names sample_rate, too"),
+        ("def make(): return print, 7", r"its description is no dictionary"),
+        ("def make(): raise ValueError('no weights')", r"fails \(ValueError: no weights\)"),
+        ("import nothing_of_the_kind", r"cannot be imported \(ModuleNotFoundError"),
+        ("def make(", r"cannot be imported \(SyntaxError"),
+    ],
+)
+def test_a_users_code_that_fails_is_one_line(tmp_path, code, words):
+    (tmp_path / "mine.py").write_text(code)
+    with pytest.raises(EarwitnessError, match=words):
+        load_foreign(f"{tmp_path / 'mine.py'}:make", CPU)
+
+
+def test_files_that_are_no_models_are_one_line(tmp_path, plain):
+    for ending, words in ((".onnx", "no usable ONNX model"), (".pt2", "no torch.export"), (".pt", "no TorchScript")):
+        path = tmp_path / f"a{ending}"
+        with pytest.raises(UsageError, match="no such model file"):
+            load_foreign(str(path), CPU, description=plain)
+        path.write_bytes(b"nothing")
+        with pytest.raises(EarwitnessError, match=words):
+            load_foreign(str(path), CPU, description=plain)
+    torch.save({"weight": torch.zeros(2)}, tmp_path / "weights.pt")
+    with pytest.raises(EarwitnessError, match="weights alone say nothing of their network"):
+        load_foreign(str(tmp_path / "weights.pt"), CPU, description=plain)
+
+
+def test_a_description_goes_with_models_of_others_alone(tmp_path):
+    with pytest.raises(UsageError, match="are for models of others"):
+        ew.load_model("mn04", description=LIBROSA)
+
+
+def test_a_models_network_is_not_trained_here(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        f"from torch import nn\ndef make():\n    return nn.Sequential(nn.Flatten(), nn.Linear(2048, 3)), {LIBROSA!r}\n"
+    )
+    model = ew.load_model(f"{tmp_path / 'mine.py'}:make")
+    with pytest.raises(UsageError, match="is another's network"):
+        _ = model.classifier.own_network
+    assert repr(model).endswith("mine.py:make, 3 classes, segments of 1.02 s)")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from earwitness.explainers.inference.layers import Layer
 from earwitness.explainers.inference.scoring import activated, as_input
-from earwitness.explainers.perturbation.regions import gridded
+from earwitness.explainers.perturbation.parts import gridded
 from subjects import Subject
 
 FloatArray = npt.NDArray[Any]

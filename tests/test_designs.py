@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from earwitness.core.errors import UsageError
 from earwitness.explainers.attribution import Grid, Target
 from earwitness.explainers.perturbation.lime import Lime
-from earwitness.explainers.perturbation.regions import Coalitions, gridded
+from earwitness.explainers.perturbation.parts import Coalitions, gridded
 from earwitness.explainers.perturbation.sampling import columns_of, hadamard_order, random_design
 from earwitness.explainers.perturbation.shapley import every_coalition
 from earwitness.explainers.perturbation.surrogates import fit_linear, similarity

@@ -14,7 +14,7 @@ from earwitness.audio.segments import Segments
 from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.explainers.attribution import Grid, Target
 from earwitness.explainers.inference import optimised
-from earwitness.explainers.perturbation import regions
+from earwitness.explainers.perturbation import parts
 from earwitness.explainers.perturbation.lime import Lime
 from earwitness.explainers.perturbation.slic import seed_grid, slic
 from earwitness.explainers.perturbation.surrogates import fit_lasso, fit_linear, fit_tree, similarity
@@ -137,7 +137,7 @@ def test_segments_do_not_see_each_other(monkeypatch):
     monkeypatch.setattr(optimised, "rows_of", lambda _widest, _weights: 20)
     # Some segments have fewer superpixels than wanted.
     monkeypatch.setattr(
-        regions, "slic", lambda values, count: np.minimum(slic(values, count), 7 if values[0, 0] > 0 else 4)
+        parts, "slic", lambda values, count: np.minimum(slic(values, count), 7 if values[0, 0] > 0 else 4)
     )
     classifier, excerpt = convolutional(), segments(4)
     for explainer in (Lime(grid=(3, 2), samples=64), Lime(parts="superpixels", features=8, samples=64)):

@@ -1,5 +1,5 @@
 """Methods that hide parts of the input and score again. One file a method; base.py is what they share.
 
-regions.py and sampling.py say what is hidden, scoring.py puts it through the network.
+parts.py and sampling.py say what is hidden, scoring.py puts it through the network.
 Knows neither cam nor gradient.
 """

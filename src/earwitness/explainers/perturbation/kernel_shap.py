@@ -19,7 +19,7 @@ from earwitness.core.errors import UsageError
 from earwitness.explainers.method import Found
 from earwitness.explainers.parameters import choice, parameter
 from earwitness.explainers.perturbation.base import PerturbationPlan, stops
-from earwitness.explainers.perturbation.regions import Coalitions, Parts
+from earwitness.explainers.perturbation.parts import Coalitions, Parts
 from earwitness.explainers.perturbation.shapley import ShapleyValues, shapley_found
 
 

@@ -15,8 +15,8 @@ from earwitness.explainers.inference.scoring import LOG_ODDS, PROBABILITY, score
 from earwitness.explainers.method import Found
 from earwitness.explainers.parameters import check, choice, integer, number_from, pair, parameter
 from earwitness.explainers.perturbation.base import Perturbing, samples_for, stops, tolerance_parameter
+from earwitness.explainers.perturbation.parts import GRIDS, Coalitions, Parts, gridded, strips, superpixels
 from earwitness.explainers.perturbation.precision import precision_parameter
-from earwitness.explainers.perturbation.regions import GRIDS, Coalitions, Parts, gridded, strips, superpixels
 from earwitness.explainers.perturbation.sampling import DESIGNS, Design, random_design
 from earwitness.explainers.perturbation.slic import seed_grid
 from earwitness.explainers.perturbation.surrogates import Fit, fit_lasso, fit_linear, fit_tree, similarity

@@ -20,8 +20,8 @@ from earwitness.explainers.inference.scoring import LOG_ODDS, score_parameter
 from earwitness.explainers.method import Found
 from earwitness.explainers.parameters import check, choice, integer, number_from, pair, parameter
 from earwitness.explainers.perturbation.base import Perturbing, samples_for, stops, tolerance_parameter
+from earwitness.explainers.perturbation.parts import gridded
 from earwitness.explainers.perturbation.precision import precision_parameter
-from earwitness.explainers.perturbation.regions import gridded
 from earwitness.explainers.perturbation.sampling import DESIGNS, ROOM, Design, random_design
 from earwitness.models.protocols import Explainable
 

@@ -28,8 +28,8 @@ from earwitness.explainers.perturbation.base import (
     stops,
     tolerance_parameter,
 )
+from earwitness.explainers.perturbation.parts import GRIDS, Coalitions, Parts, gridded, strips
 from earwitness.explainers.perturbation.precision import precision_parameter
-from earwitness.explainers.perturbation.regions import GRIDS, Coalitions, Parts, gridded, strips
 from earwitness.models.protocols import Explainable
 
 

@@ -13,9 +13,14 @@ import typer
 
 from earwitness.cli.exit import leave
 from earwitness.cli.options import (
+    At,
+    Classes,
     Device,
     Exports,
     Methods,
+    ModelBackbone,
+    ModelRun,
+    MovedData,
     Overlay,
     PlainCommand,
     Run,
@@ -23,7 +28,7 @@ from earwitness.cli.options import (
     Upsampling,
     Verdicts,
     Weights,
-    known_backbone,
+    Whole,
 )
 from earwitness.cli.output import methods_lines, next_step, progress_bar, show, typed, warn
 from earwitness.core.errors import UsageError, printable
@@ -42,17 +47,12 @@ def register(app: typer.Typer) -> None:
 
 def explain(
     files: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Sound files, or folders of them.")] = None,
-    run: Annotated[Path | None, typer.Option("--run", help="Run folder whose classifier is explained.")] = None,
-    backbone: Annotated[
-        str | None, typer.Option(callback=known_backbone, help="Without training: mn04 with AudioSet's 527 classes.")
-    ] = None,
+    run: ModelRun = None,
+    backbone: ModelBackbone = None,
     weights: Weights = None,
     method: Methods = None,
-    target: Annotated[
-        list[str] | None,
-        typer.Option("--class", metavar="NAME", help="Class to explain, by its name or a word of it; repeatable."),
-    ] = None,
-    at: Annotated[float | None, typer.Option(help="Moment of the segment to explain, in seconds.")] = None,
+    target: Classes = None,
+    at: At = None,
     detections: Annotated[
         int | None,
         typer.Option(
@@ -62,9 +62,7 @@ def explain(
     table: Annotated[
         Path | None, typer.Option(metavar="FILE.csv", help="CSV to write, with a row a detection.")
     ] = None,
-    whole: Annotated[
-        bool, typer.Option("--whole", help="Explain whole recordings, over time, and not single segments.")
-    ] = False,
+    whole: Whole = False,
     segment: Annotated[
         float | None,
         typer.Option(help="Another segment length in seconds. [default: as trained; the tagger's is 10]"),
@@ -177,9 +175,7 @@ def inquire(
         typer.Option("--segment", metavar="PLACE", help="FILE@SECONDS, or a row of predictions.csv; repeatable."),
     ] = None,
     count: Annotated[int | None, typer.Option(min=1, help="Segments to show.")] = None,
-    recordings: Annotated[
-        Path | None, typer.Option("--data", help="Where the recordings are now, if they were moved since the run.")
-    ] = None,
+    recordings: MovedData = None,
     verdicts: Verdicts = True,
     least: Annotated[
         str | None, typer.Option(help="Show segments of which a map is at least: weak, reliable. [default: all]")

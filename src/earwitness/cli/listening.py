@@ -9,7 +9,19 @@ from typing import Annotated, Any
 import typer
 
 from earwitness.cli.exit import leave
-from earwitness.cli.options import Device, Methods, PlainCommand, Seed, Weights, known_backbone
+from earwitness.cli.options import (
+    At,
+    Classes,
+    Device,
+    Methods,
+    ModelBackbone,
+    ModelRun,
+    MovedData,
+    PlainCommand,
+    Seed,
+    Weights,
+    Whole,
+)
 from earwitness.cli.output import MOST_NAMED, next_step, progress_bar, show, typed, warn
 from earwitness.cli.sounds import fidelity_lines, sounds_lines
 from earwitness.core.errors import UsageError, printable
@@ -25,17 +37,13 @@ def listen(
         list[str] | None,
         typer.Argument(metavar="FILE", help="Sound files, or folders of them. [default: a run's held-out recordings]"),
     ] = None,
-    run: Annotated[Path | None, typer.Option("--run", help="Run folder whose classifier is listened to.")] = None,
-    backbone: Annotated[
-        str | None, typer.Option(callback=known_backbone, help="Without training: mn04 with AudioSet's 527 classes.")
-    ] = None,
+    run: ModelRun = None,
+    backbone: ModelBackbone = None,
     weights: Weights = None,
     method: Methods = None,
-    target: Annotated[
-        list[str] | None, typer.Option("--class", metavar="NAME", help="Class to explain; repeatable.")
-    ] = None,
-    at: Annotated[float | None, typer.Option(help="Moment of the segment to listen to, in seconds.")] = None,
-    whole: Annotated[bool, typer.Option("--whole", help="Whole recordings, and not the best segment alone.")] = False,
+    target: Classes = None,
+    at: At = None,
+    whole: Whole = False,
     keep: Annotated[
         str | None, typer.Option("--keep", metavar="SHARE", help="Share of a map that is evidence. [default: 30%]")
     ] = None,
@@ -53,9 +61,7 @@ def listen(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for the sounds. [default: listened; of a run: RUN/trust]")
     ] = None,
-    data: Annotated[
-        Path | None, typer.Option("--data", help="Where a run's recordings are now, if they were moved.")
-    ] = None,
+    data: MovedData = None,
     device: Device = "auto",
     seed: Seed = 0,
 ) -> None:

@@ -82,6 +82,20 @@ Methods = Annotated[
         "--method", metavar="METHOD", help="gradcam, lime, occlusion, or lime:samples=512,grid=8x8; repeatable."
     ),
 ]
+# Of what explains or listens to sound files.
+ModelRun = Annotated[Path | None, typer.Option("--run", help="Run folder whose classifier is asked.")]
+ModelBackbone = Annotated[
+    str | None, typer.Option(callback=known_backbone, help="Without training: mn04 with AudioSet's 527 classes.")
+]
+Classes = Annotated[
+    list[str] | None,
+    typer.Option("--class", metavar="NAME", help="Class to explain, by its name or a word of it; repeatable."),
+]
+At = Annotated[float | None, typer.Option(help="Moment of the segment to explain, in seconds.")]
+Whole = Annotated[bool, typer.Option("--whole", help="Explain whole recordings, over time, and not single segments.")]
+MovedData = Annotated[
+    Path | None, typer.Option("--data", help="Where the recordings are now, if they were moved since the run.")
+]
 Verdicts = Annotated[bool, typer.Option("--verdicts/--no-verdicts", help="Measure how far each map may be believed.")]
 Upsampling = Annotated[str, typer.Option(help="How maps are enlarged: nearest (their own cells) or bicubic.")]
 Exports = Annotated[

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from earwitness.cli.options import Device, Methods, PlainCommand, Run, Seed
+from earwitness.cli.options import Device, Methods, MovedData, PlainCommand, Run, Seed
 from earwitness.cli.output import next_step, progress_bar, show, typed
 
 
@@ -25,9 +25,7 @@ def scoreboard(
         Path | None, typer.Argument(metavar="RUN", help="Run folder. [default: a small classifier of made sounds]")
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for the tables and the figure.")] = Path("scoreboard"),
-    data: Annotated[
-        Path | None, typer.Option("--data", help="Where the recordings are now, if they were moved since the run.")
-    ] = None,
+    data: MovedData = None,
     preset: Annotated[str, typer.Option(help="quick (minutes) or full (hours).")] = "quick",
     mixtures: Annotated[
         int | None, typer.Option(min=2, help="Mixtures of each source. [default: the preset's, 6 or 60]")
@@ -57,9 +55,7 @@ def scoreboard(
 
 def audit(
     run: Run,
-    data: Annotated[
-        Path | None, typer.Option("--data", help="Where the recordings are now, if they were moved since the run.")
-    ] = None,
+    data: MovedData = None,
     device: Device = "auto",
     seed: Seed = 0,
 ) -> None:

@@ -27,6 +27,7 @@ from earwitness.core.errors import UsageError
 from earwitness.explainers.attribution import CONSTANT, PADDED, SILENT, Attribution, Grid, Target
 from earwitness.explainers.findings import Finding, Inquiry, ShownRecording, shown_score
 from earwitness.plots import evidence, maps, style, training
+from earwitness.plots.medium import SCREEN
 from earwitness.training.metrics import ClassMetrics, ClassScores
 
 CLASSES = ("helicopter", "chainsaw")
@@ -481,7 +482,7 @@ def test_a_colour_bar_of_any_scale_has_numbers_that_can_be_told_apart(scale, off
     with style.style():
         figure = Figure(figsize=(1.4, 1.4), layout="constrained")
         axes = figure.add_subplot()
-        style.colour_bar(axes, ScalarMappable(norm, style.SOUND_COLOURS), "words", orientation)
+        style.colour_bar(axes, ScalarMappable(norm, SCREEN.sound), "words", orientation)
         figure.draw_without_rendering()
     axis = axes.xaxis if orientation == "horizontal" else axes.yaxis
     texts = [text.get_text() for text in axis.get_ticklabels()]

@@ -33,7 +33,8 @@ from earwitness.inspection.answers import answer
 from earwitness.inspection.run import open_run
 from earwitness.plots import gallery, style
 from earwitness.plots.maps import evidence, evidence_limit
-from earwitness.plots.style import EVIDENCE_COLOURS, sound_limits, spectrogram, styled
+from earwitness.plots.medium import SCREEN
+from earwitness.plots.style import sound_limits, spectrogram, styled
 from earwitness.workflows.explain import explain
 from earwitness.workflows.inquire import inquire
 
@@ -147,7 +148,7 @@ the probability. Each map has its own colours: compare where,
 not how much. A small number is a map's largest cell."""
     axes.text(0.03, 0.98, words, transform=axes.transAxes, va="top", fontsize=8, linespacing=1.35)
     bar = axes.inset_axes((0.03, 0.1, 0.9, 0.1))
-    bar.imshow(np.linspace(-1, 1, 201)[np.newaxis], aspect="auto", cmap=EVIDENCE_COLOURS)
+    bar.imshow(np.linspace(-1, 1, 201)[np.newaxis], aspect="auto", cmap=SCREEN.evidence)
     bar.set_yticks([])
     bar.set_xticks([0, 100, 200], ["against", "nothing", "for the class"])
 

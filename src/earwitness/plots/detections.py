@@ -15,12 +15,11 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from earwitness.explainers.findings import DetectedExplanation, duration, shown_score
 from earwitness.plots.lanes import draw_detections, lane_height, lanes, time_axis
 from earwitness.plots.maps import PLAIN, MapStyle, evidence, evidence_limit, units, verdict_key, verdict_mark
+from earwitness.plots.medium import Medium
 from earwitness.plots.recording import SOUND_HEIGHT, WIDTH, titled
 from earwitness.plots.style import (
-    EVIDENCE_COLOURS,
     QUIET,
     RIGHT,
-    SOUND_COLOURS,
     colour_bar,
     label,
     overview,
@@ -51,27 +50,33 @@ def detections(answer: DetectedExplanation, look: MapStyle = PLAIN) -> Figure:
     classes = lanes(answer, [each.class_name for each in answer.explained])
     upper = SOUND_HEIGHT + lane_height(classes) + 1.1
     lower = DETAIL_HEIGHT * len(answer.explained) + 1.25
-    figure = Figure(figsize=(WIDTH, upper + lower), layout="constrained")
+    figure = Figure(figsize=(look.medium.width(WIDTH), upper + lower), layout="constrained")
     parts = figure.add_gridspec(2, 1, height_ratios=[upper, lower])
     norm = sound_limits([answer.overview, *(each.log_mel for each in answer.inquiry.findings)], answer.silence)
-    _draw_overview(figure, parts[0], answer, classes, norm)
+    _draw_overview(figure, parts[0], answer, classes, norm, look.medium)
     _draw_details(figure, parts[1], answer, norm, look)
     words = f"{len(answer.detections)} detections, {len(answer.explained)} explained"
     words = f"{label(answer.file, 40)} ({duration(answer.seconds)}): {words}"
-    figure.suptitle(words, x=0.01, ha="left", fontsize=10, fontweight="bold")
-    return figure
+    if not look.medium.marks_only:
+        figure.suptitle(words, x=0.01, ha="left", fontsize=10, fontweight="bold")
+    return look.medium.finished(figure)
 
 
 def _draw_overview(
-    figure: Figure, place: SubplotSpec, answer: DetectedExplanation, classes: Sequence[str], norm: Normalize
+    figure: Figure,
+    place: SubplotSpec,
+    answer: DetectedExplanation,
+    classes: Sequence[str],
+    norm: Normalize,
+    medium: Medium,
 ) -> None:
     heights = [SOUND_HEIGHT, lane_height(classes)]
     grid = place.subgridspec(2, 2, height_ratios=heights, width_ratios=[1.0, 0.012])
     panels = [figure.add_subplot(grid[row, 0]) for row in range(2)]
-    overview(panels[0], answer.overview, answer.overview_edges, answer.clock, norm)
+    overview(panels[0], answer.overview, answer.overview_edges, answer.clock, norm, medium.sound)
     panels[0].set_ylabel("Hz")
     titled(panels[0], "log-mel")
-    colour_bar(figure.add_subplot(grid[0, 1]), ScalarMappable(norm, SOUND_COLOURS), "louder \N{RIGHTWARDS ARROW}")
+    colour_bar(figure.add_subplot(grid[0, 1]), ScalarMappable(norm, medium.sound), "louder \N{RIGHTWARDS ARROW}")
     draw_detections(panels[1], answer, classes, {each: number for number, each, _ in answer.by_time})
     time_axis(panels, answer.seconds)
     panels[1].set_xlabel("time in the recording")
@@ -89,12 +94,13 @@ def _draw_details(
     for row, (number, detection, finding) in enumerate(rows):
         _words(figure.add_subplot(grid[row, 0]), answer, number, detection)
         panels = [figure.add_subplot(grid[row, column]) for column in range(1, len(widths))]
-        spectrogram(panels[0], finding.log_mel, answer.clock, finding.start_frame, finding.real_frames, norm)
+        where = answer.clock, finding.start_frame, finding.real_frames
+        spectrogram(panels[0], finding.log_mel, *where, norm, colours=look.medium.sound)
         panels[0].set_ylabel("Hz")
         for axes, found in zip(panels[1:], finding.attributions[0], strict=True):
             limit = evidence_limit([found])
             evidence(axes, found, answer.clock, finding.start_frame, limit, look, finding.log_mel)
-            verdict_mark(axes, found)
+            verdict_mark(axes, found, look.medium)
             axes.tick_params(labelleft=False)
         for axes in panels:
             axes.xaxis.set_major_locator(MaxNLocator(nbins=3, steps=[1, 2, 5, 10]))
@@ -107,9 +113,9 @@ def _draw_details(
                 axes.set_xlabel("time in the recording")
     for column, each in enumerate(maps, 2):
         words = f"against \N{LEFT RIGHT ARROW} for ({units(each)})"
-        colours = ScalarMappable(Normalize(-1.0, 1.0), EVIDENCE_COLOURS)
+        colours = ScalarMappable(Normalize(-1.0, 1.0), look.medium.evidence)
         colour_bar(figure.add_subplot(grid[len(rows), column]), colours, words, "horizontal", numbers=False)
-    if any(one.verdict for each in maps for one in each):
+    if any(one.verdict for each in maps for one in each) and not look.medium.marks_only:
         figure.supxlabel(verdict_key(), x=0.99, ha="right", fontsize=7, color=QUIET)
 
 

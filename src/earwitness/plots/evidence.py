@@ -16,13 +16,13 @@ from matplotlib.ticker import MaxNLocator
 
 from earwitness.explainers.findings import Finding, Inquiry, ShownRecording, shown_score
 from earwitness.plots.maps import PLAIN, MapStyle, evidence, evidence_limit, units, verdict_key, verdict_mark
+from earwitness.plots.medium import SCREEN, Medium
 from earwitness.plots.panels import mark
 from earwitness.plots.style import (
-    EVIDENCE_COLOURS,
     QUIET,
     RIGHT,
-    SOUND_COLOURS,
     WRONG,
+    as_picture,
     colour_bar,
     label,
     save,
@@ -47,18 +47,20 @@ SILENCE_NAMED = 0.2  # share of a segment without sound from which on a picture 
 
 
 @styled
-def recordings(inquiry: Inquiry) -> Figure:
+def recordings(inquiry: Inquiry, medium: Medium = SCREEN) -> Figure:
     """Draw whole recordings: the waveform above the log-mel, one recording a class.
 
     Parameters
     ----------
     inquiry
         With recordings.
+    medium
+        What it is drawn for.
     """
     shown = inquiry.recordings
-    columns = min(5, len(shown))
+    columns = medium.columns(5, len(shown))
     rows = -(-len(shown) // columns)
-    figure = Figure(figsize=(2.3 * columns + 0.6, 2.35 * rows + 0.2), layout="constrained")
+    figure = Figure(figsize=(medium.width(2.3 * columns + 0.6), 2.35 * rows + 0.2), layout="constrained")
     norm = sound_limits([each.log_mel for each in shown], inquiry.silence)
     grid = figure.add_gridspec(2 * rows, columns, height_ratios=[1.0, 2.0] * rows)
     below: list[Axes] = []
@@ -68,8 +70,15 @@ def recordings(inquiry: Inquiry) -> Figure:
         picture = figure.add_subplot(grid[2 * row + 1, column], sharex=wave)
         _waveform(wave, each)
         wave.set_title(f"{label(each.label)}\n", fontweight="bold", loc="left", pad=2)
-        wave.text(0, 1.06, label(each.file, 34), transform=wave.transAxes, fontsize=6.5, color=QUIET)
-        spectrogram(picture, each.log_mel, inquiry.clock, 0, each.log_mel.shape[0], norm)
+        wave.text(
+            0,
+            1.06,
+            label(each.file, 28 if medium.marks_only else 34),
+            transform=wave.transAxes,
+            fontsize=6.5,
+            color=QUIET,
+        )
+        spectrogram(picture, each.log_mel, inquiry.clock, 0, each.log_mel.shape[0], norm, colours=medium.sound)
         picture.set_xlim(0.0, max(len(each.samples) / each.sample_rate, inquiry.clock.frame_seconds))
         if column == 0:
             picture.set_ylabel("Hz")
@@ -79,9 +88,8 @@ def recordings(inquiry: Inquiry) -> Figure:
         below.append(picture)
         mark(wave, number)
         mark(picture, number)
-    bar = figure.colorbar(ScalarMappable(norm, SOUND_COLOURS), ax=below, shrink=0.4, aspect=25, pad=0.01)
-    bar.set_label(LOG_MEL)
-    return figure
+    _loudness_bar(figure, below, norm, medium)
+    return medium.finished(figure)
 
 
 def _waveform(axes: Axes, recording: ShownRecording) -> None:
@@ -99,40 +107,43 @@ def _waveform(axes: Axes, recording: ShownRecording) -> None:
 
 
 @styled
-def samples(inquiry: Inquiry) -> Figure:
+def samples(inquiry: Inquiry, medium: Medium = SCREEN) -> Figure:
     """Draw the log-mels of segments with their true and predicted classes; wrong ones have a cross and a dashed frame.
 
     Parameters
     ----------
     inquiry
         With findings.
+    medium
+        What it is drawn for.
     """
     shown = inquiry.findings
-    columns = min(COLUMNS, len(shown))
+    columns = medium.columns(COLUMNS, len(shown))
     rows = -(-len(shown) // columns)
-    figure = Figure(figsize=(2.75 * columns + 0.5, 2.0 * rows), layout="constrained")
+    figure = Figure(figsize=(medium.width(2.75 * columns + 0.5), 2.0 * rows), layout="constrained")
     norm = sound_limits([each.log_mel for each in shown], inquiry.silence)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for number, axes in enumerate(panels):
         if number >= len(shown):
             axes.set_axis_off()
             continue
-        _sample(axes, shown[number], inquiry, norm)
+        _sample(axes, shown[number], inquiry, norm, medium)
         mark(axes, number)
         if number % columns == 0:
             axes.set_ylabel("Hz")
         if number + columns >= len(shown):
             axes.set_xlabel("seconds in the recording")
-    bar = figure.colorbar(ScalarMappable(norm, SOUND_COLOURS), ax=panels, shrink=0.4, aspect=25, pad=0.01)
-    bar.set_label(LOG_MEL)
-    return figure
+    _loudness_bar(figure, list(panels), norm, medium)
+    return medium.finished(figure)
 
 
-def _sample(axes: Axes, each: Finding, inquiry: Inquiry, norm: Normalize) -> None:
-    spectrogram(axes, each.log_mel, inquiry.clock, each.start_frame, each.real_frames, norm)
+def _sample(axes: Axes, each: Finding, inquiry: Inquiry, norm: Normalize, medium: Medium) -> None:
+    where = inquiry.clock, each.start_frame, each.real_frames
+    spectrogram(axes, each.log_mel, *where, norm, colours=medium.sound)
     mark = TICK if each.right else CROSS
     score = shown_score(each.score)
-    text = f"{mark} true {label(each.label or '', 24)},\npredicted as {label(each.predicted, 16)} (score {score})"
+    text = f"{mark} true {label(each.label or '', 24)},\npredicted as {label(each.predicted, 16)}"
+    text += f",\nscore {score}" if medium.marks_only else f" (score {score})"
     axes.set_title(
         text, loc="left", color="black" if each.right else WRONG, fontweight="normal" if each.right else "bold"
     )
@@ -140,7 +151,13 @@ def _sample(axes: Axes, each: Finding, inquiry: Inquiry, norm: Normalize) -> Non
         behind = {"facecolor": "black", "alpha": 0.6, "linewidth": 0.0, "pad": 2.0}
         axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color="white", bbox=behind)
     if not each.right:
-        _frame(axes)
+        frame_wrong(axes)
+
+
+def _loudness_bar(figure: Figure, beside: list[Axes], norm: Normalize, medium: Medium) -> None:
+    bar = figure.colorbar(ScalarMappable(norm, medium.sound), ax=beside, shrink=0.4, aspect=25, pad=0.01)
+    bar.set_label(LOG_MEL)
+    as_picture(bar)
 
 
 def _silence(each: Finding, silence: float) -> str:
@@ -151,7 +168,8 @@ def _silence(each: Finding, silence: float) -> str:
     return f"{100 * share:.0f} % of it silent" if share >= SILENCE_NAMED else ""
 
 
-def _frame(axes: Axes) -> None:
+def frame_wrong(axes: Axes) -> None:
+    """Draw a dashed frame around a segment that was misclassified."""
     for spine in axes.spines.values():
         spine.set(color=WRONG, linewidth=2.0, linestyle=(0, (3, 1.5)))
 
@@ -185,7 +203,7 @@ def maps(inquiry: Inquiry, look: MapStyle = PLAIN) -> Figure:
     places = [0, 1, *(2 + target * (methods + 1) + method for target, method in columns)]
     grid = figure.add_gridspec(rows + 1, len(widths), width_ratios=widths, height_ratios=[1.0] * rows + [0.07])
     norm = sound_limits([each.log_mel for each in shown], inquiry.silence)
-    limits = _limits(inquiry, look.common)
+    limits = colour_limits(inquiry, look.common)
     for row, each in enumerate(shown):
         _words(figure.add_subplot(grid[row, 0]), each, inquiry)
         panels = [figure.add_subplot(grid[row, place]) for place in places[1:]]
@@ -193,7 +211,7 @@ def maps(inquiry: Inquiry, look: MapStyle = PLAIN) -> Figure:
         panels[0].set_ylabel("Hz")
         mark(panels[0], row)
         if not each.right:
-            _frame(panels[0])
+            frame_wrong(panels[0])
         for place, (axes, (target, method)) in enumerate(zip(panels[1:], columns, strict=True)):
             mark(axes, row, place)
             found = each.attributions[target][method]
@@ -203,16 +221,16 @@ def maps(inquiry: Inquiry, look: MapStyle = PLAIN) -> Figure:
         if row == 0:
             panels[0].set_title(LOG_MEL, pad=TITLE_PAD)
             for axes, (target, method) in zip(panels[1:], columns, strict=True):
-                axes.set_title(f"{inquiry.methods[method]}\n{_for(inquiry, target)}", pad=TITLE_PAD)
+                axes.set_title(f"{inquiry.methods[method]}\n{for_whom(inquiry, target)}", pad=TITLE_PAD)
         if row == rows - 1:
             for axes in panels:
                 axes.set_xlabel("seconds in the recording")
     words = f"{LOG_MEL} (louder \N{RIGHTWARDS ARROW})"
-    colour_bar(figure.add_subplot(grid[rows, 1]), ScalarMappable(norm, SOUND_COLOURS), words, "horizontal")
+    colour_bar(figure.add_subplot(grid[rows, 1]), ScalarMappable(norm, SCREEN.sound), words, "horizontal")
     one_scale = look.common or rows == 1
     for place, (target, method) in zip(places[2:], columns, strict=True):
         limit = limits[0][method] if one_scale else 1.0
-        colours = ScalarMappable(Normalize(-limit, limit), EVIDENCE_COLOURS)
+        colours = ScalarMappable(Normalize(-limit, limit), SCREEN.evidence)
         unit = units([each.attributions[target][method] for each in shown])
         words = f"against \N{LEFT RIGHT ARROW} for ({unit})"
         colour_bar(figure.add_subplot(grid[rows, place]), colours, words, "horizontal", numbers=one_scale)
@@ -221,7 +239,7 @@ def maps(inquiry: Inquiry, look: MapStyle = PLAIN) -> Figure:
     return figure
 
 
-def _limits(inquiry: Inquiry, common: bool) -> list[list[float]]:
+def colour_limits(inquiry: Inquiry, common: bool) -> list[list[float]]:
     """Return how far the colours of each segment's maps by each method reach."""
     columns = []
     for method in range(len(inquiry.methods)):
@@ -252,10 +270,11 @@ def _score(each: Finding, classes: tuple[str, ...]) -> str:
     return f"{words} (true: {shown_score(each.scores[classes.index(each.label)])})"
 
 
-def _for(inquiry: Inquiry, target: int) -> str:
+def for_whom(inquiry: Inquiry, target: int, short: int = SHORT_NAME) -> str:
+    """Return for which class a column's maps are, in two lines where its name has more letters than ``short``."""
     names = {each.attributions[target][0].target_label for each in inquiry.findings}
     role = inquiry.targets[target]
     if len(names) > 1:
         return f"for the class {role}"
     name = label(names.pop(), 18)
-    return f"for {name} ({role})" if len(name) <= SHORT_NAME else f"for {name}\n({role})"
+    return f"for {name} ({role})" if len(name) <= short else f"for {name}\n({role})"

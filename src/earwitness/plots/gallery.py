@@ -15,13 +15,14 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from earwitness.core.errors import EarwitnessError, printable
 from earwitness.core.files import read_csv, read_json, write_json
 from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.core.run_folder import RunFolder
 from earwitness.explainers.findings import Finding, Inquiry, region_rows, region_words, shown_score
-from earwitness.plots import evidence, style, training
+from earwitness.plots import evidence, paper, style, training
 from earwitness.plots.audit import audit_chart
 from earwitness.plots.maps import PLAIN, MapStyle
 from earwitness.plots.panels import Panel, panels_of
@@ -119,7 +120,13 @@ class Entry:
     sounds: tuple[Played, ...] = ()
 
 
-def add(run: RunFolder, inquiry: Inquiry, look: MapStyle = PLAIN, sounds: tuple[Played, ...] = ()) -> Path | None:
+def add(
+    run: RunFolder,
+    inquiry: Inquiry,
+    look: MapStyle = PLAIN,
+    sounds: tuple[Played, ...] = (),
+    formats: Sequence[str] = (),
+) -> Path | None:
     """Draw an inquiry's answer into the run folder; the same question replaces its earlier picture.
 
     Parameters
@@ -132,19 +139,22 @@ def add(run: RunFolder, inquiry: Inquiry, look: MapStyle = PLAIN, sounds: tuple[
         How its maps are drawn.
     sounds
         What the report plays of it.
+    formats
+        In which else the picture is kept, beside the PNG: ``"svg"`` or ``"pdf"``.
 
     Returns
     -------
-    The picture's path, or None where the answer is that there is none.
+    The PNG's path, or None where the answer is that there is none.
     """
     verdicts = tuple(verdict_lines(inquiry))
+    reading = READING[inquiry.kind] + (BELIEVE if verdicts and inquiry.kind != "misclassified" else "")
     entry = Entry(
         name=inquiry.name,
         kind=inquiry.kind,
         title=inquiry.title,
         question=inquiry.question,
         file=f"{inquiry.name}.png" if inquiry.findings or inquiry.recordings else None,
-        reading=READING[inquiry.kind] + (BELIEVE if verdicts and inquiry.kind != "misclassified" else ""),
+        reading=f"{reading} {look.medium.key}".rstrip(),
         alt=_alt(inquiry),
         notes=inquiry.notes,
         verdicts=verdicts,
@@ -154,14 +164,22 @@ def add(run: RunFolder, inquiry: Inquiry, look: MapStyle = PLAIN, sounds: tuple[
         sounds=sounds,
     )
     if entry.file is None:
-        (run.figures / f"{inquiry.name}.png").unlink(missing_ok=True)
+        for ending in ("png", *formats):
+            (run.figures / f"{inquiry.name}.{ending}").unlink(missing_ok=True)
         _put(run, [entry])
         return None
-    draw = DRAW.get(inquiry.kind)
-    figure = evidence.maps(inquiry, look) if draw is None else draw(inquiry)
-    style.save(figure, run.figures / entry.file)
+    for ending in formats:  # drawn anew, for writing settles a figure's layout
+        style.save(_drawn(inquiry, look), run.figures / f"{inquiry.name}.{ending}", look.medium)
+    figure = _drawn(inquiry, look)
+    style.save(figure, run.figures / entry.file, look.medium)
     _put(run, [replace(entry, panels=panels_of(figure))])
     return run.figures / entry.file
+
+
+def _drawn(inquiry: Inquiry, look: MapStyle) -> Figure:
+    if inquiry.kind in DRAW:
+        return DRAW[inquiry.kind](inquiry, look.medium)
+    return (paper if look.medium.marks_only else evidence).maps(inquiry, look)
 
 
 def add_all(
@@ -170,6 +188,7 @@ def add_all(
     progress: Progress = NO_PROGRESS,
     look: MapStyle = PLAIN,
     sounds: Mapping[str, tuple[Played, ...]] = MappingProxyType({}),
+    formats: Sequence[str] = (),
 ) -> list[Path | None]:
     """Draw several inquiries' answers, as :func:`add` does, and say how far it is and what was replaced.
 
@@ -185,13 +204,15 @@ def add_all(
         How maps are drawn.
     sounds
         What the report plays of each, by the inquiry's name.
+    formats
+        As for :func:`add`.
     """
     told = progress
     before = {path: path.read_bytes() for path in run.figures.glob("*.png")} if run.figures.is_dir() else {}
     paths = []
     with told.task("Drawing", len(inquiries)) as advance:
         for inquiry in inquiries:
-            paths.append(add(run, inquiry, look, sounds.get(inquiry.name, ())))
+            paths.append(add(run, inquiry, look, sounds.get(inquiry.name, ()), formats))
             advance(1)
     for path in paths:
         if path in before and path.read_bytes() != before[path]:

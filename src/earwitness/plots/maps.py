@@ -14,7 +14,8 @@ from earwitness.audio.timefreq import Clock
 from earwitness.core.arrays import Float32Array, Float64Array
 from earwitness.core.errors import UsageError
 from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution
-from earwitness.plots.style import EVIDENCE_COLOURS, QUIET, SMALL, WRONG, draw_cells, finish_axes, sound_limits
+from earwitness.plots.medium import SCREEN, Medium
+from earwitness.plots.style import QUIET, SMALL, WRONG, draw_cells, finish_axes, sound_limits
 from earwitness.trust.verdicts.verdict import NOT_RELIABLE, RELIABLE, WEAK, percent
 
 UPSAMPLING = ("nearest", "bicubic")
@@ -43,6 +44,8 @@ class MapStyle:
     common
         Give all maps of a method one colour scale, to compare segments. Otherwise each segment has its own for each
         method, which its targets share.
+    medium
+        What they are drawn for.
 
     Raises
     ------
@@ -53,6 +56,7 @@ class MapStyle:
     upsampling: str = "nearest"
     overlay: bool = False
     common: bool = False
+    medium: Medium = SCREEN
 
     def __post_init__(self) -> None:
         if self.upsampling not in UPSAMPLING:
@@ -108,7 +112,7 @@ def evidence(
     if look.overlay and behind is not None:
         grey = sound_limits([behind], float(behind.min()))
         draw_cells(axes, behind, clock, start_frame, np.arange(frames + 1), np.arange(bands + 1), BEHIND_COLOURS, grey)
-    mesh = draw_cells(axes, cells, clock, start_frame, time_edges, band_edges, EVIDENCE_COLOURS, norm)
+    mesh = draw_cells(axes, cells, clock, start_frame, time_edges, band_edges, look.medium.evidence, norm)
     if look.overlay and behind is not None:
         mesh.set_alpha(np.clip(np.abs(cells.T) / limit, 0.0, 1.0) * OPAQUE)  # type: ignore[arg-type]  # arrays do
     finish_axes(axes, clock, start_frame, frames, attribution.real_frames)
@@ -159,11 +163,12 @@ def verdict_key() -> str:
     return f"Verdicts:  {marks};  per cent: chance that the reddest cells are the evidence"
 
 
-def verdict_mark(axes: Axes, attribution: Attribution) -> None:
-    """Write an attribution's verdict over the left end of its map; nothing where it has none."""
+def verdict_mark(axes: Axes, attribution: Attribution, medium: Medium = SCREEN) -> None:
+    """Write an attribution's verdict, or its mark alone, over the left end of its map; nothing where it has none."""
     words = verdict_text(attribution)
     if words and attribution.verdict is not None:
-        colour = VERDICT_MARKS[str(attribution.verdict["level"])][1]
+        mark, colour = VERDICT_MARKS[str(attribution.verdict["level"])]
+        words = mark if medium.marks_only else words
         axes.text(0.0, 1.015, words, transform=axes.transAxes, ha="left", va="bottom", fontsize=7, color=colour)
 
 

@@ -36,17 +36,17 @@ class Panel:
 
 def mark(axes: Axes, row: int, place: int | None = None) -> None:
     """Say which segment or recording axes show, and which of its maps, if one."""
-    axes.set_gid(f"{PREFIX} {row}" if place is None else f"{PREFIX} {row} {place}")
+    axes.set_gid(f"{PREFIX}-{row}" if place is None else f"{PREFIX}-{row}-{place}")
 
 
 def panels_of(figure: Figure) -> tuple[Panel, ...]:
     """Return the marked axes of a figure that has been drawn, whose layout is settled only then."""
     found = []
     for axes in figure.axes:
-        word, _, numbers = (axes.get_gid() or "").partition(" ")
+        word, _, numbers = (axes.get_gid() or "").partition("-")
         if word != PREFIX:
             continue
-        row, _, place = numbers.partition(" ")
+        row, _, place = numbers.partition("-")
         box, (start, end) = axes.get_position(), axes.get_xlim()
         left, top, width, height = (round(each, 5) for each in (box.x0, 1 - box.y1, box.width, box.height))
         found.append(

@@ -26,12 +26,11 @@ from earwitness.explainers.findings import (
     shown_score,
 )
 from earwitness.explainers.parameters import spec
-from earwitness.plots.maps import evidence, evidence_limit, nothing
+from earwitness.plots.maps import MapStyle, evidence, evidence_limit, nothing
+from earwitness.plots.medium import SCREEN, Medium
 from earwitness.plots.style import (
-    EVIDENCE_COLOURS,
     QUIET,
     RIGHT,
-    SOUND_COLOURS,
     colour_bar,
     hatch_padding,
     label,
@@ -54,13 +53,15 @@ SOUND_HEIGHT, MAP_HEIGHT, PROFILE_HEIGHT, CLASS_HEIGHT = 1.5, 1.5, 0.85, 0.26
 
 
 @styled
-def whole_recording(whole: WholeExplanation) -> Figure:
+def whole_recording(whole: WholeExplanation, medium: Medium = SCREEN) -> Figure:
     """Draw a recording from its beginning to its end: log-mel, evidence, time profile, segments, below each other.
 
     Parameters
     ----------
     whole
         The explanation, with at least one map.
+    medium
+        What it is drawn for.
     """
     found = [each for listed in whole.maps for each in listed]
     classes = shown_classes(whole, [listed[0].map.target.index for listed in whole.maps])
@@ -68,16 +69,16 @@ def whole_recording(whole: WholeExplanation) -> Figure:
     for each in found:
         heights += [PROFILE_HEIGHT] if each.map is each.profile else [MAP_HEIGHT, PROFILE_HEIGHT]
     heights.append(max(0.6, CLASS_HEIGHT * len(classes)))
-    size = (WIDTH, sum(heights) + 0.32 * len(heights) + 0.6)
-    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(rect=(0.0, 0.0, RIGHT_EDGE, 1.0)))
+    size = (medium.width(WIDTH), sum(heights) + 0.32 * len(heights) + 0.6)
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(rect=(0.0, 0.0, right_edge(RIGHT_EDGE, medium), 1.0)))
     grid = figure.add_gridspec(len(heights), 2, height_ratios=heights, width_ratios=[1.0, 0.012])
     panels = [figure.add_subplot(grid[row, 0]) for row in range(len(heights))]
     step = -(-len(whole.log_mel) // MOST_COLUMNS)
     norm = sound_limits([whole.log_mel[::step]], whole.silence)
-    spectrogram(panels[0], whole.log_mel, whole.clock, 0, whole.real_frames, norm, step)
+    spectrogram(panels[0], whole.log_mel, whole.clock, 0, whole.real_frames, norm, step, medium.sound)
     panels[0].set_ylabel("Hz")
     titled(panels[0], "log-mel")
-    colour_bar(figure.add_subplot(grid[0, 1]), ScalarMappable(norm, SOUND_COLOURS), "louder \N{RIGHTWARDS ARROW}")
+    colour_bar(figure.add_subplot(grid[0, 1]), ScalarMappable(norm, medium.sound), "louder \N{RIGHTWARDS ARROW}")
     if outline(panels[0], whole.clock, found[0].map):
         words = (
             f"outlined: strong evidence for {label(found[0].map.target_label, 30)} (half of the map's peak and more)"
@@ -88,11 +89,11 @@ def whole_recording(whole: WholeExplanation) -> Figure:
         if each.map is not each.profile:
             # Maps in one unit share their colours, so that they can be compared.
             limit = evidence_limit([one.map for one in found if one.map.score_kind == each.map.score_kind])
-            _draw_map(panels[row], whole, each, limit)
-            colours = ScalarMappable(Normalize(-limit, limit), EVIDENCE_COLOURS)
+            _draw_map(panels[row], whole, each, limit, medium)
+            colours = ScalarMappable(Normalize(-limit, limit), medium.evidence)
             colour_bar(figure.add_subplot(grid[row, 1]), colours, "against \N{LEFT RIGHT ARROW} for")
             row += 1
-        _draw_profile(panels[row], whole, each)
+        _draw_profile(panels[row], whole, each, medium)
         row += 1
     draw_segments(panels[-1], whole, classes)
     for axes in panels:
@@ -101,8 +102,15 @@ def whole_recording(whole: WholeExplanation) -> Figure:
         axes.tick_params(labelbottom=axes is panels[-1])
     panels[-1].set_xlabel("seconds in the recording")
     figure.align_ylabels(panels[:-1])
-    figure.suptitle(headline(whole), x=0.01, ha="left", fontsize=10, fontweight="bold")
-    return figure
+    if not medium.marks_only:
+        figure.suptitle(headline(whole), x=0.01, ha="left", fontsize=10, fontweight="bold")
+    return medium.finished(figure)
+
+
+def right_edge(edge: float, medium: Medium) -> float:
+    """Return how far panels reach, as share of the width: words beyond them are as long in narrow figures."""
+    narrower = WIDTH / medium.width(WIDTH)
+    return edge if narrower == 1 else 1 - (1 - edge) * narrower
 
 
 def headline(whole: RecordingExplanation) -> str:
@@ -126,21 +134,23 @@ def titled(axes: Axes, left: str, right: str = "") -> None:
 # ---- evidence -----------------------------------------------------------------------------------------------------
 
 
-def _draw_map(axes: Axes, whole: WholeExplanation, each: WholeMap, limit: float) -> None:
-    evidence(axes, each.map, whole.clock, 0, limit)
+def _draw_map(axes: Axes, whole: WholeExplanation, each: WholeMap, limit: float, medium: Medium) -> None:
+    evidence(axes, each.map, whole.clock, 0, limit, MapStyle(medium=medium))
     axes.set_ylabel("Hz")
     bands = each.map.parameters["mask"][1]
     what = (
         f"all the time of {bands} bands" if each.method.along == "bands" else f"{_hidden(whole, each)} x {bands} bands"
     )
-    titled(axes, f"{each.method.title}{_given(each)}: {fall_of(each.map)} without {what}")
+    words = f"{each.method.title}{_given(each)}: {fall_of(each.map)} without {what}"
+    titled(axes, f"{each.method.title} for {label(each.map.target_label, 30)}" if medium.marks_only else words)
 
 
-def _draw_profile(axes: Axes, whole: WholeExplanation, each: WholeMap) -> None:
+def _draw_profile(axes: Axes, whole: WholeExplanation, each: WholeMap, medium: Medium) -> None:
     """Draw how far the mean score falls without each moment."""
     draw_fall(axes, each.profile, whole.clock)
     hatch_padding(axes, whole.clock, 0, len(whole.log_mel), whole.real_frames)
-    titled(axes, f"Over time{_given(each)}: {fall_of(each.profile)} without {_hidden(whole, each)}")
+    words = f"Over time{_given(each)}: {fall_of(each.profile)} without {_hidden(whole, each)}"
+    titled(axes, f"Over time, without {_hidden(whole, each)}" if medium.marks_only else words)
 
 
 def draw_fall(axes: Axes, found: Attribution, clock: Clock) -> None:

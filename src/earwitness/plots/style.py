@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import QuadMesh
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
@@ -23,15 +25,11 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from earwitness.audio.timefreq import Clock
 from earwitness.core.arrays import Float32Array, Float64Array, Int64Array
 from earwitness.core.files import atomic_write
+from earwitness.plots.medium import SCREEN, Medium
 
 P = ParamSpec("P")
 
 
-DPI = 120
-# Sound from black to bright; evidence from blue (against) over white (nothing) to red (for). Both keep their order for
-# every kind of colour vision, and no colour is in both.
-SOUND_COLOURS = "magma"
-EVIDENCE_COLOURS = "RdBu_r"
 RIGHT, WRONG = "#1f5fa8", "#b3541e"
 QUIET = "#666666"
 STYLE: dict[str, Any] = {
@@ -51,7 +49,18 @@ STYLE: dict[str, Any] = {
     "legend.fontsize": 8.0,
     # A dollar in a file's or a class's name is no formula.
     "text.parse_math": False,
+    # In an SVG text stays text, and in a PDF its font is embedded whole in kind (TrueType), so that both can be edited.
+    "svg.fonttype": "none",
+    "svg.hashsalt": "earwitness",
+    "pdf.fonttype": 42,
 }
+# What matplotlib would write into files: the time, its own version. The same figure gives the same bytes.
+METADATA: dict[str, dict[str, None]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+FONT = re.compile(r"((?:font-family: |px )'DejaVu Sans')")  # of text in an SVG
 OCTAVES_HZ = (31.25, 62.5, 125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, 16000.0, 32000.0)
 LEAST_TICK_GAP_POINTS = 9.0
 SMALL, LARGE = 0.01, 10_000.0  # what lies beyond is written with a power of ten
@@ -79,26 +88,36 @@ def styled(function: Callable[P, Figure]) -> Callable[P, Figure]:
     return inside
 
 
-def save(figure: Figure, path: Path | str) -> None:
-    """Write a figure as a PNG, atomically; the same figure gives the same bytes.
+def save(figure: Figure, path: Path | str, medium: Medium = SCREEN) -> None:
+    """Write a figure as an SVG or a PDF where its name ends so, else as a PNG, atomically.
+
+    The same figure gives the same bytes.
 
     Parameters
     ----------
     figure
-        Any.
+        Any that has not been written yet: writing settles its layout.
     path
         The target; its folder is made where it is missing.
+    medium
+        What it was drawn for.
     """
+    ending = Path(path).suffix[1:].lower()
+    kind = ending if ending in METADATA else "png"
+    dpi = medium.dpi if kind == "png" else medium.cells_dpi
     with atomic_write(path) as temporary, style():
-        # The program's name and version are left out: they would change the bytes without changing the picture.
-        figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
+        figure.savefig(temporary, format=kind, dpi=dpi, metadata=METADATA[kind])
+        if kind == "svg":  # who lacks the font gets one of the same widths, or any without serifs
+            text = temporary.read_text(encoding="utf-8")
+            text = FONT.sub(r"\1, 'Bitstream Vera Sans', Verdana, sans-serif", text)
+            temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def png(figure: Figure) -> bytes:
     """Return a figure as the bytes of a PNG."""
     stream = io.BytesIO()
     with style():
-        figure.savefig(stream, format="png", dpi=DPI, metadata={"Software": None})
+        figure.savefig(stream, format="png", dpi=SCREEN.dpi, metadata=METADATA["png"])
     return stream.getvalue()
 
 
@@ -122,6 +141,7 @@ def spectrogram(
     real_frames: int,
     norm: Normalize,
     step: int = 1,
+    colours: str = SCREEN.sound,
 ) -> QuadMesh:
     """Draw a log-mel (frames, bands): seconds of the recording to the right, hertz upwards, padding hatched.
 
@@ -141,29 +161,38 @@ def spectrogram(
         Limits of the colours.
     step
         Frames that are drawn as one, the loudest of them: a picture has fewer dots than a long recording frames.
+    colours
+        Of the medium.
     """
     frames, bands = log_mel.shape
     starts = np.arange(0, frames, step)
     loudest = log_mel if step == 1 else np.maximum.reduceat(log_mel, starts, axis=0)
     edges = np.append(starts, frames)
-    mesh = draw_cells(axes, loudest, clock, start_frame, edges, np.arange(bands + 1), SOUND_COLOURS, norm)
+    mesh = draw_cells(axes, loudest, clock, start_frame, edges, np.arange(bands + 1), colours, norm)
     finish_axes(axes, clock, start_frame, frames, real_frames)
     return mesh
 
 
-def overview(axes: Axes, loudest: Float32Array, edges: Int64Array, clock: Clock, norm: Normalize) -> None:
+def overview(
+    axes: Axes,
+    loudest: Float32Array,
+    edges: Int64Array,
+    clock: Clock,
+    norm: Normalize,
+    colours: str = SCREEN.sound,
+) -> None:
     """Draw a recording of which only the loudest of every few frames is known, as :func:`spectrogram` does.
 
     Parameters
     ----------
-    axes, clock, norm
+    axes, clock, norm, colours
         As for :func:`spectrogram`.
     loudest
         Shape (columns, bands).
     edges
         Shape (columns + 1,): the columns' edges in frames of the recording.
     """
-    draw_cells(axes, loudest, clock, 0, edges, np.arange(loudest.shape[1] + 1), SOUND_COLOURS, norm)
+    draw_cells(axes, loudest, clock, 0, edges, np.arange(loudest.shape[1] + 1), colours, norm)
     finish_axes(axes, clock, 0, int(edges[-1]), int(edges[-1]))
 
 
@@ -179,7 +208,8 @@ def draw_cells(
 ) -> QuadMesh:
     """Draw cells between edges in frames of a segment and in bands; the axes are left as they are."""
     seconds = clock.frame_edge_seconds(start_frame + frame_edges)
-    return axes.pcolormesh(seconds, clock.band_edge_hz(band_edges), values.T, cmap=colours, norm=norm)
+    hertz = clock.band_edge_hz(band_edges)
+    return axes.pcolormesh(seconds, hertz, values.T, cmap=colours, norm=norm, rasterized=True)
 
 
 def finish_axes(axes: Axes, clock: Clock, start_frame: int, frames: int, real_frames: int) -> None:
@@ -304,3 +334,10 @@ def colour_bar(
         bar.set_ticks([-OUTERMOST, 0.0, OUTERMOST], labels=["\N{MINUS SIGN}peak", "0", "+peak"])
     bar.set_label(text, fontsize=7.5)
     bar.outline.set_linewidth(0.5)
+    as_picture(bar)
+
+
+def as_picture(bar: Colorbar) -> None:
+    """Make a colour bar's colours a picture in an SVG or PDF, as cells are there."""
+    if bar.solids is not None:
+        bar.solids.set_rasterized(True)

@@ -13,7 +13,8 @@ from earwitness.explainers.attribution import Attribution
 from earwitness.explainers.findings import LongExplanation, duration, score_words
 from earwitness.explainers.timeline import Timeline
 from earwitness.plots.lanes import draw_detections, lane_height, lanes, time_axis
-from earwitness.plots.maps import evidence, evidence_limit
+from earwitness.plots.maps import MapStyle, evidence, evidence_limit
+from earwitness.plots.medium import SCREEN, Medium
 from earwitness.plots.recording import (
     CLASS_HEIGHT,
     MAP_HEIGHT,
@@ -25,13 +26,12 @@ from earwitness.plots.recording import (
     fall_of,
     headline,
     outline,
+    right_edge,
     shown_classes,
     titled,
 )
 from earwitness.plots.style import (
-    EVIDENCE_COLOURS,
     QUIET,
-    SOUND_COLOURS,
     colour_bar,
     label,
     overview,
@@ -47,13 +47,15 @@ FEWEST_COLUMNS = 3  # of moments: one alone is not drawn as wide as the recordin
 
 
 @styled
-def long_recording(whole: LongExplanation) -> Figure:
+def long_recording(whole: LongExplanation, medium: Medium = SCREEN) -> Figure:
     """Draw a long recording from its beginning to its end, and below it the moments that matter most.
 
     Parameters
     ----------
     whole
         The explanation, with at least one timeline.
+    medium
+        What it is drawn for.
     """
     lines = [line for listed in whole.timelines for line in listed]
     detailed = [line for line in lines if line.moments]
@@ -64,19 +66,19 @@ def long_recording(whole: LongExplanation) -> Figure:
     upper = len(heights)
     for line in detailed:
         heights += [MOMENT_HEIGHT, MOMENT_HEIGHT, *[PIECES_HEIGHT] * _detected(line)]
-    size = (WIDTH, sum(heights) + 0.36 * len(heights) + 0.6)
-    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(rect=(0.0, 0.0, RIGHT_EDGE, 1.0)))
+    size = (medium.width(WIDTH), sum(heights) + 0.36 * len(heights) + 0.6)
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(rect=(0.0, 0.0, right_edge(RIGHT_EDGE, medium), 1.0)))
     columns = max(FEWEST_COLUMNS, *(len(line.moments) for line in lines))
     widths = [*[1.0 / columns] * columns, 0.012]
     grid = figure.add_gridspec(len(heights), columns + 1, height_ratios=heights, width_ratios=widths)
     panels = [figure.add_subplot(grid[row, :columns]) for row in range(upper)]
     norm = sound_limits([whole.overview, *(each.log_mel for line in lines for each in line.moments)], whole.silence)
-    overview(panels[0], whole.overview, whole.overview_edges, whole.clock, norm)
+    overview(panels[0], whole.overview, whole.overview_edges, whole.clock, norm, medium.sound)
     panels[0].set_ylabel("Hz")
     titled(panels[0], "log-mel")
-    colour_bar(figure.add_subplot(grid[0, -1]), ScalarMappable(norm, SOUND_COLOURS), "louder \N{RIGHTWARDS ARROW}")
+    colour_bar(figure.add_subplot(grid[0, -1]), ScalarMappable(norm, medium.sound), "louder \N{RIGHTWARDS ARROW}")
     for axes, line in zip(panels[1:], lines, strict=False):
-        _draw_overall(axes, whole, line)
+        _draw_overall(axes, whole, line, medium)
     if names:
         draw_detections(panels[-1], whole, names)
     else:
@@ -91,16 +93,17 @@ def long_recording(whole: LongExplanation) -> Figure:
         below = None
         for column in range(len(line.moments)):
             moment = [figure.add_subplot(grid[one, column]) for one in rows[:2]]
-            _draw_moment(moment, whole, line, column, norm, limit)
+            _draw_moment(moment, whole, line, column, norm, limit, medium)
             if _detected(line):
                 below = figure.add_subplot(grid[rows[2], column], sharey=below)
                 _draw_pieces(below, whole, line, column, moment[1])
-        colours = ScalarMappable(Normalize(-limit, limit), EVIDENCE_COLOURS)
+        colours = ScalarMappable(Normalize(-limit, limit), medium.evidence)
         colour_bar(figure.add_subplot(grid[rows[1], -1]), colours, "against \N{LEFT RIGHT ARROW} for")
         row = rows.stop
     figure.align_ylabels(panels[:-1])
-    figure.suptitle(headline(whole), x=0.01, ha="left", fontsize=10, fontweight="bold")
-    return figure
+    if not medium.marks_only:
+        figure.suptitle(headline(whole), x=0.01, ha="left", fontsize=10, fontweight="bold")
+    return medium.finished(figure)
 
 
 def _detected(line: Timeline) -> bool:
@@ -111,20 +114,24 @@ def _over_time(overall: Attribution) -> bool:
     return overall.native.shape[1] == 1
 
 
-def _draw_overall(axes: Axes, whole: LongExplanation, line: Timeline) -> None:
+def _draw_overall(axes: Axes, whole: LongExplanation, line: Timeline, medium: Medium) -> None:
     found, clock = line.overall, whole.clock
     what = f"{fall_of(found)} without"
     if not _over_time(found):
-        evidence(axes, found, clock, 0, evidence_limit([found]))
+        evidence(axes, found, clock, 0, evidence_limit([found]), MapStyle(medium=medium))
         axes.set_ylabel("Hz")
-        titled(axes, f"{line.method.title}: {what} all the time of {found.parameters['mask'][1]} bands")
+        words = f"{line.method.title}: {what} all the time of {found.parameters['mask'][1]} bands"
+        titled(axes, f"{line.method.title} for {label(found.target_label, 30)}" if medium.marks_only else words)
         return
     draw_fall(axes, found, clock)
     seconds = found.parameters["mask"][0] * clock.frame_seconds
     words = "numbered: the moments below" if line.moments else ""
     if _detected(line):
         words = "numbered, with a black line: without all of a detection below"
-    titled(axes, f"Over time: {what} {seconds:.2g} s", words)
+    if medium.marks_only:
+        titled(axes, f"Over time, without {seconds:.2g} s")
+    else:
+        titled(axes, f"Over time: {what} {seconds:.2g} s", words)
     for moment in line.moments:
         if moment.pieces:
             whole_piece = moment.pieces[0]
@@ -138,15 +145,21 @@ def _draw_overall(axes: Axes, whole: LongExplanation, line: Timeline) -> None:
 
 
 def _draw_moment(
-    panels: list[Axes], whole: LongExplanation, line: Timeline, column: int, norm: Normalize, limit: float
+    panels: list[Axes],
+    whole: LongExplanation,
+    line: Timeline,
+    column: int,
+    norm: Normalize,
+    limit: float,
+    medium: Medium,
 ) -> None:
     """Draw a moment's log-mel and, below it, its map."""
     moment, clock = line.moments[column], whole.clock
     upper, lower = panels
     frames = len(moment.log_mel)
-    spectrogram(upper, moment.log_mel, clock, moment.start_frame, frames, norm)
+    spectrogram(upper, moment.log_mel, clock, moment.start_frame, frames, norm, colours=medium.sound)
     outline(upper, clock, moment.map, moment.start_frame)
-    evidence(lower, moment.map, clock, moment.start_frame, limit)
+    evidence(lower, moment.map, clock, moment.start_frame, limit, MapStyle(medium=medium))
     first, end = clock.frame_start_seconds(moment.hidden).tolist()
     name = label(line.overall.target_label, 14)
     at = duration(first if moment.pieces else float(clock.frame_edge_seconds(moment.middle_frame)))

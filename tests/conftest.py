@@ -49,6 +49,7 @@ SPEAKING = {
     "test_front_door",
     "test_gpu_script",
     "test_locks",
+    "test_models_of_others",
     "test_losses",
     "test_on_a_gpu",
     "test_players",

@@ -38,6 +38,7 @@ COMMANDS = (
     "demo",
     "scoreboard",
     "audit",
+    "check-model",
 )
 HEAVY = (
     "torch",
@@ -189,7 +190,8 @@ def test_the_version_is_told():
 
 
 def test_every_command_is_documented():
-    assert {command.callback.__name__ for command in app.registered_commands} == set(COMMANDS)
+    registered = {command.callback.__name__.replace("_", "-") for command in app.registered_commands}
+    assert registered == set(COMMANDS)
 
 
 def test_the_methods_are_listed():

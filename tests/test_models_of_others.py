@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 import earwitness as ew
+from command import earwitness
 from earwitness.audio.frontend import log_mel
 from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.models.foreign.description import Description, described, read_description
@@ -345,3 +347,91 @@ def test_a_models_network_is_not_trained_here(tmp_path):
     with pytest.raises(UsageError, match="is another's network"):
         _ = model.classifier.own_network
     assert repr(model).endswith("mine.py:make, 3 classes, segments of 1.02 s)")
+
+
+# ---- the command line ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def beside(tmp_path) -> Path:
+    """A model in code, with a layer."""
+    (tmp_path / "mine.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from test_models_of_others import Ear, LIBROSA\n"
+        "def make():\n    return Ear(), dict(LIBROSA, feature_layer='layers.1')\n"
+        "def plain():\n    return Ear(), LIBROSA\n"
+    )
+    return tmp_path / "mine.py"
+
+
+def test_check_model_shows_what_was_understood(beside, sound):
+    left = earwitness("check-model", f"{beside}:make", sound)
+    assert left.code == 0, left.err
+    assert "16000 Hz, segments of 1.02 s" in left.out
+    assert "3: low, high, none" in left.out
+    assert "Methods that it can be asked by: gradcam" in left.out
+    rows = re.findall(r"^(\d+) Hz +(\d+) Hz +(\w+) ", left.out, re.MULTILINE)
+    assert len(rows) == 12
+    assert rows[0][2] == "low"
+    assert rows[-1][2] == "high"
+    for hertz, named, _ in rows:
+        assert abs(np.log2(int(named) / int(hertz))) < 0.5
+    assert re.search(r"low tone.wav predicted as.*\n.*\nlow ", left.out)
+
+
+def test_check_model_names_methods_that_do_not_fit(beside):
+    left = earwitness("check-model", f"{beside}:plain")
+    assert left.code == 0, left.err
+    assert "Not by gradcam" in left.out
+    assert "names no feature_layer" in left.out
+
+
+def test_explain_takes_a_model_of_others(beside, sound, tmp_path):
+    left = earwitness("explain", sound, "--model", f"{beside}:make", "--no-verdicts", "--out", tmp_path / "out")
+    assert left.code == 0, left.err
+    assert "low" in left.out
+    assert sorted(path.name.rpartition("-")[2] for path in (tmp_path / "out").glob("*.npz")) == [
+        "gradcam.npz",
+        "lime.npz",
+        "occlusion.npz",
+    ]
+
+
+def test_methods_that_do_not_fit_are_left_out_where_nobody_named_them(beside, sound, tmp_path):
+    words = ["explain", sound, "--model", f"{beside}:plain", "--no-verdicts", "--out", tmp_path / "out"]
+    left = earwitness(*words)
+    assert left.code == 0, left.err
+    assert "note: gradcam left out" in left.err
+    assert not list((tmp_path / "out").glob("*gradcam*"))
+    named = earwitness(*words, "--method", "gradcam")
+    assert named.code == 2
+    assert "names no feature_layer" in named.err
+
+
+def test_listen_takes_a_model_of_others(beside, sound, tmp_path):
+    words = ["--method", "occlusion:mask=25%,stride=25%", "--out", tmp_path / "out"]
+    left = earwitness("listen", sound, "--model", f"{beside}:make", *words)
+    assert left.code == 0, left.err
+    assert len(list((tmp_path / "out").glob("*.wav"))) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--model", "a.onnx", "--run", "b"], "name one of --run RUN"),
+        (["--model", "a.onnx"], "a.onnx: no such model file"),
+        (["--model", "a.onnx", "--weights", "w.pt"], "--model has its own weights"),
+        (["--backbone", "mn04", "--description", "d.toml"], "--description d.toml: goes with --model"),
+        (["--backbone", "mn04", "--classes", "c.txt"], "--classes c.txt: goes with --model"),
+    ],
+)
+def test_wrong_words_are_one_line(sound, words, message):
+    left = earwitness("explain", sound, *words)
+    assert left.code == 2
+    assert message in left.err
+    assert len(left.lines) == 1
+
+
+def test_classes_are_listed(beside):
+    left = earwitness("explain", "--list-classes", "--model", f"{beside}:make")
+    assert left.out.split() == CLASSES

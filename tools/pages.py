@@ -105,15 +105,20 @@ def command_line() -> str:
     """Return the page of all commands, options and defaults."""
     functions = [command.callback for command in app.registered_commands if command.callback is not None]
     lines = [MADE, "# The command line\n", f"{app.info.help}\n"]
-    lines += [f"- [`earwitness {each.__name__}`](#earwitness-{each.__name__}): {_sentence(each)}" for each in functions]
+    lines += [f"- [`earwitness {_word(each)}`](#earwitness-{_word(each)}): {_sentence(each)}" for each in functions]
     for function in functions:
         rows = list(_rows(function))
         arguments = [name for name, argument, _, _ in rows if argument]
-        usage = " ".join(["earwitness", function.__name__, *arguments, "[OPTIONS]"])
-        lines += [f"\n## earwitness {function.__name__}\n", f"{_sentence(function)}\n", f"    {usage}\n"]
+        usage = " ".join(["earwitness", _word(function), *arguments, "[OPTIONS]"])
+        lines += [f"\n## earwitness {_word(function)}\n", f"{_sentence(function)}\n", f"    {usage}\n"]
         lines += ["| | meaning | default |", "|---|---|---|"]
         lines += [f"| `{name}` | {_cell(text)} | {default} |" for name, _, text, default in rows]
     return "\n".join(lines) + "\n" + EXIT_CODES
+
+
+def _word(function: Callable[..., Any]) -> str:
+    """Return a command as it is typed."""
+    return function.__name__.replace("_", "-")
 
 
 def _sentence(function: Callable[..., Any]) -> str:
@@ -124,7 +129,7 @@ def _rows(function: Callable[..., Any]) -> Iterator[tuple[str, bool, str, str]]:
     """Yield each parameter as it is typed, whether it is an argument, its help, its default in Markdown."""
     # Names are those of the command that Typer builds: its versions differ in where a declaration keeps them.
     group: Any = typer.main.get_command(app)
-    built = {each.name: each for each in group.commands[function.__name__].params}
+    built = {each.name: each for each in group.commands[_word(function)].params}
     for name, hint in get_type_hints(function, include_extras=True).items():
         if name == "return":
             continue

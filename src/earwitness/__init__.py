@@ -22,6 +22,7 @@ from earwitness.core.version import VERSION
 if TYPE_CHECKING:
     from earwitness.core.errors import BadRecordingError, EarwitnessError, UsageError
     from earwitness.explainers.attribution import Attribution
+    from earwitness.inspection.check import check_model
     from earwitness.inspection.model import Model, load_model
     from earwitness.report.page import build_report
     from earwitness.sonify.listening import Listening
@@ -47,6 +48,7 @@ __all__ = [
     "UsageError",
     "audit",
     "build_report",
+    "check_model",
     "cross_validate",
     "evaluate",
     "explain",
@@ -71,6 +73,7 @@ _DEFINED = {
     "UsageError": "core.errors",
     "audit": "workflows.audit",
     "build_report": "report.page",
+    "check_model": "inspection.check",
     "cross_validate": "workflows.train",
     "evaluate": "workflows.evaluate",
     "explain": "workflows.explain",

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from earwitness.cli import exit, explaining, listening, trusting
+from earwitness.cli import checking, exit, explaining, listening, trusting
 from earwitness.cli.exit import leave
 from earwitness.cli.options import (
     Backbone,
@@ -257,6 +257,7 @@ def demo(
 
 
 trusting.register(app)
+checking.register(app)
 
 
 def _request(options: dict[str, Any]) -> Any:

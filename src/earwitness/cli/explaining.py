@@ -15,11 +15,14 @@ from earwitness.cli.exit import leave
 from earwitness.cli.options import (
     At,
     Classes,
+    ClassFile,
+    DescriptionFile,
     Device,
     Exports,
     Methods,
     ModelBackbone,
     ModelRun,
+    ModelSpec,
     MovedData,
     Overlay,
     PlainCommand,
@@ -50,6 +53,9 @@ def explain(
     run: ModelRun = None,
     backbone: ModelBackbone = None,
     weights: Weights = None,
+    model: ModelSpec = None,
+    description: DescriptionFile = None,
+    names: ClassFile = None,
     method: Methods = None,
     target: Classes = None,
     at: At = None,
@@ -90,7 +96,8 @@ def explain(
 ) -> None:
     """Say what sound files are predicted as, and why."""
     if list_classes:
-        _list_classes("--list" if listed else files[0] if files else None, run, backbone)
+        other = "--list" if listed else files[0] if files else None
+        _list_classes(other, run, backbone, model, description, names)
         return
     if listed:
         show(methods_lines(files or ()))
@@ -112,7 +119,7 @@ def explain(
 
     outcome = explain_to_folder(
         files,
-        model_named(run, backbone, weights, device).with_segments(segment, overlap),
+        model_named(run, backbone, weights, device, model, description, names).with_segments(segment, overlap),
         out,
         methods=method or None,
         classes=target or (),
@@ -135,26 +142,54 @@ def explain(
     leave(outcome.unusable, every=not outcome.explanations)
 
 
-def model_named(run: Path | None, backbone: str | None, weights: str | None, device: str) -> Model:
+def model_named(
+    run: Path | None,
+    backbone: str | None,
+    weights: str | None,
+    device: str,
+    spec: str | None = None,
+    description: Path | None = None,
+    classes: Path | None = None,
+) -> Model:
     """Return the model that the options name."""
-    from earwitness.inspection.model import model_of_backbone, model_of_run
+    from earwitness.inspection.model import model_of_backbone, model_of_others, model_of_run
 
-    if (run is None) == (backbone is None):
-        raise UsageError("name either --run RUN, a trained run, or --backbone mn04, for AudioSet's 527 classes")
-    if run is None:
-        return model_of_backbone(str(backbone), weights=weights, device=device)
-    if weights is not None:
-        raise UsageError(f"--weights {weights}: a run has its own weights; leave out --weights or --run")
-    return model_of_run(run, device=device)
+    if (run is not None) + (backbone is not None) + (spec is not None) != 1:
+        raise UsageError(
+            "name one of --run RUN, a trained run, --backbone mn04, for AudioSet's 527 classes, and --model SPEC, a "
+            "model of others"
+        )
+    if weights is not None and backbone is None:
+        which = "a run" if run is not None else "--model"
+        raise UsageError(f"--weights {weights}: {which} has its own weights; leave out --weights")
+    if spec is None and (description is not None or classes is not None):
+        option, value = ("--description", description) if description is not None else ("--classes", classes)
+        raise UsageError(f"{option} {printable(str(value))}: goes with --model; leave it out")
+    if spec is not None:
+        return model_of_others(spec, description=description, classes=classes, device=device)
+    if run is not None:
+        return model_of_run(run, device=device)
+    return model_of_backbone(str(backbone), weights=weights, device=device)
 
 
-def _list_classes(other: str | None, run: Path | None, backbone: str | None) -> None:
-    """Print the classes of a run or of a backbone, if nothing else was asked for."""
+def _list_classes(
+    other: str | None,
+    run: Path | None,
+    backbone: str | None,
+    spec: str | None,
+    description: Path | None,
+    classes: Path | None,
+) -> None:
+    """Print the classes of a run, a backbone or a model of others, if nothing else was asked for."""
     from earwitness.models.loading import class_names
 
     if other is not None:
         raise UsageError(f"{printable(other)}: --list-classes lists classes and nothing else; leave out one of them")
-    for name in class_names(run, backbone=backbone):
+    if spec is None:
+        found = class_names(run, backbone=backbone)
+    else:
+        found = model_named(run, backbone, None, "cpu", spec, description, classes).classes
+    for name in found:
         show(printable(name))
 
 

@@ -12,10 +12,13 @@ from earwitness.cli.exit import leave
 from earwitness.cli.options import (
     At,
     Classes,
+    ClassFile,
+    DescriptionFile,
     Device,
     Methods,
     ModelBackbone,
     ModelRun,
+    ModelSpec,
     MovedData,
     PlainCommand,
     Seed,
@@ -40,6 +43,9 @@ def listen(
     run: ModelRun = None,
     backbone: ModelBackbone = None,
     weights: Weights = None,
+    model: ModelSpec = None,
+    description: DescriptionFile = None,
+    names: ClassFile = None,
     method: Methods = None,
     target: Classes = None,
     at: At = None,
@@ -68,8 +74,9 @@ def listen(
     """Make explanations audible. Only the evidence, and all without it, scored again; of a run, how well that holds."""
     share = share_of(keep)
     if not files:
-        others = {"--class": target, "--at": at, "--whole": whole, "--box": box, "--backbone": backbone}
-        others |= {"--weights": weights, "--level own": level != "matched", "--format flac": kind != "wav"}
+        others: dict[str, Any] = {"--class": target, "--at": at, "--whole": whole, "--box": box, "--backbone": backbone}
+        others |= {"--model": model, "--description": description, "--classes": names, "--weights": weights}
+        others |= {"--level own": level != "matched", "--format flac": kind != "wav"}
         _refuse(others, "is for sound files; name one, or leave it out for all of a run")
         _run(run, method, share, by, out, data, device, seed)
         return
@@ -81,10 +88,10 @@ def listen(
 
     if box is not None:
         _refuse({"--keep": keep, "--by": by != "area"}, "a box is kept as it is; leave one of them out")
-    needed = box is None or any(each is not None for each in (run, backbone, weights))
+    needed = box is None or any(each is not None for each in (run, backbone, weights, model))
     outcome = work(
         files,
-        model_named(run, backbone, weights, device) if needed else None,
+        model_named(run, backbone, weights, device, model, description, names) if needed else None,
         out or Path("listened"),
         methods=method or None,
         classes=target or (),

@@ -87,6 +87,22 @@ ModelRun = Annotated[Path | None, typer.Option("--run", help="Run folder whose c
 ModelBackbone = Annotated[
     str | None, typer.Option(callback=known_backbone, help="Without training: mn04 with AudioSet's 527 classes.")
 ]
+ModelSpec = Annotated[
+    str | None,
+    typer.Option(
+        "--model", metavar="SPEC", help="A model of others: model.onnx, model.pt2, TorchScript, or file.py:function."
+    ),
+]
+DescriptionFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--description", metavar="FILE", help="TOML or YAML: what --model takes. [default: the one beside it]"
+    ),
+]
+ClassFile = Annotated[
+    Path | None,
+    typer.Option("--classes", metavar="FILE", help="Class names of --model, one a line. [default: the file's own]"),
+]
 Classes = Annotated[
     list[str] | None,
     typer.Option("--class", metavar="NAME", help="Class to explain, by its name or a word of it; repeatable."),

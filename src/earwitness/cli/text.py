@@ -30,6 +30,7 @@ from earwitness.explainers.findings import (
     shown_score,
 )
 from earwitness.explainers.parameters import spec
+from earwitness.explainers.registry import METHODS
 from earwitness.explainers.timeline import Moment, Timeline
 from earwitness.inspection.notes import SATURATED
 from earwitness.inspection.recordings import METHODS as WHOLE_METHODS
@@ -69,7 +70,8 @@ def judged(found: Explanation) -> str:
     else:
         assert isinstance(found.answer, Inquiry)
         inquiry, lines = found.answer, verdict_block(found.answer)
-    advice = advice_lines(inquiry, alone=found.segments == 1)
+    beyond = () if found.model is None else set(METHODS) - set(found.model.askable(tuple(METHODS)))
+    advice = advice_lines(inquiry, alone=found.segments == 1, beyond=beyond)
     lines = ["verdicts (in the picture, too):", *lines, *(f"advice:    {line}" for line in advice)]
     return "\n".join(f"  {line}" for line in lines)
 

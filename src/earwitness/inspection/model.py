@@ -14,6 +14,8 @@ from earwitness.core.errors import UsageError, printable
 from earwitness.core.home import home_folder
 from earwitness.core.run_folder import RunFolder
 from earwitness.explainers.inference.prepared import Prepared
+from earwitness.explainers.method import check_needs
+from earwitness.explainers.registry import parse
 from earwitness.models.adapter import Coat
 from earwitness.models.classifier import Classifier
 from earwitness.models.foreign.description import described
@@ -63,6 +65,18 @@ class Model:
     def segment_seconds(self) -> float:
         """How much of a recording the network sees at once."""
         return self.classifier.segment_seconds
+
+    def askable(self, methods: Sequence[str]) -> tuple[str, ...]:
+        """Return those of several methods that the network has a layer for, or that need none."""
+
+        def fits(method: str) -> bool:
+            try:
+                check_needs(parse(method), self.classifier.network)
+            except UsageError:
+                return False
+            return True
+
+        return tuple(filter(fits, methods))
 
     def with_segments(self, seconds: float | None = None, overlap: float | None = None) -> Model:
         """Return the model for segments of another length (seconds) or overlap (percent); None leaves one as it is.

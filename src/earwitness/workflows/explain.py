@@ -154,8 +154,12 @@ def explain_all(
     progress = shown(progress)
     _check_asked(at, detections, whole=whole)
     chosen = listed(methods if methods is not None else WHOLE_METHODS if whole else DEFAULT_METHODS)
+    # A wrong name is told before a long load.
     explain_one = _whole(explainers(chosen)) if whole else _segments([parse(each) for each in chosen], at, detections)
     loaded = load_model(model)
+    if methods is None and not whole:
+        fitting = fitting_defaults(loaded, DEFAULT_METHODS, progress)
+        explain_one = _segments([parse(each) for each in fitting], at, detections)
     named = dict.fromkeys(loaded.classifier.class_index(name) for name in listed(classes))
     names = [loaded.classes[index] for index in named]
     paths = _with_folders_opened([Path(file) for file in listed(files)], progress)
@@ -173,6 +177,17 @@ def explain_all(
                 on_unusable(Unusable.of(error))
 
     return explained()
+
+
+def fitting_defaults(model: Model, methods: Sequence[str], progress: Progress) -> tuple[str, ...]:
+    """Return the methods that explain where nobody names any, and say which of them the model has no place for."""
+    fitting = model.askable(methods)
+    if left_out := [each.partition(":")[0] for each in methods if each not in fitting]:
+        progress.say(
+            f"earwitness: note: {', '.join(left_out)} left out, for {model.name} names no layer that it could look at "
+            "(feature_layer in its description)"
+        )
+    return fitting
 
 
 def _check_asked(at: float | None, detections: int | None, *, whole: bool) -> None:

@@ -34,7 +34,7 @@ from earwitness.sonify.levels import LEVELS, MATCHED
 from earwitness.sonify.listening import Listening, Written
 from earwitness.sonify.masks import BY, FLOOR, SHARE, Box, Mask, NoEvidenceError, mask_of
 from earwitness.sonify.writing import FORMATS
-from earwitness.workflows.explain import explain_all
+from earwitness.workflows.explain import explain_all, fitting_defaults
 from earwitness.workflows.explained import DRAWING_SECONDS
 from earwitness.workflows.explanation import Explanation
 
@@ -130,10 +130,11 @@ def listen(
     written: list[Written] = []
     unusable: list[Unusable] = []
     mute: list[str] = []
+    loaded = load_model(model)
     for each in explain_all(
         files,
-        model,
-        methods=methods or (WHOLE_METHODS if whole else METHODS),
+        loaded,
+        methods=methods or (WHOLE_METHODS if whole else fitting_defaults(loaded, METHODS, progress)),
         classes=classes,
         at=at,
         whole=whole,

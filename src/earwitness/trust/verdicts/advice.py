@@ -34,7 +34,7 @@ class Known:
     Parameters
     ----------
     asked
-        Methods whose maps of the same segment there are.
+        Methods whose maps of the same segment there are, and those that the model cannot be asked by.
     predicted
         What the segment was predicted as; the map's class where no other is to be advised, empty where nobody knows.
     alone

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from earwitness.core.errors import UsageError
@@ -105,7 +105,7 @@ def verdict_block(inquiry: Inquiry) -> list[str]:
     return lines
 
 
-def advice_lines(inquiry: Inquiry, *, alone: bool = False) -> list[str]:
+def advice_lines(inquiry: Inquiry, *, alone: bool = False, beyond: Collection[str] = ()) -> list[str]:
     """Return what to do about maps that are weak or not reliable, a line for each thing to do, with the maps' names.
 
     Where another method's map of the same segment and class is reliable, it is the one to go by.
@@ -116,6 +116,8 @@ def advice_lines(inquiry: Inquiry, *, alone: bool = False) -> list[str]:
         Any.
     alone
         Whether its segment is all of the recording.
+    beyond
+        Methods that the model cannot be asked by.
     """
     named: dict[str, dict[str, dict[str, None]]] = {}  # what to do, for which methods' maps of which classes
     classes = set()
@@ -123,7 +125,7 @@ def advice_lines(inquiry: Inquiry, *, alone: bool = False) -> list[str]:
         labels = [per_target[0].target_label for per_target in finding.attributions if per_target]
         predicted = "" if finding.predicted in labels else finding.predicted
         for per_target in finding.attributions:
-            asked = frozenset(each.method for each in per_target)
+            asked = frozenset(each.method for each in per_target) | frozenset(beyond)
             maps = list(zip(inquiry.methods, per_target, strict=True))
             reliable = next((title for title, each in maps if _level(each) == RELIABLE), "")
             for title, each in maps:

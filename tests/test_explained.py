@@ -159,5 +159,26 @@ def test_regions_are_written_beside_the_picture(here):
     assert len((here / f"{NAME}.selections.txt").read_text().splitlines()) == 1 + len(regions)
     assert len((here / f"{NAME}.labels.txt").read_text().splitlines()) == 2 * len(regions)
     wrong = earwitness("explain", f"siteA/{NAME}.wav", "--run", "run", "--out", here / "x", "--export", "xml")
-    assert (wrong.code, wrong.err) == (2, "earwitness: --export xml: use csv, raven, audacity\n")
+    assert (wrong.code, wrong.err) == (2, "earwitness: --export xml: use csv, raven, audacity, svg, pdf\n")
     assert not (here / "x").exists()
+
+
+def test_detections_are_written_beside_the_picture(here):
+    explain("siteA", here, "--export", "csv", "--export", "raven")
+    model = ew.load_model("run")
+    found = ew.explain(f"siteA/{NAME}.wav", model, methods=METHOD, verdicts=False).detections
+    assert found
+    rows = files.read_csv(here / f"{NAME}-detections.csv")
+    assert [(row["class"], float(row["start_second"])) for row in rows] == [
+        (each.class_name, round(each.start_seconds, 4)) for each in found
+    ]
+    head, *lines = (here / f"{NAME}-detections.selections.txt").read_text().splitlines()
+    assert [dict(zip(head.split("\t"), line.split("\t"), strict=True))["Annotation"] for line in lines] == [
+        each.class_name for each in found
+    ]
+
+
+def test_of_a_whole_recording_detections_are_written(here):
+    left = earwitness("explain", f"siteA/{NAME}.wav", "--run", "run", "--out", here, "--whole", "--export", "raven")
+    assert left.code == 0, left.err
+    assert [path.name for path in here.glob("*.txt")] == [f"{NAME}-whole-detections.selections.txt"]

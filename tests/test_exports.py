@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from earwitness.core.errors import UsageError
 from earwitness.inspection import exports
-from earwitness.inspection.exports import RegionRow, export
+from earwitness.inspection.exports import RegionRow, export, export_detections
+from earwitness.models.detections import Detection
 
 
 def row(number: int = 0, file: str = "a b.wav", **changes: object) -> RegionRow:
@@ -50,7 +51,7 @@ def test_audacity_has_two_lines_a_label(regions):
         row(start_seconds=start, end_seconds=start + length, low_hz=low, high_hz=low + 10, label=label)
         for start, length, low, label in regions
     ]
-    lines = exports.audacity(rows).split("\n")[:-1]
+    lines = exports.audacity([each.selection for each in rows]).split("\n")[:-1]
     assert len(lines) == 2 * len(rows)
     for first, second, each in zip(lines[::2], lines[1::2], rows, strict=True):
         start, end, name = first.split("\t")
@@ -61,9 +62,13 @@ def test_audacity_has_two_lines_a_label(regions):
         assert numbers == pytest.approx([each.start_seconds, each.end_seconds, each.low_hz, each.high_hz], abs=1e-5)
 
 
+def parser():
+    return pytest.importorskip("crowsetta", reason="crowsetta is not installed: an independent parser of tables")
+
+
 @pytest.mark.filterwarnings("ignore:The inplace keyword")  # of pandas, in crowsetta
 def test_raven_is_read_by_another_parser(tmp_path):
-    crowsetta = pytest.importorskip("crowsetta", reason="crowsetta is not installed: an independent parser of Raven's")
+    crowsetta = parser()
     rows = [row(), row(1), row(2)]
     (path,) = export(rows, tmp_path, "all", ["raven"])
     read = crowsetta.formats.bbox.Raven.from_file(path, annot_col="Annotation")
@@ -78,13 +83,47 @@ def test_raven_is_read_by_another_parser(tmp_path):
 
 
 def test_raven_has_its_columns():
-    head, *lines = exports.raven([row(), row(1)]).splitlines()
-    assert head.split("\t")[:7] == list(exports.RAVEN[:7])
+    head, *lines = exports.raven([row().selection, row(1).selection], ["Share"]).splitlines()
+    assert head.split("\t") == [*exports.RAVEN, "Share"]
     assert [line.split("\t")[0] for line in lines] == ["1", "2"]
-    assert all(len(line.split("\t")) == len(exports.RAVEN) for line in lines)
+    assert all(len(line.split("\t")) == len(exports.RAVEN) + 1 for line in lines)
+
+
+def found(number: int = 0, **changes: object) -> Detection:
+    given = {"start_seconds": 3.0 * number, "end_seconds": 3.0 * number + 2.4, "highest": 0.9, "mean": 0.75}
+    return Detection(**{"class_name": "Chicken, rooster", "segments": 9, "row": number} | given | changes)
+
+
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # of pandas, in crowsetta
+def test_detections_are_read_by_another_parser(tmp_path):
+    crowsetta = parser()
+    told = [found(), found(1, class_name="dog\tor cat"), found(2, highest=0.999999)]
+    raven, audacity = export_detections("a b.wav", told, (60.0, 7600.0), tmp_path, "a-b", ["raven", "audacity"])
+    assert (raven.name, audacity.name) == ("a-b-detections.selections.txt", "a-b-detections.labels.txt")
+    read = crowsetta.formats.bbox.Raven.from_file(raven, annot_col="Annotation")
+    assert list(read.df["annotation"]) == ["Chicken, rooster", "dog or cat", "Chicken, rooster"]
+    np.testing.assert_allclose(read.df["begin_time_s"], [0.0, 3.0, 6.0])
+    np.testing.assert_allclose(read.df["end_time_s"], [2.4, 5.4, 8.4])
+    assert set(read.df["low_freq_hz"]) == {60.0}
+    assert set(read.df["high_freq_hz"]) == {7600.0}
+    labels = crowsetta.formats.seq.AudSeq.from_file(audacity)
+    np.testing.assert_allclose(labels.start_times, [0.0, 3.0, 6.0])
+    np.testing.assert_allclose(labels.end_times, [2.4, 5.4, 8.4])
+    assert list(labels.labels) == ["Chicken, rooster (0.90)", "dog or cat (0.90)", "Chicken, rooster (> 0.99)"]
+    with raven.open(encoding="utf-8", newline="") as stream:
+        scores = [
+            (each["Score"], each["Mean Score"], each["Segments"]) for each in csv.DictReader(stream, delimiter="\t")
+        ]
+    assert scores == [("0.900000", "0.750000", "9")] * 2 + [("0.999999", "0.750000", "9")]
+
+
+def test_no_detections_are_empty_tables(tmp_path):
+    paths = export_detections("a.wav", [], (0.0, 8000.0), tmp_path, "a", ["csv", "raven", "audacity", "svg", "csv"])
+    assert [path.name.partition("-detections")[2] for path in paths] == [".csv", ".selections.txt", ".labels.txt"]
+    assert [len(path.read_text().splitlines()) for path in paths] == [1, 1, 0]
 
 
 def test_other_formats_are_refused(tmp_path):
-    with pytest.raises(UsageError, match=re.escape("--export xml: use csv, raven, audacity")):
+    with pytest.raises(UsageError, match=re.escape("--export xml: use csv, raven, audacity, svg, pdf")):
         export([row()], tmp_path, "all", ["csv", "xml"])
     assert not list(tmp_path.iterdir())

@@ -28,6 +28,7 @@ from earwitness.cli.options import (
     PlainCommand,
     Run,
     Seed,
+    Style,
     Upsampling,
     Verdicts,
     Weights,
@@ -83,6 +84,7 @@ def explain(
     verdicts: Verdicts = True,
     upsampling: Upsampling = "nearest",
     overlay: Overlay = False,
+    style: Style = "screen",
     exports: Exports = None,
     listen: Annotated[
         bool, typer.Option("--listen", help="Write sounds, too: only the evidence, and all without it.")
@@ -130,6 +132,7 @@ def explain(
         verdicts=verdicts,
         upsampling=upsampling,
         overlay=overlay,
+        style=style,
         exports=tuple(exports or ()),
         on_maps=show_maps,
         on_verdicts=lambda found: show(text.judged(found)),
@@ -217,6 +220,7 @@ def inquire(
     ] = None,
     upsampling: Upsampling = "nearest",
     overlay: Overlay = False,
+    style: Style = "screen",
     exports: Exports = None,
     common: Annotated[
         bool, typer.Option("--common-scale", help="Give all maps of a method one colour scale, to compare segments.")
@@ -245,6 +249,7 @@ def inquire(
         least=least,
         upsampling=upsampling,
         overlay=overlay,
+        style=style,
         exports=tuple(exports or ()),
         common_scale=common,
         sounds=sounds,

@@ -116,8 +116,13 @@ Verdicts = Annotated[bool, typer.Option("--verdicts/--no-verdicts", help="Measur
 Upsampling = Annotated[str, typer.Option(help="How maps are enlarged: nearest (their own cells) or bicubic.")]
 Exports = Annotated[
     list[str] | None,
-    typer.Option("--export", metavar="FORMAT", help="Write regions, too: csv, raven or audacity; repeatable."),
+    typer.Option(
+        "--export",
+        metavar="FORMAT",
+        help="Write regions and detections as csv, raven or audacity, the picture as svg or pdf; repeatable.",
+    ),
 ]
+Style = Annotated[str, typer.Option(help="screen, or paper: a column's width, 7 to 8 points, safe in grey.")]
 Overlay = Annotated[bool, typer.Option("--overlay", help="Lay maps over the spectrogram.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Processor threads. [default: all cores]")]
 CheckpointEvery = Annotated[float, typer.Option(min=0.0, help="Seconds between checkpoints at least.")]

@@ -31,7 +31,8 @@ from earwitness.inspection.recordings import LONG_SECONDS, along_time, explain_w
 from earwitness.inspection.recordings import METHODS as WHOLE_METHODS
 from earwitness.models.detections import Detection, detect
 from earwitness.models.prediction import ScoredRecording
-from earwitness.workflows.explanation import Explanation, source_of
+from earwitness.workflows.explanation import Explanation
+from earwitness.workflows.sources import source_of
 
 
 def explain(

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from earwitness.core.errors import BadRecordingError, UsageError, printable
 from earwitness.core.files import check_writable, write_csv
 from earwitness.core.locks import folder_held
 from earwitness.core.progress import Progress, shown
 from earwitness.data.recordings import Unusable
-from earwitness.inspection.exports import check_formats
+from earwitness.inspection.exports import check_formats, detection_rows
 from earwitness.inspection.model import Model
 from earwitness.models.detections import COLUMNS
+from earwitness.workflows.drawing import map_style
 from earwitness.workflows.explain import explain_all
-from earwitness.workflows.explanation import Explanation, map_style
+from earwitness.workflows.explanation import Explanation
 
 DRAWING_SECONDS = 60.0  # more than any picture takes
 
@@ -45,6 +47,7 @@ def explain_to_folder(
     verdicts: bool = True,
     upsampling: str = "nearest",
     overlay: bool = False,
+    style: str = "screen",
     exports: Sequence[str] = (),
     table: Path | str | None = None,
     on_maps: Callable[[Explanation, Path, bool], None] | None = None,
@@ -63,11 +66,10 @@ def explain_to_folder(
     out
         Folder for ``NAME.png`` and ``NAME-CLASS-METHOD.npz``. A name that another file, class or model has there gets
         the next number; an earlier explanation of the same is replaced.
-    upsampling, overlay
+    upsampling, overlay, style
         How maps are drawn, as for :meth:`Explanation.plot`.
     exports
-        Formats in which the regions of evidence are written beside the pictures: ``"csv"``, ``"raven"`` or
-        ``"audacity"``.
+        What else is written of each, as by :meth:`Explanation.export`.
     table
         A CSV to write: a row a detection, of all files, with the file and the columns of
         :meth:`~earwitness.models.detections.Detection.as_row`. None writes none.
@@ -85,8 +87,10 @@ def explain_to_folder(
         The model is damaged, or the disk refuses.
     """
     progress = shown(progress)
-    map_style(upsampling, overlay, whole=whole)
-    _check_places(out, table, exports, whole=whole)
+    map_style(upsampling, overlay, style, whole=whole)
+    look: dict[str, Any] = {"upsampling": upsampling, "overlay": overlay, "style": style, "formats": exports}
+    check_formats(exports)
+    _check_places(out, table)
     unusable: list[Unusable] = []
     names: set[str] = set()
     saved: list[tuple[Explanation, Path]] = []
@@ -107,8 +111,7 @@ def explain_to_folder(
         with progress.task("Drawing", 1) as advance, folder_held(out, patience=DRAWING_SECONDS):
             name, again = each.name_in(Path(out), names)
             names.add(name.casefold())
-            picture = each.save(out, name, upsampling=upsampling, overlay=overlay)
-            each.export(out, name, exports)
+            picture = each.save(out, name, **look)
             if again:
                 replaced.add(picture)
             advance(1)
@@ -120,7 +123,7 @@ def explain_to_folder(
         judged = _judged(each, picture, unusable, progress) if verdicts else each
         if judged is not each:
             with folder_held(out, patience=DRAWING_SECONDS):
-                judged.save(out, name, upsampling=upsampling, overlay=overlay)
+                judged.save(out, name, **look)
             if on_verdicts is not None:
                 on_verdicts(judged)
         saved[-1] = judged, picture
@@ -129,25 +132,19 @@ def explain_to_folder(
     return Explained(tuple(saved), tuple(unusable), frozenset(replaced))
 
 
-def _check_places(out: Path | str, table: Path | str | None, exports: Sequence[str], *, whole: bool) -> None:
+def _check_places(out: Path | str, table: Path | str | None) -> None:
     """Refuse what cannot be written."""
-    check_formats(exports)
-    if whole and exports:
-        raise UsageError("--export: writes the regions of a segment's maps; leave it out with --whole")
     check_writable(Path(out))
     if table is not None:
         if Path(table).suffix.lower() != ".csv":  # it replaces what is there: never a recording
-            raise UsageError(f"--table {printable(table)}: is a CSV; name a file that ends in .csv")
+            what = "is a CSV; name a file that ends in .csv (--export raven or audacity: a file a recording)"
+            raise UsageError(f"--table {printable(table)}: {what}")
         check_writable(Path(table).parent)
 
 
 def _write_table(table: Path | str, saved: Sequence[tuple[Explanation, Path]]) -> None:
     """Write a row a detection, its seconds and scores to digits that mean something."""
-    rows = [
-        (each.file, *(round(value, 4) if isinstance(value, float) else value for value in detection.as_row().values()))
-        for each, _ in saved
-        for detection in each.detections
-    ]
+    rows = [row for each, _ in saved for row in detection_rows(each.file, each.detections)]
     write_csv(table, ("file", *COLUMNS), rows)
 
 

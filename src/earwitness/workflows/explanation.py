@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import glob
-import hashlib
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +12,7 @@ import numpy as np
 from earwitness.core.errors import UsageError
 from earwitness.core.files import safe_name
 from earwitness.core.progress import Progress, shown
-from earwitness.explainers.attribution import Attribution, saved_source
+from earwitness.explainers.attribution import Attribution
 from earwitness.explainers.findings import (
     DetectedExplanation,
     Inquiry,
@@ -25,7 +23,7 @@ from earwitness.explainers.findings import (
     maps_by_name,
 )
 from earwitness.explainers.method import Explainer
-from earwitness.inspection.exports import export, region_table
+from earwitness.inspection.exports import ENDINGS, check_formats
 from earwitness.inspection.files import with_verdicts
 from earwitness.inspection.model import Model
 from earwitness.models.class_names import classes_called
@@ -35,11 +33,11 @@ from earwitness.sonify.listening import Listening
 from earwitness.sonify.masks import SHARE, mask_of
 from earwitness.trust.metrics.reinitialise import can_be_random
 from earwitness.trust.verdicts.verdict import verdict_of
+from earwitness.workflows.drawing import draw, drawn, exported
+from earwitness.workflows.sources import lead, sources_in
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from earwitness.plots.maps import MapStyle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,30 +180,23 @@ class Explanation:
             )
         return replace(self, answer=answer, attributions=maps, moments=moments, notes=notes)
 
-    def plot(self, *, upsampling: str = "nearest", overlay: bool = False) -> Figure:
+    def plot(self, *, upsampling: str = "nearest", overlay: bool = False, style: str = "screen") -> Figure:
         """Return the explanation as a matplotlib figure, in the house's style whatever the user's own is.
 
         Parameters
         ----------
         upsampling, overlay
             How maps of a segment are drawn: their own cells or ``"bicubic"``; laid over the log-mel.
+        style
+            ``"screen"``, or ``"paper"``: as wide as one column of a paper or two, letters of 7 to 8 points, verdicts as
+            marks alone, colours whose lightness tells what speaks for a class from what speaks against it.
 
         Raises
         ------
         UsageError
-            There is no such upsampling, or all of a recording was explained, which is drawn in its own cells.
+            There is no such upsampling or style, or all of a recording was explained, which is drawn in its own cells.
         """
-        from earwitness.plots import detections, evidence, recording, timeline
-
-        whole = isinstance(self.answer, WholeExplanation | LongExplanation)
-        look = map_style(upsampling, overlay, whole=whole)
-        if isinstance(self.answer, DetectedExplanation):
-            return detections.detections(self.answer, look)
-        if isinstance(self.answer, WholeExplanation):
-            return recording.whole_recording(self.answer)
-        if isinstance(self.answer, LongExplanation):
-            return timeline.long_recording(self.answer)
-        return evidence.maps(self.answer, look)
+        return drawn(self.answer, upsampling, overlay, style)
 
     def listen(
         self, method: str | tuple[str, str] | None = None, *, keep: float = SHARE, by: str = "area"
@@ -251,6 +242,8 @@ class Explanation:
         *,
         upsampling: str = "nearest",
         overlay: bool = False,
+        style: str = "screen",
+        formats: Sequence[str] = (),
     ) -> Path:
         """Write ``NAME.png`` and ``NAME-CLASS-METHOD.npz`` into a folder; moments as ``...-METHOD-at-SECOND.npz``.
 
@@ -261,30 +254,60 @@ class Explanation:
         name
             Files of this name are replaced. None takes the sound file's, with the next number where pictures or maps of
             another file, class or model have it.
-        upsampling, overlay
+        upsampling, overlay, style
             As for :meth:`plot`.
+        formats
+            What else is written, as by :meth:`export`.
 
         Returns
         -------
         The picture's path.
         """
-        from earwitness.plots.style import save
+        check_formats(formats)
 
         folder = Path(folder)
         stem = name or self.name_in(folder)[0]
-        save(self.plot(upsampling=upsampling, overlay=overlay), folder / f"{stem}.png")
+        look = {"upsampling": upsampling, "overlay": overlay, "style": style}
+        draw(self.answer, folder / f"{stem}.png", look)
         for path, attribution in self._maps(folder, stem).items():
             replace(attribution, source=self.source).save(path)
+        exported(self, folder, stem, formats, look)
         return folder / f"{stem}.png"
 
-    def export(self, folder: Path | str, name: str, formats: Sequence[str] = ("csv",)) -> list[Path]:
-        """Write the regions of all maps for other programs, as :func:`earwitness.inspection.exports.export` does."""
-        maps = [
-            (method, each)
-            for (method, label), found in self.attributions.items()
-            for each in (found, *self.moments.get((method, label), ()))
-        ]
-        return export(region_table(maps), Path(folder), name, formats)
+    def export(
+        self,
+        folder: Path | str,
+        name: str,
+        formats: Sequence[str] = ("csv",),
+        *,
+        upsampling: str = "nearest",
+        overlay: bool = False,
+        style: str = "screen",
+    ) -> list[Path]:
+        """Write the explanation for other programs; files of the same names are replaced.
+
+        Parameters
+        ----------
+        folder, name
+            Where, and the beginning of the files' names.
+        formats
+            ``"csv"``, ``"raven"`` and ``"audacity"`` write the regions of all maps, unless a whole recording was
+            explained, and the detections (:mod:`earwitness.inspection.exports`); ``"svg"`` and ``"pdf"`` the picture.
+        upsampling, overlay, style
+            How the picture is drawn, as for :meth:`plot`.
+
+        Returns
+        -------
+        The files.
+
+        Raises
+        ------
+        UsageError
+            There is no such format, or no such style.
+        """
+        check_formats(formats)
+        look = {"upsampling": upsampling, "overlay": overlay, "style": style}
+        return exported(self, Path(folder), name, formats, look)
 
     def name_in(self, folder: Path, taken: Container[str] = ()) -> tuple[str, bool]:
         """Return what this is called in a folder, and whether that replaces an earlier explanation of the same.
@@ -299,9 +322,10 @@ class Explanation:
         number, name = 1, self.answer.name
         while True:
             if name.casefold() not in taken:
-                if not any(path.exists() for path in (folder / f"{name}.png", *self._maps(folder, name))):
+                others = [folder / f"{name}{ending}" for ending in (".png", *ENDINGS)]
+                if not any(path.exists() for path in (*others, *self._maps(folder, name))):
                     return name, False
-                if self.source and _sources(folder, name) == {self.source}:
+                if self.source and sources_in(folder, name) == {self.source}:
                     return name, True
             number += 1
             name = f"{self.answer.name}-{number}"
@@ -310,7 +334,7 @@ class Explanation:
         """Return the maps by where they are kept."""
         kept = {}
         for (method, label), found in self.attributions.items():
-            name = f"{_lead(stem, label)}{safe_name(method)}"
+            name = f"{lead(stem, label)}{safe_name(method)}"
             kept[folder / f"{name}.npz"] = found
             for moment in self.moments.get((method, label), ()):
                 kept[folder / f"{name}-at-{moment.start_seconds:.2f}.npz"] = moment
@@ -356,41 +380,8 @@ class Explanation:
         return png(self.plot())
 
 
-def map_style(upsampling: str, overlay: bool, *, whole: bool) -> MapStyle:
-    """Return how maps are drawn, or refuse what cannot be.
-
-    Raises
-    ------
-    UsageError
-        There is no such upsampling, or all of a recording is explained.
-    """
-    from earwitness.plots.maps import PLAIN, MapStyle
-
-    look = MapStyle(upsampling, overlay)
-    if whole and look != PLAIN:
-        raise UsageError("--upsampling and --overlay are for segments; leave them out with --whole")
-    return look
-
-
-def source_of(model: Model, path: Path, classes: Sequence[str]) -> str:
-    """Return what tells a file's place, a model and classes from others: a hash, for maps are passed on."""
-    run = Path(model.name)
-    parts = [str(path.resolve()), str(run.resolve() if run.exists() else run), *sorted(set(classes))]
-    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-
-
 def _profile_of_another(method: str, others: list[str]) -> bool:
     return "along=time" in method and any(method != other and method.startswith(other) for other in others)
-
-
-def _lead(stem: str, label: str) -> str:
-    return f"{stem}-{safe_name(label)}-"
-
-
-def _sources(folder: Path, stem: str) -> set[str]:
-    """Return the sources of the maps that go with a picture."""
-    found = ((path.name, saved_source(path)) for path in folder.glob(f"{glob.escape(stem)}-*.npz"))
-    return {saved[1] for name, saved in found if saved and name.startswith(_lead(stem, saved[0]))}
 
 
 def _listed(names: tuple[str, ...] | list[str]) -> str:

@@ -18,13 +18,14 @@ from earwitness.explainers.parameters import spec
 from earwitness.explainers.registry import DEFAULT_METHODS, parse
 from earwitness.inspection import questions
 from earwitness.inspection.answers import answer
-from earwitness.inspection.exports import check_formats, export, region_table
+from earwitness.inspection.exports import PICTURES, check_formats, export, region_table
 from earwitness.inspection.notes import with_notes
 from earwitness.inspection.questions import Question
 from earwitness.inspection.run import open_run
 from earwitness.models.prediction import Predictions
 from earwitness.plots import gallery
 from earwitness.plots.maps import MapStyle
+from earwitness.plots.medium import medium_named
 from earwitness.trust.verdicts.summary import believed, check_least
 from earwitness.workflows.players import write_players
 
@@ -80,6 +81,7 @@ def inquire(
     upsampling: str = "nearest",
     overlay: bool = False,
     common_scale: bool = False,
+    style: str = "screen",
     exports: Sequence[str] = (),
     sounds: bool = True,
     progress: Progress | bool = True,
@@ -112,9 +114,11 @@ def inquire(
         Of what is drawn at random for the report.
     upsampling, overlay, common_scale
         How maps are drawn: see :class:`earwitness.plots.maps.MapStyle`.
+    style
+        ``"screen"``, or ``"paper"``, as for :meth:`earwitness.Explanation.plot`.
     exports
-        Formats in which the regions of evidence are written beside the pictures: ``"csv"``, ``"raven"`` or
-        ``"audacity"``.
+        What else is written beside the pictures: the regions of evidence as ``"csv"``, ``"raven"`` or ``"audacity"``,
+        the pictures as ``"svg"`` or ``"pdf"``.
     sounds
         Whether to write the segments as sound, with only each map's evidence and without it, for the report to play.
     progress
@@ -135,8 +139,9 @@ def inquire(
     ('The class dog', 2, 'class-dog.png')
     """
     progress = shown(progress)
-    look = MapStyle(upsampling, overlay, common_scale)
+    look = MapStyle(upsampling, overlay, common_scale, medium_named(style))
     check_formats(exports)
+    pictured = [each for each in PICTURES if each in exports]
     explainers = [parse(method) for method in listed(methods)]
     places = [segments] if isinstance(segments, str) else list(segments)
     if sum((of_class is not None, true is not None or predicted is not None, bool(places))) > 1:
@@ -162,7 +167,7 @@ def inquire(
             found = answer(opened, question, explainers, verdicts=verdicts, progress=progress)
             answers.append(with_notes(found if least is None else believed(found, least)))
         played = {each.name: write_players(opened, each, progress) for each in answers} if sounds else {}
-        pictures = gallery.add_all(opened.folder, answers, progress, look, played)
+        pictures = gallery.add_all(opened.folder, answers, progress, look, played, pictured)
         for found in (each for each in answers if each.methods):
             export(region_table(_maps(found, explainers)), opened.folder.figures, found.name, exports)
     return [Answer(*each) for each in zip(answers, pictures, strict=True)]

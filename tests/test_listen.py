@@ -15,10 +15,11 @@ import tiny_run
 from command import earwitness
 from earwitness.audio import decoding
 from earwitness.core.errors import UsageError
-from earwitness.core.files import read_json
+from earwitness.core.files import read_csv, read_json
 from earwitness.inspection.files import score_file
 from earwitness.inspection.model import load_model
 from earwitness.sonify.listening import SOUNDS
+from earwitness.sonify.masks import kept_regions, mask_of
 from earwitness.workflows.explain import explain
 from earwitness.workflows.listen import listen, listen_to_run, write_sounds
 
@@ -180,6 +181,60 @@ def test_a_box_needs_no_model(stereo, tmp_path):
     left = earwitness("listen", stereo, "--box", "0.2-0.8,500-2000", "--format", "flac", "--out", tmp_path)
     assert left.code == 0, left.err
     assert {path.suffix for path in tmp_path.iterdir() if path.is_file()} == {".flac", ".json"}
+
+
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # of pandas, in crowsetta
+def test_what_is_kept_is_read_by_another_parser(run, stereo, tmp_path):
+    crowsetta = pytest.importorskip("crowsetta", reason="crowsetta is not installed: an independent parser of Raven's")
+    options = ("--export", "raven", "--export", "csv", "--export", "audacity", "--out", tmp_path)
+    left = earwitness("listen", stereo, "--run", run, "--method", "gradcam", "--keep", "20%", *options)
+    assert left.code == 0, left.err
+    (sheet,) = tmp_path.glob("*.json")
+    start, end = read_json(sheet)["seconds"]
+    table = crowsetta.formats.bbox.Raven.from_file(sheet.with_suffix(".selections.txt"), annot_col="Annotation").df
+    rows = read_csv(tmp_path / f"{sheet.stem}-regions.csv")
+    assert len(table) == len(rows) > 0
+    assert set(table["annotation"]) == {CLICK} == {row["label"] for row in rows}
+    assert (table["begin_time_s"] >= start - 0.01).all()
+    assert (table["end_time_s"] <= end + 1e-6).all()
+    assert (table["low_freq_hz"] < table["high_freq_hz"]).all()
+    # The map's strongest cell is in the first.
+    found = explain(stereo, run, methods="gradcam", verdicts=False, progress=False)["gradcam"]
+    frame, band = np.unravel_index(found.values.argmax(), found.values.shape)
+    inside = (table["begin_time_s"] <= found.times[frame]) & (found.times[frame] <= table["end_time_s"])
+    inside &= (table["low_freq_hz"] <= found.frequencies[band]) & (found.frequencies[band] <= table["high_freq_hz"])
+    assert inside.any()
+    assert 0.5 < sum(float(row["share"]) for row in rows) <= 1.0
+
+
+def test_a_box_is_a_selection(stereo, tmp_path):
+    asked = ("listen", stereo, "--box", "0.2-99,500-90000", "--out", tmp_path)
+    left = earwitness(*asked, "--export", "audacity")
+    assert left.code == 0, left.err
+    (path,) = tmp_path.glob("*.labels.txt")
+    seconds = soundfile.info(stereo).duration
+    assert path.read_text() == f"0.200000\t{seconds:.6f}\tbox (kept)\n\\\t500.000000\t22050.000000\n"
+    wrong = earwitness(*asked, "--export", "svg")
+    assert (wrong.code, wrong.err) == (2, "earwitness: --export svg: use csv, raven, audacity\n")
+
+
+def test_a_box_beyond_the_recording_is_no_selection(stereo, tmp_path):
+    written = listen(stereo, out=tmp_path, box="90-99,500-900", exports=["csv"], progress=False).written
+    assert read_csv(tmp_path / f"{written[0].sheet.stem}-regions.csv") == []
+
+
+def test_every_kept_cell_of_a_mask_is_in_a_region(explanation):
+    for method in explanation.methods:
+        mask = mask_of(explanation[method], explanation.answer.clock, 0.3)
+        regions = kept_regions(mask)
+        shares = [share for _, share in regions]
+        assert shares == sorted(shares, reverse=True)
+        middles = explanation[method].frequencies
+        for frame, band in np.argwhere(mask.values >= 0.5):
+            at, hertz = mask.times[frame], middles[band]
+            assert any(
+                box.start_seconds <= at <= box.end_seconds and box.low_hz <= hertz <= box.high_hz for box, _ in regions
+            )
 
 
 def test_a_run_without_a_file_is_measured(run, tmp_path):

@@ -64,6 +64,10 @@ def listen(
     ] = None,
     level: Annotated[str, typer.Option(help="matched: one loudness; own: kept and removed add up.")] = "matched",
     kind: Annotated[str, typer.Option("--format", help="wav or flac.")] = "wav",
+    exports: Annotated[
+        list[str] | None,
+        typer.Option("--export", metavar="FORMAT", help="Write what is kept as csv, raven or audacity; repeatable."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for the sounds. [default: listened; of a run: RUN/trust]")
     ] = None,
@@ -76,7 +80,7 @@ def listen(
     if not files:
         others: dict[str, Any] = {"--class": target, "--at": at, "--whole": whole, "--box": box, "--backbone": backbone}
         others |= {"--model": model, "--description": description, "--classes": names, "--weights": weights}
-        others |= {"--level own": level != "matched", "--format flac": kind != "wav"}
+        others |= {"--export": exports, "--level own": level != "matched", "--format flac": kind != "wav"}
         _refuse(others, "is for sound files; name one, or leave it out for all of a run")
         _run(run, method, share, by, out, data, device, seed)
         return
@@ -102,6 +106,7 @@ def listen(
         box=box,
         level=level,
         kind=kind,
+        exports=tuple(exports or ()),
         progress=progress_bar(),
     )
     show("\n\n".join(map(sounds_lines, outcome.written)))

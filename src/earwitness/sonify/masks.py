@@ -197,6 +197,31 @@ def smooth(kept: Float32Array, times: Float64Array, clock: Clock, name: str) -> 
     return Mask(values=np.clip(soft, 0, 1), times=times, clock=clock, name=name, area=float(kept.mean()))
 
 
+def kept_regions(mask: Mask) -> list[tuple[Box, float]]:
+    """Return where a mask keeps something, each place with its share of all that is kept, the largest share first.
+
+    Cells that are kept by half or more, or by half of what the mask keeps most, form a place where they touch at a
+    side; what the mask's soft edges keep beyond them is in no place.
+    """
+    labels, count = ndimage.label(mask.values >= min(0.5, float(mask.values.max()) / 2))
+    shares = np.bincount(labels.ravel(), mask.values.ravel(), count + 1)[1:] / float(mask.values.sum())
+    half = np.diff(mask.times, append=mask.times[-1:] + mask.clock.frame_seconds) / 2
+    if len(half) > 1:
+        half[-1] = half[-2]
+    found = []
+    for place in np.argsort(-shares, kind="stable").tolist():
+        rows, columns = ndimage.find_objects(labels, count)[place]
+        low, high = mask.clock.band_edge_hz(np.array([columns.start, columns.stop])).tolist()
+        box = Box(
+            start_seconds=max(0.0, float(mask.times[rows.start] - half[rows.start])),
+            end_seconds=float(mask.times[rows.stop - 1] + half[rows.stop - 1]),
+            low_hz=max(0.0, low),
+            high_hz=high,
+        )
+        found.append((box, float(shares[place])))
+    return found
+
+
 @dataclass(frozen=True, kw_only=True)
 class Box:
     """A box of time and frequency; its edges are smooth.

@@ -16,6 +16,7 @@ from earwitness.core.files import check_writable, write_csv, write_json
 from earwitness.core.locks import folder_held
 from earwitness.core.progress import NO_PROGRESS, Progress, shown
 from earwitness.data.recordings import Unusable
+from earwitness.inspection.exports import check_formats
 from earwitness.inspection.model import Model, load_model
 from earwitness.inspection.run import open_run
 from earwitness.sonify.fidelity import (
@@ -37,6 +38,7 @@ from earwitness.sonify.writing import FORMATS
 from earwitness.workflows.explain import explain_all, fitting_defaults
 from earwitness.workflows.explained import DRAWING_SECONDS
 from earwitness.workflows.explanation import Explanation
+from earwitness.workflows.kept import export_kept
 
 # What perturbation methods hide is silent here, as it is in the sound; with their own fill, the segment's mean, quiet
 # cells count as evidence, too, which nobody hears (docs/listening.md).
@@ -77,6 +79,7 @@ def listen(
     box: Box | str | None = None,
     level: str = MATCHED,
     kind: str = "wav",
+    exports: Sequence[str] = (),
     progress: Progress | bool = True,
 ) -> Listened:
     """Explain files, and write each explanation as sound: the original, only the evidence, and all without it.
@@ -102,6 +105,9 @@ def listen(
         ``"matched"`` brings the three to one loudness; with ``"own"`` kept and removed add up to the original.
     kind
         ``"wav"`` or ``"flac"``.
+    exports
+        ``"csv"``, ``"raven"`` and ``"audacity"`` write the box, or the regions that are kept, beside the sounds, in
+        seconds of the recording.
 
     Raises
     ------
@@ -121,10 +127,12 @@ def listen(
     """
     progress = shown(progress)
     _check(keep, by, level, kind, Path(out))
+    check_formats(exports, pictures=False)
     if box is not None and (methods or classes or at is not None or whole):
         raise UsageError("a box is kept as it is; leave it out, or what explains: --method, --class, --at, --whole")
     if box is not None:
-        return _boxes(files, model, Box.parse(box) if isinstance(box, str) else box, Path(out), level, kind, progress)
+        parsed = Box.parse(box) if isinstance(box, str) else box
+        return _boxes(files, model, parsed, Path(out), level, kind, exports, progress)
     if model is None:
         raise UsageError("listening to evidence needs a model; name a run, or a box of time and frequency")
     written: list[Written] = []
@@ -142,7 +150,9 @@ def listen(
         on_unusable=unusable.append,
         progress=progress,
     ):
-        done, silent = write_sounds(each, out, keep=keep, by=by, level=level, kind=kind, progress=progress)
+        done, silent = write_sounds(
+            each, out, keep=keep, by=by, level=level, kind=kind, exports=exports, progress=progress
+        )
         written += done
         mute += silent
     return Listened(tuple(written), tuple(unusable), tuple(mute))
@@ -156,6 +166,7 @@ def write_sounds(
     by: str = "area",
     level: str = MATCHED,
     kind: str = "wav",
+    exports: Sequence[str] = (),
     progress: Progress | bool = True,
 ) -> tuple[list[Written], list[str]]:
     """Write the sounds of every map of an explanation; return them, and a sentence for each map that has none.
@@ -173,6 +184,7 @@ def write_sounds(
         else:
             with folder_held(out, patience=DRAWING_SECONDS):
                 written.append(listening.write(out, kind=kind, level=level, progress=progress))
+                export_kept(written[-1], exports)
     return written, mute
 
 
@@ -193,6 +205,7 @@ def _boxes(
     out: Path,
     level: str,
     kind: str,
+    exports: Sequence[str],
     progress: Progress,
 ) -> Listened:
 
@@ -204,6 +217,7 @@ def _boxes(
             listening = Listening.of(path, box, classifier=classifier)
             with folder_held(out, patience=DRAWING_SECONDS):
                 written.append(listening.write(out, kind=kind, level=level, progress=progress))
+                export_kept(written[-1], exports)
         except BadRecordingError as error:
             unusable.append(Unusable.of(error))
     return Listened(tuple(written), tuple(unusable))

@@ -90,6 +90,10 @@ class FrontEnd:
     norm: str = ""
     clamped: bool = False
 
+    def __post_init__(self) -> None:
+        # A model's file is JSON, which knows lists alone; compared with () they would make it another front end.
+        object.__setattr__(self, "edges_hz", tuple(self.edges_hz))
+
     @cached_property
     def clock(self) -> Clock:
         """The front end's grid of time and frequency."""

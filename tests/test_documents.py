@@ -19,12 +19,13 @@ PAGES = sorted(
     [*PROJECT.glob("*.md"), *(PROJECT / "docs").glob("*.md"), *(PROJECT / "docs" / "images").glob("*.md")],
 )
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
+WORDS = sorted(str(command.callback.__name__).replace("_", "-") for command in app.registered_commands)
 COMMANDS = re.findall(r"^    (earwitness [a-z].*)$", README, re.MULTILINE)
 
 
 def test_readme_shows_every_command():
     named = {shlex.split(line, comments=True)[1] for line in COMMANDS} | {"demo"}
-    assert named == {command.callback.__name__ for command in app.registered_commands}
+    assert named == set(WORDS)
 
 
 @pytest.mark.parametrize("line", COMMANDS)
@@ -36,7 +37,7 @@ def test_command_in_readme_parses(line):
         assert context.params
 
 
-@pytest.mark.parametrize("name", sorted({str(command.callback.__name__) for command in app.registered_commands}))
+@pytest.mark.parametrize("name", WORDS)
 def test_the_page_of_the_command_line_names_the_options_that_there_are(name, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     page = (PROJECT / "docs" / "cli.md").read_text(encoding="utf-8")

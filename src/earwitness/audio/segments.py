@@ -31,6 +31,9 @@ class Segments:
         Shape (n,): how many frames come from the recording; later ones are padding with silence.
     files
         Length n: the recordings' names.
+    samples
+        For models over waveforms, shape (n, samples), float32: the sound from each segment's first frame on, with
+        silence where the recording has ended; None for others.
 
     Raises
     ------
@@ -42,6 +45,7 @@ class Segments:
     start_frames: Int64Array
     real_frames: Int64Array
     files: tuple[str, ...]
+    samples: Float32Array | None = None
 
     def __post_init__(self) -> None:
         shape = np.shape(self.values)
@@ -58,6 +62,8 @@ class Segments:
             )
         if count and not 0 <= int(np.min(self.real_frames)) <= int(np.max(self.real_frames)) <= shape[1]:
             raise UsageError(f"real frames {list(self.real_frames)}: must lie between 0 and the segments' {shape[1]}")
+        if self.samples is not None and (np.ndim(self.samples) != 2 or len(self.samples) != count):
+            raise UsageError(f"samples of shape {np.shape(self.samples)}: give a row of samples for each segment")
 
     def __len__(self) -> int:
         return len(self.files)
@@ -66,7 +72,8 @@ class Segments:
         """Return the named rows, in that order."""
         index = np.asarray(rows, dtype=np.int64)
         files = tuple(self.files[i] for i in index)
-        return Segments(self.values[index], self.start_frames[index], self.real_frames[index], files)
+        samples = None if self.samples is None else self.samples[index]
+        return Segments(self.values[index], self.start_frames[index], self.real_frames[index], files, samples)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -189,9 +189,12 @@ class Clock:
 
     def hz_to_band(self, hz: npt.ArrayLike) -> Int64Array:
         """Return the band whose cell holds each frequency; outside the range the number lies outside 0..bands-1."""
+        return np.floor(self.band_position(hz) + 0.5 + 1e-9).astype(np.int64)
+
+    def band_position(self, hz: npt.ArrayLike) -> Float64Array:
+        """Return where frequencies lie among the bands' peaks: b at band b's peak, b + 0.5 half-way to the next."""
         low, step = self._step()
-        position = (self.to_scale(hz) - low) / step - 1.0
-        return np.floor(position + 0.5 + 1e-9).astype(np.int64)
+        return np.asarray((self.to_scale(hz) - low) / step - 1.0)
 
 
 def _along(values: npt.ArrayLike, known: Float64Array, wanted: Float64Array) -> Float64Array:

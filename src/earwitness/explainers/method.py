@@ -27,12 +27,14 @@ from earwitness.explainers.attribution import (
     is_constant,
     is_silent,
 )
+from earwitness.explainers.inference.binding import bindings
 from earwitness.explainers.inference.layers import refuse_layer
 from earwitness.explainers.inference.modules import precision_of
 from earwitness.explainers.inference.prepared import Prepared, working
 from earwitness.explainers.inference.scoring import check_values
 from earwitness.explainers.inference.trial import check_answers, tried
 from earwitness.explainers.parameters import in_force
+from earwitness.models.foreign.waveform import takes_waveforms
 from earwitness.models.protocols import Explainable
 
 
@@ -147,10 +149,19 @@ class Explainer(ABC):
         check_request(classifier, segments, targets)
         if not len(segments):
             return []
+        if Need.FEATURE_LAYER in self.needs and takes_waveforms(classifier.network):
+            raise UsageError(
+                f"{self.name} looks at a layer's map of time and frequency, and a network over waveforms has none; use "
+                "occlusion, lime or rise, or integratedgradients where it lets gradients through"
+            )
+        found: list[Attribution] = []
         with working(classifier) as prepared:
-            check_answers(prepared, segments, self.score)
-            self._check_gradients(prepared, segments)
-            return self.explained(prepared, segments, targets, progress)
+            for one, rows in bindings(prepared, segments):
+                some, asked = segments.take(rows), [targets[row] for row in rows]
+                check_answers(one, some, self.score)
+                self._check_gradients(one, some)
+                found += self.explained(one, some, asked, progress)
+        return found
 
     def _check_gradients(self, prepared: Prepared, segments: Segments) -> None:
         """Refuse a network that lets no gradient through; from a layer on, methods let it through themselves."""

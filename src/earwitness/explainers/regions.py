@@ -15,6 +15,7 @@ from earwitness.audio.segments import Segments
 from earwitness.core.arrays import BoolArray, Float64Array
 from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution, Region
+from earwitness.explainers.inference.binding import bound
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.explainers.inference.scoring import PROBABILITY
 from earwitness.explainers.perturbation.scoring import Scoring
@@ -118,8 +119,8 @@ def _scores(
     """Return the probabilities of the attributions' targets, of the segment and without each region, (1 + n, maps)."""
     options: dict[str, Any] = {"fill": FILL, "kind": PROBABILITY, "advance": lambda _steps: None}
     targets = [[each.target for each in found]]
-    with prepared.working():
-        scoring = Scoring(prepared, segment, targets, _Cells(cells, prepared.device), **options)
+    with prepared.working(), bound(prepared, segment) as one:
+        scoring = Scoring(one, segment, targets, _Cells(cells, prepared.device), **options)
         scoring.score([0], 1 + len(cells))
     return scoring.scores[0]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from earwitness.audio import decoding
 from earwitness.audio.extraction import StreamedLogMel, stretches
 from earwitness.audio.losses import Losses
 from earwitness.audio.segments import Segments
@@ -20,7 +21,8 @@ from earwitness.explainers.findings import Finding, Inquiry
 from earwitness.explainers.method import Explainer
 from earwitness.explainers.regions import with_regions
 from earwitness.inspection.model import Model
-from earwitness.models.classifier import Classifier, segment_frames
+from earwitness.models.classifier import WAVEFORM, Classifier, segment_frames
+from earwitness.models.foreign.sound import score_waveform
 from earwitness.models.hierarchy import most_specific
 from earwitness.models.prediction import ScoredRecording, score_recording, score_stream
 from earwitness.trust.verdicts.assess import all_judged, rows_to_test
@@ -47,6 +49,8 @@ def score_file(classifier: Classifier, path: Path, progress: Progress = NO_PROGR
     BadRecordingError
         The file cannot be used.
     """
+    if classifier.takes == WAVEFORM:
+        return _score_samples(classifier, path, progress)
     front_end, name = classifier.front_end, printable(path)
     most, losses = front_end.clock.seconds_to_frame_count(HELD_SECONDS), Losses((front_end.high_hz,))
     (beginning,) = stretches(StreamedLogMel(path, front_end, losses), [(0, most + 1)])
@@ -56,6 +60,22 @@ def score_file(classifier: Classifier, path: Path, progress: Progress = NO_PROGR
         return replace(scored, source=StreamedLogMel(path, front_end), notes=losses.sentences)
     frames = segment_frames(classifier, len(beginning))
     scored = score_recording(classifier, beginning, name, segment_frames=frames, tail=True, progress=progress)
+    return replace(scored, notes=losses.sentences)
+
+
+def _score_samples(classifier: Classifier, path: Path, progress: Progress) -> ScoredRecording:
+    """Return a file's segments with the scores of a network over waveforms; the samples are held in memory."""
+    front_end, losses = classifier.front_end, Losses((classifier.front_end.high_hz,))
+    blocks, held = [], 0
+    for block in decoding.stream(path, front_end.sample_rate, losses=losses):
+        blocks.append(block)
+        held += len(block)
+        if held > HELD_SECONDS * front_end.sample_rate:
+            raise UsageError(
+                f"{printable(path)}: is longer than {HELD_SECONDS / 60:g} minutes, which a model over waveforms cannot "
+                "be explained on; cut it into shorter files"
+            )
+    scored = score_waveform(classifier, np.concatenate(blocks), printable(path), progress)
     return replace(scored, notes=losses.sentences)
 
 

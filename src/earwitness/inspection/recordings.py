@@ -29,6 +29,7 @@ from earwitness.explainers.perturbation.recording import explain_recording
 from earwitness.explainers.registry import parse
 from earwitness.inspection.files import shown_name
 from earwitness.inspection.model import Model
+from earwitness.models.classifier import WAVEFORM
 from earwitness.models.detections import Detection, detect, in_order_of_importance, to_explain
 from earwitness.models.hierarchy import most_specific
 from earwitness.models.prediction import ScoredRecording
@@ -94,6 +95,8 @@ def explain_whole(
     EarwitnessError
         The file is no longer what was scored.
     """
+    if model.classifier.takes == WAVEFORM:
+        raise UsageError("--whole: is for models over spectrograms; leave it out, or name a moment with --at")
     detections, long = detect(scored, model.classifier.activation), scored.seconds > LONG_SECONDS
     best = [each.class_name for each in to_explain(detections, 1)] if long else []
     nested = [] if classes or best else most_specific(scored.mean, model.classifier.parents)

@@ -25,7 +25,7 @@ from earwitness.models.protocols import ExplainableFrontEnd
 NONE = "none"
 ACTIVATIONS = ("softmax", "sigmoid", NONE)
 # What the axes of a network's input mean, after the batch.
-FRAMES, BANDS, CHANNEL = "frames", "bands", "channel"
+FRAMES, BANDS, CHANNEL, SAMPLES = "frames", "bands", "channel", "samples"
 
 
 @dataclass(frozen=True)
@@ -111,14 +111,14 @@ class Adapter:
 
 
 class Coat(nn.Module):
-    """A network that takes (n, frames, bands) and hands its inner network what this one takes.
+    """A network that takes (n, frames, bands), or (n, samples), and hands its inner network what this one takes.
 
     Parameters
     ----------
     inner
         The network.
     axes
-        What its input's axes mean after the batch, such as ``("channel", "bands", "frames")``.
+        What its input's axes mean after the batch, such as ``("channel", "bands", "frames")`` or ``("samples",)``.
     feature_layer
         Dotted name, within ``inner``, of the layer that activation maps look at; ``""`` for none.
     batch
@@ -140,16 +140,20 @@ class Coat(nn.Module):
         prepare: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        if sorted(set(axes) - {CHANNEL}) != [BANDS, FRAMES] or len(set(axes)) != len(axes):
-            raise UsageError(f"layout {', '.join(axes)}: name frames and bands once each, and channel where it has one")
+        if sorted(set(axes) - {CHANNEL}) not in ([BANDS, FRAMES], [SAMPLES]) or len(set(axes)) != len(axes):
+            raise UsageError(
+                f"layout {', '.join(axes)}: name frames and bands once each (samples, where it takes waveforms), and "
+                "channel where it has one"
+            )
         self.inner, self.axes, self.batch, self.output = inner, tuple(axes), batch, output
         self.prepare = prepare
         self.feature_layer = f"inner.{feature_layer}" if feature_layer else ""
-        turned = self.axes.index(BANDS) < self.axes.index(FRAMES)
+        self.takes_samples = SAMPLES in self.axes
+        turned = not self.takes_samples and self.axes.index(BANDS) < self.axes.index(FRAMES)
         self.map_axes = ("frequency", "time") if turned else ("time", "frequency")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the answers, shape (n, classes), to log-mels, shape (n, frames, bands)."""
+        """Return the answers, shape (n, classes), to log-mels, shape (n, frames, bands), or waveforms (n, samples)."""
         if self.prepare is not None:
             x = self.prepare(x)
         if self.map_axes[0] == "frequency":

@@ -26,6 +26,7 @@ from earwitness.models.registry import BACKBONES
 FORMAT = 1
 # Log-mel cells in one batch of inference. Larger batches fall out of a processor's caches and are slower.
 BATCH_CELLS = 400_000
+WAVEFORM, SPECTROGRAM = "waveform", "spectrogram"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,9 @@ class Classifier:
     parents
         For each class, the positions of those that it is nested in (Bark in Dog); empty where classes stand side by
         side.
+    segment_samples
+        Samples that a network over waveforms sees at once, ``segment_frames`` hops and less than one more; 0 for a
+        network over spectrograms. The front end then tells the levels of the cells on which it is explained.
     """
 
     network: Network | Coat
@@ -65,6 +69,12 @@ class Classifier:
     activation: str = "softmax"
     tail: bool = True
     parents: Parents = ()
+    segment_samples: int = 0
+
+    @property
+    def takes(self) -> str:
+        """What the network takes: ``"waveform"`` or ``"spectrogram"``."""
+        return WAVEFORM if self.segment_samples else SPECTROGRAM
 
     @property
     def device(self) -> torch.device:
@@ -91,7 +101,9 @@ class Classifier:
 
     def with_segments(self, segment_frames: int, overlap: float) -> Classifier:
         """Return the same classifier for segments of another length or overlap."""
-        return replace(self, segment_frames=segment_frames, overlap=overlap)
+        longer = self.takes == WAVEFORM and segment_frames != self.segment_frames
+        samples = segment_frames * self.front_end.hop if longer else self.segment_samples
+        return replace(self, segment_frames=segment_frames, overlap=overlap, segment_samples=samples)
 
     def logits(self, values: Float32Array | Tensor, batch_size: int | None = None) -> Tensor:
         """Return class scores before the activation.
@@ -99,7 +111,7 @@ class Classifier:
         Parameters
         ----------
         values
-            Log-mel segments, shape (n, frames, bands).
+            Log-mel segments, shape (n, frames, bands); of a network over waveforms samples, shape (n, samples).
         batch_size
             Segments at once; None chooses by size.
 
@@ -113,11 +125,11 @@ class Classifier:
             The segments have another shape.
         """
         tensor = torch.as_tensor(values)
-        if tensor.ndim != 3 or tensor.shape[2] != self.front_end.bands:
-            raise UsageError(
-                f"segments of shape {tuple(tensor.shape)}: {self.backbone} takes (n, frames, {self.front_end.bands})"
-            )
-        size = batch_size or max(1, BATCH_CELLS // max(1, tensor.shape[1] * tensor.shape[2]))
+        waves = self.takes == WAVEFORM
+        if tensor.ndim != (2 if waves else 3) or (not waves and tensor.shape[2] != self.front_end.bands):
+            wanted = "(n, samples)" if waves else f"(n, frames, {self.front_end.bands})"
+            raise UsageError(f"segments of shape {tuple(tensor.shape)}: {self.backbone} takes {wanted}")
+        size = batch_size or max(1, BATCH_CELLS // max(1, tensor.shape[1:].numel()))
         self.network.eval()
         with torch.inference_mode(), without_tf32(self.device):
             parts = [self._logits(part.to(self.device)) for part in torch.split(tensor, size)]
@@ -134,7 +146,7 @@ class Classifier:
         return logits.softmax(dim=-1) if self.activation == "softmax" else logits.sigmoid()
 
     def probabilities(self, values: Float32Array | Tensor, batch_size: int | None = None) -> Tensor:
-        """Return class probabilities, shape (n, classes), of log-mel segments, shape (n, frames, bands)."""
+        """Return class probabilities, shape (n, classes), of segments as :meth:`logits` takes them."""
         return self.activate(self.logits(values, batch_size))
 
     def class_index(self, name: str) -> int:

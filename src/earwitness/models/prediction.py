@@ -12,7 +12,7 @@ import numpy as np
 from earwitness.audio.extraction import HeldLogMel, LogMelSource, stretches
 from earwitness.audio.segments import SegmentedLogMels, Segments, cut
 from earwitness.audio.timefreq import Clock, segment_hop
-from earwitness.core.arrays import BoolArray, Float64Array, Int64Array, LogMel
+from earwitness.core.arrays import BoolArray, Float32Array, Float64Array, Int64Array, LogMel, Samples
 from earwitness.core.device import to_numpy
 from earwitness.core.errors import EarwitnessError
 from earwitness.core.progress import NO_PROGRESS, Advance, Progress
@@ -41,6 +41,8 @@ class ScoredRecording:
         Shape (n, classes): every segment's probabilities.
     notes
         Sentences that a reader must know of the recording, such as on sound that the model does not use.
+    samples, segment_samples
+        For a classifier over waveforms: the recording, and how many samples of it are in a segment.
     """
 
     file: str
@@ -53,6 +55,8 @@ class ScoredRecording:
     start_frames: Int64Array
     scores: Float64Array
     notes: tuple[str, ...] = ()
+    samples: Samples | None = None
+    segment_samples: int = 0
 
     @property
     def seconds(self) -> float:
@@ -98,7 +102,10 @@ class ScoredRecording:
         spans = [(int(starts[row]), int(starts[row] + real[row])) for row in order]
         for row, found in zip(order, self.excerpts(spans), strict=True):
             values[row, : len(found)] = found
-        return Segments(values, starts, real, (self.file,) * len(starts))
+        heard = None
+        if self.samples is not None:
+            heard = sound_at(self.samples, starts * self.clock.hop, self.segment_samples)
+        return Segments(values, starts, real, (self.file,) * len(starts), heard)
 
     def excerpts(self, spans: Sequence[tuple[int, int]]) -> Iterator[LogMel]:
         """Yield stretches of the log-mel that lie in it, as :func:`earwitness.audio.extraction.stretches` does.
@@ -112,6 +119,15 @@ class ScoredRecording:
             if len(found) < end - first:
                 raise EarwitnessError(f"{self.file}: became shorter while it was explained; explain it again")
             yield found
+
+
+def sound_at(samples: Samples, firsts: Int64Array, count: int) -> Float32Array:
+    """Return so many samples from each of some places on, shape (places, count), with silence after the last."""
+    cut = np.zeros((len(firsts), count), dtype=np.float32)
+    for row, first in zip(cut, firsts.tolist(), strict=True):
+        there = samples[first : first + count]
+        row[: len(there)] = there
+    return cut
 
 
 def score_recording(

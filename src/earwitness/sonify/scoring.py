@@ -10,7 +10,8 @@ import numpy as np
 from earwitness.audio import decoding
 from earwitness.audio.extraction import log_mel_blocks, log_mel_of_blocks, one_thread
 from earwitness.core.arrays import Float32Array, Float64Array, LogMel
-from earwitness.models.classifier import Classifier, segment_frames
+from earwitness.models.classifier import WAVEFORM, Classifier, segment_frames
+from earwitness.models.foreign.sound import score_waveform
 from earwitness.models.prediction import score_recording, score_stream
 
 HELD_SECONDS = 600.0  # as of files: the log-mel of a longer sound is not held in memory
@@ -45,6 +46,8 @@ def score_sound(
     front_end = classifier.front_end
     mono = (block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32) for block in blocks)
     at_rate = decoding.resample_blocks(mono, sample_rate, front_end.sample_rate)
+    if classifier.takes == WAVEFORM:
+        return score_waveform(classifier, np.concatenate(list(at_rate))).mean
     if seconds > HELD_SECONDS:
         return score_stream(classifier, _Passing(log_mel_blocks(at_rate, front_end))).mean
     with one_thread():

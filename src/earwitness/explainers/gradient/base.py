@@ -1,5 +1,7 @@
 """What gradient methods share: the score's gradient at the segment's own cells, for several targets, through Captum.
 
+Of a network over waveforms they are with respect to the gain of each cell: 1 as the sound is, 0 where it is silent.
+
 Captum's methods take the function that computes gradients as an attribute. The one given to them here runs a batch
 through the network once and takes every target's gradient from that pass: inputs go in with the shape
 (n, 1, frames, bands), gradients come out with (n, targets, frames, bands), and Captum's arithmetic broadcasts.
@@ -36,6 +38,7 @@ from earwitness.explainers.inference.scoring import (
 )
 from earwitness.explainers.method import Cost, Explainer, Found, Need, attribution_of, in_batches
 from earwitness.explainers.parameters import check
+from earwitness.models.foreign.waveform import Waveforms
 from earwitness.models.protocols import Explainable
 
 # A map that has to add up to a difference of scores has not converged where it misses it by more than this share of
@@ -65,8 +68,25 @@ class GradientBatch:
 
     @property
     def x(self) -> Tensor:
-        """The segments as Captum gets them, shape (n, 1, frames, bands)."""
-        return as_input(self.classifier, self.segments.values)[:, None]
+        """The segments as Captum gets them, shape (n, 1, frames, bands): values of cells, or gains, which are 1."""
+        return self._taken(as_input(self.classifier, self.segments.values))[:, None]
+
+    def _taken(self, values: Tensor) -> Tensor:
+        """Return values of cells in what gradients are taken with respect to: of a waveform, the cells' gains."""
+        network = self.classifier.network
+        return network.gains(values) if isinstance(network, Waveforms) else values
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Return logits, shape (n, classes), of what gradients are taken with respect to, shape (n, frames, bands)."""
+        network = self.classifier.network
+        return logits_of(self.classifier, x, network.under if isinstance(network, Waveforms) else None)
+
+    def reach(self, row: int) -> float:
+        """Return the range of a segment's real values; gains go from 0 to 1."""
+        if isinstance(self.classifier.network, Waveforms):
+            return 1.0
+        real = self.segments.values[row, : int(self.segments.real_frames[row])]
+        return float(real.max() - real.min()) if real.size else 0.0
 
     @property
     def weights(self) -> Tensor:
@@ -91,12 +111,12 @@ class GradientBatch:
     def references(self, fill: str | float) -> Tensor:
         """Return what the segments are compared with, shape (n, 1, frames, bands)."""
         each = [reference(fill, self.classifier, self.segments, row) for row in range(len(self.segments))]
-        return torch.stack(each)[:, None]
+        return self._taken(torch.stack(each))[:, None]
 
     def evaluate(self, x: Tensor) -> Float64Array:
         """Return class scores, shape (n, classes), of inputs, shape (n, 1, frames, bands): the segments in turn."""
         with torch.inference_mode():
-            found = self.exact_scores(logits_of(self.classifier, filled_up(x[:, 0]))[: len(x)])
+            found = self.exact_scores(self.logits(filled_up(x[:, 0]))[: len(x)])
         for row, each in enumerate(found):
             check_scores(each, self.classifier, self.segments, row % len(self.segments))
         return found
@@ -133,7 +153,7 @@ class Gradients:
         weights, leaf = given[0] if isinstance(given, tuple) else given, inputs[0].detach()[:, 0].requires_grad_()
         with torch.enable_grad():
             # A copy goes in, so that a network may change its input in place.
-            logits = logits_of(self.batch.classifier, filled_up(leaf.clone()))[: len(leaf)]
+            logits = self.batch.logits(filled_up(leaf.clone()))[: len(leaf)]
             scores = self.batch.scored(logits)
             wanted = list(torch.einsum("nc,ntc->tn", scores, weights).sum(dim=1))
         self.scores = to_numpy(scores.detach().cpu().double())

@@ -15,7 +15,7 @@ from earwitness.explainers.fills import reference_parameter
 from earwitness.explainers.gradient.base import GradientBatch, GradientMethod, Measured, gradients_of
 from earwitness.explainers.inference.hooks import answering
 from earwitness.explainers.inference.modules import parts
-from earwitness.explainers.inference.scoring import PROBABILITY, check_scores, logits_of, score_parameter
+from earwitness.explainers.inference.scoring import PROBABILITY, check_scores, score_parameter
 from earwitness.models.adapter import NONE
 from earwitness.models.protocols import Explainable
 
@@ -85,7 +85,7 @@ class DeepLift(GradientMethod):
         count, base = len(batch.segments), batch.references(self.fill)
         leaf = torch.cat([batch.x, base])[:, 0].requires_grad_()
         with torch.enable_grad(), rescaling(batch.classifier.network):
-            logits = logits_of(batch.classifier, leaf.clone())  # a network may change its input in place
+            logits = batch.logits(leaf.clone())  # a network may change its input in place
             final = batch.score == "logit" or batch.classifier.activation == NONE
             scores = logits if final else _activated(logits, batch.classifier.activation)
             weights = batch.weights.repeat(2, 1, 1)

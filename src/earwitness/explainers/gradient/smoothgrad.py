@@ -75,8 +75,7 @@ class SmoothGrad(GradientMethod):
     def _noisy(self, batch: GradientBatch, row: int) -> Tensor:
         """Return a segment's noisy copies, shape (samples, 1, frames, bands)."""
         real = int(batch.segments.real_frames[row])
-        real_cells = batch.segments.values[row, :real]
-        spread = self.noise * float(real_cells.max() - real_cells.min()) if real_cells.size else 0.0
+        spread = self.noise * batch.reach(row)
         x = batch.take([row]).x.repeat(self.samples, 1, 1, 1)
         # Drawn on the processor and in float32: the same draws for every device and every number format.
         noise = spread * torch.randn(x.shape, generator=torch.Generator().manual_seed(self.seed))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from earwitness.audio.segments import Segments
 from earwitness.core.arrays import Float32Array, Float64Array
@@ -51,7 +51,7 @@ def batch_size(classifier: Explainable, frames: int, bands: int) -> int:
     return 1 << (max(1, ACCELERATOR_CELLS // max(1, frames * bands)).bit_length() - 1)
 
 
-def logits_of(classifier: Explainable, x: Tensor, network: nn.Module | None = None) -> Tensor:
+def logits_of(classifier: Explainable, x: Tensor, network: Callable[[Tensor], Tensor] | None = None) -> Tensor:
     """Return the network's logits, shape (n, classes), checked for shape.
 
     Parameters
@@ -139,6 +139,8 @@ def check_values(classifier: Explainable, segments: Segments) -> None:
             f"{place_of(classifier, segments, int(broken[0]))}: the spectrogram holds NaN or infinite numbers; compute "
             "it again"
         )
+    if segments.samples is not None and not np.isfinite(segments.samples).all():
+        raise EarwitnessError("the segments' samples hold NaN or infinite numbers; read the recording again")
 
 
 def check_scores(scores: Float64Array, classifier: Explainable, segments: Segments, index: int) -> None:

@@ -13,6 +13,7 @@ from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.explainers.inference.scoring import LOG_ODDS, PROBABILITY, as_input, logits_of
 from earwitness.models.adapter import NONE, Coat
+from earwitness.models.foreign.waveform import Waveforms
 
 ADDS_UP = 1e-3  # how far from 1 the answers of a softmax may add up to
 
@@ -42,7 +43,7 @@ class Trial:
 
 def tried(prepared: Prepared, segments: Segments) -> Trial | None:
     """Return what a foreign network is found to be, once for each size of segments; None of our own networks."""
-    if not isinstance(prepared.classifier.network, Coat):
+    if not isinstance(prepared.classifier.network, Coat | Waveforms):
         return None
     return prepared.once("trial", segments.values.shape[1:], lambda: _try(prepared, segments))
 

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from earwitness.audio.frontend import FrontEnd
+from earwitness.audio.stft import WINDOW_SECONDS
 from earwitness.audio.timefreq import EDGES
 from earwitness.core.errors import UsageError, printable
-from earwitness.models.adapter import ACTIVATIONS, BANDS, CHANNEL, FRAMES
+from earwitness.models.adapter import ACTIVATIONS, BANDS, CHANNEL, FRAMES, SAMPLES
+from earwitness.models.classifier import SPECTROGRAM, WAVEFORM
 from earwitness.models.foreign.preparation import Preparation
+from earwitness.models.foreign.waveform import band_shares
 
 ENDINGS = (".toml", ".yaml", ".yml")
 LOGS = ("db", "log10", "natural", "none")
@@ -32,7 +35,17 @@ LIKE: dict[str, dict[str, Any]] = {
     "torchaudio": {"scale": "htk", "triangles": "hertz", "log": "none"},
     "tensorflow": {"scale": "htk", "centred": False, "power": 1, "log": "natural", "offset": 0.01},
 }
+# Of a model over waveforms, a description says how cells are cut for explanations; these are what it takes if not told
+# otherwise, and no other words make sense. Bands of 0 are all bins of the STFT.
+CELLS: dict[str, Any] = {"bands": 64, "scale": "htk", "layout": (SAMPLES,)}
+CELLS_FLOOR = 1e-10  # of power, under the noise of 16 bits
+OF_WAVEFORMS = (
+    *("input", "sample_rate", "hop", "window", "fft", "bands", "scale", "low_hz", "high_hz", "edges_hz", "layout"),
+    *("segment_seconds", "segment_samples", "overlap", "batch", "output", "activation", "classes"),
+    *("mean", "std", "normalise"),
+)
 CHOICES = {
+    "input": (SPECTROGRAM, WAVEFORM),
     "scale": ("htk", "slaney", "kaldi", "linear", EDGES),
     "log": LOGS,
     "window_function": ("hann", "hamming"),
@@ -47,14 +60,18 @@ CHOICES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """What a model over spectrograms takes and answers; :func:`described` reads one.
+    """What a model takes and answers; :func:`described` reads one.
 
     Parameters
     ----------
+    input
+        ``"spectrogram"``, or ``"waveform"``: then hop, window, bands and scale are those of the cells on which it is
+        explained, patches of the recording's own STFT, and all of them may be left out.
     sample_rate
         Hz.
     hop, window, fft
-        Samples; of window and FFT one may be left out, and is the other's.
+        Samples; of window and FFT one may be left out, and is the other's. Of a waveform, a hop of about 10 ms that
+        divides the segment, and a window of about 40 ms.
     like
         ``"librosa"``, ``"torchaudio"`` or ``"tensorflow"``: those programs' own settings for all that is left out.
     bands, scale, low_hz, high_hz, edges_hz
@@ -72,11 +89,11 @@ class Description:
         What decibels are relative to, a number or ``"max"`` of the segment; how far under its loudest cell they are
         cut off.
     mean, std, normalise
-        (x - mean) / std of the result; ``"segment"`` takes each segment's own.
+        (x - mean) / std of the result, or of the samples; ``"segment"`` takes each segment's own.
     layout
-        The axes of the network's input after the batch: channel (where it has one), frames, bands.
-    segment_seconds, segment_frames, overlap
-        What it sees at once: one of the two; and the overlap of consecutive segments in percent.
+        The axes of the network's input after the batch: channel (where it has one), frames, bands; or samples.
+    segment_seconds, segment_frames, segment_samples, overlap
+        What it sees at once: one of them (samples of a waveform); and the overlap of consecutive segments in percent.
     batch
         How many segments it takes at once, where that is fixed; 0 for any.
     output
@@ -90,7 +107,8 @@ class Description:
     """
 
     sample_rate: int
-    hop: int
+    hop: int = 0
+    input: str = SPECTROGRAM
     window: int = 0
     fft: int = 0
     like: str = ""
@@ -118,6 +136,7 @@ class Description:
     layout: tuple[str, ...] = (CHANNEL, BANDS, FRAMES)
     segment_seconds: float = 0.0
     segment_frames: int = 0
+    segment_samples: int = 0
     overlap: float = 0.0
     batch: int = 0
     output: str | int | None = None
@@ -130,8 +149,10 @@ class Description:
             value = getattr(self, name)
             if value and value not in known:
                 raise UsageError(f"{name} {value!r}: is unknown; name one of {', '.join(known)}")
-        if self.sample_rate < 1 or self.hop < 1 or not (self.window or self.fft):
-            raise UsageError("a description names sample_rate (Hz), hop, and window or fft (samples), all above 0")
+        if self.takes_waveforms:
+            self._check_cells()
+        else:
+            self._check_grid()
         if self.bands and not self.scale:
             raise UsageError(f"{self.bands} bands on which scale? name scale: {', '.join(CHOICES['scale'])}")
         if self.floor and self.offset:
@@ -143,14 +164,64 @@ class Description:
         if self.std == 0.0 or min(self.floor, self.offset, self.top_db) < 0.0:
             raise UsageError("std is not 0, and floor, offset and top_db are not below 0")
 
+    @property
+    def takes_waveforms(self) -> bool:
+        """Whether the model takes waveforms."""
+        return self.input == WAVEFORM
+
+    def _check_grid(self) -> None:
+        """Refuse a spectrogram without a grid."""
+        if self.sample_rate < 1 or self.hop < 1 or not (self.window or self.fft):
+            raise UsageError("a description names sample_rate (Hz), hop, and window or fft (samples), all above 0")
+        if SAMPLES in self.layout or self.segment_samples:
+            raise UsageError("samples are what a model over waveforms takes; say input = 'waveform'")
+
+    def _check_cells(self) -> None:
+        """Refuse what does not fit a model over waveforms."""
+        others = (each for each in fields(self) if each.name not in OF_WAVEFORMS and each.name != "sample_rate")
+        foreign = next((each.name for each in others if getattr(self, each.name) != each.default), None)
+        if foreign is not None:
+            raise UsageError(f"{foreign}: is for models over spectrograms; leave it out of one over waveforms")
+        if SAMPLES not in self.layout:
+            raise UsageError(f"layout {', '.join(self.layout)}: a waveform has samples, and channel where it has one")
+        if self.segment_seconds and self.segment_samples:
+            raise UsageError("segment_seconds and segment_samples say the same; name one")
+        numbers = (self.hop, self.window, self.fft, self.segment_samples, self.segment_seconds)
+        if self.sample_rate < 1 or min(numbers) < 0 or (self.window and self.fft and self.window != self.fft):
+            raise UsageError("sample_rate is above 0, hop and window not below, and the FFT is as long as the window")
+
+    def samples(self) -> int:
+        """Return the samples that a network over waveforms sees at once; 0 where nobody said."""
+        return self.segment_samples or round(self.segment_seconds * self.sample_rate)
+
+    def _with_cells(self) -> Description:
+        """Return the description of a model over waveforms with the STFT on whose cells it is explained."""
+        window = self.window or self.fft or 1 << max(4, round(math.log2(WINDOW_SECONDS * self.sample_rate)))
+        hop = self.hop or hop_for(self.sample_rate, self.samples(), window // 2)
+        if hop > window // 2:
+            raise UsageError(f"hop {hop}: is over half the window of {window}, so that sound would be lost in between")
+        found = replace(self, hop=hop, window=window, fft=window)
+        clock = found._front_end().clock
+        if (band_shares(clock, window).sum(axis=0) == 0).any():
+            raise UsageError(
+                f"{self.bands} bands: some are narrower than the STFT's bins ({self.sample_rate / window:.4g} Hz); "
+                "name fewer bands, or a longer window"
+            )
+        return found
+
     def front_end(self) -> FrontEnd:
         """Return what turns sound into the spectrogram, up to what the network's coat does with a segment.
+
+        Of a model over waveforms, it is the levels of the cells on which that is explained.
 
         Raises
         ------
         UsageError
             There is no such grid of time and frequency.
         """
+        return (self._with_cells() if self.takes_waveforms else self)._front_end()
+
+    def _front_end(self) -> FrontEnd:
         fft, window = self.fft or self.window, self.window or self.fft
         plain, step = not self.bands, self.sample_rate / fft
         per_power = 10.0 if self.power == 2 else 20.0
@@ -171,7 +242,7 @@ class Description:
             bands=fft // 2 + 1 if plain else self.bands,
             low_hz=-step if plain else self.edges_hz[0] if self.edges_hz else self.low_hz,
             high_hz=self.sample_rate / 2 + step if plain else self.edges_hz[-1] if self.edges_hz else high,
-            offset=self.offset or self.floor or 1e-10,
+            offset=self.offset or self.floor or CELLS_FLOOR,
             shift=-math.log(reference),
             scale=unit,
             segment_frames=0,
@@ -199,12 +270,23 @@ class Description:
 
     def frames(self) -> int:
         """Return the frames that the network sees at once; 0 where nobody said."""
+        if self.takes_waveforms:
+            hop = self.front_end().hop
+            return max(1, self.samples() // hop) if self.samples() else 0
         if self.segment_seconds:
             return self.front_end().clock.seconds_to_frame_count(self.segment_seconds)
         return self.segment_frames
 
 
 NAMES = tuple(each.name for each in fields(Description))
+
+
+def hop_for(sample_rate: int, samples: int, most: int) -> int:
+    """Return the hop nearest to 10 ms that divides a segment, or about 10 ms where none from 5 to 20 ms does."""
+    wanted = sample_rate / 100
+    near = range(max(1, math.ceil(wanted / 2)), min(most, int(wanted * 2)) + 1)
+    dividing = [hop for hop in near if samples and samples % hop == 0]
+    return min(dividing, key=lambda hop: abs(math.log(hop / wanted)), default=min(most, max(1, round(wanted))))
 
 
 def described(given: Mapping[str, Any]) -> Description:
@@ -219,7 +301,8 @@ def described(given: Mapping[str, Any]) -> Description:
     if unknown is not None:
         near = get_close_matches(str(unknown), NAMES, n=1)
         raise UsageError(f"{unknown}: is no word of a description{f' (did you mean {near[0]}?)' if near else ''}")
-    missing = [name for name in ("sample_rate", "hop") if name not in given]
+    waves = given.get("input") == WAVEFORM
+    missing = [name for name in ("sample_rate", "hop")[: 1 if waves else 2] if name not in given]
     if missing:
         raise UsageError(f"a description names {' and '.join(missing)}, too")
     like = given.get("like", "")
@@ -228,6 +311,8 @@ def described(given: Mapping[str, Any]) -> Description:
         defaults = {name: value for name, value in defaults.items() if name not in ("scale", "triangles", "norm")}
     if {"floor", "offset"} & set(given):
         defaults = {name: value for name, value in defaults.items() if name not in ("floor", "offset")}
+    if waves:
+        defaults = {**CELLS, **defaults}
     hints = get_type_hints(Description)
     values = {name: _typed(name, value, hints[name]) for name, value in {**defaults, **given}.items()}
     return Description(**values)

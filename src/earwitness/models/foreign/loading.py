@@ -10,7 +10,7 @@ import torch
 
 from earwitness.core.device import without_tf32
 from earwitness.core.errors import UsageError, printable
-from earwitness.models.adapter import BANDS, CHANNEL, FRAMES, Coat
+from earwitness.models.adapter import BANDS, CHANNEL, FRAMES, SAMPLES, Coat
 from earwitness.models.classifier import Classifier
 from earwitness.models.foreign.description import ENDINGS, Description, read_classes, read_description
 from earwitness.models.foreign.factory import is_factory, made
@@ -70,7 +70,11 @@ def load_foreign(
         prepare=known.preparation(),
     )
     front_end = known.front_end()
-    answers = _answers(spec, coat, known.frames(), front_end.bands, front_end.silence, device)
+    if known.takes_waveforms:
+        silent = torch.zeros(1, known.samples(), device=device)
+    else:
+        silent = torch.full((1, known.frames(), front_end.bands), front_end.silence, device=device)
+    answers = _answers(spec, coat, silent)
     if not named:
         named = tuple(f"class {number}" for number in range(answers))
     if len(named) != answers:
@@ -85,6 +89,7 @@ def load_foreign(
         segment_frames=known.frames(),
         overlap=known.overlap,
         activation=known.activation,
+        segment_samples=known.samples() if known.takes_waveforms else 0,
     )
 
 
@@ -107,6 +112,8 @@ def _description(spec: str, given: Path | Description | None, own: Description |
 
 def _fitted(spec: str, known: Description, runnable: Runnable) -> Description:
     """Return the description with what the model's own input tells, or refuse what contradicts it."""
+    if known.takes_waveforms:
+        known = _with_samples(spec, known, runnable)
     shape, front_end = runnable.shape, known.front_end()
     if shape:
         if len(shape) != len(known.layout) + 1:
@@ -115,19 +122,34 @@ def _fitted(spec: str, known: Description, runnable: Runnable) -> Description:
                 f"({', '.join(known.layout)})"
             )
         sizes = dict(zip(known.layout, shape[1:], strict=True))
-        wanted = {BANDS: front_end.bands, CHANNEL: 1, FRAMES: known.frames() or sizes[FRAMES]}
+        wanted = {BANDS: front_end.bands, CHANNEL: 1, FRAMES: known.frames() or sizes.get(FRAMES)}
+        wanted[SAMPLES] = known.samples()
         for axis, size in sizes.items():
             if size is not None and size != wanted[axis]:
                 raise UsageError(
                     f"{printable(spec)}: takes {_told(shape)} ({', '.join(('batch', *known.layout))}), and the "
                     f"description gives {wanted[axis]} as {axis}; check layout, bands and the segment's length"
                 )
-        if not known.frames() and sizes[FRAMES]:
+        if not known.frames() and sizes.get(FRAMES):
             known = replace(known, segment_frames=int(sizes[FRAMES] or 0))
         if shape[0] is not None and not known.batch:
             known = replace(known, batch=shape[0])
     if not known.frames():
-        raise UsageError(f"{printable(spec)}: how long is a segment? name segment_seconds or segment_frames")
+        other = "segment_samples" if known.takes_waveforms else "segment_frames"
+        raise UsageError(f"{printable(spec)}: how long is a segment? name segment_seconds or {other}")
+    return known
+
+
+def _with_samples(spec: str, known: Description, runnable: Runnable) -> Description:
+    """Return the description of a model over waveforms with the layout and the length that its own input tells."""
+    shape = runnable.shape
+    if len(shape) == 3 and known.layout == (SAMPLES,):
+        known = replace(known, layout=(CHANNEL, SAMPLES))
+    if len(shape) == len(known.layout) + 1 and not known.samples():
+        known = replace(known, segment_samples=shape[1 + known.layout.index(SAMPLES)] or 0)
+    hop = known.front_end().hop
+    if 0 < known.samples() < hop:
+        raise UsageError(f"{printable(spec)}: a segment of {known.samples()} samples is shorter than a hop of {hop}")
     return known
 
 
@@ -147,19 +169,21 @@ def _classes(spec: str, known: Description, runnable: Runnable, given: Path | Se
     return next((read_classes(each) for each in beside if each.is_file()), ())
 
 
-def _answers(spec: str, coat: Coat, frames: int, bands: int, silence: float, device: torch.device) -> int:
+def _answers(spec: str, coat: Coat, silent: torch.Tensor) -> int:
     """Return how many numbers the network answers to a segment of silence."""
-    silent = torch.full((1, frames, bands), silence, device=device)
     try:
-        with torch.inference_mode(), without_tf32(device):
+        with torch.inference_mode(), without_tf32(silent.device):
             found = coat(silent)
     except UsageError:
         raise
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        size = "{} samples".format(*silent.shape[1:])
+        if not coat.takes_samples:
+            size = "{} frames and {} bands".format(*silent.shape[1:])
         raise UsageError(
-            f"{printable(spec)}: cannot take a segment of {frames} frames and {bands} bands as "
-            f"{', '.join(coat.axes)} ({reason}); check layout, bands and the segment's length"
+            f"{printable(spec)}: cannot take a segment of {size} as {', '.join(coat.axes)} ({reason}); check layout, "
+            f"{'' if coat.takes_samples else 'bands '}and the segment's length"
         ) from error
     if not isinstance(found, torch.Tensor) or found.ndim != 2 or len(found) != 1:
         told = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__

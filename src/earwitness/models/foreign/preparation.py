@@ -1,4 +1,4 @@
-"""What becomes of a segment's spectrogram before a foreign network gets it."""
+"""What becomes of a segment's spectrogram, or of its samples, before a foreign network gets it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from earwitness.audio.frontend import FrontEnd, energy_of
 
 class Preparation(nn.Module):
     """From a log spectrogram to what the network takes; explanations stay on the log spectrogram.
+
+    Of samples, mean and spread alone are taken.
 
     Parameters
     ----------
@@ -33,7 +35,7 @@ class Preparation(nn.Module):
         self.mean, self.std, self.per_segment = mean, std, per_segment
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what the network takes, of log spectrograms, both of shape (n, frames, bands)."""
+        """Return what the network takes, of log spectrograms (n, frames, bands) or samples (n, samples); same shape."""
         if self.raw is not None:
             x = energy_of(self.raw, x)
         if self.to_loudest:
@@ -41,6 +43,7 @@ class Preparation(nn.Module):
         if self.top_db:
             x = torch.maximum(x, x.amax(dim=(1, 2), keepdim=True) - self.top_db)
         if self.per_segment:
-            spread = x.std(dim=(1, 2), correction=0, keepdim=True)
-            x = (x - x.mean(dim=(1, 2), keepdim=True)) / spread.clamp(min=1e-6)
+            axes = tuple(range(1, x.ndim))
+            spread = x.std(dim=axes, correction=0, keepdim=True)
+            x = (x - x.mean(dim=axes, keepdim=True)) / spread.clamp(min=1e-6)
         return (x - self.mean) / self.std

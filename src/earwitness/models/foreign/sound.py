@@ -1,0 +1,67 @@
+"""Recordings scored by networks over waveforms: from samples, with the levels of their STFT beside them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from earwitness.audio.extraction import HeldLogMel
+from earwitness.audio.frontend import FrontEnd, log_mel
+from earwitness.audio.segments import pad
+from earwitness.audio.timefreq import segment_starts
+from earwitness.core.arrays import LogMel, Samples
+from earwitness.core.device import to_numpy
+from earwitness.core.progress import NO_PROGRESS, Progress
+from earwitness.models.classifier import Classifier
+from earwitness.models.prediction import ScoredRecording, sound_at
+
+SEGMENTS_AT_ONCE = 64
+
+
+def levels_of(front_end: FrontEnd, samples: Samples) -> LogMel:
+    """Return the levels of a sound's cells, shape (frames, bands); a frame begins before the sound has ended."""
+    frames = max(1, -(-len(samples) // front_end.hop))
+    sound = np.pad(samples, (0, max(0, front_end.least_samples - len(samples))))
+    found: LogMel = to_numpy(log_mel(front_end, torch.from_numpy(np.ascontiguousarray(sound, dtype=np.float32))))
+    return found[:frames]
+
+
+def score_waveform(
+    classifier: Classifier, samples: Samples, file: str = "", progress: Progress = NO_PROGRESS
+) -> ScoredRecording:
+    """Cut a sound into segments, the last one flush with its end, and score each.
+
+    Parameters
+    ----------
+    classifier
+        One that takes waveforms.
+    samples
+        Shape (n,), at the classifier's sample rate; silence follows where they are fewer than a segment's.
+    file
+        The recording's name.
+    progress
+        Told a step a segment.
+    """
+    front_end, frames = classifier.front_end, classifier.segment_frames
+    levels = levels_of(front_end, samples)
+    held = pad(levels, frames, front_end.silence)
+    starts = segment_starts(len(held), frames, classifier.overlap)
+    scores = []
+    with progress.task("Scoring segments", len(starts)) as advance:
+        for some in np.array_split(starts, -(-len(starts) // SEGMENTS_AT_ONCE)):
+            cut = sound_at(samples, some * front_end.hop, classifier.segment_samples)
+            scores.append(to_numpy(classifier.probabilities(cut)).astype(np.float64))
+            advance(len(some))
+    return ScoredRecording(
+        file=file,
+        classes=classifier.classes,
+        clock=front_end.clock,
+        silence=front_end.silence,
+        source=HeldLogMel(held),
+        real_frames=len(levels),
+        segment_frames=frames,
+        start_frames=starts,
+        scores=np.concatenate(scores),
+        samples=samples,
+        segment_samples=classifier.segment_samples,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ from earwitness.models.foreign.description import described
 from earwitness.models.foreign.loading import load_foreign
 from earwitness.models.foreign.sound import levels_of, score_waveform
 from earwitness.models.foreign.waveform import band_shares
+from earwitness.trust.metrics.faithfulness import faithfulness
+from earwitness.trust.metrics.robustness import noisy, shifted
 
 CPU = torch.device("cpu")
 HERTZ, MOMENT = 1_000.0, 0.6
@@ -303,7 +306,7 @@ def test_a_file_is_explained_from_end_to_end(tmp_path):
     sound = tmp_path / "tones.wav"
     soundfile.write(sound, tones(16_000, 1.5), 16_000)
     model = ew.load_model(made(tmp_path, "", said(overlap=50.0)))
-    found = ew.explain(sound, model, methods=[FEW["occlusion"], "saliency"], at=0.5, verdicts=False, progress=False)
+    found = ew.explain(sound, model, methods=[FEW["occlusion"], "saliency"], at=0.5, progress=False)
     assert found.predicted == "there"
     assert found.segments == 2
     occlusion = found["occlusion"]
@@ -316,6 +319,48 @@ def test_a_file_is_explained_from_end_to_end(tmp_path):
     assert found.save(tmp_path / "out").is_file()
     scores = found.listen("occlusion").scores
     assert scores["kept"]["there"] > scores["removed"]["there"]
+
+
+# ---- whether maps may be believed ---------------------------------------------------------------------------------
+
+
+def test_verdicts_are_measured_on_the_sound(tmp_path):
+    sound = tmp_path / "tones.wav"
+    soundfile.write(sound, tones(16_000), 16_000)
+    model = ew.load_model(made(tmp_path, "", said()))
+    methods = ["occlusion:mask=20%,stride=20%", "lime:grid=4x4,samples=64"]
+    found = ew.explain(sound, model, methods=methods, progress=False)
+    for method in ("occlusion", "lime"):
+        assert {"deletion", "insertion", "shift", "noise", "kept", "agrees"} <= set(found[method].verdict["signs"])
+
+
+def test_faithful_maps_of_waveforms_are_told_from_others(tmp_path):
+    classifier, segments = at_hand(tmp_path)
+    (good,) = parse(FEW["occlusion"]).attribute(classifier, segments, [[Target(0)]])
+    bad = replace(good, values=good.values[::-1].copy(), native=good.native[::-1].copy())
+    right, wrong = faithfulness(classifier, segments.take([0, 0]), [good, bad], steps=8, score="logit")
+    assert right.deletion.area < wrong.deletion.area
+    assert right.insertion.area > wrong.insertion.area
+
+
+def test_a_shift_and_noise_change_the_sound_with_its_levels(tmp_path):
+    classifier, segments = at_hand(tmp_path, sound=tones(16_000, 0.9))
+    before, hop = segments.samples[0], classifier.front_end.hop
+    later, earlier = (shifted(segments, frames, hop).samples[0] for frames in (2, -1))
+    np.testing.assert_array_equal(later[: 14_400 - 2 * hop], before[2 * hop : 14_400])
+    np.testing.assert_array_equal(earlier[hop:14_400], before[: 14_400 - hop])
+    assert not later[14_400:].any()
+    with pytest.raises(UsageError, match="name their hop"):
+        shifted(segments, 1)
+    noised = noisy(classifier, segments, -20.0)
+    power = np.square(noised.samples[0] - before)[:14_400].mean() / np.square(before[:14_400]).mean()
+    assert power == pytest.approx(0.01, rel=0.1)
+    assert not noised.samples[0, 14_400:].any()
+    np.testing.assert_array_equal(noised.values[0, 90:], segments.values[0, 90:])
+    levels = levels_of(classifier.front_end, noised.samples[0])
+    np.testing.assert_array_equal(noised.values[0, :90], levels[:90])
+    unchanged = network_of(classifier, noised)(torch.from_numpy(noised.values))
+    np.testing.assert_allclose(unchanged.detach(), classifier.logits(noised.samples), rtol=1e-4)
 
 
 # ---- what is refused ----------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.explainers import fills
 from earwitness.explainers.attribution import Attribution, Target
 from earwitness.explainers.baselines import energy_map
+from earwitness.explainers.inference.binding import bound
 from earwitness.explainers.inference.prepared import Prepared, prepare
 from earwitness.explainers.inference.scoring import PROBABILITY, SCORE_KINDS, activated, stopwatch, target_scores
 from earwitness.explainers.method import check_request
@@ -268,18 +269,19 @@ def _of_one(prepared: Prepared, one: Segments, maps: Sequence[Attribution], sett
     series = Series(one=one, steps=settings.steps, device=prepared.device)
     planned = _planned(series, one, maps, float(prepared.front_end.silence), settings)
     everything = [Target(index) for index in range(len(prepared.classes))]
-    scoring = Scoring(
-        prepared,
-        one,
-        [everything],
-        series,
-        fill=settings.fill,
-        kind="logit",
-        advance=lambda _passes: None,
-        seed=settings.seed,
-    )
-    scoring.score([0], series.curves)
-    scoring.score([0], series.count)
+    with bound(prepared, one) as own:
+        scoring = Scoring(
+            own,
+            one,
+            [everything],
+            series,
+            fill=settings.fill,
+            kind="logit",
+            advance=lambda _passes: None,
+            seed=settings.seed,
+        )
+        scoring.score([0], series.curves)
+        scoring.score([0], series.count)
     logits = torch.as_tensor(scoring.scores[0])
     scores, chances = (to_numpy(activated(logits, kind, prepared.activation)) for kind in (settings.score, PROBABILITY))
     each, forwards = seconds(len(maps)), scoring.forwards[0]

@@ -30,7 +30,7 @@ from earwitness.core.errors import EarwitnessError, UsageError, printable
 from earwitness.core.files import read_json, write_json
 from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.explainers.attribution import Target
-from earwitness.explainers.inference.scoring import as_input
+from earwitness.explainers.inference.binding import network_input
 from earwitness.explainers.method import Explainer
 from earwitness.explainers.parameters import spec
 from earwitness.explainers.ranks import rank_correlation
@@ -256,7 +256,7 @@ def randomisation(
         activation=classifier.activation,
         device=device,
     )
-    inputs = as_input(classifier, segments.values)
+    inputs = network_input(classifier, segments)
     order = blocks_of(classifier, segments, blocks)[::-1]
     spent: list[tuple[int, int]] = []
 

@@ -66,9 +66,11 @@ def real_cells(attribution: Attribution) -> LogMel:
 
 
 def _joined(versions: Sequence[Segments]) -> Segments:
+    heard = [one.samples for one in versions if one.samples is not None]
     return Segments(
         np.concatenate([one.values for one in versions]),
         np.concatenate([one.start_frames for one in versions]),
         np.concatenate([one.real_frames for one in versions]),
         sum((one.files for one in versions), ()),
+        np.concatenate(heard) if heard else None,
     )

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from earwitness.audio.segments import Segments
 from earwitness.core.device import to_numpy, without_tf32
 from earwitness.core.errors import UsageError
+from earwitness.explainers.inference.binding import network_input
 from earwitness.explainers.inference.hooks import calls_of
 from earwitness.explainers.inference.modules import evaluation_mode
 from earwitness.explainers.inference.prepared import working
-from earwitness.explainers.inference.scoring import as_input, logits_of
+from earwitness.explainers.inference.scoring import logits_of
 from earwitness.models.protocols import Explainable
 
 BLOCKS = 8
@@ -36,7 +37,7 @@ def blocks_of(classifier: Explainable, segments: Segments, most: int = BLOCKS) -
         If the network has no weights.
     """
     with working(classifier) as prepared, calls_of(prepared.network, _weighted) as calls, torch.inference_mode():
-        logits_of(prepared, as_input(prepared, segments.values[:1]))
+        logits_of(prepared, network_input(prepared, segments.take([0])))
     modules = {name: module for name, module in classifier.network.named_modules() if _weighted(module)}
     layers: list[list[str]] = []
     for name in calls:

@@ -24,6 +24,7 @@ from earwitness.explainers.attribution import Attribution
 from earwitness.explainers.method import Explainer
 from earwitness.explainers.parameters import spec
 from earwitness.explainers.ranks import rank_correlation, standard_ranks, standard_values
+from earwitness.models.foreign.sound import levels_of
 from earwitness.models.protocols import Explainable
 from earwitness.trust.metrics.reexplain import Again, real_cells
 from earwitness.trust.metrics.similarity import correlation, top_overlap
@@ -129,13 +130,13 @@ def stability(
     measured = explainer.quick() if cheap else explainer
     if not len(segments):
         return []
-    again = Again(classifier, segments, attributions, progress)
+    again, hop = Again(classifier, segments, attributions, progress), classifier.front_end.clock.hop
     originals = [real_cells(one) for one in attributions]
     if measured != explainer:
         (originals,) = again.explain(measured, [again.segments])
     later, earlier, *noised = again.explain(
         measured,
-        [shifted(again.segments, 1), shifted(again.segments, -1)]
+        [shifted(again.segments, 1, hop), shifted(again.segments, -1, hop)]
         + [noisy(classifier, again.segments, noise_db, seed) for seed in range(noises)],
     )
     seeded = [again.explain(other, [again.segments])[0] for other in _other_seeds(measured, seeds)]
@@ -180,17 +181,29 @@ def _other_fills(explainer: Explainer) -> list[Explainer]:
 # ---- changes that should not matter -------------------------------------------------------------------------------
 
 
-def shifted(segments: Segments, frames: int) -> Segments:
+def shifted(segments: Segments, frames: int, hop: int = 0) -> Segments:
     """Return segments taken some frames later (earlier where negative): frame t shows what was in t + ``frames``.
 
-    What lies beyond a segment is not known here; its last (first) real frame is repeated in its place. Padding
-    stays.
+    What lies beyond a segment is not known here; its last (first) real frame, or ``hop`` samples a frame of its sound,
+    are repeated in its place. Padding stays.
+
+    Raises
+    ------
+    UsageError
+        Segments carry their sound, and no hop is named.
     """
+    if segments.samples is not None and hop < 1:
+        raise UsageError("to shift segments of sound, name their hop (samples a frame)")
     values = segments.values.copy()
+    samples = None if segments.samples is None else segments.samples.copy()
     for row, real in enumerate(segments.real_frames):
         if real:
             values[row, :real] = values[row, np.clip(np.arange(real) + frames, 0, real - 1)]
-    return replace(segments, values=values)
+        if samples is not None:
+            at = np.arange(min(samples.shape[1], int(real) * hop))
+            there = at + frames * hop
+            samples[row, : len(at)] = samples[row, np.where((there >= 0) & (there < len(at)), there, at)]
+    return replace(segments, values=values, samples=samples)
 
 
 def noisy(classifier: Explainable, segments: Segments, noise_db: float = NOISE_DB, seed: int = 0) -> Segments:
@@ -198,10 +211,13 @@ def noisy(classifier: Explainable, segments: Segments, noise_db: float = NOISE_D
 
     By energy: Gaussian noise whose power is the same in every cell on average (an exponential distribution in each)
     and ``noise_db`` below the real cells' mean. Other spectrograms get normal noise of so much less than their real
-    cells' spread. Every segment gets the same draws; padding stays.
+    cells' spread. Sound itself gets white noise of so much less than its power. Every segment gets the same draws;
+    padding stays.
     """
     front_end = classifier.front_end
     level = 10.0 ** (noise_db / 10.0)
+    if segments.samples is not None and isinstance(front_end, FrontEnd):
+        return _noisy_sound(front_end, segments, level, seed)
     shape = segments.values.shape[1:]
     rng = np.random.default_rng([seed])
     values = segments.values.copy()
@@ -218,6 +234,19 @@ def noisy(classifier: Explainable, segments: Segments, noise_db: float = NOISE_D
             noise = torch.from_numpy(drawn[:real]) * level * power.mean()
             one[:real] = to_numpy(log_of(front_end, (power + noise) ** (front_end.power / 2)).float())
     return replace(segments, values=values)
+
+
+def _noisy_sound(front_end: FrontEnd, segments: Segments, level: float, seed: int) -> Segments:
+    assert segments.samples is not None
+    levels, samples = segments.values.copy(), segments.samples.copy()
+    drawn = np.random.default_rng([seed]).standard_normal((samples.shape[1],))
+    for row in np.flatnonzero(segments.real_frames).tolist():
+        real = int(segments.real_frames[row])
+        one = samples[row, : real * front_end.hop]
+        spread = float(np.sqrt(level * np.square(one, dtype=np.float64).mean()))
+        one += (spread * drawn[: len(one)]).astype(np.float32)
+        levels[row, :real] = levels_of(front_end, samples[row])[:real]
+    return replace(segments, values=levels, samples=samples)
 
 
 # ---- agreement among methods --------------------------------------------------------------------------------------

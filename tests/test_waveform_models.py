@@ -55,10 +55,10 @@ def said(rate=16_000, **more):
     return {"input": "waveform", "sample_rate": rate, "segment_seconds": 1.0, "classes": CLASSES, **more}
 
 
-def made(tmp_path: Path, arguments: str, description: dict) -> str:
+def made(tmp_path: Path, arguments: str, description: dict, kind: str = "Ear") -> str:
     (tmp_path / "mine.py").write_text(
         f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        f"from test_waveform_models import Ear\ndef make():\n    return Ear({arguments}), {description!r}\n"
+        f"from test_waveform_models import {kind}\ndef make():\n    return {kind}({arguments}), {description!r}\n"
     )
     return f"{tmp_path / 'mine.py'}:make"
 
@@ -212,6 +212,67 @@ def test_noise_of_gains_is_a_share_of_their_range(tmp_path):
     (plain,) = parse("saliency").attribute(classifier, segments, [[Target(0)]])
     np.testing.assert_allclose(still.values, plain.values, atol=1e-5 * np.abs(plain.values).max())
     assert np.abs(shaken.values - plain.values).max() > 1e-3 * np.abs(plain.values).max()
+
+
+# ---- layers over time ---------------------------------------------------------------------------------------------
+
+
+class Layers(nn.Module):
+    """Two convolutions over time that pass on what is loud; the sum of the second one's map is the score."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.act = nn.Conv1d(1, 1, 200, stride=100, bias=False), nn.ReLU()
+        self.second, self.last = nn.Conv1d(1, 2, 1, bias=False), nn.Linear(2, 2, bias=False)
+        with torch.no_grad():
+            self.first.weight.copy_(torch.sin(2 * torch.pi * HERTZ * torch.arange(200) / 16_000) / 100)
+            self.second.weight.copy_(torch.tensor([[[2.0]], [[0.5]]]))
+            self.last.weight.copy_(torch.tensor([[1.0, 1.0], [0.0, -1.0]]))
+
+    def forward(self, x):
+        return self.last(self.second(self.act(self.first(x[:, None]))).mean(dim=2))
+
+
+def layered(tmp_path):
+    return load_foreign(made(tmp_path, "", said(feature_layer="second"), "Layers"), CPU)
+
+
+CAMS = ["gradcam", "gradcampp", "xgradcam", "hirescam", "layercam", "scorecam", "ablationcam", "eigencam"]
+
+
+@pytest.mark.parametrize("method", CAMS)
+def test_a_layer_over_time_gives_a_map_of_moments(tmp_path, method):
+    at = np.arange(16_000) / 16_000
+    beep = 0.5 * np.sin(2 * np.pi * HERTZ * at) * (np.abs(at - MOMENT) < 0.05)
+    classifier = layered(tmp_path)
+    segments = score_waveform(classifier, beep.astype(np.float32)).take([0])
+    (found,) = parse(method).attribute(classifier, segments, [[Target(0)]])
+    assert found.native.shape == (159, 1)
+    assert (found.values == found.values[:, :1]).all()  # of all bands at once
+    assert found.times[int(found.values[:, 0].argmax())] == pytest.approx(MOMENT, abs=0.07)
+    assert found.parameters["layer"] == "inner.second"
+    assert not hasattr(classifier.network.inner.second, "map")
+
+
+def test_grad_cam_over_time_is_that_of_the_paper(tmp_path):
+    classifier = layered(tmp_path)
+    segments = score_waveform(classifier, tones(16_000)).take([0])
+    (found,) = parse("gradcam").attribute(classifier, segments, [[Target(1)]])
+    net, x = classifier.network.inner, torch.from_numpy(segments.samples)
+    maps = net.second(net.act(net.first(x[:, None])))[0]
+    weights = net.last.weight[1] / maps.shape[1]
+    np.testing.assert_allclose(found.native[:, 0], (weights @ maps).detach(), rtol=2e-3, atol=1e-7)
+
+
+def test_layers_that_have_no_map_over_time_are_refused(tmp_path):
+    classifier = layered(tmp_path)
+    segments = score_waveform(classifier, tones(16_000)).take([0])
+    for layer, words in (
+        ("inner.last", r"'inner.last' has no map over time \(its output is \(2,\)"),
+        ("inner.third", r"'inner.third' is unknown; its last layers are inner.first, inner.act, inner.second"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            parse(f"gradcam:layer={layer}").attribute(classifier, segments, [[Target(0)]])
 
 
 # ---- files, batches, many segments --------------------------------------------------------------------------------
@@ -370,7 +431,7 @@ def test_what_does_not_fit_waveforms_is_one_line(tmp_path):
     sound = tmp_path / "tones.wav"
     soundfile.write(sound, tones(16_000, 1.5), 16_000)
     model = ew.load_model(made(tmp_path, "", said()))
-    with pytest.raises(UsageError, match=r"gradcam looks at .* over waveforms has none; use occlusion"):
+    with pytest.raises(UsageError, match="the network names no feature_layer; it has no layers over time"):
         ew.explain(sound, model, methods=["gradcam"], verdicts=False, progress=False)
     with pytest.raises(UsageError, match="--whole: is for models over spectrograms"):
         ew.explain(sound, model, whole=True, progress=False)

@@ -27,7 +27,7 @@ from earwitness.explainers.attribution import (
     is_constant,
     is_silent,
 )
-from earwitness.explainers.inference.binding import bindings
+from earwitness.explainers.inference.binding import bindings, shown_layer
 from earwitness.explainers.inference.layers import refuse_layer
 from earwitness.explainers.inference.modules import precision_of
 from earwitness.explainers.inference.prepared import Prepared, working
@@ -149,19 +149,24 @@ class Explainer(ABC):
         check_request(classifier, segments, targets)
         if not len(segments):
             return []
-        if Need.FEATURE_LAYER in self.needs and takes_waveforms(classifier.network):
-            raise UsageError(
-                f"{self.name} looks at a layer's map of time and frequency, and a network over waveforms has none; use "
-                "occlusion, lime or rise, or integratedgradients where it lets gradients through"
-            )
-        found: list[Attribution] = []
+        method, layer, found = self, self._layer_over_time(classifier), list[Attribution]()
+        if layer is not None:
+            method = self.changed(layer=shown_layer(layer))
         with working(classifier) as prepared:
-            for one, rows in bindings(prepared, segments):
+            for one, rows in bindings(prepared, segments, layer):
                 some, asked = segments.take(rows), [targets[row] for row in rows]
                 check_answers(one, some, self.score)
                 self._check_gradients(one, some)
-                found += self.explained(one, some, asked, progress)
+                found += method.explained(one, some, asked, progress)
+        if layer is not None:
+            found = [replace(each, parameters=each.parameters | {"layer": layer}) for each in found]
         return found
+
+    def _layer_over_time(self, classifier: Explainable) -> str | None:
+        """Return the layer of a network over waveforms that is looked at; None for other networks and methods."""
+        if Need.FEATURE_LAYER not in self.needs or not takes_waveforms(classifier.network):
+            return None
+        return self.layer or str(getattr(classifier.network, "feature_layer", ""))
 
     def _check_gradients(self, prepared: Prepared, segments: Segments) -> None:
         """Refuse a network that lets no gradient through; from a layer on, methods let it through themselves."""

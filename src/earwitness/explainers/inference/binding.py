@@ -11,16 +11,24 @@ from torch import Tensor
 from earwitness.audio.frontend import FrontEnd
 from earwitness.audio.segments import Segments
 from earwitness.core.errors import UsageError
+from earwitness.explainers.inference.over_time import MAP, over_time
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.explainers.inference.scoring import as_input
 from earwitness.models.foreign.waveform import Bound, Waveforms, takes_waveforms
 from earwitness.models.protocols import Explainable
 
 
-def bindings(prepared: Prepared, segments: Segments) -> Iterator[tuple[Prepared, list[int]]]:
+def bindings(prepared: Prepared, segments: Segments, layer: str | None = None) -> Iterator[tuple[Prepared, list[int]]]:
     """Yield classifiers over levels of cells, each with the rows of the segments that it is to be asked about.
 
     A classifier over spectrograms is one for all; one over waveforms is bound to one segment after another.
+
+    Parameters
+    ----------
+    prepared, segments
+        The classifier and what it is asked about.
+    layer
+        Of a network over waveforms, the layer that is looked at, which :func:`shown_layer` then names; None for none.
 
     Raises
     ------
@@ -31,8 +39,13 @@ def bindings(prepared: Prepared, segments: Segments) -> Iterator[tuple[Prepared,
         yield prepared, list(range(len(segments)))
         return
     for row in range(len(segments)):
-        with bound(prepared, segments, row) as one:
+        with bound(prepared, segments, row, layer) as one:
             yield one, [row]
+
+
+def shown_layer(layer: str) -> str:
+    """Return by what name a bound network shows the map of a layer of the network over waveforms."""
+    return f"coat.{layer}.{MAP}"
 
 
 def network_input(classifier: Explainable, segments: Segments) -> Tensor:
@@ -42,8 +55,10 @@ def network_input(classifier: Explainable, segments: Segments) -> Tensor:
 
 
 @contextmanager
-def bound(prepared: Prepared, segments: Segments, row: int = 0) -> Iterator[Prepared]:
+def bound(prepared: Prepared, segments: Segments, row: int = 0, layer: str | None = None) -> Iterator[Prepared]:
     """Hold a classifier over waveforms bound to one segment (:meth:`Prepared.working`); any other as it is.
+
+    Parameters are those of :func:`bindings`.
 
     Raises
     ------
@@ -59,11 +74,12 @@ def bound(prepared: Prepared, segments: Segments, row: int = 0) -> Iterator[Prep
             "segments of a model over waveforms carry their samples: Segments(..., samples=...), as those of "
             "earwitness.models.foreign.sound.score_waveform do"
         )
+    network = prepared.network if layer is None else over_time(prepared.network, layer)
     levels = as_input(prepared, segments.values[row]).float()
     samples = torch.as_tensor(segments.samples[row]).to(prepared.device)
     one = Prepared(
         Bound(
-            network=Waveforms(prepared.network, front_end, levels, samples),
+            network=Waveforms(network, front_end, levels, samples),
             front_end=front_end,
             classes=prepared.classes,
             activation=prepared.activation,

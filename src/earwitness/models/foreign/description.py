@@ -41,7 +41,7 @@ CELLS: dict[str, Any] = {"bands": 64, "scale": "htk", "layout": (SAMPLES,)}
 CELLS_FLOOR = 1e-10  # of power, under the noise of 16 bits
 OF_WAVEFORMS = (
     *("input", "sample_rate", "hop", "window", "fft", "bands", "scale", "low_hz", "high_hz", "edges_hz", "layout"),
-    *("segment_seconds", "segment_samples", "overlap", "batch", "output", "activation", "classes"),
+    *("segment_seconds", "segment_samples", "overlap", "batch", "output", "activation", "feature_layer", "classes"),
     *("mean", "std", "normalise"),
 )
 CHOICES = {

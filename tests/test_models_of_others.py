@@ -435,3 +435,25 @@ def test_wrong_words_are_one_line(sound, words, message):
 def test_classes_are_listed(beside):
     left = earwitness("explain", "--list-classes", "--model", f"{beside}:make")
     assert left.out.split() == CLASSES
+
+
+def test_check_model_shows_a_model_over_waveforms(tmp_path, sound):
+    (tmp_path / "wave.py").write_text(
+        "import numpy as np\n"
+        "def answer(x):\n"
+        "    power = np.abs(np.fft.rfft(x)) ** 2\n"
+        "    low, high = power[:, :1000].sum(1), power[:, 1000:].sum(1)\n"
+        "    return np.log10(np.stack([low, high], axis=1) + 1e-9)\n"
+        "def make():\n"
+        "    return answer, {'input': 'waveform', 'layout': ['samples'], 'sample_rate': 16000, 'segment_seconds': 1.0,\n"
+        "                    'classes': ['low', 'high']}\n"
+    )
+    left = earwitness("check-model", f"{tmp_path / 'wave.py'}:make", sound)
+    assert left.code == 0, left.err
+    assert re.search(r"takes +waveforms", left.out)
+    rows = re.findall(r"^(\d+) Hz +(\d+) Hz +(\w+) ", left.out, re.MULTILINE)
+    assert len(rows) == 12
+    for hertz, named, predicted in rows:
+        assert abs(np.log2(int(named) / int(hertz))) < 0.5
+        assert predicted == ("low" if int(hertz) < 1_000 else "high")
+    assert "Methods that it can be asked by: lime, occlusion, rise, shapley, kernelshap." in left.out

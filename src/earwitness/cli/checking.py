@@ -60,6 +60,7 @@ def _takes(found: ModelCheck) -> str:
     low, high = clock.band_centre_hz([0, clock.bands - 1])
     rows = [
         ["classes", f"{len(found.model.classes)}: {names}{more}"],
+        ["takes", f"{classifier.takes}s"],
         ["sound", f"{front_end.sample_rate} Hz, segments of {classifier.segment_seconds:.2f} s"],
         ["frames", f"{classifier.segment_frames}, one every {1000 * clock.frame_seconds:.1f} ms"],
         ["bands", f"{clock.bands}, {low:.0f} to {high:.0f} Hz, scale {clock.mel_scale}"],

@@ -12,7 +12,7 @@ import torch
 
 from earwitness.audio.frontend import log_mel
 from earwitness.audio.segments import Segments
-from earwitness.core.arrays import Float32Array
+from earwitness.core.arrays import Float32Array, Float64Array
 from earwitness.core.device import to_numpy
 from earwitness.core.errors import UsageError
 from earwitness.core.progress import Progress, shown
@@ -20,6 +20,7 @@ from earwitness.explainers.attribution import Target
 from earwitness.explainers.method import Explainer
 from earwitness.explainers.registry import METHODS, parse
 from earwitness.inspection.model import Model, load_model
+from earwitness.models.classifier import WAVEFORM
 
 TONES = 12
 LOUD = 0.5  # of full scale
@@ -113,11 +114,12 @@ def check_model(model: Model | Path | str, progress: Progress | bool = True) -> 
     low, high = clock.band_centre_hz([0, clock.bands - 1])
     lowest, highest = clock.to_scale([low, high]).tolist()
     hertz = clock.from_scale(np.linspace(lowest, highest, TONES + 2)[1:-1])
-    seconds = np.arange(int((frames + 4) * clock.hop + 2 * clock.sample_rate * 0.1)) / clock.sample_rate
-    waves = LOUD * np.sin(2 * np.pi * hertz[:, None] * seconds)
+    waves = LOUD * np.sin(2 * np.pi * hertz[:, None] * _moments(model))
     values = to_numpy(log_mel(classifier.front_end, torch.from_numpy(waves.astype(np.float32))))[:, :frames]
-    segments = Segments(values, np.zeros(TONES, int), np.full(TONES, frames), ("tone",) * TONES)
-    logits = classifier.logits(values)
+    samples = waves[:, : classifier.segment_samples].astype(np.float32) if classifier.takes == WAVEFORM else None
+    segments = Segments(values, np.zeros(TONES, int), np.full(TONES, frames), ("tone",) * TONES, samples)
+    taken = values if samples is None else samples
+    logits = classifier.logits(taken)
     scores = to_numpy(classifier.activate(logits))
     best = scores.argmax(axis=1)
     tones = tuple(
@@ -141,7 +143,7 @@ def check_model(model: Model | Path | str, progress: Progress | bool = True) -> 
         tones=tones,
         lowest=float(logits.min()),
         highest=float(logits.max()),
-        segments_a_second=_speed(model, values),
+        segments_a_second=_speed(model, taken),
         methods=methods,
         warnings=(*_suspicions(tones, clock.sample_rate), *dict.fromkeys(said)),
     )
@@ -160,8 +162,14 @@ def _asked(model: Model, method: Explainer, segments: Segments, target: int, sai
     return ""
 
 
-def _speed(model: Model, values: Float32Array) -> float:
-    batch = np.resize(values, (TRIED, *values.shape[1:]))
+def _moments(model: Model) -> Float64Array:
+    """Return the moments (s) of the samples of a segment, and of some more for the windows that reach beyond it."""
+    clock, frames = model.classifier.front_end.clock, model.classifier.segment_frames
+    return np.arange(int((frames + 4) * clock.hop + 0.2 * clock.sample_rate)) / clock.sample_rate
+
+
+def _speed(model: Model, taken: Float32Array) -> float:
+    batch = np.resize(taken, (TRIED, *taken.shape[1:]))
     model.classifier.logits(batch)
     begun = time.perf_counter()
     model.classifier.logits(batch)

@@ -275,6 +275,35 @@ def test_layers_that_have_no_map_over_time_are_refused(tmp_path):
             parse(f"gradcam:layer={layer}").attribute(classifier, segments, [[Target(0)]])
 
 
+class Inner(nn.Module):
+    """Makes a spectrogram of its own, of bins (first axis) and frames, and convolves it."""
+
+    def __init__(self):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.layers = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 3))
+        self.register_buffer("window", torch.hann_window(512))
+
+    def forward(self, x):
+        spectrum = torch.stft(x, 512, 256, window=self.window, return_complex=True)
+        return self.layers((spectrum.abs() + 1e-3).log()[:, None]).mean(dim=(2, 3))
+
+
+def test_a_network_with_a_spectrogram_of_its_own_is_explained_by_what_needs_no_layer(tmp_path):
+    classifier = load_foreign(made(tmp_path, "", said(feature_layer="layers.3"), "Inner"), CPU)
+    segments = score_waveform(classifier, tones(16_000)).take([0])
+    logits = classifier.logits(segments.samples)[0, 0]
+    for method in (FEW["occlusion"], f"{FEW['occlusion']},precision=bfloat16", "integratedgradients"):
+        (found,) = parse(f"{method},score=logit" if ":" in method else method).attribute(
+            classifier, segments, [[Target(0)]]
+        )
+        assert found.score == pytest.approx(float(logits), rel=2e-2 if "bfloat16" in method else 1e-4)
+        assert found.values.any()
+    with pytest.raises(UsageError, match=r"'inner.layers.3' has no map over time \(its output is \(2, 253, 59\)"):
+        parse("gradcam").attribute(classifier, segments, [[Target(0)]])
+
+
 # ---- files, batches, many segments --------------------------------------------------------------------------------
 
 
@@ -431,7 +460,7 @@ def test_what_does_not_fit_waveforms_is_one_line(tmp_path):
     sound = tmp_path / "tones.wav"
     soundfile.write(sound, tones(16_000, 1.5), 16_000)
     model = ew.load_model(made(tmp_path, "", said()))
-    with pytest.raises(UsageError, match="the network names no feature_layer; it has no layers over time"):
+    with pytest.raises(UsageError, match="gradcam: the network names no feature_layer; it has no layers over time"):
         ew.explain(sound, model, methods=["gradcam"], verdicts=False, progress=False)
     with pytest.raises(UsageError, match="--whole: is for models over spectrograms"):
         ew.explain(sound, model, whole=True, progress=False)

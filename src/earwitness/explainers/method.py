@@ -30,6 +30,7 @@ from earwitness.explainers.attribution import (
 from earwitness.explainers.inference.binding import bindings, shown_layer
 from earwitness.explainers.inference.layers import refuse_layer
 from earwitness.explainers.inference.modules import precision_of
+from earwitness.explainers.inference.over_time import refuse_layer_over_time
 from earwitness.explainers.inference.prepared import Prepared, working
 from earwitness.explainers.inference.scoring import check_values
 from earwitness.explainers.inference.trial import check_answers, tried
@@ -154,7 +155,8 @@ class Explainer(ABC):
             method = self.changed(layer=shown_layer(layer))
         with working(classifier) as prepared:
             for one, rows in bindings(prepared, segments, layer):
-                some, asked = segments.take(rows), [targets[row] for row in rows]
+                some = segments if len(rows) == len(segments) else segments.take(rows)
+                asked = [targets[row] for row in rows]
                 check_answers(one, some, self.score)
                 self._check_gradients(one, some)
                 found += method.explained(one, some, asked, progress)
@@ -166,7 +168,9 @@ class Explainer(ABC):
         """Return the layer of a network over waveforms that is looked at; None for other networks and methods."""
         if Need.FEATURE_LAYER not in self.needs or not takes_waveforms(classifier.network):
             return None
-        return self.layer or str(getattr(classifier.network, "feature_layer", ""))
+        layer = self.layer or str(getattr(classifier.network, "feature_layer", ""))
+        refuse_layer_over_time(self.name, classifier.network, layer)
+        return layer
 
     def _check_gradients(self, prepared: Prepared, segments: Segments) -> None:
         """Refuse a network that lets no gradient through; from a layer on, methods let it through themselves."""

@@ -13,7 +13,8 @@ class InputXGradient(GradientMethod):
     """Input times gradient: the gradient of the score times the log-mel value, cell by cell.
 
     The log-mel's 0 is not silence, so a quiet cell counts as strongly as a loud one; integrated gradients or DeepLIFT
-    from silence say what sound did. Parameters are those of
+    from silence say what sound did. Of a model over waveforms the input is each cell's gain, which is 1 in the segment:
+    the map is the gradient. Parameters are those of
     :class:`~earwitness.explainers.gradient.base.GradientMethod`.
     """
 

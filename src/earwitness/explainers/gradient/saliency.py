@@ -16,7 +16,8 @@ class Saliency(GradientMethod):
     """Saliency: the gradient of the score with respect to each cell.
 
     Signed: positive where a little more sound would raise the score (the paper takes the absolute value). Unit: score
-    per unit of the log-mel. Parameters are those of :class:`~earwitness.explainers.gradient.base.GradientMethod`.
+    per unit of the log-mel, or of a cell's gain where the model takes waveforms. Parameters are those of
+    :class:`~earwitness.explainers.gradient.base.GradientMethod`.
     """
 
     name: ClassVar[str] = "saliency"

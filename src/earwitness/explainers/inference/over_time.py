@@ -51,20 +51,20 @@ class _Map(nn.Module):
         return x.unsqueeze(-1)
 
 
-def over_time(network: nn.Module, name: str) -> nn.Module:
-    """Return a copy of a network over waveforms whose layer ``name`` shows a map, in its part :data:`MAP`.
+def refuse_layer_over_time(method: str, network: nn.Module, name: str) -> None:
+    """Refuse a layer that a network over waveforms does not have, or hides.
 
     Parameters
     ----------
-    network
-        Not changed; weights are shared.
-    name
-        Dotted.
+    method
+        Registry name, for the message.
+    network, name
+        The network, and the layer's dotted name.
 
     Raises
     ------
     UsageError
-        There is no such layer, or it cannot be looked at.
+        Naming the last layers that may do.
     """
     if named(network, name) is None:
         layers = [each for each, module in network.named_modules() if isinstance(module, KINDS)][-LAYERS_NAMED:]
@@ -72,9 +72,17 @@ def over_time(network: nn.Module, name: str) -> nn.Module:
         if layers:
             advice = f"its last layers are {', '.join(layers)}"
         problem = f"layer '{name}' is unknown" if name else "the network names no feature_layer"
-        raise UsageError(f"{problem}; {advice}")
+        raise UsageError(f"{method}: {problem}; {advice}")
     if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
-        raise UsageError("the network was compiled by torch.jit, which hides its layers; use lime or occlusion")
+        raise UsageError(f"{method}: torch.jit compiled the network, which hides its layers; use lime or occlusion")
+
+
+def over_time(network: nn.Module, name: str) -> nn.Module:
+    """Return a copy of a network over waveforms whose layer ``name`` shows a map, in its part :data:`MAP`.
+
+    Weights are shared, and the network is not changed. A layer whose output is no map over time raises a UsageError
+    when the copy runs.
+    """
     copied = frozen_copy(network).eval()
     parent, _, last = name.rpartition(".")
     setattr(copied.get_submodule(parent), last, OverTime(copied.get_submodule(name), name))

@@ -292,7 +292,7 @@ def test_spec_and_parse_are_inverse(explainer):
         ("lime:ridge=-1", "ridge=-1 does not do; use a number from 0 up"),
         ("lime:ridge=nan", "ridge=nan does not do"),
         ("lime:surrogate=forest", "surrogate=forest does not do; use one of linear, lasso, tree"),
-        ("lime:fill=loud", "lime: fill=loud does not do; use mean, floor, noise, neighbours, or a number"),
+        ("lime:fill=loud", "lime: fill=loud does not do; use mean, band-mean, floor, noise, neighbours, or a number"),
         ("lime:fill=inf", "fill=inf does not do"),
         ("occlusion:mask=0", "mask=0 does not do; use a share of each side"),
         ("occlusion:mask=1.5", "mask=1.5 does not do"),

@@ -331,7 +331,7 @@ def listed(found: Faithfulness) -> dict[str, float | None]:
     return {name: value for name, value in found.numbers().items() if name not in ("seconds", "forwards")}
 
 
-@pytest.mark.parametrize("fill", ["mean", "floor", "noise", "neighbours", 0.5])
+@pytest.mark.parametrize("fill", ["mean", "band-mean", "floor", "noise", "neighbours", 0.5])
 def test_batch_equals_singles(fill):
     classifier, many = convolutional(), segments(3, real_frames=[12, 8, 12])
     gradcam = parse("gradcam").attribute(classifier, many, [[Target(0), Target(1, 2)]] * 3)

@@ -38,7 +38,10 @@ def test_plain_fills_look_at_real_frames_only():
     assert filled("mean", ground(segment, 0), NOTHING) == pytest.approx(SILENCE)
     assert filled("floor", ground(segment), NOTHING) == pytest.approx(SILENCE)
     assert filled(0.25, ground(segment), NOTHING) == 0.25
-    assert set(FILLS) == {"mean", "floor", "noise", "neighbours"}
+    assert filled("band-mean", ground(segment, 2), NOTHING).tolist() == [1.0, 2.0]
+    assert filled("band-mean", ground(segment, 0), NOTHING).tolist() == pytest.approx([SILENCE] * 2)
+    assert filled("band-mean", ground(segment).stretch(1, 3), NOTHING).tolist() == [5.0, 6.0]
+    assert set(FILLS) == {"mean", "band-mean", "floor", "noise", "neighbours"}
 
 
 def test_noise_has_the_bands_own_statistics():
@@ -90,7 +93,7 @@ def test_neighbours_equal_numpy_s_interpolation(frames, bands, seed, share):
         np.testing.assert_allclose(one[mask], by_interp(segment, mask, real)[mask], atol=rounding(segment))
 
 
-@pytest.mark.parametrize("fill", ["noise", "neighbours"])
+@pytest.mark.parametrize("fill", ["band-mean", "noise", "neighbours"])
 def test_fills_in_a_method_by_hand(fill):
     classifier, excerpt = linear(), segments(2, real_frames=[12, 9])
     explainer = Occlusion(mask=(4, 4), stride=(4, 4), edges="whole", fill=fill, score="logit", seed=3)

@@ -189,7 +189,7 @@ def ready() -> Prepared:
 @given(
     st.integers(60, 150),
     st.sampled_from([0.0, 40.0, 50.0, 75.0, 90.0]),
-    st.sampled_from(["mean", "floor", "neighbours", -1.0]),
+    st.sampled_from(["mean", "band-mean", "floor", "neighbours", -1.0]),
     st.sampled_from(["logit", "probability"]),
     st.integers(0, 2),
 )

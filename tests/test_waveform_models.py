@@ -161,7 +161,7 @@ def test_the_strongest_cell_is_the_one_that_the_network_uses(tmp_path, rate, met
     assert found.score == pytest.approx(float(classifier.logits(segments.samples)[0, 0]), rel=1e-3)
 
 
-@pytest.mark.parametrize("fill", ["floor", "mean", "neighbours", "noise"])
+@pytest.mark.parametrize("fill", ["floor", "mean", "band-mean", "neighbours", "noise"])
 def test_every_fill_hides_a_beep(tmp_path, fill):
     at = np.arange(16_000) / 16_000
     beep = tones(16_000) - 0.1 * np.sin(2 * np.pi * HERTZ * at + 0.3) * (np.abs(at - MOMENT) > 0.06)

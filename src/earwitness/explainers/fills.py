@@ -106,6 +106,16 @@ class Ground:
         return float(real.mean(dtype=np.float64)) if real.size else self.silence
 
     @cached_property
+    def band_means(self) -> Float64Array:
+        """Mean of each band over the real frames, shape (bands,); silence where there are none."""
+        if self.whole is not None:
+            return self.whole.band_means
+        if self.known is not None:
+            return self.known.means
+        real = self.values[: self.real_frames]
+        return np.asarray(real.mean(axis=0, dtype=np.float64) if real.size else np.full(real.shape[1], self.silence))
+
+    @cached_property
     def noise(self) -> Float64Array:
         """Normal noise with each band's mean and spread over the real frames, shape (frames, bands)."""
         if self.whole is not None:
@@ -123,6 +133,12 @@ def mean_fill(ground: Ground, hidden: Tensor) -> Tensor:
     """Return the mean of the segment's real cells (silence where it has none)."""
     del hidden
     return ground.segment.new_tensor(ground.mean)
+
+
+def band_mean_fill(ground: Ground, hidden: Tensor) -> Tensor:
+    """Return each band's mean over the segment's real frames (silence where it has none), shape (bands,)."""
+    del hidden
+    return torch.as_tensor(ground.band_means).to(ground.segment)
 
 
 def floor_fill(ground: Ground, hidden: Tensor) -> Tensor:
@@ -166,6 +182,7 @@ def neighbours_fill(ground: Ground, hidden: Tensor) -> Tensor:
 Fill = Callable[[Ground, Tensor], Tensor]
 FILLS: dict[str, Fill] = {
     "mean": mean_fill,
+    "band-mean": band_mean_fill,
     "floor": floor_fill,
     "noise": noise_fill,
     "neighbours": neighbours_fill,

@@ -357,6 +357,18 @@ def test_onnx_says_its_length_and_its_channel(tmp_path):
         parse("saliency").attribute(classifier, segments, [[Target(0)]])
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_segments_of_another_length_are_taken_or_refused(tmp_path):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    model = ew.load_model(exported(tmp_path / "ear.onnx"), description=said())
+    with pytest.raises(UsageError, match=r"ear.onnx: cannot take a segment of 8000 samples as samples \("):
+        model.with_segments(0.5)
+    free = ew.load_model(made(tmp_path, "", said(), "Layers"))
+    assert free.with_segments(0.5).classifier.segment_samples == 8_000
+    assert free.with_segments(overlap=50.0).classifier.segment_samples == 16_000
+
+
 def test_several_segments_are_explained_as_each_alone(tmp_path):
     classifier = load_foreign(made(tmp_path, "", said(overlap=50.0)), CPU)
     scored = score_waveform(classifier, tones(16_000, 2.3))

@@ -19,7 +19,7 @@ from earwitness.explainers.registry import parse
 from earwitness.models.adapter import Coat
 from earwitness.models.classifier import Classifier
 from earwitness.models.foreign.description import described
-from earwitness.models.foreign.loading import is_foreign, load_foreign
+from earwitness.models.foreign.loading import check_segments, is_foreign, load_foreign
 from earwitness.models.loading import load_classifier
 from earwitness.models.registry import BACKBONES, backbone_named
 from earwitness.training.request import LONGEST_SEGMENT, check_overlap, segment_frames
@@ -113,7 +113,10 @@ def other_segments(classifier: Classifier, seconds: float | None, overlap: float
         frames = classifier.front_end.clock.seconds_to_frame_count(seconds)
     elif seconds is not None:
         frames = segment_frames(backbone_named(classifier.backbone), seconds)
-    return classifier.with_segments(frames, classifier.overlap if overlap is None else check_overlap(overlap))
+    other = classifier.with_segments(frames, classifier.overlap if overlap is None else check_overlap(overlap))
+    if seconds is not None and isinstance(other.network, Coat):
+        check_segments(other)
+    return other
 
 
 def load_model(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from earwitness.audio.frontend import FrontEnd
 from earwitness.core.device import without_tf32
 from earwitness.core.errors import UsageError, printable
 from earwitness.models.adapter import BANDS, CHANNEL, FRAMES, SAMPLES, Coat
@@ -69,12 +70,8 @@ def load_foreign(
         output=known.output,
         prepare=known.preparation(),
     )
-    front_end = known.front_end()
-    if known.takes_waveforms:
-        silent = torch.zeros(1, known.samples(), device=device)
-    else:
-        silent = torch.full((1, known.frames(), front_end.bands), front_end.silence, device=device)
-    answers = _answers(spec, coat, silent)
+    front_end, samples = known.front_end(), known.samples() if known.takes_waveforms else 0
+    answers = _answers(spec, coat, _silent(front_end, known.frames(), samples, device))
     if not named:
         named = tuple(f"class {number}" for number in range(answers))
     if len(named) != answers:
@@ -89,7 +86,7 @@ def load_foreign(
         segment_frames=known.frames(),
         overlap=known.overlap,
         activation=known.activation,
-        segment_samples=known.samples() if known.takes_waveforms else 0,
+        segment_samples=samples,
     )
 
 
@@ -167,6 +164,26 @@ def _classes(spec: str, known: Description, runnable: Runnable, given: Path | Se
     path = Path(spec)
     beside = (path.parent / name.format(stem=path.stem) for name in CLASS_FILES)
     return next((read_classes(each) for each in beside if each.is_file()), ())
+
+
+def check_segments(classifier: Classifier) -> None:
+    """Refuse segments of a length that another's network cannot take.
+
+    Raises
+    ------
+    UsageError
+        Naming the network and its reason.
+    """
+    assert isinstance(classifier.network, Coat)
+    given = classifier.segment_frames, classifier.segment_samples
+    _answers(classifier.backbone, classifier.network, _silent(classifier.front_end, *given, classifier.device))
+
+
+def _silent(front_end: FrontEnd, frames: int, samples: int, device: torch.device) -> torch.Tensor:
+    """Return a segment of silence, shape (1, samples), or (1, frames, bands) where samples are 0."""
+    if samples:
+        return torch.zeros(1, samples, device=device)
+    return torch.full((1, frames, front_end.bands), front_end.silence, device=device)
 
 
 def _answers(spec: str, coat: Coat, silent: torch.Tensor) -> int:

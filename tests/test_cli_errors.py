@@ -637,7 +637,7 @@ def list_methods_and_classes(at: Place):
     return at.explain("--list", "--list-classes")
 
 
-@ends(2, r"name either --run RUN, a trained run, or --backbone mn04, for AudioSet's 527 classes")
+@ends(2, r"name one of --run RUN, a trained run, --backbone mn04, for AudioSet's 527 classes, and --model SPEC, a .*")
 def list_the_classes_of_nothing(at: Place):
     return ["explain", "--list-classes"]
 
@@ -647,12 +647,12 @@ def list_the_classes_of_an_untrained_network(at: Place):
     return ["explain", "--list-classes", "--backbone", "compact"]
 
 
-@ends(2, r"name either --run RUN, a trained run, or --backbone mn04, for AudioSet's 527 classes")
+@ends(2, r"name one of --run RUN, a trained run, --backbone mn04, for AudioSet's 527 classes, and --model SPEC, a .*")
 def explain_by_nobody(at: Place):
     return ["explain", at.sound]
 
 
-@ends(2, r"name either --run RUN, a trained run, or --backbone mn04, for AudioSet's 527 classes")
+@ends(2, r"name one of --run RUN, a trained run, --backbone mn04, for AudioSet's 527 classes, and --model SPEC, a .*")
 def explain_by_two(at: Place):
     return at.explain(at.sound, "--backbone", "mn04")
 

@@ -161,6 +161,50 @@ def test_verdicts_leave_out_what_a_file_does_not_allow_and_say_so(tmp_path, soun
     assert "Grad-CAM" not in reasons
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning", "ignore::UserWarning")
+def test_mn04_gives_the_same_maps_through_onnx(tmp_path, shared):
+    own = ew.load_model(
+        "mn04", weights=shared / "weights" / "mn04_as_mAP_432.pt", segment_seconds=0.96, overlap=0.0, device="cpu"
+    )
+    network, front_end = own.classifier.network, own.classifier.front_end
+    x = torch.zeros(2, 96, front_end.bands)
+    free = {"x": {0: "n"}, "y": {0: "n"}}
+    path = tmp_path / "mn04.onnx"
+    torch.onnx.export(network, (x,), str(path), input_names=["x"], output_names=["y"], dynamic_axes=free, dynamo=False)
+    model = ew.load_model(
+        path,
+        description={
+            "sample_rate": 32_000,
+            "window": 800,
+            "hop": 320,
+            "fft": 1_024,
+            "periodic": False,
+            "preemphasis": 0.97,
+            "scale": "kaldi",
+            "bands": 128,
+            "high_hz": 15_000.0,
+            "log": "natural",
+            "offset": 1e-5,
+            "mean": -4.5,
+            "std": 5.0,
+            "layout": ["frames", "bands"],
+            "segment_frames": 96,
+            "activation": "sigmoid",
+        },
+        classes=own.classes,
+        device="cpu",
+    )
+    clip = shared / "data" / "esc10" / "dog" / "5-208030-A.ogg"
+    mine, other = (
+        ew.explain(clip, each, methods=list(FEW.values())[:2], classes="Bark", at=0.5, verdicts=False, progress=False)
+        for each in (model, own)
+    )
+    assert mine.scores["Bark"] == pytest.approx(other.scores["Bark"], abs=1e-5)
+    for method in ("lime", "occlusion"):
+        peak = np.abs(other[method].values).max()
+        np.testing.assert_allclose(mine[method].values, other[method].values, atol=1e-4 * peak)
+
+
 # ---- what a file and its description say --------------------------------------------------------------------------
 
 
@@ -420,7 +464,7 @@ def test_listen_takes_a_model_of_others(beside, sound, tmp_path):
     [
         (["--model", "a.onnx", "--run", "b"], "name one of --run RUN"),
         (["--model", "a.onnx"], "a.onnx: no such model file"),
-        (["--model", "a.onnx", "--weights", "w.pt"], "--model has its own weights"),
+        (["--model", "a.onnx", "--weights", "w.pt"], "has its own weights; leave out --weights or --model"),
         (["--backbone", "mn04", "--description", "d.toml"], "--description d.toml: goes with --model"),
         (["--backbone", "mn04", "--classes", "c.txt"], "--classes c.txt: goes with --model"),
     ],
@@ -445,8 +489,8 @@ def test_check_model_shows_a_model_over_waveforms(tmp_path, sound):
         "    low, high = power[:, :1000].sum(1), power[:, 1000:].sum(1)\n"
         "    return np.log10(np.stack([low, high], axis=1) + 1e-9)\n"
         "def make():\n"
-        "    return answer, {'input': 'waveform', 'layout': ['samples'], 'sample_rate': 16000, 'segment_seconds': 1.0,\n"
-        "                    'classes': ['low', 'high']}\n"
+        "    return answer, {'input': 'waveform', 'layout': ['samples'], 'sample_rate': 16000,\n"
+        "                    'segment_seconds': 1.0, 'classes': ['low', 'high']}\n"
     )
     left = earwitness("check-model", f"{tmp_path / 'wave.py'}:make", sound)
     assert left.code == 0, left.err

@@ -108,7 +108,8 @@ judged only by whether they beat the order of loudness.
 
 mn04's mixtures of recordings are ESC-10's own clips, those of the held-out fold; compact's are clips of the demo.
 VGGish is not among them: its maps were last measured for version 0.1.0, when methods that hide parts explained the
-probability (area under ROC 0.75 on mixtures of ESC-10 clips). An event in silence is one sound alone in a segment that is digital silence otherwise.
+probability (area under ROC 0.75 on mixtures of ESC-10 clips). An event in silence is one sound alone in a segment that
+is digital silence otherwise.
 The area under ROC over maps of many methods is high partly because methods differ: cell-by-cell gradients never find
 the evidence here, and are called *not reliable*. Within one method it is lower, as the rows by method show.
 

@@ -227,7 +227,7 @@ def run(
     merge_labels: MergeLabels = False,
     checkpoint_every: CheckpointEvery = 30.0,
 ) -> None:
-    """Do the whole job: train, evaluate, investigate, audit, report."""
+    """Do the whole job: train, evaluate, inquire, audit, report."""
     options = dict(locals())
     from earwitness.explainers.registry import DEFAULT_METHODS, check_methods
 

@@ -33,7 +33,7 @@ def check_model(
     names: ClassFile = None,
     device: Device = "auto",
 ) -> None:
-    """Show what was understood of a model: what it takes, its answers to tones, its speed, and its methods."""
+    """Show what was understood of a model. What it takes, its answers to tones, its speed, methods that can ask it."""
     from earwitness.inspection.check import check_model as check
     from earwitness.inspection.files import score_file
     from earwitness.inspection.model import load_model

@@ -157,14 +157,10 @@ def model_named(
     """Return the model that the options name."""
     from earwitness.inspection.model import model_of_backbone, model_of_others, model_of_run
 
-    if (run is not None) + (backbone is not None) + (spec is not None) != 1:
-        raise UsageError(
-            "name one of --run RUN, a trained run, --backbone mn04, for AudioSet's 527 classes, and --model SPEC, a "
-            "model of others"
-        )
+    _check_one(run, backbone, spec)
     if weights is not None and backbone is None:
-        which = "a run" if run is not None else "--model"
-        raise UsageError(f"--weights {weights}: {which} has its own weights; leave out --weights")
+        which, option = ("a run", "--run") if run is not None else ("such a model", "--model")
+        raise UsageError(f"--weights {weights}: {which} has its own weights; leave out --weights or {option}")
     if spec is None and (description is not None or classes is not None):
         option, value = ("--description", description) if description is not None else ("--classes", classes)
         raise UsageError(f"{option} {printable(str(value))}: goes with --model; leave it out")
@@ -173,6 +169,14 @@ def model_named(
     if run is not None:
         return model_of_run(run, device=device)
     return model_of_backbone(str(backbone), weights=weights, device=device)
+
+
+def _check_one(run: Path | None, backbone: str | None, spec: str | None) -> None:
+    if (run is not None) + (backbone is not None) + (spec is not None) != 1:
+        raise UsageError(
+            "name one of --run RUN, a trained run, --backbone mn04, for AudioSet's 527 classes, and --model SPEC, a "
+            "model of others"
+        )
 
 
 def _list_classes(
@@ -188,6 +192,7 @@ def _list_classes(
 
     if other is not None:
         raise UsageError(f"{printable(other)}: --list-classes lists classes and nothing else; leave out one of them")
+    _check_one(run, backbone, spec)
     if spec is None:
         found = class_names(run, backbone=backbone)
     else:

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -197,10 +198,11 @@ def main(run: Path, data: Path) -> None:
         gallery.add_measures(copy)
         shrink(copy.figures / "chart-training.png", IMAGES / "training.png")
         shrink(copy.figures / "chart-confusion-segments.png", IMAGES / "confusion.png")
-        everything = inquire(copy.path, methods=("gradcam",), progress=progress)
-        of_class = inquire(copy.path, methods=METHODS, of_class="helicopter", count=3, progress=progress)
-        true, predicted = _most_misheard(everything[-1].inquiry.name)
-        misclassified = inquire(copy.path, methods=METHODS, true=true, predicted=predicted, count=3, progress=progress)
+        everything = inquire(copy.path, methods=("gradcam",), sounds=False, progress=progress)
+        asked: dict[str, Any] = {"methods": METHODS, "count": 3, "sounds": False, "progress": progress}
+        of_class = inquire(copy.path, of_class="helicopter", **asked)
+        true, predicted = _confused(next(each.inquiry.name for each in everything if each.inquiry.kind == "confusion"))
+        misclassified = inquire(copy.path, true=true, predicted=predicted, **asked)
         for name, answer in (
             ("recordings", everything[0]),
             ("class", of_class[0]),
@@ -217,7 +219,7 @@ def main(run: Path, data: Path) -> None:
     files.write_text(IMAGES / "README.md", HEAD + table + CREDIT + credits_of(shown))
 
 
-def _most_misheard(name: str) -> tuple[str, str]:
+def _confused(name: str) -> tuple[str, str]:
     """Return the two classes of the inquiry ``confusion-TRUE-as-PREDICTED``."""
     _, _, classes = name.partition("-")
     true, found, predicted = classes.partition("-as-")

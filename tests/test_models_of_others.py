@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +145,21 @@ def test_a_function_over_arrays_is_a_model(tmp_path, sound):
     found = explained(sound, ew.load_model(f"{tmp_path / 'mine.py'}:make"), ["occlusion"])
     assert found.predicted == "a"
     assert found["occlusion"].values.any()
+
+
+def test_code_may_import_what_lies_beside_it(tmp_path, monkeypatch):
+    (tmp_path / "beside_mine.py").write_text(
+        "import test_models_of_others as here\nEar, LIBROSA = here.Ear, here.LIBROSA\n"
+    )
+    (tmp_path / "mine_too.py").write_text(
+        "def make():\n    from beside_mine import Ear, LIBROSA\n    return Ear(), LIBROSA\n"
+    )
+    before = list(sys.path)
+    assert ew.load_model(f"{tmp_path / 'mine_too.py'}:make").classes == tuple(CLASSES)
+    sys.modules.pop("beside_mine")
+    monkeypatch.chdir(tmp_path)
+    assert ew.load_model("mine_too:make").classes == tuple(CLASSES)
+    assert sys.path == before
 
 
 def test_verdicts_leave_out_what_a_file_does_not_allow_and_say_so(tmp_path, sound):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +40,28 @@ def made(spec: str) -> tuple[nn.Module, Description]:
     match = SPEC.fullmatch(spec)
     assert match is not None
     place, name = match["place"], match["name"]
-    function = getattr(_module(place), name, None)
-    if not callable(function):
-        raise UsageError(f"{printable(place)}: has no function {name}")
-    try:
-        found = function()
-    except EarwitnessError:
-        raise
-    except Exception as error:
-        raise EarwitnessError(f"{printable(spec)}: fails ({type(error).__name__}: {error})") from error
+    with _importable(Path(place).parent if place.endswith(".py") else Path.cwd()):
+        function = getattr(_module(place), name, None)
+        if not callable(function):
+            raise UsageError(f"{printable(place)}: has no function {name}")
+        try:
+            found = function()
+        except EarwitnessError:
+            raise
+        except Exception as error:
+            raise EarwitnessError(f"{printable(spec)}: fails ({type(error).__name__}: {error})") from error
     return _network(spec, found)
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Let the user's code import what lies beside it, as Python does for a script; afterwards all is as it was."""
+    before = list(sys.path)
+    sys.path.insert(0, str(folder.resolve()))
+    try:
+        yield
+    finally:
+        sys.path[:] = before
 
 
 def _module(place: str) -> Any:

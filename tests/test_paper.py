@@ -199,7 +199,10 @@ def test_inquire_writes_them_beside_the_png(made, tmp_path):
     shutil.copytree(made, run)
     data = made.parent / "data"
     asked = {"methods": "gradcam", "verdicts": False, "sounds": False, "data": data, "progress": False}
-    answers = ew.inquire(run, exports=["svg", "pdf"], style="paper", **asked)
+    answers = [
+        *ew.inquire(run, true=tiny_run.CLASSES[2], exports=["svg", "pdf"], style="paper", count=1, **asked),
+        *ew.inquire(run, segments=["0"], exports=["svg", "pdf"], style="paper", **asked),
+    ]
     for each in answers:
         if each.picture is not None:
             assert all(each.picture.with_suffix(ending).exists() for ending in (".svg", ".pdf"))

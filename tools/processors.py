@@ -59,8 +59,9 @@ SETTINGS = (
 )
 # What lies farthest from a machine with everything, which `make test` has shown already.
 SHORT = (("AVX2", 1), ("least", 1))
-# Runs that are the same byte for byte, and sounds that no network heard, take long and are rounded alike everywhere.
-QUICK = ("-m", "computes and not slow", "-k", "not (test_study or test_soundscapes) or it_learns")
+# Runs that are the same byte for byte, and sounds that no network heard, take long and are rounded alike everywhere;
+# recordings of two minutes take long and do what short ones do.
+QUICK = ("-m", "computes and not slow", "-k", "not (test_study or test_soundscapes or test_two_minutes) or it_learns")
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,12 @@ import numpy as np
 
 from earwitness.core.arrays import BoolArray, Float64Array, Int64Array
 from earwitness.models.prediction import Predictions, majority
-from earwitness.trust.audit.effects import Audit
+from earwitness.trust.audit.effects import Affected, Audit
 
 HALF_SILENT = 0.5  # share of a segment without sound from which on there is little in it to recognise
 CLOSE = 0.1  # of the segments: so few votes or fewer between two classes are a close vote
 CONSISTENT = 0.9  # of the segments predicted alike
+LARGE_RISE = 0.3  # of the class's mean score without a thing: less may be chance
 LEAST_DROP = 0.2  # of the score, when a place alone is hidden: such a place is named
 MOST_NAMED = 3  # classes in a sentence
 FEWEST_SILENT = 5  # silent segments of a run that say what it takes silence for
@@ -242,33 +243,39 @@ def _corrected(found: Misclassified, audit: Audit | None) -> list[tuple[str, str
         (
             effect.name,
             f"in the audit, where {effect.taken}, the mean score of {found.label} rises from {one.before:.2f} to "
-            f"{one.after:.2f} and is the highest: {effect.thing} likely misled the classifier here",
+            f"{one.after:.2f} and is the highest: {effect.thing} {_misled(one)} the classifier here"
+            + ("" if effect.found else ", though over all recordings no effect beyond chance was found"),
         )
         for effect, one in hits
     ]
 
 
+def _misled(one: Affected) -> str:
+    """Say how surely a thing misled it, by how far the score rises without."""
+    return "likely misled" if one.after - one.before >= LARGE_RISE else "may have misled"
+
+
 def _place(found: Misclassified, regions: Regions) -> str:
     """Say which place, hidden alone, takes most of the predicted class's score, where it takes much."""
     best, words = LEAST_DROP, ""
-    for where, seconds, hertz, score, without in _of_class(regions, found.answer):
+    for where, method, seconds, hertz, score, without in _of_class(regions, found.answer):
         drop = _number(score) - _number(without)
         if drop >= best:
             best = drop
             words = (
-                f"in its segment {where}, hiding {seconds} at {hertz} takes the score of {found.answer} from "
-                f"{_in_words(score)} to {_in_words(without)}"
+                f"in its segment {where}, hiding {seconds} at {hertz} (where {method} points) takes the score of "
+                f"{found.answer} from {_in_words(score)} to {_in_words(without)}, as was measured"
             )
     return words
 
 
-def _of_class(regions: Regions, name: str) -> Iterator[tuple[str, str, str, str, str]]:
-    """Yield where, seconds, hertz, score and score without of the regions of maps for a class; rows repeat no name."""
+def _of_class(regions: Regions, name: str) -> Iterator[tuple[str, ...]]:
+    """Yield where, method, seconds, hertz, score, score without of regions of maps for a class; rows repeat no name."""
     where = title = ""
     for row in regions:
         where, title = row[0].rpartition(" at ")[2] or where, row[1] or title
         if title.partition(" for ")[2] == name and row[-1]:
-            yield (f"at {where}", row[2], row[3], row[-2], row[-1])
+            yield (f"at {where}", title.partition(" for ")[0], row[2], row[3], row[-2], row[-1])
 
 
 def _number(score: str) -> float:

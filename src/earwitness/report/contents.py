@@ -15,6 +15,7 @@ from earwitness.core.run_folder import RunFolder
 from earwitness.core.statistics import wilson_interval
 from earwitness.inspection.questions import name_of_misclassified
 from earwitness.models.prediction import Predictions
+from earwitness.models.registry import BACKBONES
 from earwitness.plots import gallery
 from earwitness.plots.gallery import Entry
 from earwitness.report.causes import likely_causes
@@ -104,6 +105,7 @@ def gather(run: RunFolder, *, paths: bool = False) -> dict[str, Any]:
             "command": shlex.join(told(str(word)) for word in settings["command"]),
             "headline": headline(measured, predictions, found),
             "held_out": held_out_words(settings, measured),
+            "segment": segment_words(settings),
             "settings": [(name, told(value)) for name, value in _settings(settings, measured)],
             "recipe": _recipe(settings),
             "warnings": [told(each) for each in _warnings(settings["split"].get("warnings", []))],
@@ -235,6 +237,17 @@ def training_words(history: list[dict[str, str]], recipe: Mapping[str, Any]) -> 
         why = " and ".join(harder)
         words += f" The training's loss cannot be held against the validation's and is often higher: {why}."
     return words
+
+
+def segment_words(settings: Mapping[str, Any]) -> str:
+    """Return what a segment is, where the settings tell."""
+    backbone = BACKBONES.get(str(settings["backbone"]))
+    frames, overlap = settings.get("judge_frames") or settings.get("segment_frames"), settings.get("overlap")
+    if backbone is None or not frames:
+        return ""
+    seconds = frames * backbone.front_end.clock.frame_seconds
+    told = f"A segment is what the classifier judges at once: {seconds:.2f} s"
+    return told + ("." if overlap is None else f", each overlapping the next by {overlap:g} %.")
 
 
 def held_out_words(settings: Mapping[str, Any], measured: Metrics) -> str:

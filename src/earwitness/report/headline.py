@@ -39,7 +39,7 @@ def headline(measured: Metrics, predictions: Predictions | None = None, audit: A
     low, high = measured.intervals.file_accuracy
     confidence = f"{100 * measured.confidence:g}\N{NARROW NO-BREAK SPACE}%"
     sentences = [
-        f"Of {files} recordings that were kept out of the training, {right} were predicted right by the majority of "
+        f"Of {files} recordings that were kept out of the training, {right} were predicted right by most votes of "
         f"their segments. Recordings of the same kind would be predicted right between {percent(low)} and "
         f"{percent(high)} of the time ({confidence} interval; it counts recordings, as segments of one recording are "
         "not independent)."
@@ -63,7 +63,7 @@ def headline(measured: Metrics, predictions: Predictions | None = None, audit: A
         (
             percent(measured.file_accuracy),
             "of recordings right",
-            f"by majority vote; {percent(low)} to {percent(high)}",
+            f"by most votes; {percent(low)} to {percent(high)}",
         ),
         (percent(measured.file_accuracy_mean_score), "of recordings right", "by mean score"),
     ]

@@ -20,6 +20,8 @@ from earwitness.report.contents import gather
 from earwitness.report.pictures import Picture, embed
 from earwitness.report.players import Player, embed_sounds
 from earwitness.sonify.masks import SHARE
+from earwitness.trust.verdicts.judge import fitted
+from earwitness.trust.verdicts.verdict import RELIABLE, WEAK
 
 
 def build_report(run: Path | str, *, paths: bool = False) -> Path:
@@ -74,6 +76,7 @@ def _page(contents: Mapping[str, Any], pictures: Sequence[Picture], players: Map
         pictures=pictures,
         players=players,
         kept=f"{SHARE:.0%}",
+        limits=[f"{fitted().limit(level)} %" for level in (RELIABLE, WEAK)],
         script=script,
         script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
         region_head=REGION_HEAD,

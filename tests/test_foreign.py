@@ -169,7 +169,7 @@ def test_answers_that_look_like_probabilities_are_named_where_a_sigmoid_follows(
 
 def test_probabilities_are_not_made_of_answers_that_are_none():
     classifier = adapted(activation="none")
-    with pytest.raises(UsageError, match=r"answers go from .* are no probabilities; explain them .* \(score=logit\)"):
+    with pytest.raises(UsageError, match=r"are no probabilities; explain them .* \(--method occlusion:score=logit\)"):
         parse("occlusion").attribute(classifier, decibels(), [[Target(0)]] * 2)
     (found, _) = parse("occlusion:score=logit").attribute(classifier, decibels(), [[Target(0)]] * 2)
     assert found.values.any()

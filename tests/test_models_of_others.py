@@ -390,7 +390,7 @@ def test_files_that_are_no_models_are_one_line(tmp_path, plain):
         with pytest.raises(EarwitnessError, match=words):
             load_foreign(str(path), CPU, description=plain)
     torch.save({"weight": torch.zeros(2)}, tmp_path / "weights.pt")
-    with pytest.raises(EarwitnessError, match="weights alone say nothing of their network"):
+    with pytest.raises(EarwitnessError, match=r"if it holds weights, write file.py with a make\(\)"):
         load_foreign(str(tmp_path / "weights.pt"), CPU, description=plain)
 
 
@@ -444,6 +444,51 @@ def test_check_model_names_methods_that_do_not_fit(beside):
     assert left.code == 0, left.err
     assert "Not by gradcam" in left.out
     assert "names no feature_layer" in left.out
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"layout": ["channels", "mels", "time"]}, r"layout channels, mels, time: name bands and frames once each"),
+        ({"layout": ["channel", "bands", "bands"]}, r"name bands and frames once each"),
+        ({"overlap": 100.0}, r"overlap 100: is a percentage from 0 to under 100"),
+        ({"classes": ["dog", "dog", "cat"]}, r"the class dog is named twice"),
+    ],
+)
+def test_what_newcomers_wrote_is_one_line(tmp_path, change, words):
+    (tmp_path / "mine.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from test_models_of_others import Ear, LIBROSA\n"
+        f"def make():\n    return Ear(), {{**LIBROSA, **{change!r}}}\n"
+    )
+    left = earwitness("check-model", f"{tmp_path / 'mine.py'}:make")
+    assert left.code == 2
+    assert re.search(words, left.err)
+    assert len(left.lines) == 1
+
+
+def test_a_softmax_that_would_be_applied_twice_is_refused_by_the_check(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from torch import nn\nfrom test_models_of_others import Ear, LIBROSA\n"
+        "def make():\n    return nn.Sequential(Ear(), nn.Softmax(dim=1)), LIBROSA\n"
+    )
+    left = earwitness("check-model", f"{tmp_path / 'mine.py'}:make")
+    assert left.code == 2
+    assert "put through a softmax once more; say activation 'none'" in left.err
+
+
+def test_the_file_alone_asks_for_its_function(beside):
+    with pytest.raises(UsageError, match=r"name the function that makes the model, too: .*mine.py:make"):
+        ew.load_model(beside)
+
+
+def test_a_layer_goes_by_its_name_in_the_network_or_in_messages(beside, sound):
+    for name in ("layers.1", "inner.layers.1"):
+        text = beside.read_text().replace("'layers.1'", repr(name)).replace("'inner.inner.", "'inner.")
+        (beside.parent / "named.py").write_text(text)
+        found = explained(sound, ew.load_model(f"{beside.parent / 'named.py'}:make"), ["gradcam"])
+        assert found["gradcam"].parameters["layer"] == "inner.layers.1"
 
 
 def test_explain_takes_a_model_of_others(beside, sound, tmp_path):

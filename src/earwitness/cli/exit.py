@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
@@ -34,7 +35,11 @@ def run(app: Callable[..., Any], arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     _open_what_is_closed()
     _accept_any_text()
-    with _unbroken_streams():
+    with _unbroken_streams(), warnings.catch_warnings():
+        shown = warnings.showwarning
+        warnings.showwarning = lambda message, category, *place, **more: (
+            warn(f"warning: {message}") if category is UserWarning else shown(message, category, *place, **more)
+        )
         return _run(app, given)
 
 

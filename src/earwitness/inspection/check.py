@@ -24,6 +24,7 @@ from earwitness.models.classifier import WAVEFORM
 
 TONES = 12
 LOUD = 0.5  # of full scale
+ALIKE = 1e-4  # of the largest answer: how near answers to all tones lie where the model hears none of them
 TRIED = 16  # segments whose pass is timed
 # Cheap settings: a trial asks whether a method works, not what it finds.
 QUICK = {
@@ -138,6 +139,9 @@ def check_model(model: Model | Path | str, progress: Progress | bool = True) -> 
         for name in METHODS:
             methods[name] = _asked(model, parse(QUICK.get(name, name)), middle, target, said)
             advance(1)
+    reasons = set(methods.values())
+    if len(reasons) == 1 and "" not in reasons:  # no method can ask it: what it is said to be is wrong
+        raise UsageError(f"{model.name}: {reasons.pop()}")
     return ModelCheck(
         model=model,
         tones=tones,
@@ -145,7 +149,7 @@ def check_model(model: Model | Path | str, progress: Progress | bool = True) -> 
         highest=float(logits.max()),
         segments_a_second=_speed(model, taken),
         methods=methods,
-        warnings=(*_suspicions(tones, clock.sample_rate), *dict.fromkeys(said)),
+        warnings=(*_suspicions(tones, to_numpy(logits), clock.sample_rate), *dict.fromkeys(said)),
     )
 
 
@@ -176,11 +180,11 @@ def _speed(model: Model, taken: Float32Array) -> float:
     return TRIED / (time.perf_counter() - begun)
 
 
-def _suspicions(tones: tuple[Tone, ...], sample_rate: int) -> list[str]:
+def _suspicions(tones: tuple[Tone, ...], answers: Float32Array, sample_rate: int) -> list[str]:
     """Return what the tones make unlikely: other classes for none of them, or an axis that names other hertz."""
     found = []
-    if len({tone.predicted for tone in tones}) == 1 and len({round(tone.score, 4) for tone in tones}) == 1:
-        found.append("every tone gets the same score: is what it takes described right (log, mean and std, layout)?")
+    if np.ptp(answers, axis=0).max() <= ALIKE * max(1.0, np.abs(answers).max()):
+        found.append("every tone gets the same answer: is what it takes described right (log, mean and std, layout)?")
     gap = [tone for tone in tones if abs(np.log2(tone.loudest_hertz / tone.hertz)) > 1 and tone.hertz > 200]
     if gap:
         found.append(

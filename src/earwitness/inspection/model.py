@@ -164,6 +164,8 @@ def load_model(
     >>> model.classes
     ('dog', 'helicopter', 'rain')
     """
+    if not isinstance(model, Model) and Path(model).suffix == ".py":
+        raise UsageError(f"{printable(model)}: name the function that makes the model, too: {printable(model)}:make")
     if not isinstance(model, Model) and is_foreign(str(model)):
         if weights is not None:
             raise UsageError(f"{printable(weights)}: {printable(model)} has its own weights; leave them out")

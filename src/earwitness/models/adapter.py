@@ -147,7 +147,7 @@ class Coat(nn.Module):
             )
         self.inner, self.axes, self.batch, self.output = inner, tuple(axes), batch, output
         self.prepare = prepare
-        self.feature_layer = f"inner.{feature_layer}" if feature_layer else ""
+        self.feature_layer = f"inner.{feature_layer.removeprefix('inner.')}" if feature_layer else ""
         self.takes_samples = SAMPLES in self.axes
         turned = not self.takes_samples and self.axes.index(BANDS) < self.axes.index(FRAMES)
         self.map_axes = ("frequency", "time") if turned else ("time", "frequency")

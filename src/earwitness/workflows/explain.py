@@ -30,6 +30,7 @@ from earwitness.inspection.model import Model, load_model
 from earwitness.inspection.recordings import LONG_SECONDS, along_time, explain_whole, explainers
 from earwitness.inspection.recordings import METHODS as WHOLE_METHODS
 from earwitness.models.detections import Detection, detect
+from earwitness.models.foreign.runtimes import is_opaque
 from earwitness.models.prediction import ScoredRecording
 from earwitness.workflows.explanation import Explanation
 from earwitness.workflows.sources import source_of
@@ -185,8 +186,8 @@ def fitting_defaults(model: Model, methods: Sequence[str], progress: Progress) -
     fitting = model.askable(methods)
     if left_out := [each.partition(":")[0] for each in methods if each not in fitting]:
         progress.say(
-            f"earwitness: note: {', '.join(left_out)} left out, for {model.name} names no layer that it could look at "
-            "(feature_layer in its description)"
+            f"earwitness: note: {', '.join(left_out)} left out, for {model.name} "
+            + ("has no layers to look at" if is_opaque(model.classifier.network) else "names no feature_layer")
         )
     return fitting
 

@@ -14,6 +14,7 @@ from earwitness.core.errors import UsageError
 from earwitness.explainers.inference.hooks import hookable
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.explainers.inference.scoring import as_input, logits_of
+from earwitness.models.foreign.runtimes import OPAQUE, is_opaque
 
 # How many layers an error message names; the last ones are the likeliest choices.
 LAYERS_NAMED = 6
@@ -164,6 +165,8 @@ def refuse_layer(method: str, network: nn.Module, name: str) -> None:
     chosen = name or str(getattr(network, "feature_layer", ""))
     if named(network, chosen) is not None:
         return
+    if is_opaque(network):
+        raise UsageError(f"{method}: {OPAQUE}")
     problem = f"layer '{chosen}' is unknown" if chosen else "the network names no feature_layer"
     kinds = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Hardswish, nn.MaxPool2d, nn.AvgPool2d)
     layers = [each for each, module in network.named_modules() if each and isinstance(module, kinds)]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from earwitness.core.errors import UsageError
 from earwitness.explainers.inference.fused import frozen_copy
 from earwitness.explainers.inference.layers import LAYERS_NAMED, named
+from earwitness.models.foreign.runtimes import OPAQUE, is_opaque
 
 KINDS = (nn.Conv1d, nn.BatchNorm1d, nn.ReLU, nn.GELU, nn.SiLU, nn.MaxPool1d, nn.AvgPool1d)
 MAP = "map"  # the name, in the module that takes the layer's place, of what shows the map
@@ -66,6 +67,8 @@ def refuse_layer_over_time(method: str, network: nn.Module, name: str) -> None:
     UsageError
         Naming the last layers that may do.
     """
+    if is_opaque(network):
+        raise UsageError(f"{method}: {OPAQUE}")
     if named(network, name) is None:
         layers = [each for each, module in network.named_modules() if isinstance(module, KINDS)][-LAYERS_NAMED:]
         advice = "it has no layers over time, so use lime or occlusion"

@@ -112,7 +112,7 @@ def check_answers(prepared: Prepared, segments: Segments, kind: str) -> None:
     if prepared.activation == NONE and kind in (LOG_ODDS, PROBABILITY) and not trial.chances:
         raise UsageError(
             f"the network's answers go from {trial.low:.3g} to {trial.high:.3g} and are no probabilities; explain "
-            "them as they are (score=logit), or say activation 'softmax' or 'sigmoid'"
+            "them as they are (--method occlusion:score=logit), or say activation 'softmax' or 'sigmoid'"
         )
     if prepared.activation == "sigmoid" and trial.chances:
         warnings.warn(

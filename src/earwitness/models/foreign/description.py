@@ -161,6 +161,7 @@ class Description:
             raise UsageError("segment_seconds and segment_frames say the same; name one")
         if isinstance(self.reference, str) and self.reference != MAX:
             raise UsageError(f"reference {self.reference!r}: is neither a number nor 'max'")
+        self._check_segments()
         if self.std == 0.0 or min(self.floor, self.offset, self.top_db) < 0.0:
             raise UsageError("std is not 0, and floor, offset and top_db are not below 0")
 
@@ -168,6 +169,16 @@ class Description:
     def takes_waveforms(self) -> bool:
         """Whether the model takes waveforms."""
         return self.input == WAVEFORM
+
+    def _check_segments(self) -> None:
+        """Refuse a layout or an overlap that cannot be."""
+        wanted = [SAMPLES] if self.takes_waveforms else [BANDS, FRAMES]
+        if sorted(set(self.layout) - {CHANNEL}) != wanted or len(set(self.layout)) != len(self.layout):
+            raise UsageError(
+                f"layout {', '.join(self.layout)}: name {' and '.join(wanted)} once each, and channel where it has one"
+            )
+        if not 0.0 <= self.overlap < 100.0:
+            raise UsageError(f"overlap {self.overlap:g}: is a percentage from 0 to under 100")
 
     def _check_grid(self) -> None:
         """Refuse a spectrogram without a grid."""

@@ -74,6 +74,8 @@ def load_foreign(
     answers = _answers(spec, coat, _silent(front_end, known.frames(), samples, device))
     if not named:
         named = tuple(f"class {number}" for number in range(answers))
+    if (twice := next((name for name in named if named.count(name) > 1), None)) is not None:
+        raise UsageError(f"{printable(spec)}: the class {printable(twice)} is named twice; give each its own name")
     if len(named) != answers:
         raise UsageError(
             f"{printable(spec)}: answers {answers} numbers, and {len(named)} classes are named; name each in its order"
@@ -126,6 +128,7 @@ def _fitted(spec: str, known: Description, runnable: Runnable) -> Description:
                 raise UsageError(
                     f"{printable(spec)}: takes {_told(shape)} ({', '.join(('batch', *known.layout))}), and the "
                     f"description gives {wanted[axis]} as {axis}; check layout, bands and the segment's length"
+                    + (f" (segment_frames = {size})" if axis == FRAMES else "")
                 )
         if not known.frames() and sizes.get(FRAMES):
             known = replace(known, segment_frames=int(sizes[FRAMES] or 0))

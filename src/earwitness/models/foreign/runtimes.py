@@ -40,6 +40,14 @@ class Runnable:
     classes: tuple[str, ...] = ()
 
 
+OPAQUE = "layers inside a model file or a function cannot be looked at; give the network as file.py:make, or use others"
+
+
+def is_opaque(network: nn.Module) -> bool:
+    """Return whether a network runs elsewhere, so that its layers cannot be looked at."""
+    return any(isinstance(each, Outside | Program | Script) for each in network.modules())
+
+
 class Held:
     """Something that is called and never copied; it hides modules from those who look for them."""
 
@@ -180,8 +188,8 @@ def _scripted(path: Path, device: torch.device) -> Runnable:
         network = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
     except Exception as error:
         raise EarwitnessError(
-            f"{printable(path)}: is no TorchScript program ({_first_line(error)}); weights alone say nothing of their "
-            "network: export it, or write a factory"
+            f"{printable(path)}: is no TorchScript program; if it holds weights, write file.py with a make() that "
+            f"builds the network and loads them (docs/your-model.md), or export it ({_first_line(error)})"
         ) from error
     return Runnable(network=Script(network.eval()))
 

@@ -97,7 +97,7 @@ def audit(
     touched: list[list[bool]] = [[] for _ in counterfactuals]
     files, labels = [], []
     listed = recordings() if callable(recordings) else iter(recordings)
-    with progress.task("Hearing with and without", count) as advance:
+    with progress.task("Scoring with and without", count) as advance:
         for each in listed:
             files.append(each.file)
             labels.append(each.label)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urljoin, urlsplit
 
 from earwitness.core import locks
-from earwitness.core.errors import EarwitnessError, UsageError, printable
+from earwitness.core.errors import EarwitnessError, UsageError, first_line, printable
 from earwitness.core.home import HOME_VARIABLE
 
 if TYPE_CHECKING:
@@ -309,7 +309,7 @@ def _named_web_errors(url: str, patience: Patience) -> Iterator[None]:
     try:
         yield
     except requests.exceptions.SSLError as error:
-        raise EarwitnessError(f"{_shown(url)}: the connection is not safe: {_first_line(error)}") from error
+        raise EarwitnessError(f"{_shown(url)}: the connection is not safe: {first_line(error)}") from error
     except requests.exceptions.ConnectTimeout as error:
         raise _PassingError(f"no connection within {patience.connect_seconds:g} s") from error
     except requests.exceptions.ChunkedEncodingError as error:
@@ -320,7 +320,7 @@ def _named_web_errors(url: str, patience: Patience) -> Iterator[None]:
             raise _PassingError(f"the server sent nothing for {patience.stall_seconds:g} s") from error
         raise _PassingError(f"no connection to {urlsplit(url).hostname}; check the network") from error
     except requests.exceptions.RequestException as error:
-        raise EarwitnessError(f"{_shown(url)}: {_first_line(error)}") from error
+        raise EarwitnessError(f"{_shown(url)}: {first_line(error)}") from error
 
 
 @contextlib.contextmanager
@@ -334,10 +334,6 @@ def _named_disk_errors(target: Path) -> Iterator[None]:
         else:
             advice = f"check the folder, or choose another one with {HOME_VARIABLE}"
         raise EarwitnessError(f"{printable(error.filename or target)}: cannot be written ({what}); {advice}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _sync_folder(folder: Path) -> None:

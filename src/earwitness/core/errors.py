@@ -105,6 +105,11 @@ def printable(path: Path | str) -> str:
     return text if text.isprintable() else "".join(_shown(character) for character in text)
 
 
+def first_line(error: Exception, most: int | None = None) -> str:
+    """Return the first line of another library's message, at most so many letters; its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:most]
+
+
 def on_disk(path: Path) -> Path:
     r"""Return a path as the disk has it, where :func:`printable` wrote bytes of its name as ``\xNN``."""
     if path.exists() or "\\x" not in str(path):

@@ -22,7 +22,7 @@ from earwitness.models.foreign.description import described
 from earwitness.models.foreign.loading import check_segments, is_foreign, load_foreign
 from earwitness.models.loading import load_classifier
 from earwitness.models.registry import BACKBONES, backbone_named
-from earwitness.training.request import LONGEST_SEGMENT, check_overlap, segment_frames
+from earwitness.training.request import check_overlap, check_seconds, segment_frames
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,9 +108,7 @@ def other_segments(classifier: Classifier, seconds: float | None, overlap: float
     """
     frames = classifier.segment_frames
     if seconds is not None and isinstance(classifier.network, Coat):
-        if not 0.0 < seconds <= LONGEST_SEGMENT:
-            raise UsageError(f"--segment {seconds:g}: must be over 0 and at most {LONGEST_SEGMENT:g} seconds")
-        frames = classifier.front_end.clock.seconds_to_frame_count(seconds)
+        frames = classifier.front_end.clock.seconds_to_frame_count(check_seconds(seconds))
     elif seconds is not None:
         frames = segment_frames(backbone_named(classifier.backbone), seconds)
     other = classifier.with_segments(frames, classifier.overlap if overlap is None else check_overlap(overlap))

@@ -49,7 +49,7 @@ class Explainable(Protocol):
 
     @property
     def activation(self) -> str:
-        """``"softmax"`` or ``"sigmoid"``."""
+        """``"softmax"``, ``"sigmoid"``, or ``"none"`` where the network's answers are final."""
         ...
 
     @property

@@ -154,15 +154,20 @@ def segment_frames(backbone: Backbone, seconds: float | None) -> int:
     own = backbone.front_end.segment_frames
     if seconds is None:
         return own
-    if not 0.0 < seconds <= LONGEST_SEGMENT:
-        raise UsageError(f"--segment {seconds:g}: must be over 0 and at most {LONGEST_SEGMENT:g} seconds")
-    frames = backbone.front_end.clock.seconds_to_frame_count(seconds)
+    frames = backbone.front_end.clock.seconds_to_frame_count(check_seconds(seconds))
     if backbone.fixed_length and frames != own:
         length = own * backbone.front_end.clock.frame_seconds
         raise UsageError(f"--segment {seconds:g}: {backbone.name} takes segments of {length:g} s only")
     if frames < SHORTEST_SEGMENT:
         raise UsageError(f"--segment {seconds:g}: gives {frames} frames; at least {SHORTEST_SEGMENT} are needed")
     return frames
+
+
+def check_seconds(seconds: float) -> float:
+    """Return the length of a segment, or refuse one that no network is asked about."""
+    if not 0.0 < seconds <= LONGEST_SEGMENT:
+        raise UsageError(f"--segment {seconds:g}: must be over 0 and at most {LONGEST_SEGMENT:g} seconds")
+    return seconds
 
 
 def check_overlap(overlap: float) -> float:

@@ -18,6 +18,7 @@ from earwitness.models.foreign.runtimes import OPAQUE, is_opaque
 
 # How many layers an error message names; the last ones are the likeliest choices.
 LAYERS_NAMED = 6
+WITH_MAPS = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Hardswish, nn.MaxPool2d, nn.AvgPool2d)
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,13 @@ def named(network: nn.Module, name: str) -> nn.Module | None:
     return module
 
 
-def refuse_layer(method: str, network: nn.Module, name: str) -> None:
+def refuse_layer(
+    method: str,
+    network: nn.Module,
+    name: str,
+    kinds: tuple[type[nn.Module], ...] = WITH_MAPS,
+    wanted: str = "layers with maps",
+) -> None:
     """Refuse a layer that a network does not have.
 
     Parameters
@@ -156,6 +163,8 @@ def refuse_layer(method: str, network: nn.Module, name: str) -> None:
         Trained or not.
     name
         Dotted name of the module; ``""`` for the network's own choice.
+    kinds, wanted
+        The layers that may do, and what they are called.
 
     Raises
     ------
@@ -168,10 +177,9 @@ def refuse_layer(method: str, network: nn.Module, name: str) -> None:
     if is_opaque(network):
         raise UsageError(f"{method}: {OPAQUE}")
     problem = f"layer '{chosen}' is unknown" if chosen else "the network names no feature_layer"
-    kinds = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Hardswish, nn.MaxPool2d, nn.AvgPool2d)
     layers = [each for each, module in network.named_modules() if each and isinstance(module, kinds)]
     listed = ", ".join(layers[-LAYERS_NAMED:])
-    advice = f"its last layers are {listed}" if layers else "it has no layers with maps, so use lime or occlusion"
+    advice = f"its last layers are {listed}" if layers else f"it has no {wanted}, so use lime or occlusion"
     raise UsageError(f"{method}: {problem}; {advice}")
 
 

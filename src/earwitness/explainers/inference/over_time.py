@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from earwitness.core.errors import UsageError
 from earwitness.explainers.inference.fused import frozen_copy
-from earwitness.explainers.inference.layers import LAYERS_NAMED, named
-from earwitness.models.foreign.runtimes import OPAQUE, is_opaque
+from earwitness.explainers.inference.layers import refuse_layer
 
 KINDS = (nn.Conv1d, nn.BatchNorm1d, nn.ReLU, nn.GELU, nn.SiLU, nn.MaxPool1d, nn.AvgPool1d)
 MAP = "map"  # the name, in the module that takes the layer's place, of what shows the map
@@ -67,15 +66,7 @@ def refuse_layer_over_time(method: str, network: nn.Module, name: str) -> None:
     UsageError
         Naming the last layers that may do.
     """
-    if is_opaque(network):
-        raise UsageError(f"{method}: {OPAQUE}")
-    if named(network, name) is None:
-        layers = [each for each, module in network.named_modules() if isinstance(module, KINDS)][-LAYERS_NAMED:]
-        advice = "it has no layers over time, so use lime or occlusion"
-        if layers:
-            advice = f"its last layers are {', '.join(layers)}"
-        problem = f"layer '{name}' is unknown" if name else "the network names no feature_layer"
-        raise UsageError(f"{method}: {problem}; {advice}")
+    refuse_layer(method, network, name, KINDS, "layers over time")
     if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
         raise UsageError(f"{method}: torch.jit compiled the network, which hides its layers; use lime or occlusion")
 

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from earwitness.audio.segments import Segments
-from earwitness.core.errors import EarwitnessError, UsageError
+from earwitness.core.errors import EarwitnessError, UsageError, first_line
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.explainers.inference.scoring import LOG_ODDS, PROBABILITY, as_input, logits_of
 from earwitness.models.adapter import NONE, Coat
+from earwitness.models.foreign.runtimes import REASON
 from earwitness.models.foreign.waveform import Waveforms
 
 ADDS_UP = 1e-3  # how far from 1 the answers of a softmax may add up to
@@ -71,19 +72,22 @@ def _answers(prepared: Prepared, x: Tensor) -> Tensor:
     except EarwitnessError:
         raise
     except Exception as error:
-        alone = True
-        try:
-            logits_of(prepared, x[:1])
-        except Exception:
-            alone = False
-        if alone:
+        if _takes(prepared, x[:1]):
             raise UsageError("the network takes one segment at a time; say so (batch=1)") from error
         shape = " x ".join(str(size) for size in x.shape[1:])
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise UsageError(
-            f"the network cannot take segments of {shape} frames and bands ({reason}); check its layout and the "
-            "segments' size"
+            f"the network cannot take segments of {shape} frames and bands ({first_line(error, REASON)}); check its "
+            "layout and the segments' size"
         ) from error
+
+
+def _takes(prepared: Prepared, x: Tensor) -> bool:
+    """Return whether a network takes an input; what another's code raises when it does not is nobody's to foresee."""
+    try:
+        logits_of(prepared, x)
+    except Exception:
+        return False
+    return True
 
 
 def check_answers(prepared: Prepared, segments: Segments, kind: str) -> None:

@@ -10,12 +10,12 @@ import torch
 
 from earwitness.audio.frontend import FrontEnd
 from earwitness.core.device import without_tf32
-from earwitness.core.errors import UsageError, printable
+from earwitness.core.errors import UsageError, first_line, printable
 from earwitness.models.adapter import BANDS, CHANNEL, FRAMES, SAMPLES, Coat
 from earwitness.models.classifier import Classifier
 from earwitness.models.foreign.description import ENDINGS, Description, read_classes, read_description
 from earwitness.models.foreign.factory import is_factory, made
-from earwitness.models.foreign.runtimes import EXPORTED, ONNX, SCRIPTED, Runnable, run_file
+from earwitness.models.foreign.runtimes import EXPORTED, ONNX, REASON, SCRIPTED, Runnable, run_file
 
 FILES = (*ONNX, *EXPORTED, *SCRIPTED)
 CLASS_FILES = ("{stem}.txt", "{stem}.labels.txt", "{stem}-labels.txt", "labels.txt", "classes.txt")
@@ -197,10 +197,10 @@ def _answers(spec: str, coat: Coat, silent: torch.Tensor) -> int:
     except UsageError:
         raise
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         size = "{} samples".format(*silent.shape[1:])
         if not coat.takes_samples:
             size = "{} frames and {} bands".format(*silent.shape[1:])
+        reason = first_line(error, REASON)
         raise UsageError(
             f"{printable(spec)}: cannot take a segment of {size} as {', '.join(coat.axes)} ({reason}); check layout, "
             f"{'' if coat.takes_samples else 'bands '}and the segment's length"

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from earwitness.core.device import to_numpy
-from earwitness.core.errors import EarwitnessError, UsageError, printable
+from earwitness.core.errors import EarwitnessError, UsageError, first_line, printable
 
 ONNX, EXPORTED, SCRIPTED = (".onnx",), (".pt2",), (".pt", ".pth", ".ts", ".jit", ".torchscript")
 ONNX_TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16}
+REASON = 200  # letters of what a runtime or another's code says when it fails
 # Under which keys exporters keep class names in ONNX metadata.
 CLASS_KEYS = ("classes", "class_names", "labels", "names", "id2label")
 
@@ -144,7 +145,7 @@ def _onnx(path: Path, device: torch.device) -> Runnable:
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no common class of their own
-        raise EarwitnessError(f"{printable(path)}: is no usable ONNX model ({_first_line(error)})") from error
+        raise EarwitnessError(f"{printable(path)}: is no usable ONNX model ({first_line(error, REASON)})") from error
     inputs = session.get_inputs()
     if len(inputs) != 1 or inputs[0].type not in ONNX_TYPES:
         told = ", ".join(f"{each.name} {each.type}{each.shape}" for each in inputs)
@@ -179,7 +180,7 @@ def _exported(path: Path, device: torch.device) -> Runnable:
     try:
         program = torch.export.load(path).module()
     except Exception as error:
-        raise EarwitnessError(f"{printable(path)}: is no torch.export program ({_first_line(error)})") from error
+        raise EarwitnessError(f"{printable(path)}: is no torch.export program ({first_line(error, REASON)})") from error
     return Runnable(network=Program(program.to(device)))
 
 
@@ -189,10 +190,6 @@ def _scripted(path: Path, device: torch.device) -> Runnable:
     except Exception as error:
         raise EarwitnessError(
             f"{printable(path)}: is no TorchScript program; if it holds weights, write file.py with a make() that "
-            f"builds the network and loads them (docs/your-model.md), or export it ({_first_line(error)})"
+            f"builds the network and loads them (docs/your-model.md), or export it ({first_line(error, REASON)})"
         ) from error
     return Runnable(network=Script(network.eval()))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

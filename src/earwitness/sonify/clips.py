@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +71,22 @@ class Played:
     maps: tuple[PlayedMap, ...] = ()
 
 
+def blocks_between(path: Path, first: int, end: int | None) -> Iterator[Float32Array]:
+    """Yield a recording's samples from one on to before another (None: to its end), in blocks, shape (k, channels).
+
+    Raises
+    ------
+    BadRecordingError
+        It cannot be used.
+    """
+    at = 0
+    for block in decoding.stream_channels(path):
+        yield block[max(0, first - at) : None if end is None else max(0, end - at)]
+        at += len(block)
+        if end is not None and at >= end:
+            break
+
+
 def read_stretch(path: Path, start_seconds: float, end_seconds: float) -> tuple[Float32Array, int]:
     """Return a stretch of a recording, the mean of its channels, shape (n, 1), and its sample rate.
 
@@ -79,13 +96,8 @@ def read_stretch(path: Path, start_seconds: float, end_seconds: float) -> tuple[
         It cannot be used.
     """
     _, _, sample_rate, _ = decoding.header(path)
-    first, end, at = round(start_seconds * sample_rate), round(end_seconds * sample_rate), 0
-    parts = []
-    for block in decoding.stream_channels(path):
-        parts.append(block[max(0, first - at) : max(0, end - at)].mean(axis=1, dtype=np.float32, keepdims=True))
-        at += len(block)
-        if at >= end:
-            break
+    between = round(start_seconds * sample_rate), round(end_seconds * sample_rate)
+    parts = [block.mean(axis=1, dtype=np.float32, keepdims=True) for block in blocks_between(path, *between)]
     return np.concatenate(parts), sample_rate
 
 

@@ -22,6 +22,7 @@ from earwitness.core.files import file_name, read_json, safe_name, write_json
 from earwitness.core.progress import NO_PROGRESS, Advance, Progress
 from earwitness.core.version import VERSION
 from earwitness.models.classifier import Classifier
+from earwitness.sonify.clips import blocks_between
 from earwitness.sonify.levels import FADE_SECONDS, LEVELS, MATCHED, Levels, finished
 from earwitness.sonify.masks import FLOOR, Box, Keep, gains
 from earwitness.sonify.scoring import score_sound
@@ -138,13 +139,11 @@ class Listening:
             return
         first = round(self.start_seconds * self.sample_rate)
         end = None if self.end_seconds is None else round(self.end_seconds * self.sample_rate)
-        at = 0
-        for block in decoding.stream_channels(self.path):
-            yield block[max(0, first - at) : None if end is None else max(0, end - at)]
-            at += len(block)
-            if end is not None and at >= end:
-                break
-        if at <= first:
+        count = 0
+        for block in blocks_between(self.path, first, end):
+            yield block
+            count += len(block)
+        if not count:
             raise UsageError(f"{printable(self.path)}: ends before {self.start_seconds:g} s; name a moment within it")
 
     def sound(self, name: str) -> Iterator[Float32Array]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from earwitness.inspection.check import check_model
     from earwitness.inspection.model import Model, load_model
     from earwitness.report.page import build_report
+    from earwitness.sonify.edits import Edit
     from earwitness.sonify.listening import Listening
     from earwitness.training.request import Request
     from earwitness.workflows.audit import audit
@@ -35,12 +36,14 @@ if TYPE_CHECKING:
     from earwitness.workflows.listen import listen
     from earwitness.workflows.scoreboard import scoreboard
     from earwitness.workflows.train import cross_validate, train
+    from earwitness.workflows.what_if import what_if
 
 __version__ = VERSION
 __all__ = [
     "Attribution",
     "BadRecordingError",
     "EarwitnessError",
+    "Edit",
     "Explanation",
     "Listening",
     "Model",
@@ -58,6 +61,7 @@ __all__ = [
     "load_model",
     "scoreboard",
     "train",
+    "what_if",
 ]
 
 # Name -> the module that defines it. No package or module of ours may have one of these names: importing it would put
@@ -66,6 +70,7 @@ _DEFINED = {
     "Attribution": "explainers.attribution",
     "BadRecordingError": "core.errors",
     "EarwitnessError": "core.errors",
+    "Edit": "sonify.edits",
     "Explanation": "workflows.explanation",
     "Listening": "sonify.listening",
     "Model": "inspection.model",
@@ -83,6 +88,7 @@ _DEFINED = {
     "load_model": "inspection.model",
     "scoreboard": "workflows.scoreboard",
     "train": "workflows.train",
+    "what_if": "workflows.what_if",
 }
 
 

@@ -87,7 +87,7 @@ def blocks_between(path: Path, first: int, end: int | None) -> Iterator[Float32A
             break
 
 
-def read_stretch(path: Path, start_seconds: float, end_seconds: float) -> tuple[Float32Array, int]:
+def read_stretch(path: Path, start_seconds: float, end_seconds: float | None) -> tuple[Float32Array, int]:
     """Return a stretch of a recording, the mean of its channels, shape (n, 1), and its sample rate.
 
     Raises
@@ -96,8 +96,11 @@ def read_stretch(path: Path, start_seconds: float, end_seconds: float) -> tuple[
         It cannot be used.
     """
     _, _, sample_rate, _ = decoding.header(path)
-    between = round(start_seconds * sample_rate), round(end_seconds * sample_rate)
-    parts = [block.mean(axis=1, dtype=np.float32, keepdims=True) for block in blocks_between(path, *between)]
+    end = None if end_seconds is None else round(end_seconds * sample_rate)
+    parts = [
+        block.mean(axis=1, dtype=np.float32, keepdims=True)
+        for block in blocks_between(path, round(start_seconds * sample_rate), end)
+    ]
     return np.concatenate(parts), sample_rate
 
 

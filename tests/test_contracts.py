@@ -28,6 +28,8 @@ WRONG = [
     ("Plots never explain or judge", "plots/style.py", "from earwitness.explainers import registry"),
     ("Only plots import matplotlib", "inspection/notes.py", "import matplotlib"),
     ("Only cli imports typer and rich", "workflows/audit.py", "import typer"),
+    ("A package imports only from floors below", "report/page.py", "from earwitness.web import guard"),
+    ("Only web imports starlette, uvicorn and msgspec", "cli/text.py", "import starlette"),
 ]
 
 

@@ -1,0 +1,85 @@
+// Two runs, models or methods beside each other on the same recording: one time axis, one sound, cursors in step.
+
+import { get, isAbort, paths } from "./api.js";
+import { button, field, h, link, name, picker, put, unique, visible } from "./dom.js";
+import { evidencePanel } from "./evidencepanel.js";
+import { bind } from "./keys.js";
+import { Player } from "./player.js";
+import { outcome } from "./queue.js";
+import { amend, number } from "./router.js";
+import { Scene } from "./scene.js";
+import { Stage } from "./stage.js";
+import { collection as collectionOf, session } from "./store.js";
+import { TimeView } from "./timeview.js";
+import { transport } from "./transport.js";
+import { page, recordingAddress } from "./walk.js";
+
+const SIDES = ["a", "b"];
+
+// The recording of the same name under another model.
+async function sameName(collection, wanted, signal) {
+  const found = await page(collection.id, { text: wanted }, 0, signal);
+  return found.items.find((each) => each.name === wanted)?.id ?? null;
+}
+
+export async function compare(root, { parameters, signal }) {
+  const split = (text) => (text ?? "").split("/");
+  const [firstCollection, firstRecording] = split(parameters.get("a"));
+  const one = collectionOf(firstCollection) ?? session.collections[0];
+  if (!one) throw new Error("Nothing is open that could be compared.");
+  const id = firstRecording || (await page(one.id, {}, 0, signal, 1)).items[0]?.id;
+  if (!id) throw new Error("There is no recording to compare.");
+  const two = collectionOf(split(parameters.get("b"))[0]) ?? session.collections.find((each) => each !== one) ?? one;
+  const left = await get(paths.recording(one.id, id), signal);
+  const otherId = two === one ? id : await sameName(two, left.name, signal);
+  const right = otherId ? await get(paths.recording(two.id, otherId), signal) : null;
+
+  const seconds = Math.max(left.seconds, right?.seconds ?? 0);
+  const view = new TimeView(seconds, number(parameters, "t0") ?? 0, number(parameters, "t1") ?? seconds);
+  const player = new Player(signal);
+  player.recording(`${paths.recording(one.id, id)}/sound`, left.seconds);
+
+  const search = h("input", { type: "search", value: left.name, list: "names", autocomplete: "off" });
+  const names = h("datalist", { id: "names" });
+  const wrong = h("span", { class: "failure", role: "alert" });
+  const open = (a, b) => { amend({ a, b, t0: null, t1: null, am: null, bm: null, at: null, bt: null }); dispatchEvent(new HashChangeEvent("hashchange")); };
+  const choices = session.collections.map((each) => ({ value: each.id, text: each.title }));
+  search.addEventListener("input", async () => {
+    try {
+      const found = await page(one.id, { text: search.value }, 0, signal, 20);
+      put(names, found.items.map((each) => h("option", { value: each.name })));
+      const exact = found.items.find((each) => each.name === search.value);
+      if (exact && exact.id !== id) open(`${one.id}/${exact.id}`, two.id);
+    } catch (error) { if (!isAbort(error)) put(wrong, error.message); }
+  });
+  const changeLeft = async (value) => {
+    const other = await sameName(collectionOf(value), left.name, signal);
+    if (other) open(`${value}/${other}`, two.id); else put(wrong, `${visible(left.name)} is not in ${visible(collectionOf(value).title)}.`);
+  };
+  const controls = h("div", { class: "filters" }, field("Recording", search), names, field("Left", picker(choices, one.id, changeLeft)), field("Right", picker(choices, two.id, (value) => open(`${one.id}/${id}`, value))), button("Swap", () => { if (right) open(`${two.id}/${otherId}`, one.id); }), wrong);
+
+  const scenes = [];
+  const columns = [[one, left], [two, right]].map(([collection, recording], place) => {
+    if (!recording) return h("section", { class: "side" }, h("h2", {}, name(collection.title)), h("p", { class: "empty" }, "This recording is not among those of ", name(collection.title), "."));
+    const scene = new Scene({ collection, recording, view, player, signal });
+    const described = unique("map-text");
+    const stage = new Stage(scene, { describedBy: described, label: `log-mel of ${visible(recording.name)} as ${visible(collection.title)} sees it` });
+    const panel = evidencePanel(scene, described);
+    const key = SIDES[place];
+    Object.assign(scene.question, { method: parameters.get(`${key}m`), target: parameters.get(`${key}t`) });
+    scene.addEventListener("map", () => amend({ [`${key}m`]: scene.map ? scene.question.method : null, [`${key}t`]: scene.map ? scene.question.target : null }));
+    scenes.push({ scene, stage });
+    return h("section", { class: "side", "aria-label": `${place ? "Right" : "Left"}: ${visible(collection.title)}` },
+      h("h2", {}, link([name(collection.title)], recordingAddress(collection.id, recording.id)), h("span", { class: "quiet" }, ` ${collection.backbone}`)), h("p", {}, outcome(recording)), stage.element, stage.legend, panel.element);
+  });
+  put(root, h("div", { class: "compare" }, h("header", { class: "view-head" }, h("h1", {}, "Compare")), controls, h("div", { class: "sides" }, columns), transport(scenes[0].scene, scenes[0].stage)));
+  root.querySelector('.transport [aria-label="What dragging does"]')?.remove(); // nothing is drawn here
+  // Side by side the same method says most where both have it.
+  for (const { scene } of scenes) {
+    const held = scene.recording.maps.find((map) => !map.against && map.class === scene.recording.predicted) ?? scene.recording.maps[0];
+    if (scene.question.method) scene.choose({}); else if (held) scene.show(held).catch(() => {});
+  }
+  view.addEventListener("change", () => amend({ t0: view.isWhole ? null : view.start.toFixed(3), t1: view.isWhole ? null : view.end.toFixed(3) }), { signal });
+  bind("Compare", [{ keys: [" ", "p"], text: "play or pause", run: () => player.toggle() }, { keys: ["+", "="], text: "nearer", run: () => view.zoom(1.5, player.position) }, { keys: ["-"], text: "farther", run: () => view.zoom(1 / 1.5, player.position) }, { keys: ["0"], text: "all of the recording", run: () => view.fit() }], signal);
+  return { title: `Compare ${visible(left.name)}` };
+}

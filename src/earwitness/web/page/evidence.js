@@ -1,0 +1,135 @@
+// A map over the log-mel: signed colours for each cell between its own edges, and outlines that say for and against
+// without colour: what speaks for the class has a solid outline, what speaks against it is hatched with a dashed one.
+
+import { shareOfHertz } from "./axes.js";
+import { AGAINST, FOR, css, evidenceLadder } from "./colours.js";
+import { sharp } from "./dom.js";
+
+const MARKED = 0.4; // share of the strongest value from which a cell is outlined
+
+export class Evidence {
+  constructor(colours, outlines, view, grid) {
+    Object.assign(this, { colours, outlines, view, grid, map: null, values: null });
+  }
+
+  show(map, values) {
+    this.map = map;
+    this.values = values?.values ?? null;
+    if (!this.values) return;
+    this.shares = map.frequency_edges.map((hz) => shareOfHertz(this.grid, hz));
+    this.signs = Int8Array.from(this.values, (value) => {
+      const share = map.strongest > 0 ? value / map.strongest : 0;
+      return share >= MARKED ? 1 : share <= -MARKED ? -1 : 0;
+    });
+  }
+
+  draw({ dark, opacity, marks }) {
+    const { context, width, height } = sharp(this.colours);
+    const lines = sharp(this.outlines).context;
+    if (!this.values) return;
+    this.paint(context, dark, opacity);
+    if (marks) this.outline(lines, width, height, dark);
+  }
+
+  // Each pixel asks in which cell it lies: exact for cells of any width, and as fast for a few as for thousands.
+  paint(context, dark, opacity) {
+    const { map, values } = this;
+    const { width, height } = this.colours;
+    const image = context.createImageData(width, height);
+    const pixels = new Uint32Array(image.data.buffer);
+    const ladder = evidenceLadder(dark);
+    const scale = map.strongest > 0 ? 255 / map.strongest : 0;
+    const rows = places(width, (x) => this.view.at(x + 0.5, width), map.time_edges);
+    const columns = places(height, (y) => 1 - (y + 0.5) / height, this.shares);
+    for (let y = 0; y < height; y += 1) {
+      if (columns[y] < 0) continue;
+      for (let x = 0; x < width; x += 1) {
+        if (rows[x] < 0) continue;
+        const share = Math.round(scale * values[rows[x] * map.columns + columns[y]]);
+        pixels[y * width + x] = ladder[255 + Math.max(-255, Math.min(255, share))];
+      }
+    }
+    context.putImageData(image, 0, 0);
+    this.colours.style.opacity = opacity;
+  }
+
+  outline(context, width, height, dark) {
+    const { map, signs, view, shares } = this;
+    const theme = dark ? "dark" : "light";
+    const x = map.time_edges.map((seconds) => view.x(seconds, width));
+    const y = shares.map((share) => height * (1 - share));
+    const sign = (row, column) => (row < 0 || column < 0 || row >= map.rows || column >= map.columns ? 0 : signs[row * map.columns + column]);
+    for (const side of [1, -1]) {
+      const path = new Path2D(), cells = new Path2D();
+      for (let row = 0; row < map.rows; row += 1) {
+        if (x[row + 1] < 0 || x[row] > width) continue;
+        for (let column = 0; column < map.columns; column += 1) {
+          if (sign(row, column) !== side) continue;
+          cells.rect(x[row], y[column + 1], x[row + 1] - x[row], y[column] - y[column + 1]);
+          if (sign(row - 1, column) !== side) { path.moveTo(x[row], y[column]); path.lineTo(x[row], y[column + 1]); }
+          if (sign(row + 1, column) !== side) { path.moveTo(x[row + 1], y[column]); path.lineTo(x[row + 1], y[column + 1]); }
+          if (sign(row, column - 1) !== side) { path.moveTo(x[row], y[column]); path.lineTo(x[row + 1], y[column]); }
+          if (sign(row, column + 1) !== side) { path.moveTo(x[row], y[column + 1]); path.lineTo(x[row + 1], y[column + 1]); }
+        }
+      }
+      const colour = css((side > 0 ? FOR : AGAINST)[theme]);
+      if (side < 0) hatch(context, cells, width, height, colour);
+      stroke(context, path, colour, side, dark);
+    }
+  }
+}
+
+function stroke(context, path, colour, side, dark) {
+  context.setLineDash([]);
+  context.lineWidth = 3;
+  context.strokeStyle = dark ? "rgb(0 0 0 / .6)" : "rgb(255 255 255 / .8)";
+  context.stroke(path); // a rim, so that the line is seen over any sound
+  context.setLineDash(side > 0 ? [] : [4, 3]);
+  context.lineWidth = 1.5;
+  context.strokeStyle = colour;
+  context.stroke(path);
+  context.setLineDash([]);
+}
+
+export function hatch(context, path, width, height, colour, gap = 7) {
+  context.save();
+  context.clip(path);
+  context.beginPath();
+  for (let at = -height; at < width; at += gap) { context.moveTo(at, height); context.lineTo(at + height, 0); }
+  context.lineWidth = 1;
+  context.strokeStyle = colour;
+  context.stroke();
+  context.restore();
+}
+
+// For each pixel the cell between whose edges it lies, or -1.
+function places(count, value, edges) {
+  const found = new Int32Array(count).fill(-1);
+  for (let pixel = 0; pixel < count; pixel += 1) {
+    const at = value(pixel);
+    let low = 0, high = edges.length - 1;
+    if (!(at >= edges[low] && at < edges[high])) continue;
+    while (high - low > 1) {
+      const middle = (low + high) >> 1;
+      if (edges[middle] <= at) low = middle; else high = middle;
+    }
+    found[pixel] = low;
+  }
+  return found;
+}
+
+// The bar that says what the colours mean, drawn with the colours themselves.
+export function drawBar(canvas, dark) {
+  const { context, width, height } = sharp(canvas);
+  context.fillStyle = dark ? "rgb(16 18 21)" : "rgb(250 250 248)";
+  context.fillRect(0, 0, width, height);
+  const theme = dark ? "dark" : "light";
+  for (let x = 0; x < width; x += 1) {
+    const share = (2 * (x + 0.5)) / width - 1;
+    context.fillStyle = css((share < 0 ? AGAINST : FOR)[theme], 0.92 * Math.abs(share) ** 0.8);
+    context.fillRect(x, 0, 1, height);
+  }
+  const against = new Path2D();
+  against.rect(0, 0, (width * (1 - MARKED)) / 2, height);
+  hatch(context, against, width, height, css(AGAINST[theme]));
+}

@@ -1,0 +1,89 @@
+// Which evidence is shown: method, class, "rather than"; with its verdict, its regions, and the map in words.
+
+import { button, field, h, picker, put, visible } from "./dom.js";
+import { band, percent, score, short, span } from "./format.js";
+import { cancel, progress } from "./jobs.js";
+import { base } from "./scene.js";
+
+const MARK = { reliable: "\u2713", weak: "~", "not reliable": "\u2717" };
+
+export function evidencePanel(scene, described) {
+  const { collection, recording } = scene;
+  const order = [...new Set([...recording.scores.map((each) => each.class), ...collection.classes])];
+  const ask = () => scene.choose({ method: method.value, target: target.value || null, against: against.value || null });
+  const options = order.map((each) => ({ value: each, text: each }));
+  const method = picker(collection.methods.map((each) => ({ value: each.name, text: each.title })), scene.usual, ask);
+  const target = picker(options, scene.question.target ?? recording.predicted, ask);
+  const against = picker([{ value: "", text: "\u2013" }, ...options], scene.question.against ?? "", ask);
+  const state = h("div", { class: "state", role: "status" });
+  const result = h("div", { class: "map-result" });
+  const text = h("p", { class: "map-text", id: described }, "No map is shown.");
+  const element = h("div", {}, h("div", { class: "pickers" }, field("Method", method), field("Class", target), field("rather than", against)), state, result);
+
+  function drawState() {
+    const { job, failure, map } = scene;
+    if (job) put(state, progress(job), button("Cancel", () => cancel(job.id), { class: "small" }));
+    else if (failure) put(state, h("p", { class: "failure" }, failure), button("Try again", ask));
+    else if (!map) put(state, h("p", {}, "No map is shown. A map says which moments and frequencies the score relies on."), button(`Explain with ${method.selectedOptions[0]?.text ?? "the usual method"}`, ask, { class: "primary" }));
+    else if (elsewhere()) put(state, h("p", { class: "quiet" }, "Another segment is chosen. "), button("Explain this segment", ask, { class: "primary" }));
+    else put(state);
+  }
+
+  const elsewhere = () => {
+    const { at } = scene.question;
+    if (at === null || !scene.map) return false;
+    return Math.abs((scene.map.start_seconds + scene.map.end_seconds) / 2 - at) > 0.02 && base(scene.map.method) !== "whole";
+  };
+
+  function drawMap() {
+    const { map } = scene;
+    const { question } = scene;
+    if (question.method) method.value = base(question.method);
+    if (question.target) target.value = question.target;
+    against.value = question.against ?? "";
+    drawState();
+    text.textContent = map ? map.text : "No map is shown.";
+    if (!map) { put(result, text); return; }
+    const away = button("Hide the map", () => scene.hide(), { class: "small" });
+    put(result,
+      h("div", { class: "map-head" }, h("h2", {}, map.title, h("span", { class: "quiet" }, " for "), h("bdi", {}, visible(map.target))), away),
+      h("dl", { class: "facts" }, fact("Segment", span(map.start_seconds, map.end_seconds)), fact(map.score_kind, score(map.score)), fact("Strongest value", short(map.strongest)), fact("Cells", `${map.rows} \u00d7 ${map.columns}`)),
+      map.flags.map((each) => h("p", { class: "flag" }, h("b", {}, "Note: "), visible(each))),
+      verdict(map), text, regions(scene, map));
+  }
+
+  scene.addEventListener("map", drawMap);
+  for (const what of ["job", "question", "segment"]) scene.addEventListener(what, drawState);
+  drawMap();
+  return { element };
+}
+
+const fact = (term, value) => h("div", {}, h("dt", {}, term), h("dd", { class: "number" }, value));
+
+export function verdict(map) {
+  const given = map.verdict;
+  if (!given) return h("p", { class: "quiet" }, "No verdict yet.");
+  return h("section", { class: `verdict-card ${given.level.replace(" ", "-")}`, "aria-label": "Verdict" },
+    h("h3", {}, h("span", { class: "mark", "aria-hidden": "true" }, MARK[given.level]), ` Verdict: ${given.level}`, h("span", { class: "quiet" }, ` ${percent(given.chance, 0)} chance that it can be relied on`)),
+    h("ul", {}, given.reasons.map((each) => h("li", { class: each.good ? "good" : "bad" }, h("span", { class: "mark", title: each.good ? "speaks for it" : "speaks against it" }, each.good ? "+" : "\u2212"), h("span", { class: "hidden" }, each.good ? "for it: " : "against it: "), visible(each.text)))),
+    given.advice ? h("p", {}, visible(given.advice)) : null);
+}
+
+// Regions and detections: a button each, which loops its span.
+export function regions(scene, map) {
+  if (!map.regions.length) return h("p", { class: "quiet" }, "No region stands out.");
+  return h("section", {}, h("h3", {}, "Regions that the score relies on"), h("ol", { class: "spans" }, map.regions.map((each, place) =>
+    h("li", {}, loopButton(scene, each.start_seconds, each.end_seconds, [h("span", { class: "letter" }, String.fromCharCode(65 + place)), h("span", { class: "number" }, span(each.start_seconds, each.end_seconds)), h("span", { class: "number" }, band(each.low_hz, each.high_hz)),
+      h("span", { class: "quiet" }, `${percent(each.share, 0)} of the evidence`, each.without === null || each.without === undefined ? "" : `; without it ${score(each.score)} \u2192 ${score(each.without)}`)])))));
+}
+
+export function loopButton(scene, start, end, content) {
+  return button(content, () => {
+    const { player, view } = scene;
+    const same = player.loop && player.loop.start === start && player.loop.end === end;
+    player.setLoop(same ? null : { start, end });
+    if (same) { player.pause(); return; }
+    view.reveal(start, end);
+    player.play(start).catch(() => {});
+  }, { class: "span", title: "loops this stretch; again stops it" });
+}

@@ -1,0 +1,47 @@
+// Findings: a "what if" or a map kept with a title and a note, as it was found.
+
+import { isAbort, send } from "./api.js";
+import { announce, button, field, h, put, visible } from "./dom.js";
+import { inWords } from "./edits.js";
+import { score } from "./format.js";
+
+export function findings(scene, restore) {
+  const { recording, signal } = scene;
+  const title = h("input", { type: "text", maxlength: "200", placeholder: "what was found" });
+  const note = h("textarea", { rows: 2, maxlength: "4000" });
+  const wrong = h("p", { class: "failure", role: "alert" });
+  const list = h("ul", { class: "findings" });
+  const element = h("section", { class: "saving" }, h("h3", {}, "Findings"), h("div", { class: "numbers" }, field("Title", title), field("Note", note), button("Save as a finding", save)), wrong, list);
+
+  async function save() {
+    if (!title.value.trim()) { put(wrong, "Give the finding a title first."); title.focus(); return; }
+    try {
+      const { status, ...found } = await send("POST", `${scene.path}/findings`, { title: title.value.trim(), note: note.value, edits: scene.edits, map: scene.map?.id ?? null }, signal);
+      recording.findings.push(found);
+      title.value = note.value = "";
+      put(wrong);
+      announce(`finding kept: ${visible(found.title)}`);
+      draw();
+    } catch (error) {
+      if (!isAbort(error)) put(wrong, error.message); // what was written stays in its fields
+    }
+  }
+
+  async function remove(finding) {
+    try {
+      await send("DELETE", `/api/findings/${finding.id}`, {}, signal);
+      recording.findings.splice(recording.findings.indexOf(finding), 1);
+      draw();
+    } catch (error) {
+      if (!isAbort(error)) put(wrong, error.message);
+    }
+  }
+
+  function draw() {
+    put(list, recording.findings.map((each) => h("li", {}, h("b", {}, visible(each.title)), each.note ? h("p", {}, visible(each.note)) : null,
+      h("p", { class: "quiet" }, each.edits.length ? each.edits.map(inWords).join("; ") : "no edits", each.before?.length ? [": ", h("bdi", {}, visible(each.before[0].class)), ` ${score(each.before[0].score)} \u2192 ${score(each.after.find((one) => one.class === each.before[0].class)?.score)}`] : ""),
+      h("div", { class: "actions" }, each.edits.length ? button("Show", () => restore(each.edits), { class: "small", "aria-label": `Show finding ${visible(each.title)}` }) : null, button("Delete", () => remove(each), { class: "small", "aria-label": `Delete finding ${visible(each.title)}` })))));
+  }
+  draw();
+  return { element };
+}

@@ -1,0 +1,57 @@
+// Keys: each view says which it knows; "?" shows all that work now. What is typed into a field stays there.
+
+import { button, h, put } from "./dom.js";
+
+const groups = [];
+
+export function bind(title, keys, signal) {
+  const group = { title, keys };
+  groups.push(group);
+  signal?.addEventListener("abort", () => groups.splice(groups.indexOf(group), 1));
+}
+
+// Fields, and controls that have a use of their own for arrows, keep their keys.
+const TYPING = "input:not([type=checkbox]):not([type=radio]):not([type=button]), select, textarea, [contenteditable]";
+const ARROWS = "[role=tablist] *, [role=slider], [role=group].stage-keys, input[type=radio]";
+const PRESSED = "button, a, summary, input, [role=button]";
+
+function isFree(event) {
+  const target = event.target instanceof Element ? event.target : document.body;
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return false;
+  if (document.querySelector("dialog[open]")) return false;
+  if (target.closest(TYPING)) return false;
+  if (event.key.startsWith("Arrow") && target.closest(ARROWS)) return false;
+  if ((event.key === " " || event.key === "Enter") && target.closest(PRESSED)) return false;
+  return true;
+}
+
+function pressed(event) {
+  if (!isFree(event)) return;
+  for (const group of [...groups].reverse()) {
+    const found = group.keys.find((each) => each.keys.includes(event.key));
+    if (found) {
+      event.preventDefault();
+      found.run(event);
+      return;
+    }
+  }
+}
+
+const SHOWN = { " ": "Space", ArrowUp: "\u2191", ArrowDown: "\u2193", ArrowLeft: "\u2190", ArrowRight: "\u2192", Escape: "Esc" };
+
+export function showKeys() {
+  const dialog = document.getElementById("keys");
+  const close = button("Close", () => dialog.close());
+  put(dialog, h("h2", { id: "keys-title" }, "Keys"), groups.map((group) => [
+    h("h3", {}, group.title),
+    h("dl", { class: "keys" }, group.keys.filter((each) => each.text).map((each) => [
+      h("dt", {}, each.keys.map((key) => h("kbd", {}, SHOWN[key] ?? key))), h("dd", {}, each.text)])),
+  ]), h("p", { class: "actions" }, close));
+  dialog.showModal();
+  close.focus();
+}
+
+export function start() {
+  document.addEventListener("keydown", pressed);
+  bind("Everywhere", [{ keys: ["?"], text: "show these keys", run: showKeys }]);
+}

@@ -1,0 +1,39 @@
+// The overview of a run: how good it is, where it fails, and the ways from there to the recordings.
+
+import { get, paths } from "./api.js";
+import { interval, trainingCurve } from "./charts.js";
+import { h, link, name, put, visible } from "./dom.js";
+import { count } from "./format.js";
+import { address } from "./router.js";
+import { classTable, confusionTable } from "./tables.js";
+
+export async function overview(root, { collection, signal }) {
+  const found = await get(`${paths.collection(collection.id)}/overview`, signal);
+  const to = (parameters) => address(["c", collection.id, "q"], parameters);
+  const classes = [...found.classes];
+  put(root, h("div", { class: "overview" },
+    h("header", { class: "view-head" }, h("h1", {}, name(collection.title)), h("p", { class: "quiet" }, `${collection.backbone}, ${count(collection.classes.length)} classes, segments of ${collection.segment_seconds} s`)),
+    h("p", { class: "lead" }, visible(found.headline)),
+    found.warnings.length ? h("ul", { class: "warnings" }, found.warnings.map((each) => h("li", {}, h("b", {}, "Note: "), visible(each)))) : null,
+    h("div", { class: "cards" },
+      interval("Recordings predicted right", found.accuracy?.file, `${count(found.recordings)} recordings`), interval("Segments predicted right", found.accuracy?.segment, `${count(found.segments)} segments`),
+      h("nav", { class: "figure-card ways", "aria-label": "Ways to the recordings" }, h("span", { class: "quiet" }, "Go through"),
+        link("Misclassified, surest first", to({ show: "wrong", sort: "surest-wrong" })), link("Low margin", to({ show: "low-margin", sort: "margin" })),
+        link("Verdict: not reliable", to({ show: "not-reliable" })), link("Unreviewed", to({ show: "unreviewed" })), link("All recordings", to({})))),
+    h("div", { class: "pair" },
+      found.confusion ? h("section", {}, h("h2", {}, "Confusion"), confusionTable(collection, found.confusion)) : null,
+      classes.length ? h("section", {}, h("h2", {}, "Classes"), classTable(collection, classes)) : null),
+    found.history ? h("section", {}, h("h2", {}, "Training"), trainingCurve(found.history)) : null,
+    found.figures.length ? h("section", {}, h("h2", {}, "Figures"), figures(found.figures)) : null,
+    h("section", {}, h("h2", {}, "Take away"), h("p", { class: "actions" },
+      found.report ? link("Save as report (one offline file)", `${paths.collection(collection.id)}/report`, { class: "button", download: "" }) : null,
+      ...[["csv", "CSV"], ["raven", "Raven"], ["audacity", "Audacity"]].map(([format, text]) => link(`Decisions and findings: ${text}`, `${paths.collection(collection.id)}/export?format=${format}`, { class: "button", download: "" }))))));
+  return { title: visible(collection.title) };
+}
+
+// Figures that the run holds: small, and large on demand.
+export function figures(given) {
+  return h("div", { class: "gallery" }, given.map((each) => h("details", { class: "figure" },
+    h("summary", {}, h("b", {}, visible(each.title)), h("span", { class: "quiet" }, visible(each.question ?? ""))),
+    h("a", { href: `/api/figures/${each.id}`, target: "_blank", rel: "noopener" }, h("img", { src: `/api/figures/${each.id}`, loading: "lazy", alt: `${visible(each.title)}: ${visible(each.question ?? "")}` })))));
+}

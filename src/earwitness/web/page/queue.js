@@ -1,0 +1,191 @@
+// The queue: recordings behind a filter, gone through with the arrow keys and decided with one key each.
+
+import { isAbort, paths } from "./api.js";
+import { announce, button, field, h, later, link, name, picker, put, unique, visible } from "./dom.js";
+import { count, plural, score } from "./format.js";
+import { bind } from "./keys.js";
+import { Player } from "./player.js";
+import { badge, buttons, DECISIONS, review, reviewOf, reviews, undo } from "./reviews.js";
+import { address, amend, go } from "./router.js";
+import { set, settings } from "./store.js";
+import { thumbnail } from "./thumbnails.js";
+import { VirtualList } from "./virtual.js";
+import { filterOf, forget, PAGE, page, recordingAddress, remember } from "./walk.js";
+
+const SHOW = [["all", "All"], ["wrong", "Misclassified"], ["low-margin", "Low margin"], ["not-reliable", "Not reliable"], ["unreviewed", "Unreviewed"]];
+const SORT = [["name", "Name"], ["score", "Score"], ["margin", "Margin"], ["surest-wrong", "Surest and wrong"], ["seconds", "Length"]];
+const ROW = 52; // pixels
+
+export function queue(root, { collection, parameters, signal }) {
+  let filter = filterOf(parameters);
+  let rows = [], pages = new Map(), generation = 0, player = null;
+  const summary = h("p", { class: "quiet", role: "status" }, "\u2026");
+  const preview = h("aside", { class: "preview", "aria-label": "Selected recording" });
+  const list = new VirtualList({ height: ROW, make, label: "Recordings", columns: 6, onRange: need });
+  signal.addEventListener("abort", () => list.drop());
+
+  const text = h("input", { type: "search", placeholder: "part of a name", value: filter.text ?? "", on: { input: later(() => change({ text: text.value }), 200) } });
+  const select = (label, key, options) => field(label, picker(options, filter[key] ?? options[0].value, (value) => change({ [key]: value })));
+  const classes = [{ value: "", text: "any" }, ...collection.classes.map((each) => ({ value: each, text: each }))];
+  const asOptions = (pairs) => pairs.map(([value, each]) => ({ value, text: each }));
+  const controls = h("div", { class: "filters", role: "search" },
+    select("Show", "show", asOptions(SHOW)), select("Label", "label", classes), select("Predicted", "predicted", classes), select("Sort by", "sort", asOptions(SORT)),
+    field("Order", picker(asOptions([["", "ascending"], ["1", "descending"]]), filter.descending ?? "", (value) => change({ descending: value }))), field("Search", text));
+  const auto = h("input", { type: "checkbox", checked: settings.autoplay, on: { change: () => set("autoplay", auto.checked) } });
+  const confusion = h("span");
+  const heads = h("div", { class: "heads", "aria-hidden": "true" }, h("span", {}, "Sound"), h("span", {}, "Name"), h("span", {}, "Label \u2192 predicted"), h("span", { class: "right" }, "Score"), h("span", { class: "right" }, "Margin"), h("span", {}, "Decision, verdict"));
+  put(root, h("div", { class: "queue" }, h("header", { class: "view-head" }, h("h1", {}, "Queue"), summary, confusion), controls,
+    h("div", { class: "queue-body" }, h("div", { class: "listing" }, heads, list.element), preview)));
+
+  function change(given) {
+    filter = filterOf(new URLSearchParams(Object.entries({ ...filter, ...given }).filter(([, value]) => value)));
+    if (filter.show === "all") delete filter.show;
+    if (filter.sort === "name") delete filter.sort;
+    amend({ show: null, label: null, predicted: null, text: null, sort: null, descending: null, ...filter, i: null });
+    load(0);
+  }
+
+  async function load(index) {
+    generation += 1;
+    forget(collection.id, filter);
+    rows = [];
+    pages = new Map();
+    list.selected = index;
+    list.element.scrollTop = Math.max(0, (index - 3) * ROW);
+    await fetchPage(Math.floor(index / PAGE));
+  }
+
+  async function fetchPage(which) {
+    if (pages.has(which)) return;
+    const mine = generation;
+    pages.set(which, true);
+    try {
+      const found = await page(collection.id, filter, which * PAGE, signal);
+      if (mine !== generation) return;
+      remember(collection.id, filter, found.offset, found.total, found.items.map((each) => each.id));
+      found.items.forEach((row, place) => { rows[found.offset + place] = row; });
+      if (list.total !== found.total || pages.size === 1) {
+        list.reset(found.total);
+        summarise(found.total);
+        if (pages.size === 1 && found.total) list.select(list.selected);
+      } else list.renew(found.offset, found.offset + found.items.length);
+      if (rows[list.selected]) show();
+      if (!found.total) put(preview, h("p", { class: "empty" }, "No recording is like this. Choose another filter."));
+    } catch (error) {
+      pages.delete(which);
+      if (!isAbort(error)) put(summary, h("span", { class: "failure" }, error.message));
+    }
+  }
+
+  function summarise(total) {
+    put(summary, `${count(total)} of ${count(collection.recordings)} recordings`);
+    const { label, predicted } = filter;
+    const both = label && predicted && label !== predicted;
+    const one = label ?? predicted;
+    const place = (each) => collection.classes.indexOf(each);
+    put(confusion, both ? link(["About this confusion"], address(["c", collection.id, "x", place(label), place(predicted)]))
+      : one && place(one) >= 0 ? link(["About ", name(one)], address(["c", collection.id, "k", place(one)])) : null);
+  }
+
+  function need(first, last) {
+    for (let which = Math.floor(first / PAGE); which <= Math.floor(Math.max(first, last - 1) / PAGE); which += 1) if (list.total) fetchPage(which);
+  }
+
+  const there = (index) => recordingAddress(collection.id, rows[index].id, { from: new URLSearchParams(filter).toString() || "show=all", i: index });
+
+  function make(index) {
+    const row = rows[index];
+    const leave = new AbortController();
+    const id = unique("row");
+    if (!row) return { element: h("div", { class: "row waiting", role: "row", id }, h("span", { role: "gridcell" }, "\u2026")) };
+    const canvas = h("canvas", { class: "thumb", "aria-hidden": "true", width: 96, height: 32 });
+    const element = h("div", { class: row.right === false ? "row wrong" : "row", role: "row", id, on: { click: (event) => { if (!event.target.closest("a")) pick(index); }, dblclick: () => open(index) } },
+      h("span", { role: "gridcell", class: "cell-thumb" }, canvas),
+      h("span", { role: "gridcell", class: "cell-name" }, h("a", { href: there(index), tabindex: "-1" }, name(row.name)), row.silent ? h("span", { class: "badge plain" }, "silent") : null),
+      h("span", { role: "gridcell", class: "cell-class" }, outcome(row)),
+      h("span", { role: "gridcell", class: "cell-score number" }, score(row.score)), h("span", { role: "gridcell", class: "cell-margin number quiet" }, score(row.margin)),
+      h("span", { role: "gridcell", class: "cell-review" }, badge(reviewOf(row)), row.verdict ? h("span", { class: `badge verdict ${row.verdict.replace(" ", "-")}` }, row.verdict) : null));
+    thumbnail(canvas, collection, row.id, collection.grid.silence, leave.signal);
+    return { element, drop: () => leave.abort() };
+  }
+
+  function pick(index, { play = settings.autoplay } = {}) {
+    list.select(index);
+    amend({ i: list.selected || null });
+    show();
+    if (play) listen();
+  }
+
+  function show() {
+    const row = rows[list.selected];
+    if (!row) return;
+    const canvas = h("canvas", { class: "thumb large", role: "img", "aria-label": "log-mel in small" });
+    const decision = buttons(row, (value) => decideOn(value));
+    put(preview, canvas, h("h2", {}, link([name(row.name)], there(list.selected))),
+      h("p", {}, outcome(row), ", score ", score(row.score), ", margin ", score(row.margin)),
+      h("p", { class: "quiet" }, `${plural(row.segments, "segment")}, ${row.maps ? `${plural(row.maps, "map")} held` : "no map yet"}${row.verdict ? `, worst verdict: ${row.verdict}` : ""}`),
+      decision.element,
+      h("div", { class: "actions" }, button(player?.playing ? "\u25a0 Stop" : "\u25b6 Play", listen, { class: "play" }), link("Open", there(list.selected), { class: "button" }),
+        button("Undo", takeBack, { title: "u" }), h("label", { class: "check" }, auto, " autoplay")));
+    thumbnail(canvas, collection, row.id, collection.grid.silence, signal);
+    announce(`${list.selected + 1} of ${list.total}: ${visible(row.name)}, predicted ${visible(row.predicted)}, score ${score(row.score)}`);
+  }
+
+  function listen() {
+    const row = rows[list.selected];
+    if (!row) return;
+    if (!player) {
+      player = new Player(signal);
+      for (const what of ["state", "waiting"]) player.addEventListener(what, () => { const play = preview.querySelector(".play"); if (play) put(play, player.playing ? "\u25a0 Stop" : "\u25b6 Play"); });
+    }
+    const url = `${paths.recording(collection.id, row.id)}/sound`;
+    if (player.main?.url === url) { player.toggle(); return; }
+    player.pause();
+    player.recording(url, 599);
+    player.play(0).catch((error) => { if (!isAbort(error)) put(summary, h("span", { class: "failure" }, error.message)); });
+  }
+
+  function open(index) { if (rows[index]) go(there(index)); }
+
+  function decideOn(value) {
+    const row = rows[list.selected];
+    if (!row) return;
+    review(collection.id, row, value);
+    if (list.selected < list.total - 1) pick(list.selected + 1); else show();
+  }
+
+  function takeBack() {
+    const last = undo();
+    const place = last ? rows.findIndex((row) => row?.id === last.id) : -1;
+    if (place >= 0) pick(place, { play: false });
+  }
+
+  reviews.addEventListener("change", ({ detail }) => {
+    const place = rows.findIndex((row) => row?.id === detail.id);
+    if (place >= 0) list.renew(place, place + 1);
+    if (place === list.selected) show();
+  }, { signal });
+
+  const by = (step) => () => pick(list.selected + step);
+  bind("Queue", [
+    { keys: ["ArrowDown", "j"], text: "next recording", run: by(1) }, { keys: ["ArrowUp", "k"], text: "previous recording", run: by(-1) },
+    { keys: ["PageDown"], run: by(10) }, { keys: ["PageUp"], run: by(-10) },
+    { keys: ["Home"], text: "first recording", run: () => pick(0) }, { keys: ["End"], text: "last recording", run: () => pick(list.total - 1) },
+    { keys: ["Enter"], text: "open it", run: () => open(list.selected) }, { keys: [" ", "p"], text: "play or stop", run: listen },
+    ...DECISIONS.map((each) => ({ keys: [each.key], text: each.text.toLowerCase(), run: () => decideOn(each.value) })),
+    { keys: ["u"], text: "undo the last decision", run: takeBack }, { keys: ["s"], text: "skip", run: by(1) },
+    { keys: ["a"], text: "autoplay on or off", run: () => { set("autoplay", !settings.autoplay); auto.checked = settings.autoplay; announce(`autoplay ${settings.autoplay ? "on" : "off"}`); } },
+    { keys: ["/"], text: "search", run: () => text.focus() },
+  ], signal);
+  text.addEventListener("keydown", (event) => { if (event.key === "Escape" || event.key === "Enter") list.element.focus(); });
+
+  load(Math.max(0, Number(parameters.get("i")) || 0)).then(() => { if (document.activeElement === document.body || document.activeElement === document.getElementById("view")) list.element.focus({ preventScroll: true }); });
+  return { title: "Queue" };
+}
+
+// What was predicted, and whether that is right: in words, with a mark.
+export function outcome(row) {
+  if (row.label === null || row.label === undefined || row.right === null) return h("span", { class: "outcome" }, name(row.predicted));
+  if (row.right) return h("span", { class: "outcome right" }, h("span", { class: "mark", title: "predicted right" }, "\u2713 "), name(row.predicted));
+  return h("span", { class: "outcome wrong" }, h("span", { class: "mark", title: "misclassified" }, "\u2717 "), name(row.label), " \u2192 ", name(row.predicted));
+}

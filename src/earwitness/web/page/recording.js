@@ -1,0 +1,117 @@
+// The recording's view: its lanes, its sound, and beside them what one can ask of it.
+
+import { get, paths } from "./api.js";
+import { announce, h, later, link, name, put, unique, visible } from "./dom.js";
+import { evidencePanel } from "./evidencepanel.js";
+import { editsFromText, textOfEdits } from "./edits.js";
+import { factsPanel } from "./facts.js";
+import { rounded, score, seconds } from "./format.js";
+import { bind } from "./keys.js";
+import { listeningPanel } from "./listening.js";
+import { Player } from "./player.js";
+import { outcome } from "./queue.js";
+import { buttons, DECISIONS, review, reviewOf, reviews, undo } from "./reviews.js";
+import { address, amend, go, number } from "./router.js";
+import { Scene } from "./scene.js";
+import { Stage } from "./stage.js";
+import { changes, set, settings } from "./store.js";
+import { tabs } from "./tabs.js";
+import { TimeView } from "./timeview.js";
+import { transport } from "./transport.js";
+import { recordingAddress, stepFrom } from "./walk.js";
+import { whatIfPanel } from "./whatif.js";
+
+export async function recording(root, { collection, id, parameters, signal }) {
+  const found = await get(paths.recording(collection.id, id), signal);
+  const view = new TimeView(found.seconds, number(parameters, "t0") ?? 0, number(parameters, "t1") ?? found.seconds);
+  const player = new Player(signal);
+  player.recording(`${paths.recording(collection.id, id)}/sound`, found.seconds);
+  player.place = Math.min(number(parameters, "p") ?? view.start, Math.max(0, found.seconds - 0.01));
+  const scene = new Scene({ collection, recording: found, view, player, signal });
+  scene.edits = editsFromText(parameters.get("edits"));
+  Object.assign(scene.question, { method: parameters.get("method"), target: parameters.get("target"), against: parameters.get("against"), at: number(parameters, "at") });
+
+  const row = { id, name: found.name, review: found.review };
+  const described = unique("map-text");
+  const stage = new Stage(scene, { describedBy: described, label: `log-mel of ${visible(found.name)}` });
+  const walk = { collection: collection.id, recording: found, parameters };
+  const position = h("span", { class: "quiet" });
+  const side = tabs("Ask", [
+    { key: "evidence", text: "Evidence", panel: evidencePanel(scene, described) }, { key: "listen", text: "Listen", panel: listeningPanel(scene) },
+    { key: "what-if", text: "What if", panel: whatIfPanel(scene) }, { key: "facts", text: "Facts", panel: factsPanel(scene) },
+  ], parameters.get("tab") ?? (scene.edits.length ? "what-if" : "evidence"), (key) => amend({ tab: key === "evidence" ? null : key }));
+  scene.openTab = side.open;
+  const decision = buttons(row, (value) => decide(value));
+  const note = h("input", { type: "text", value: reviewOf(row)?.note ?? "", placeholder: "note", "aria-label": "Your note", maxlength: "2000",
+    on: { change: () => review(collection.id, row, reviewOf(row)?.decision ?? "", note.value), keydown: (event) => { if (event.key === "Enter" || event.key === "Escape") { note.blur(); stage.element.focus(); } } } });
+
+  put(root, h("div", { class: "recording" },
+    h("header", { class: "view-head" },
+      h("div", { class: "identity" }, h("h1", {}, name(found.name)), h("p", { class: "said" }, outcome(found), h("span", { class: "quiet" }, `score ${score(found.scores[0]?.score)}, ${seconds(found.seconds)}`), position)),
+      h("div", { class: "judging" }, decision.element, note, h("div", { class: "steps" }, link("Compare", address(["compare"], { a: `${collection.id}/${id}` }), { class: "button", title: "with another run, model or method" }),
+        h("button", { type: "button", "aria-label": "Previous recording", title: "k", on: { click: () => step(-1) } }, "\u2190"), h("button", { type: "button", "aria-label": "Next recording", title: "j", on: { click: () => step(1) } }, "\u2192")))),
+    found.why ? h("p", { class: "why" }, h("b", {}, "Likely cause: "), visible(found.why)) : null,
+    h("div", { class: "desk" }, h("section", { class: "looking", "aria-label": "Sound and evidence" }, stage.element, stage.legend, transport(scene, stage)), h("aside", { class: "asking", "aria-label": "Questions" }, side.element))));
+
+  // ---- the address follows ----
+  const remember = later(() => {
+    const { method, target, against, at } = scene.question;
+    const whole = view.isWhole;
+    amend({ method: scene.map || scene.job ? method : null, target, against, at: at === null ? null : rounded(at, 3), t0: whole ? null : rounded(view.start, 3), t1: whole ? null : rounded(view.end, 3),
+      p: player.playing || player.position < 0.01 ? parameters.get("p") && null : rounded(player.position, 2), edits: textOfEdits(scene.edits) });
+  }, 150);
+  signal.addEventListener("abort", remember.cancel);
+  view.addEventListener("change", remember, { signal });
+  for (const what of ["map", "question", "segment", "edits"]) scene.addEventListener(what, remember);
+  for (const what of ["state", "position"]) player.addEventListener(what, () => { if (!player.playing) remember(); }, { signal });
+
+  // ---- what is shown first: what the address asks for, or the best of the maps that are held ----
+  const asked = parameters.has("method");
+  const first = asked ? null : [...found.maps].sort((one, two) => RANK.indexOf(one.verdict?.level) - RANK.indexOf(two.verdict?.level)).find((map) => map.class === found.predicted && !map.against) ?? found.maps[0];
+  if (asked) scene.choose({});
+  else if (first) scene.show(first).catch(() => {});
+  else scene.say("map");
+  scene.say("edits");
+  if (settings.autoplay && !parameters.has("p")) player.play(0).catch(() => {});
+  if (parameters.has("i")) position.textContent = `no. ${Number(parameters.get("i")) + 1} of the queue`;
+
+  // ---- decisions and steps ----
+  async function step(by) {
+    const next = await stepFrom(walk, by, signal);
+    if (!next) { announce(by > 0 ? "this is the last recording" : "this is the first recording"); return; }
+    go(recordingAddress(collection.id, next.id, { from: parameters.get("from"), i: next.index ?? undefined, tab: parameters.get("tab") }));
+  }
+  function decide(value) {
+    review(collection.id, row, value);
+    if (parameters.has("from")) step(1); // going through a queue: the next one
+  }
+  reviews.addEventListener("change", ({ detail }) => {
+    if (detail.id !== id) return;
+    row.review = detail.review;
+    decision.draw();
+    note.value = detail.review?.note ?? "";
+  }, { signal });
+  const takeBack = () => {
+    const last = undo();
+    if (last && last.id !== id) go(recordingAddress(last.collection, last.id, { from: parameters.get("from"), i: Math.max(0, Number(parameters.get("i")) - 1) || undefined }));
+  };
+
+  bind("Recording", [
+    { keys: [" ", "p"], text: "play or pause", run: () => player.toggle() }, { keys: ["j", "ArrowDown"], text: "next recording", run: () => step(1) }, { keys: ["k", "ArrowUp"], text: "previous recording", run: () => step(-1) },
+    { keys: ["ArrowLeft"], text: "cursor back", run: () => player.seek(player.position - 0.1) }, { keys: ["ArrowRight"], text: "cursor on", run: () => player.seek(player.position + 0.1) },
+    { keys: ["+", "="], text: "nearer", run: () => view.zoom(1.5, player.position) }, { keys: ["-"], text: "farther", run: () => view.zoom(1 / 1.5, player.position) }, { keys: ["0"], text: "all of the recording", run: () => view.fit() },
+    ...DECISIONS.map((each) => ({ keys: [each.key], text: each.text.toLowerCase(), run: () => decide(each.value) })),
+    { keys: ["u"], text: "undo the last decision", run: takeBack }, { keys: ["s"], text: "skip", run: () => step(1) }, { keys: ["n"], text: "write a note", run: () => note.focus() },
+    { keys: ["a"], text: "autoplay on or off", run: () => { set("autoplay", !settings.autoplay); announce(`autoplay ${settings.autoplay ? "on" : "off"}`); } },
+    { keys: ["b"], text: "draw boxes, or move", run: () => { scene.tool = scene.tool === "box" ? "pan" : "box"; scene.say("tool"); } },
+    { keys: ["o"], text: "outlines on or off", run: () => { set("marks", !settings.marks); changes.dispatchEvent(new Event("marks")); } },
+    { keys: ["e", "l", "w", "f"], text: "evidence, listen, what if, facts", run: (event) => side.open({ e: "evidence", l: "listen", w: "what-if", f: "facts" }[event.key], true) },
+    { keys: ["q"], text: "back to the queue", run: () => go(queueAddress(collection, parameters)) },
+  ], signal);
+  return { title: visible(found.name), crumbs: [link("Queue", queueAddress(collection, parameters))] };
+}
+
+const RANK = ["reliable", "weak", undefined, "not reliable"];
+
+export const queueAddress = (collection, parameters) =>
+  address(["c", collection.id, "q"], { ...Object.fromEntries(new URLSearchParams(parameters.get("from") ?? "")), i: parameters.get("i") });

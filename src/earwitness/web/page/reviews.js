@@ -1,0 +1,58 @@
+// A person's decisions: marked at once, sent by the outbox, undone one by one.
+
+import { announce, button, h, put, visible } from "./dom.js";
+import { decide, pending } from "./outbox.js";
+
+export const DECISIONS = [
+  { key: "1", value: "correct", mark: "\u2713", text: "Correct", title: "the prediction is right" },
+  { key: "2", value: "wrong label", mark: "\u2717", text: "Wrong label", title: "the label of the recording is wrong" },
+  { key: "3", value: "unsure", mark: "?", text: "Unsure", title: "cannot be told" },
+  { key: "4", value: "interesting", mark: "\u2605", text: "Interesting", title: "worth another look" },
+];
+
+export const reviews = new EventTarget();
+const done = []; // what undo takes back, the latest last
+const known = new Map(); // decisions made on this page, which lists loaded earlier do not hold
+
+export const reviewOf = (row) => (pending(row.id) ?? (known.has(row.id) ? { review: known.get(row.id) } : row)).review ?? null;
+
+export function review(collection, row, decision, note) {
+  const before = reviewOf(row);
+  const now = { decision, note: note ?? before?.note ?? "", at: new Date().toISOString() };
+  done.push({ collection, id: row.id, name: row.name, before });
+  store(collection, row.id, now.decision || now.note ? now : null);
+  const said = DECISIONS.find((each) => each.value === decision)?.text ?? "note kept";
+  announce(`${said}: ${visible(row.name)}`);
+}
+
+export function undo() {
+  const last = done.pop();
+  if (!last) { announce("nothing to undo"); return null; }
+  store(last.collection, last.id, last.before);
+  announce(`undone: ${visible(last.name)}`);
+  return last;
+}
+
+function store(collection, id, now) {
+  known.set(id, now);
+  decide(collection, id, now);
+  reviews.dispatchEvent(new CustomEvent("change", { detail: { id, review: now } }));
+}
+
+export function badge(review) {
+  const found = DECISIONS.find((each) => each.value === review?.decision);
+  if (!found) return review?.note ? h("span", { class: "badge plain" }, "note") : null;
+  return h("span", { class: "badge decided" }, h("span", { "aria-hidden": "true" }, found.mark), ` ${found.text}`);
+}
+
+// The four buttons, with the key of each.
+export function buttons(row, choose) {
+  const root = h("div", { class: "decisions", role: "group", "aria-label": "Your decision" });
+  const draw = () => {
+    const now = reviewOf(row)?.decision;
+    put(root, DECISIONS.map((each) => button([h("span", { class: "mark", "aria-hidden": "true" }, each.mark), each.text, h("kbd", { "aria-hidden": "true" }, each.key)], () => choose(each.value),
+      { class: "decision", title: each.title, "aria-pressed": String(now === each.value), "aria-keyshortcuts": each.key })));
+  };
+  draw();
+  return { element: root, draw };
+}

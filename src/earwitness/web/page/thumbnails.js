@@ -1,0 +1,46 @@
+// Small pictures of recordings: only of those in sight, a few at a time, each fetched once.
+
+import { isAbort, numbers, paths } from "./api.js";
+import { sound, soundLimits } from "./colours.js";
+import { picture } from "./spectrogram.js";
+
+const AT_ONCE = 6;
+const KEPT = 800; // pictures of at most 96 x 32 cells
+const kept = new Map();
+const waiting = [];
+let running = 0;
+
+function next() {
+  while (running < AT_ONCE && waiting.length) {
+    const task = waiting.pop(); // what came into sight last is looked at now
+    if (task.signal.aborted) continue;
+    running += 1;
+    task.run().finally(() => { running -= 1; next(); });
+  }
+}
+
+function paint(canvas, image) {
+  canvas.width = image.width;
+  canvas.height = image.height;
+  canvas.getContext("2d").drawImage(image, 0, 0);
+  canvas.classList.add("drawn");
+}
+
+// Draws a recording's thumbnail as soon as it is there; aborting the signal gives up on it.
+export function thumbnail(canvas, collection, id, silence, signal) {
+  const key = `${collection.id}/${id}`;
+  const found = kept.get(key);
+  if (found) { kept.delete(key); kept.set(key, found); paint(canvas, found); return; }
+  waiting.push({ signal, run: async () => {
+    try {
+      const tile = await numbers(`${paths.recording(collection.id, id)}/thumbnail`, signal);
+      const image = picture(tile, soundLimits(tile.values, silence), sound(true, false));
+      kept.set(key, image);
+      if (kept.size > KEPT) kept.delete(kept.keys().next().value);
+      if (!signal.aborted) paint(canvas, image);
+    } catch (error) {
+      if (!isAbort(error) && !signal.aborted) canvas.classList.add("missing"); // the row's words are enough
+    }
+  } });
+  next();
+}

@@ -1,0 +1,58 @@
+// Below the lanes: play, where the sound is, loop, volume; zoom, tools, and how the evidence is drawn.
+
+import { button, field, h, put } from "./dom.js";
+import { drawBar } from "./evidence.js";
+import { seconds, short, span } from "./format.js";
+import { changes, isDark, set, settings } from "./store.js";
+
+export function transport(scene, stage) {
+  const { player, view, signal } = scene;
+  const play = button("\u25b6 Play", () => player.toggle().catch?.(failed), { class: "play primary", "aria-keyshortcuts": "Space" });
+  const time = h("output", { class: "time number", "aria-label": "Position" });
+  const loop = button("Loop", () => player.setLoop(player.loop ? null : span_()), { "aria-pressed": "false", title: "loops the explained segment, or what is in sight" });
+  const failure = h("span", { class: "failure", role: "alert" });
+  const volume = h("input", { type: "range", min: 0, max: 1, step: 0.05, value: settings.volume, on: { input: () => { set("volume", Number(volume.value)); player.setVolume(settings.volume); } } });
+  const span_ = () => (scene.map && scene.map.start_seconds > 0 | scene.map?.end_seconds < view.seconds ? { start: scene.map.start_seconds, end: scene.map.end_seconds } : { start: view.start, end: view.end });
+  const failed = (error) => put(failure, error.message);
+
+  const tools = ["pan", "box", "lasso"].map((each) => button({ pan: "Move", box: "Box", lasso: "Lasso" }[each], () => { scene.tool = each; scene.say("tool"); if (each !== "pan") scene.openTab?.("what-if"); },
+    { class: "tool", title: { pan: "drag moves the view, click seeks", box: "drag draws a box (b)", lasso: "drag draws any shape (shift and drag)" }[each] }));
+  const toolBar = h("div", { class: "group", role: "group", "aria-label": "What dragging does" }, tools);
+  const zoom = h("div", { class: "group", role: "group", "aria-label": "Zoom" },
+    button("\u2212", () => view.zoom(1 / 1.6, centre()), { "aria-label": "Zoom out" }), button("+", () => view.zoom(1.6, centre()), { "aria-label": "Zoom in" }), button("All", () => view.fit(), { "aria-label": "Show all of the recording" }),
+    button("Segment", () => { if (scene.map) view.set(scene.map.start_seconds - 0.05, scene.map.end_seconds + 0.05); }, { class: "to-map", "aria-label": "Show the explained segment" }));
+  const centre = () => (player.position >= view.start && player.position <= view.end ? player.position : undefined);
+
+  const opacity = h("input", { type: "range", min: 0, max: 1, step: 0.05, value: settings.opacity, on: { input: () => set("opacity", Number(opacity.value)) } });
+  const marks = h("input", { type: "checkbox", checked: settings.marks, on: { change: () => set("marks", marks.checked) } });
+  const canvas = h("canvas", { class: "bar-colours", "aria-hidden": "true" });
+  const numbers = h("span", { class: "bar-numbers number" });
+  const layer = h("div", { class: "layer" }, field("Opacity", opacity), h("label", { class: "check" }, marks, " outlines"),
+    h("div", { class: "colour-bar" }, h("span", { class: "bar-words" }, h("span", {}, "against (dashed)"), h("span", {}, "for (solid)")), canvas, numbers));
+
+  const draw = () => {
+    put(play, player.playing ? "\u275a\u275a Pause" : "\u25b6 Play");
+    loop.setAttribute("aria-pressed", String(Boolean(player.loop)));
+    loop.textContent = player.loop ? `Loop ${span(player.loop.start, player.loop.end)}` : "Loop";
+  };
+  const where = () => { time.textContent = `${seconds(player.position)} / ${seconds(view.seconds)}`; };
+  const bar = () => {
+    layer.hidden = !scene.map;
+    zoom.querySelector(".to-map").hidden = !scene.map;
+    if (!scene.map) return;
+    put(numbers, ...[-1, 0, 1].map((share) => h("span", {}, short(share * scene.map.strongest))));
+    drawBar(canvas, isDark());
+  };
+  const tool = () => tools.forEach((each, place) => each.setAttribute("aria-pressed", String(scene.tool === ["pan", "box", "lasso"][place])));
+
+  for (const what of ["state", "loop", "source"]) player.addEventListener(what, draw, { signal });
+  player.addEventListener("state", () => put(failure), { signal });
+  player.addEventListener("position", where, { signal });
+  player.addEventListener("state", where, { signal });
+  scene.addEventListener("map", () => requestAnimationFrame(bar));
+  for (const what of ["theme", "marks"]) changes.addEventListener(what, () => { marks.checked = settings.marks; bar(); }, { signal });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", bar, { signal });
+  scene.addEventListener("tool", () => { tool(); stage.draw(); });
+  draw(); where(); bar(); tool();
+  return h("div", { class: "transport" }, h("div", { class: "group" }, play, time, loop), zoom, toolBar, field("Volume", volume, { class: "field volume" }), layer, failure);
+}

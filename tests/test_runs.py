@@ -27,7 +27,7 @@ from earwitness.core.files import (
     write_tensors,
     write_text,
 )
-from earwitness.core.run_folder import CONTRACT, RunFolder, create, open_finished
+from earwitness.core.run_folder import CONTRACT, KEPT, RunFolder, create, open_finished
 
 PROJECT = Path(__file__).resolve().parents[1]
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"))
@@ -210,7 +210,7 @@ def test_every_path_of_the_contract_is_one_of_the_folders():
     folder = RunFolder(Path("r"))
     properties = [name for name, value in vars(RunFolder).items() if isinstance(value, property)]
     paths = [getattr(folder, name) for name in properties if name not in ("started", "finished")]
-    assert {path.name for path in paths} == set(CONTRACT)
+    assert {path.name for path in paths} == {*CONTRACT, KEPT[0]}
 
 
 def test_a_new_folder_is_made(tmp_path):

@@ -88,6 +88,11 @@ class RunFolder:
         return self.path / "report.html"
 
     @property
+    def reviews(self) -> Path:
+        """What a person decided about the recordings."""
+        return self.path / "reviews.sqlite"
+
+    @property
     def checkpoints(self) -> Path:
         """Folder that exists only while training is unfinished."""
         return self.path / "checkpoints"
@@ -126,6 +131,10 @@ CONTRACT = (
     "run.json",
 )
 
+# What a person wrote there, and what SQLite keeps beside it: an overwrite leaves it, for a decision about a recording
+# outlives a training, and a folder that holds nothing else is free.
+KEPT = ("reviews.sqlite", "reviews.sqlite-wal", "reviews.sqlite-shm")
+
 
 def create(path: Path | str, *, overwrite: bool = False, resume: bool = False) -> RunFolder:
     """Make a run folder ready for a training.
@@ -161,7 +170,7 @@ def check_free(path: Path | str, *, overwrite: bool = False, resume: bool = Fals
     remove_leftovers(folder.path, CONTRACT)
     if overwrite:
         # What an overwrite removes has common names, such as figures: it must be certain that they are a run's.
-        if folder.path.is_dir() and locks.contents(folder.path) and not _written_by_us(folder):
+        if _holds_something(folder) and not _written_by_us(folder):
             raise UsageError(f"{printable(path)}: is not empty and holds no run; empty it, or name another --out")
         return folder
     if folder.finished and not resume:
@@ -170,7 +179,7 @@ def check_free(path: Path | str, *, overwrite: bool = False, resume: bool = Fals
         raise UsageError(
             f"{printable(path)}: holds an unfinished run; --resume goes on with it, --overwrite begins anew"
         )
-    if folder.path.is_dir() and not folder.started and locks.contents(folder.path):
+    if not folder.started and _holds_something(folder):
         raise UsageError(f"{printable(path)}: is not empty and holds no run; name a new folder with --out")
     return folder
 
@@ -193,6 +202,10 @@ def _check_place(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{printable(folder)}: is a file; name a folder for the run with --out")
     check_writable(folder)
+
+
+def _holds_something(folder: RunFolder) -> bool:
+    return folder.path.is_dir() and any(path.name not in KEPT for path in locks.contents(folder.path))
 
 
 def _written_by_us(folder: RunFolder) -> bool:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from earwitness.cli import checking, exit, explaining, listening, trusting
+from earwitness.cli import checking, exit, explaining, listening, serving, trusting
 from earwitness.cli.exit import leave
 from earwitness.cli.options import (
     Backbone,
@@ -258,6 +258,7 @@ def demo(
 
 trusting.register(app)
 checking.register(app)
+serving.register(app)
 
 
 def _request(options: dict[str, Any]) -> Any:
@@ -323,7 +324,7 @@ def investigate_and_report(run: Path, methods: tuple[str, ...], device: str, see
     show(f"\n{found.audit.summary()}")
     path = build_report(run)
     show(f"\nReport: {printable(path)} ({path.stat().st_size / 1e6:.1f} MB)")
-    next_step(f"open {typed(path)}, or go on: earwitness inquire {typed(run)} --class NAME")
+    next_step(f"open {typed(path)}, or look and listen yourself: earwitness serve {typed(run)}")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -16,7 +16,7 @@ from earwitness.audio.segments import silent_share
 from earwitness.audio.timefreq import cell_edges, nearest_cells
 from earwitness.core.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from earwitness.core.errors import EarwitnessError, printable
-from earwitness.core.files import atomic_write
+from earwitness.core.files import atomic_write, safe_name
 
 SILENT = "silent"
 CONSTANT = "constant"
@@ -238,20 +238,36 @@ class Attribution:
             raise EarwitnessError(f"{printable(path)}: not a readable attribution ({reason}); {advice}") from problem
 
 
+def saved_name(found: Attribution, method: str) -> str:
+    """Return what a map's file is called in a folder of many, without its ending.
+
+    The same question always names the same file.
+
+    Parameters
+    ----------
+    found
+        Whose file, moment and target give the name.
+    method
+        The method as one writes it, such as ``"lime:samples=512"``.
+    """
+    moment = f"{found.file}@{found.start_seconds:.2f}"
+    return "__".join(map(safe_name, (moment, found.target_label, method)))
+
+
 def saved_source(path: Path) -> tuple[str, str] | None:
     """Return the target in words and the source of a saved attribution; None where there is none to be read."""
-    metadata = _metadata(path)
+    metadata = saved_metadata(path)
     return None if metadata is None else (str(metadata["target_label"]), str(metadata.get("source", "")))
 
 
 def saved_kind(path: Path) -> tuple[str, str] | None:
     """Return the method and the kind of score of a saved attribution; None where there is none to be read."""
-    metadata = _metadata(path)
+    metadata = saved_metadata(path)
     return None if metadata is None else (str(metadata["method"]), str(metadata["score_kind"]))
 
 
-def _metadata(path: Path) -> dict[str, Any] | None:
-    """Return what a saved attribution says of itself, without its arrays."""
+def saved_metadata(path: Path) -> dict[str, Any] | None:
+    """Return what a saved attribution says of itself, without its arrays; None where there is none to be read."""
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             metadata = json.loads(str(archive["metadata"]))

@@ -20,10 +20,10 @@ from earwitness.core import run_folder
 from earwitness.core.arrays import Float32Array
 from earwitness.core.device import to_numpy
 from earwitness.core.errors import BadRecordingError, EarwitnessError, on_disk, printable
-from earwitness.core.files import read_json, safe_name
+from earwitness.core.files import read_json
 from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.core.run_folder import RunFolder
-from earwitness.explainers.attribution import Attribution, is_silent
+from earwitness.explainers.attribution import Attribution, is_silent, saved_name
 from earwitness.explainers.findings import ShownRecording
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.models.classifier import Classifier, load
@@ -190,18 +190,8 @@ class OpenRun:
             )
 
     def attribution_path(self, attribution: Attribution, method: str) -> Path:
-        """Return where an attribution is kept; the same question always names the same file.
-
-        Parameters
-        ----------
-        attribution
-            Whose file, moment and target give the name.
-        method
-            The method as one writes it, such as ``"lime:samples=512"``.
-        """
-        moment = f"{attribution.file}@{attribution.start_seconds:.2f}"
-        parts = (safe_name(moment), safe_name(attribution.target_label), safe_name(method))
-        return self.folder.attributions / ("__".join(parts) + ".npz")
+        """Return where an attribution is kept (:func:`earwitness.explainers.attribution.saved_name`)."""
+        return self.folder.attributions / f"{saved_name(attribution, method)}.npz"
 
 
 def _beginning(path: Path, sample_rate: int, seconds: float) -> tuple[Float32Array, bool]:

@@ -12,7 +12,7 @@ from earwitness.audio.stft import Gains, Stft
 from earwitness.audio.timefreq import Clock
 from earwitness.core.arrays import Float32Array, Float64Array
 from earwitness.core.errors import UsageError
-from earwitness.explainers.attribution import Attribution
+from earwitness.explainers.attribution import SILENT, Attribution
 
 # Amplitude that is left of what is hidden, and taken from what is kept, so that the two still add up. None: a network
 # recognises in half of the cases what lies at -40 dB, for it takes logarithms (docs/listening.md).
@@ -124,12 +124,14 @@ def mask_of(attribution: Attribution, clock: Clock, share: float = SHARE, by: st
     Raises
     ------
     NoEvidenceError
-        Nothing in the map speaks for its target.
+        Nothing in the map speaks for its target, or its segment is silent.
     UsageError
         The share is none.
     """
     real = len(attribution.times) if attribution.real_frames == 0 else attribution.real_frames
     values, times = _on_bands(attribution, clock)[:real], attribution.times[:real]
+    if SILENT in attribution.flags:
+        raise NoEvidenceError(f"{attribution.method}: the segment holds no sound, so there is none to listen to")
     if not (values > 0).any():
         raise NoEvidenceError(
             f"{attribution.method}: nothing in its map speaks for {attribution.target_label}, so there is no evidence "

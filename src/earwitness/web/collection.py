@@ -1,0 +1,358 @@
+"""What a page shows: a run's recordings, or a folder of recordings with a model; and what is known of each."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from earwitness.audio import decoding
+from earwitness.audio.extraction import LogMelSource, StreamedLogMel, log_mel_of, stretches
+from earwitness.core.arrays import Float32Array, LogMel, Samples
+from earwitness.core.device import choose_device
+from earwitness.core.errors import BadRecordingError, EarwitnessError, UsageError, printable
+from earwitness.core.home import home_folder
+from earwitness.core.progress import Progress
+from earwitness.data.folders import sound_files
+from earwitness.inspection.files import HELD_SECONDS, score_file
+from earwitness.inspection.model import Model
+from earwitness.inspection.run import OpenRun, open_run
+from earwitness.models.class_names import classes_called
+from earwitness.models.classifier import WAVEFORM
+from earwitness.models.foreign.runtimes import is_opaque
+from earwitness.models.foreign.sound import levels_of
+from earwitness.models.prediction import Predictions, ScoredRecording
+from earwitness.web.arrays import Drawn, columns_of, extremes_of, frames_between, smaller
+from earwitness.web.cache import Remembered
+from earwitness.web.shelf import Shelf
+from earwitness.web.worker import Worker
+from earwitness.workflows.what_if import HeldSound, hold
+
+RUN, FOLDER, UPLOADS = "run", "folder", "uploads"
+THUMBNAIL = (96, 32)  # columns and bands
+OVERVIEW_COLUMNS = 8192  # that are held of a recording whose log-mel is not
+NOT_THERE = "has gone missing; put it back, or name the data's new place with --data"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What a model predicted for a recording.
+
+    Parameters
+    ----------
+    predicted
+        The class, by the vote of the segments.
+    score, margin
+        The mean score of that class, and how far it is above the next.
+    segments
+        How many.
+    silent
+        Whether no segment holds sound.
+    seconds
+        Where the last segment ends.
+    """
+
+    predicted: str
+    score: float
+    margin: float
+    segments: int
+    silent: bool
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collection:
+    """Recordings with the model that is asked about them.
+
+    Parameters
+    ----------
+    id, title, kind
+        Opaque and the same each time; in words; ``"run"``, ``"folder"`` or ``"uploads"``.
+    model
+        Asked by the worker's thread alone.
+    worker
+        That thread.
+    names, paths
+        The recordings' names, and where they are.
+    labels
+        Their true classes, where these are known.
+    shelf
+        Maps that are kept.
+    home
+        Folder for what a person decides.
+    run
+        The run; None of other kinds.
+    """
+
+    id: str
+    title: str
+    kind: str
+    model: Model
+    worker: Worker
+    names: list[str]
+    paths: dict[str, Path]
+    labels: dict[str, str]
+    shelf: Shelf
+    home: Path
+    run: OpenRun | None = None
+    known: dict[str, Known] = field(default_factory=dict)
+    unusable: dict[str, str] = field(default_factory=dict)
+    _by_id: dict[str, str] = field(default_factory=dict, repr=False)
+    _scored: Remembered[ScoredRecording] = field(default_factory=lambda: Remembered(12), repr=False)
+    _log_mels: Remembered[LogMel] = field(default_factory=lambda: Remembered(24), repr=False)
+    _samples: Remembered[tuple[Samples, int]] = field(default_factory=lambda: Remembered(6), repr=False)
+    _pictures: Remembered[Float32Array] = field(default_factory=lambda: Remembered(6000), repr=False)
+    _held: Remembered[HeldSound] = field(default_factory=lambda: Remembered(6), repr=False)
+
+    # ---- names ----------------------------------------------------------------------------------------------------
+
+    def add(self, name: str, path: Path, label: str | None = None) -> str:
+        """Add a recording, and return its id."""
+        recording = recording_id(name)
+        if name not in self.paths:
+            self.names.append(name)
+        self.paths[name], self._by_id[recording] = path, name
+        if label is not None:
+            self.labels[name] = label
+        return recording
+
+    def name_of(self, recording: str) -> str | None:
+        """Return the name of a recording; None where there is none of this id."""
+        return self._by_id.get(recording)
+
+    @contextmanager
+    def reading(self, name: str) -> Iterator[Path]:
+        """Give a recording's path, and say what is wrong where it cannot be read.
+
+        Raises
+        ------
+        BadRecordingError
+            It is gone, or damaged.
+        """
+        path = self.paths[name]
+        if not path.is_file():
+            raise BadRecordingError(printable(name), NOT_THERE)
+        yield path
+
+    # ---- sound and spectrogram, which need no model -----------------------------------------------------------------
+
+    def log_mel(self, name: str) -> LogMel | None:
+        """Return a recording's log-mel, shape (frames, bands); None of one that is too long to be held."""
+        front_end = self.model.classifier.front_end
+
+        def make() -> LogMel:
+            with self.reading(name) as path:
+                if self.model.classifier.takes == WAVEFORM:
+                    return levels_of(front_end, self.samples(name, front_end.sample_rate)[0])
+                return log_mel_of(path, front_end)
+
+        return None if self.is_long(name) else self._log_mels.get(name, make)
+
+    def is_long(self, name: str) -> bool:
+        """Tell whether a recording is too long for its log-mel to be held in memory."""
+        known = self.known.get(name)
+        if known is not None:
+            return known.seconds > HELD_SECONDS
+        scored = self._scored.find(name)
+        return scored is not None and scored.seconds > HELD_SECONDS
+
+    def drawn(self, name: str, start: float, end: float | None, columns: int) -> Drawn:
+        """Return a stretch of a recording's log-mel as :func:`earwitness.web.arrays.columns_of` does."""
+        clock = self.model.classifier.front_end.clock
+        held = self.log_mel(name)
+        if held is not None:
+            return columns_of(held, clock, start, end, columns)
+        with self.reading(name) as path:
+            source = StreamedLogMel(path, self.model.classifier.front_end)
+        frames = self.scored(name).real_frames
+        first, stop = frames_between(clock, start, end, frames)
+        if stop - first > frames // 4:  # most of it: kept, since it takes seconds to read
+            key = (name, first, stop, columns)
+            found = self._pictures.get(key, lambda: _pooled(source, first, stop, columns))
+            edges = clock.frame_edge_seconds(np.array([first, stop]))
+            return Drawn(found, float(edges[0]), float(edges[1]))
+        (part,) = stretches(source, [(first, stop)])
+        return columns_of(part, clock, start, end, columns, first)
+
+    def thumbnail(self, name: str) -> Float32Array:
+        """Return a small picture of a recording's log-mel, shape (columns, bands)."""
+
+        def make() -> Float32Array:
+            held = self.log_mel(name)
+            return smaller(self.drawn(name, 0.0, None, THUMBNAIL[0]).values if held is None else held, *THUMBNAIL)
+
+        return self._pictures.get(name, make)
+
+    def samples(self, name: str, sample_rate: int | None = None) -> tuple[Samples, int]:
+        """Return a recording's mono samples, shape (n,), and their rate: the recording's own unless one is named."""
+
+        def make() -> tuple[Samples, int]:
+            with self.reading(name) as path:
+                rate = sample_rate or decoding.header(path)[2]
+                return np.concatenate(list(decoding.stream(path, rate))), rate
+
+        return self._samples.get((name, sample_rate), make)
+
+    def waveform(self, name: str, start: float, end: float | None, columns: int) -> Drawn:
+        """Return the least and the greatest sample of each column of a stretch, shape (columns, 2)."""
+        # A long recording is drawn at a low rate: its peaks come out a little lower, and memory stays small.
+        samples, rate = self.samples(name, 4000 if self.is_long(name) else None)
+        return extremes_of(samples, rate, start, end, columns)
+
+    # ---- what the model says ----------------------------------------------------------------------------------------
+
+    def scored(self, name: str) -> ScoredRecording:
+        """Return a recording's segments with their scores; asked of the model if it was not lately."""
+
+        def make() -> ScoredRecording:
+            with self.reading(name) as path:
+                return replace(self.worker.now(lambda: score_file(self.model.classifier, path)), file=name)
+
+        return self._scored.get(name, make)
+
+    def held_sound(self, name: str, start: float, end: float | None) -> HeldSound:
+        """Return a stretch of a recording that can be edited and scored."""
+
+        def make() -> HeldSound:
+            with self.reading(name) as path:
+                return hold(path, self.model, start=start, end=end)
+
+        return self._held.get((name, start, end), make)
+
+    def score_all(self, progress: Progress) -> dict[str, int]:
+        """Score the recordings that nobody has scored yet, in the worker's thread."""
+        missing = [name for name in self.names if name not in self.known and name not in self.unusable]
+        with progress.task("Scoring recordings", len(missing)) as advance:
+            for name in missing:
+                try:
+                    self.note(name, score_file(self.model.classifier, self.paths[name]))
+                except EarwitnessError as error:
+                    self.unusable[name] = str(error)
+                advance(1)
+        return {"scored": len(self.known), "unusable": len(self.unusable)}
+
+    def note(self, name: str, scored: ScoredRecording) -> Known:
+        """Remember what was predicted for a recording."""
+        best = scored.voted
+        others = np.delete(scored.mean, best)
+        self.known[name] = Known(
+            predicted=scored.classes[best],
+            score=float(scored.mean[best]),
+            margin=float(scored.mean[best] - others.max(initial=0.0)),
+            segments=len(scored.scores),
+            silent=False,
+            seconds=scored.seconds,
+        )
+        return self.known[name]
+
+    @cached_property
+    def predictions(self) -> Predictions | None:
+        """What the run was measured by."""
+        return None if self.run is None else self.run.predictions
+
+
+def recording_id(name: str) -> str:
+    """Return a recording's opaque id: the same each time that it is shown."""
+    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def _pooled(source: LogMelSource, first: int, stop: int, columns: int) -> Float32Array:
+    """Return frames of a long log-mel as columns, each the mean of as many frames, in one pass."""
+    size = max(1, -(-(stop - first) // columns))
+    spans = [(at, min(stop, at + size)) for at in range(first, stop, size)]
+    return np.stack([part.mean(axis=0) for part in stretches(source, spans)]).astype(np.float32)
+
+
+def of_run(path: Path, device: str, data: Path | None = None) -> Collection:
+    """Return a run's recordings with its model.
+
+    Raises
+    ------
+    UsageError, EarwitnessError
+        It is no finished run, or damaged.
+    """
+    run = open_run(path, choose_device(device), data)
+    model = Model(name=printable(path), classifier=run.classifier, cache=run.folder.trust)
+    collection = Collection(
+        id=_collection_id(RUN, str(run.settings.get("identity") or path.resolve()), str(path.resolve())),
+        title=printable(path.resolve().name),
+        kind=RUN,
+        model=model,
+        worker=_worker(model),
+        names=[],
+        paths={},
+        labels={},
+        shelf=Shelf(run.folder.attributions),
+        home=run.folder.path,
+        run=run,
+    )
+    found = run.predictions
+    means, silent = found.mean_scores, found.silent
+    for row, name in enumerate(found.files):
+        collection.add(name, run.path_of(name), found.classes[int(found.labels[row])])
+        mine, best = found.recording == row, int(found.file_predicted[row])
+        collection.known[name] = Known(
+            predicted=found.classes[best],
+            score=float(means[row, best]),
+            margin=float(means[row, best] - np.delete(means[row], best).max(initial=0.0)),
+            segments=int(mine.sum()),
+            silent=silent is not None and bool((silent[mine] == 1.0).all()),
+            seconds=float(found.end_seconds[mine].max()),
+        )
+    return collection
+
+
+def of_folder(model: Model, folder: Path) -> Collection:
+    """Return the recordings of a folder with a model.
+
+    Raises
+    ------
+    UsageError
+        It holds no sound file.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{printable(folder)}: no such folder; name a run, or a folder of recordings with --model")
+    found = sound_files(folder)
+    if not found:
+        raise UsageError(f"{printable(folder)}: holds no sound file; name another folder")
+    collection = _plain(model, FOLDER, printable(folder.resolve().name), str(folder.resolve()))
+    for path in found:
+        fitting = classes_called(model.classes, path.parent.name) if path.parent != folder else []
+        label = model.classes[fitting[0]] if len(fitting) == 1 else None
+        collection.add(printable(path.relative_to(folder)), path, label)
+    return collection
+
+
+def of_uploads(model: Model, worker: Worker, beside: str) -> Collection:
+    """Return an empty collection for what is sent to a model."""
+    return replace(_plain(model, UPLOADS, "Your sounds", beside, worker), names=[])
+
+
+def _plain(model: Model, kind: str, title: str, place: str, worker: Worker | None = None) -> Collection:
+    name = _collection_id(kind, model.name, place)
+    home = home_folder() / "pages" / name
+    return Collection(
+        id=name,
+        title=title,
+        kind=kind,
+        model=model,
+        worker=worker or _worker(model),
+        names=[],
+        paths={},
+        labels={},
+        shelf=Shelf(home / "attributions"),
+        home=home,
+    )
+
+
+def _worker(model: Model) -> Worker:
+    return Worker(between=not is_opaque(model.classifier.network))
+
+
+def _collection_id(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:10]

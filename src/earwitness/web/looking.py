@@ -1,0 +1,191 @@
+"""What a page asks about collections and recordings: functions from what is asked to what is answered."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import numpy as np
+from starlette.responses import FileResponse, Response
+
+from earwitness.audio import decoding
+from earwitness.core.errors import UsageError
+from earwitness.core.files import safe_name
+from earwitness.core.version import VERSION
+from earwitness.web import listing, shapes, shown
+from earwitness.web.arrays import Drawn, little_endian
+from earwitness.web.asked import Span
+from earwitness.web.collection import recording_id
+from earwitness.web.endpoint import BINARY, PNG, WAV, Given
+from earwitness.web.review_exports import attachment
+from earwitness.web.sounds import playable
+from earwitness.web.studio import NotThereError, Studio
+
+# ---- collections --------------------------------------------------------------------------------------------------
+
+
+def session(studio: Studio, given: Given) -> shapes.Session:
+    """Return what the server shows."""
+    del given
+    return shapes.Session(
+        version=VERSION, collections=[shown.collection_shape(each) for each in studio.collections.values()]
+    )
+
+
+def overview(studio: Studio, given: Given) -> shapes.Overview:
+    """Return a collection at a glance; its recordings are scored if they are not."""
+    collection = studio.collection(given.ids["c"])
+    job = studio.score(collection)
+    return shown.overview(collection, None if job is None else job.id)
+
+
+def recordings(studio: Studio, given: Given) -> shapes.Rows:
+    """Return a part of a list of recordings."""
+    collection = studio.collection(given.ids["c"])
+    reviews = {name: shown.review(each) for name, each in studio.reviews(collection).all().items()}
+    return listing.rows(collection, given.query, reviews)
+
+
+def class_page(studio: Studio, given: Given) -> shapes.ClassPage:
+    """Return what is known of a class."""
+    collection, number = studio.collection(given.ids["c"]), given.ids["index"]
+    if not number.isascii() or not number.isdigit() or int(number) >= len(collection.model.classes):
+        raise NotThereError("no such class; classes are counted from 0")
+    return shown.class_page(collection, int(number))
+
+
+def report(studio: Studio, given: Given) -> Response:
+    """Return the run's report, to be kept."""
+    run = studio.collection(given.ids["c"]).run
+    if run is None or not run.folder.report.is_file():
+        raise NotThereError("there is no report yet; `earwitness report RUN` makes one")
+    name = f"{run.folder.path.resolve().name}-report.html"
+    return FileResponse(run.folder.report, filename=name, media_type=BINARY)
+
+
+def figure(studio: Studio, given: Given) -> Response:
+    """Return a picture of a run."""
+    for collection in studio.collections.values():
+        path = shown.figure_path(collection, given.ids["f"])
+        if path is not None and path.is_file():
+            return FileResponse(path, media_type=PNG)
+    raise NotThereError("no such figure; inquire again, or reload the page")
+
+
+def export(studio: Studio, given: Given) -> Response:
+    """Return decisions and findings as a file."""
+    collection = studio.collection(given.ids["c"])
+    reviews, clock = studio.reviews(collection), collection.model.classifier.front_end.clock
+
+    def extent(name: str) -> tuple[float, float, float, float]:
+        known = collection.known.get(name)
+        return 0.0, 0.0 if known is None else known.seconds, max(0.0, clock.low_hz), clock.high_hz
+
+    name = safe_name(collection.title)
+    made = attachment(given.query.format, name, reviews.all().values(), reviews.findings(), extent)
+    head = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(made.name)}"}
+    return Response(made.body, media_type=made.media_type, headers=head)
+
+
+# ---- a recording --------------------------------------------------------------------------------------------------
+
+
+def recording(studio: Studio, given: Given) -> shapes.Recording:
+    """Return a recording."""
+    collection, name = studio.recording(given.ids["c"], given.ids["r"])
+    scored = collection.scored(name)
+    with collection.reading(name) as path:
+        _, _, sample_rate, channels = decoding.header(path)
+    if name not in collection.known:
+        collection.note(name, scored)
+    known, label = collection.known[name], collection.labels.get(name)
+    ordered = sorted(collection.names)
+    place, reviews = ordered.index(name), studio.reviews(collection)
+    review = reviews.get(name)
+    return shapes.Recording(
+        id=given.ids["r"],
+        name=name,
+        label=label,
+        predicted=known.predicted,
+        right=None if label is None else label == known.predicted,
+        seconds=scored.seconds,
+        sample_rate=sample_rate,
+        channels=channels,
+        frames=scored.real_frames,
+        scores=shown.scored_list(shown.ranked(scored.classes, scored.mean)),
+        segments=shown.segment_times(scored),
+        detections=shown.detections(collection, scored),
+        maps=[shown.map_shape(collection, each) for each in collection.shelf.of(name)],
+        findings=[shown.finding(each) for each in reviews.findings(name)],
+        review=None if review is None else shown.review(review),
+        why=shown.why(collection, name),
+        notes=list(scored.notes),
+        next=_neighbour(ordered, place + 1),
+        previous=_neighbour(ordered, place - 1),
+    )
+
+
+def _neighbour(names: list[str], place: int) -> str | None:
+    return recording_id(names[place]) if 0 <= place < len(names) else None
+
+
+def scores(studio: Studio, given: Given) -> Response:
+    """Return every segment's scores."""
+    collection, name = studio.recording(given.ids["c"], given.ids["r"])
+    return array(Drawn(collection.scored(name).scores.astype(np.float32), 0.0, 0.0))
+
+
+def log_mel(studio: Studio, given: Given) -> Response:
+    """Return a stretch of the log-mel that the network gets."""
+    collection, name = studio.recording(given.ids["c"], given.ids["r"])
+    return array(collection.drawn(name, *_between(given.query), given.query.columns))
+
+
+def waveform(studio: Studio, given: Given) -> Response:
+    """Return the least and the greatest sample of each column of a stretch."""
+    collection, name = studio.recording(given.ids["c"], given.ids["r"])
+    return array(collection.waveform(name, *_between(given.query), given.query.columns))
+
+
+def thumbnail(studio: Studio, given: Given) -> Response:
+    """Return a small picture of a log-mel."""
+    collection, name = studio.recording(given.ids["c"], given.ids["r"])
+    return array(Drawn(collection.thumbnail(name), 0.0, 0.0))
+
+
+def _between(query: Span) -> tuple[float, float | None]:
+    if query.end is not None and query.end <= query.start:
+        raise UsageError(f"from {query.start:g} to {query.end:g} s is no stretch; name the earlier moment first")
+    return query.start, query.end
+
+
+def array(found: Drawn) -> Response:
+    """Return an array with its shape and its stretch."""
+    rows, columns = found.values.shape
+    head = {
+        "X-Shape": f"{rows},{columns}",
+        "X-Start-Seconds": f"{found.start_seconds:.6f}",
+        "X-End-Seconds": f"{found.end_seconds:.6f}",
+    }
+    return Response(little_endian(found.values), media_type=BINARY, headers=head)
+
+
+def sound(studio: Studio, given: Given) -> Response:
+    """Return a recording as a browser plays it."""
+    collection, name = studio.recording(given.ids["c"], given.ids["r"])
+    with collection.reading(name) as path:
+        status = path.stat()
+        key = f"{collection.id}\n{name}\n{status.st_mtime_ns}\n{status.st_size}"
+        return played(studio, studio.sounds.put(key, lambda: playable(path)))
+
+
+def made_sound(studio: Studio, given: Given) -> Response:
+    """Return a sound that was made."""
+    return played(studio, given.ids["s"])
+
+
+def played(studio: Studio, name: str) -> Response:
+    """Return a sound by its id, any part of it."""
+    path = studio.sounds.path(name)
+    if path is None:
+        raise NotThereError("this sound is no longer held; ask for it again")
+    return FileResponse(path, media_type=WAV)

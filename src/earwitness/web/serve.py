@@ -1,0 +1,84 @@
+"""A server on this machine: its socket, its address, and its end."""
+
+from __future__ import annotations
+
+import socket
+import webbrowser
+from collections.abc import Callable
+
+import uvicorn
+
+from earwitness.core.errors import UsageError
+from earwitness.web.app import make_app
+from earwitness.web.guard import Guard, Protection
+from earwitness.web.studio import Studio
+
+HOST = "127.0.0.1"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def serve(
+    studio: Studio,
+    *,
+    host: str = HOST,
+    port: int = 0,
+    browse: bool = True,
+    on_ready: Callable[[str], None] | None = None,
+) -> None:
+    """Serve a studio until somebody interrupts it.
+
+    Parameters
+    ----------
+    studio
+        What is shown; closed in the end.
+    host, port
+        Where to listen; 0 takes a port that is free.
+    browse
+        Whether to open the page in the user's browser.
+    on_ready
+        Told the address to open, with its token.
+
+    Raises
+    ------
+    UsageError
+        There can be no server at this address.
+    """
+    try:
+        with _listening(host, port) as listening:
+            protection = Protection(port=listening.getsockname()[1], hosts=() if host in LOOPBACK else (host,))
+            address = protection.address if host in LOOPBACK else protection.address.replace(HOST, host, 1)
+            server = uvicorn.Server(
+                uvicorn.Config(
+                    Guard(make_app(studio), protection),
+                    log_level="critical",
+                    access_log=False,
+                    lifespan="off",
+                    server_header=False,
+                    date_header=False,
+                    h11_max_incomplete_event_size=65_536,
+                    timeout_keep_alive=30,
+                    timeout_graceful_shutdown=2,
+                )
+            )
+            if on_ready is not None:
+                on_ready(address)
+            if browse:
+                webbrowser.open(address)
+            server.run(sockets=[listening])
+    finally:
+        studio.close()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Named TCP, for asyncio lets small answers go at once (TCP_NODELAY) on such sockets alone.
+    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((host, port))
+        found.listen(128)
+    except OSError as error:
+        found.close()
+        reason = error.strerror or error
+        raise UsageError(f"{host}:{port}: cannot be listened at ({reason}); name another --port") from error
+    return found

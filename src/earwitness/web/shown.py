@@ -1,0 +1,400 @@
+"""What is known of a collection, a recording, a class or a map, as what goes over the wire."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from earwitness.core.arrays import Float64Array
+from earwitness.core.files import read_csv
+from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution
+from earwitness.explainers.findings import region_words
+from earwitness.explainers.registry import DEFAULT_METHODS, METHODS
+from earwitness.models.detections import detect
+from earwitness.models.prediction import Predictions, ScoredRecording
+from earwitness.plots import gallery
+from earwitness.report.causes import likely_causes
+from earwitness.report.headline import headline
+from earwitness.training import metrics
+from earwitness.training.metrics import Metrics
+from earwitness.trust.audit import store
+from earwitness.trust.verdicts.advice import Known
+from earwitness.trust.verdicts.verdict import verdict_of
+from earwitness.web import shapes
+from earwitness.web.collection import RUN, UPLOADS, Collection, recording_id
+from earwitness.web.reviews import Review, SavedFinding
+from earwitness.web.shelf import WHOLE, HeldMap
+from earwitness.web.worker import Job, Worker
+
+MOST_SEGMENTS = 20_000  # whose beginnings are told
+MOST_DETECTIONS = 500
+MOST_POINTS = 2_000  # of a curve
+SHOWN_SEGMENTS = 12  # of a class
+
+
+def collection_shape(collection: Collection) -> shapes.CollectionShape:
+    """Return what a page must know of a collection at once."""
+    classifier = collection.model.classifier
+    clock, bands = classifier.front_end.clock, classifier.front_end.bands
+    askable = collection.model.askable(list(METHODS))
+    return shapes.CollectionShape(
+        id=collection.id,
+        title=collection.title,
+        kind="run" if collection.kind == RUN else "folder",
+        backbone=classifier.backbone,
+        classes=list(classifier.classes),
+        recordings=len(collection.names),
+        segment_seconds=classifier.segment_seconds,
+        overlap=classifier.overlap,
+        activation=classifier.activation,
+        methods=[
+            shapes.Method(
+                name=name, title=METHODS[name].title, family=METHODS[name].family, default=name in DEFAULT_METHODS
+            )
+            for name in askable
+        ],
+        grid=shapes.Grid(
+            sample_rate=classifier.front_end.sample_rate,
+            frame_seconds=clock.frame_seconds,
+            bands=bands,
+            band_edges_hz=np.maximum(clock.band_edge_hz(np.arange(bands + 1)), 0.0).tolist(),
+            band_centres_hz=clock.band_centre_hz(np.arange(bands)).tolist(),
+            silence=float(classifier.front_end.silence),
+        ),
+    )
+
+
+def scored_list(named: Mapping[str, float]) -> list[shapes.Scored]:
+    """Return classes with their scores, in their order."""
+    return [shapes.Scored(name=name, score=float(score)) for name, score in named.items()]
+
+
+def ranked(classes: tuple[str, ...], means: Float64Array) -> dict[str, float]:
+    """Return classes with their scores, best first."""
+    return {classes[index]: float(means[index]) for index in np.argsort(-means, kind="stable")}
+
+
+# ---- a collection -------------------------------------------------------------------------------------------------
+
+
+def overview(collection: Collection, scoring: str | None) -> shapes.Overview:
+    """Return a collection at a glance; ``scoring`` is the job that scores it."""
+    run = collection.run
+    if run is None:
+        known = len(collection.known)
+        what = "sent here" if collection.kind == UPLOADS else f"in {collection.title}"
+        return shapes.Overview(
+            accuracy=None,
+            recordings=len(collection.names),
+            segments=sum(each.segments for each in collection.known.values()),
+            trained=False,
+            headline=f"{len(collection.names)} recordings {what}; {known} are scored by {collection.model.name}.",
+            classes=_counted(collection),
+            confusion=None,
+            history=None,
+            warnings=[f"{name}: {why}" for name, why in collection.unusable.items()],
+            figures=[],
+            report=False,
+            scoring=scoring,
+        )
+    measured, folder = metrics.read(run.folder), run.folder
+    split = run.settings.get("split", {})
+    return shapes.Overview(
+        accuracy=_accuracies(measured),
+        recordings=measured.files,
+        segments=measured.segments,
+        trained=folder.history.exists(),
+        headline=str(headline(measured, run.predictions, store.read(folder))["lead"]),
+        classes=class_rows(measured),
+        confusion=shapes.ConfusionShape(
+            files=[list(row) for row in measured.confusion.files],
+            segments=[list(row) for row in measured.confusion.segments],
+        ),
+        history=_history(folder.history) if folder.history.exists() else None,
+        warnings=[str(each) for each in split.get("warnings", [])],
+        figures=figures(collection),
+        report=folder.report.exists(),
+    )
+
+
+def _counted(collection: Collection) -> list[shapes.ClassRow]:
+    """Return the classes that were predicted or that recordings are labelled as, without measures."""
+    counts = dict.fromkeys(collection.model.classes, 0)
+    for known in collection.known.values():
+        counts[known.predicted] += 1
+    return [
+        shapes.ClassRow(name=name, recordings=count, precision=None, recall=None, f1=None, segments_right=None)
+        for name, count in counts.items()
+        if count
+    ]
+
+
+def _accuracies(measured: Metrics) -> shapes.Accuracies:
+    low, high = measured.intervals.file_accuracy
+    # Segments of one recording are not independent: there is no interval for them.
+    return shapes.Accuracies(
+        segment=shapes.Share(value=measured.segment_accuracy, low=None, high=None),
+        file=shapes.Share(value=measured.file_accuracy, low=low, high=high),
+    )
+
+
+def class_rows(measured: Metrics) -> list[shapes.ClassRow]:
+    """Return how well each class is told from the others."""
+    return [
+        shapes.ClassRow(
+            name=name,
+            recordings=each.files.support,
+            precision=each.files.precision,
+            recall=each.files.recall,
+            f1=each.files.f1,
+            segments_right=each.segments.recall,
+        )
+        for name, each in measured.per_class.items()
+    ]
+
+
+def _history(path: Path) -> shapes.History | None:
+    rows = read_csv(path)
+    if not rows:
+        return None
+    step = max(1, len(rows) // MOST_POINTS)
+    train = rows[::step]
+    judged = [row for row in rows if row.get("validation_accuracy")]
+    judged = judged[:: max(1, len(judged) // MOST_POINTS)]
+    return shapes.History(
+        iteration=[int(row["iteration"]) for row in train],
+        train_loss=[float(row["train_loss"]) for row in train],
+        train_accuracy=[float(row["train_accuracy"]) for row in train],
+        validation_iteration=[int(row["iteration"]) for row in judged],
+        validation_loss=[float(row["validation_loss"]) for row in judged],
+        validation_accuracy=[float(row["validation_accuracy"]) for row in judged],
+    )
+
+
+def figures(collection: Collection, about: str = "") -> list[shapes.Figure]:
+    """Return the run's pictures; with a class, those whose title names it."""
+    if collection.run is None:
+        return []
+    return [
+        shapes.Figure(
+            id=figure_id(collection, entry.name),
+            title=entry.title,
+            question=entry.question,
+            kind=entry.kind,
+            alt=entry.alt,
+        )
+        for entry in gallery.read(collection.run.folder)
+        if entry.file is not None and about in entry.title
+    ]
+
+
+def figure_id(collection: Collection, name: str) -> str:
+    """Return a picture's opaque id."""
+    return hashlib.sha256(f"{collection.id}\n{name}".encode()).hexdigest()[:16]
+
+
+def figure_path(collection: Collection, wanted: str) -> Path | None:
+    """Return where a picture lies; None where the collection has none of this id."""
+    if collection.run is None:
+        return None
+    for entry in gallery.read(collection.run.folder):
+        if entry.file is not None and figure_id(collection, entry.name) == wanted:
+            return collection.run.folder.figures / entry.file
+    return None
+
+
+# ---- a class ------------------------------------------------------------------------------------------------------
+
+
+def class_page(collection: Collection, index: int) -> shapes.ClassPage:
+    """Return what is known of a class."""
+    name, found = collection.model.classes[index], collection.predictions
+    if found is None or collection.run is None:
+        return shapes.ClassPage(name=name, metrics=None, figures=[], typical=[], contradictory=[], confused_with=[])
+    measured = metrics.read(collection.run.folder)
+    of_class, as_class = found.segment_labels == index, found.predicted == index
+    row = measured.confusion.files[index]
+    confused = [
+        shapes.Confused(name=found.classes[other], count=int(row[other]))
+        for other in np.argsort(-np.asarray(row), kind="stable")
+        if other != index and row[other]
+    ]
+    return shapes.ClassPage(
+        name=name,
+        metrics=next(each for each in class_rows(measured) if each.name == name),
+        figures=figures(collection, name),
+        typical=_placed(found, np.flatnonzero(of_class & as_class), index),
+        # What is predicted as the class and is another, and what is of the class and scores least for it.
+        contradictory=_placed(found, np.flatnonzero(~of_class & as_class), index)[: SHOWN_SEGMENTS // 2]
+        + _placed(found, np.flatnonzero(of_class & ~as_class), index, least=True)[: SHOWN_SEGMENTS // 2],
+        confused_with=confused,
+    )
+
+
+def _placed(
+    found: Predictions, rows: np.typing.NDArray[np.int64], index: int, *, least: bool = False
+) -> list[shapes.PlacedSegment]:
+    """Return the segments of the highest (or least) score for a class, one a recording."""
+    order = np.argsort(found.scores[rows, index] * (1 if least else -1), kind="stable")
+    firsts: dict[int, int] = {}
+    for row in rows[order].tolist():
+        firsts.setdefault(int(found.recording[row]), row)
+    return [
+        shapes.PlacedSegment(
+            recording=recording_id(found.files[recording]),
+            name=found.files[recording],
+            start_seconds=float(found.start_seconds[row]),
+            label=found.classes[int(found.labels[recording])],
+            predicted=found.classes[int(found.predicted[row])],
+            score=float(found.scores[row, index]),
+        )
+        for recording, row in list(firsts.items())[:SHOWN_SEGMENTS]
+    ]
+
+
+# ---- a recording --------------------------------------------------------------------------------------------------
+
+
+def segment_times(scored: ScoredRecording) -> shapes.SegmentTimes:
+    """Return where a recording's segments begin."""
+    starts = scored.clock.frame_start_seconds(scored.start_frames[:MOST_SEGMENTS])
+    length = scored.segment_frames * scored.clock.frame_seconds
+    return shapes.SegmentTimes(count=len(scored.scores), start_seconds=starts.tolist(), length_seconds=length)
+
+
+def detections(collection: Collection, scored: ScoredRecording) -> list[shapes.DetectionShape]:
+    """Return what was detected in a recording, the surest of very many, in order of time."""
+    found = detect(scored, collection.model.classifier.activation)
+    surest = sorted(found, key=lambda each: -each.highest)[:MOST_DETECTIONS]
+    return [
+        shapes.DetectionShape(name=each.class_name, start=each.start_seconds, end=each.end_seconds, score=each.highest)
+        for each in sorted(surest, key=lambda each: each.start_seconds)
+    ]
+
+
+def why(collection: Collection, name: str) -> str | None:
+    """Return the likely cause of a misclassified recording in a sentence; None of others."""
+    if collection.run is None:
+        return None
+    return likely_causes(collection.run.predictions, [name], store.read(collection.run.folder)).get(name)
+
+
+# ---- a map --------------------------------------------------------------------------------------------------------
+
+
+def map_shape(collection: Collection, held: HeldMap) -> shapes.Map:
+    """Return a map without its cells."""
+    found = Attribution.load(held.path)
+    rows, columns = cells(found).shape
+    times, hertz = edges(collection, found)
+    classes = collection.model.classes
+    against = found.target.against
+    return shapes.Map(
+        id=held.id,
+        method=WHOLE if held.whole else held.method,
+        title=METHODS[found.method].title if found.method in METHODS else found.method,
+        target=found.target_label,
+        name=classes[found.target.index],
+        against=None if against is None else classes[against],
+        score=found.score,
+        score_kind=found.score_kind,
+        start_seconds=max(0.0, float(times[0])),
+        end_seconds=float(times[-1]),
+        whole=held.whole,
+        rows=rows,
+        columns=columns,
+        time_edges=times.tolist(),
+        frequency_edges=hertz.tolist(),
+        strongest=float(np.abs(found.values).max(initial=0.0)),
+        flags=list(found.flags),
+        regions=[
+            shapes.RegionShape(**{name: getattr(each, name) for name in shapes.RegionShape.__struct_fields__})
+            for each in found.regions
+        ],
+        text=in_words(found),
+        verdict=_verdict(collection, held, found),
+    )
+
+
+def cells(found: Attribution) -> Any:
+    """Return a map's own cells, shape (rows, columns); those of all frames and bands where it has no grid."""
+    return found.native
+
+
+def edges(collection: Collection, found: Attribution) -> tuple[Float64Array, Float64Array]:
+    """Return the edges of a map's cells in seconds and hertz; version 0.1.0 kept frames and bands alone."""
+    if found.time_edges.size and found.frequency_edges.size:
+        return found.time_edges, np.maximum(found.frequency_edges, 0.0)
+    clock, (rows, columns) = collection.model.classifier.front_end.clock, found.native.shape
+    frames = found.frame_edges if found.frame_edges.size else np.arange(rows + 1)
+    bands = found.band_edges if found.band_edges.size else np.arange(columns + 1)
+    first = float(clock.seconds_to_frame(found.start_seconds))
+    return clock.frame_edge_seconds(first + frames), np.maximum(clock.band_edge_hz(bands), 0.0)
+
+
+def in_words(found: Attribution) -> str:
+    """Return where a map's evidence lies, for those who cannot see it."""
+    target = found.target_label
+    if {SILENT, CONSTANT} & set(found.flags):
+        what = "the segment holds no sound" if SILENT in found.flags else "all cells are alike"
+        return f"Nothing stands out: {what}."
+    if not found.regions:
+        return f"The evidence for {target} is scattered: no place holds a tenth of it."
+    told = []
+    for region in found.regions:
+        seconds, hertz, share, score, without = region_words(region)
+        told.append(f"{share} of it at {seconds}, {hertz}; hiding that alone takes the score from {score} to {without}")
+    return f"Evidence for {target}: " + ". ".join(told) + "."
+
+
+def _verdict(collection: Collection, held: HeldMap, found: Attribution) -> shapes.VerdictShape | None:
+    known = collection.known.get(held.recording)
+    alone = known is not None and known.segments == 1
+    verdict = verdict_of(found, Known(predicted=known.predicted if known else "", alone=alone))
+    if verdict is None:
+        return None
+    return shapes.VerdictShape(
+        level=verdict.level,  # type: ignore[arg-type]  # one of LEVELS
+        chance=verdict.chance,
+        reasons=[shapes.ReasonShape(good=each.good, text=each.text) for each in verdict.reasons],
+        advice=verdict.advice,
+    )
+
+
+def review(found: Review) -> shapes.ReviewShape:
+    """Return what a person decided."""
+    return shapes.ReviewShape(decision=found.decision, note=found.note, at=found.at)  # type: ignore[arg-type]
+
+
+def finding(found: SavedFinding) -> shapes.FindingShape:
+    """Return what a person kept of an edit."""
+    return shapes.FindingShape(
+        id=found.id,
+        title=found.title,
+        note=found.note,
+        edits=[dict(each) for each in found.edits],
+        map=found.map,
+        before=[msgspec.convert(each, shapes.Scored) for each in found.before],
+        after=[msgspec.convert(each, shapes.Scored) for each in found.after],
+        at=found.at,
+    )
+
+
+def job_shape(worker: Worker, job: Job) -> shapes.JobShape:
+    """Return a job as it is now."""
+    return shapes.JobShape(
+        id=job.id,
+        state=job.state,  # type: ignore[arg-type]  # one of STATES
+        title=job.title,
+        doing=job.doing,
+        done=job.done,
+        total=job.total,
+        ahead=worker.ahead(job),
+        result=job.result,
+        error=job.error,
+    )

@@ -1,0 +1,229 @@
+"""What one server shows: its collections, their sounds, and what was made for those who look at them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import unquote
+
+from earwitness.audio import decoding
+from earwitness.core.errors import BadRecordingError, EarwitnessError, UsageError, printable
+from earwitness.core.run_folder import IDENTITY, RunFolder
+from earwitness.inspection.files import score_file
+from earwitness.inspection.model import Model
+from earwitness.web.cache import Remembered
+from earwitness.web.collection import FOLDER, UPLOADS, Collection, of_folder, of_run, of_uploads
+from earwitness.web.reviews import Reviews
+from earwitness.web.sounds import Sounds
+from earwitness.web.worker import Job, Worker
+from earwitness.workflows.what_if import WhatIf
+
+MOST_UPLOADS = 100
+MOST_UPLOAD_SECONDS = 600.0
+
+
+class NotThereError(EarwitnessError):
+    """There is nothing of that id."""
+
+
+@dataclass(frozen=True)
+class Studio:
+    """All that a server shows.
+
+    Parameters
+    ----------
+    collections
+        By id; what is sent to a model becomes a collection of its own.
+    sounds
+        What is played.
+    """
+
+    collections: dict[str, Collection]
+    sounds: Sounds = field(default_factory=Sounds)
+    _scoring: dict[str, Job] = field(default_factory=dict)
+    _reviews: dict[str, Reviews] = field(default_factory=dict)
+    _edited: Remembered[WhatIf] = field(default_factory=lambda: Remembered(32))
+    _uploads: tempfile.TemporaryDirectory[str] = field(
+        default_factory=lambda: tempfile.TemporaryDirectory(prefix="earwitness-uploads-")
+    )
+
+    def collection(self, name: str) -> Collection:
+        """Return a collection by its id.
+
+        Raises
+        ------
+        NotThereError
+            There is none.
+        """
+        if name not in self.collections:
+            raise NotThereError("no such collection; go back to the beginning")
+        return self.collections[name]
+
+    def recording(self, collection: str, recording: str) -> tuple[Collection, str]:
+        """Return a collection and the name of a recording in it, by their ids; raises as :meth:`collection` does."""
+        found = self.collection(collection)
+        name = found.name_of(recording)
+        if name is None:
+            raise NotThereError("no such recording in this collection; go back to the list")
+        return found, name
+
+    @property
+    def workers(self) -> list[Worker]:
+        """Each once."""
+        return list({id(each.worker): each.worker for each in self.collections.values()}.values())
+
+    def job(self, name: str) -> tuple[Worker, Job]:
+        """Return a job by its id, with its worker; raises as :meth:`collection` does."""
+        for worker in self.workers:
+            if (job := worker.job(name)) is not None:
+                return worker, job
+        raise NotThereError("no such job; it may have ended long ago")
+
+    def reviews(self, collection: Collection) -> Reviews:
+        """Return what a person decided about a collection's recordings."""
+        if collection.id not in self._reviews:
+            run = "" if collection.run is None else str(collection.run.settings.get(IDENTITY) or "")
+            self._reviews[collection.id] = Reviews(collection.home, run)
+        return self._reviews[collection.id]
+
+    def score(self, collection: Collection) -> Job | None:
+        """Have a folder's recordings scored, once; None where all are scored or it is a run's."""
+        if collection.kind != FOLDER:
+            return None
+        job = self._scoring.get(collection.id)
+        if job is None:
+            job = collection.worker.submit(f"Scoring {collection.title}", collection.score_all)
+            self._scoring[collection.id] = job
+        return None if job.ended else job
+
+    def remember(self, name: str, found: WhatIf) -> None:
+        """Hold an edited sound for those who want to hear it."""
+        self._edited.put(name, found)
+
+    def remembered(self, name: str) -> WhatIf:
+        """Return an edited sound; raises as :meth:`collection` does."""
+        found = self._edited.find(name)
+        if found is None:
+            raise NotThereError("this edit is no longer held; ask again")
+        return found
+
+    def receive(self, beside: str, file_name: str, data: Path) -> tuple[Collection, str]:
+        """Take in a file that was sent, and score it.
+
+        Parameters
+        ----------
+        beside
+            The collection whose model is asked; ``""`` for the first.
+        file_name
+            What the sender calls it, percent-encoded; it is shown, and never used as a path.
+        data
+            The file, which is moved.
+
+        Raises
+        ------
+        BadRecordingError
+            It is no sound that can be used.
+        UsageError
+            It is too long, or too many were sent.
+        """
+        base = self.collection(beside) if beside else next(iter(self.collections.values()))
+        uploads = self._uploads_of(base)
+        if len(uploads.names) >= MOST_UPLOADS:
+            raise UsageError(f"{MOST_UPLOADS} sounds were sent already; start the server again to send others")
+        shown = printable(Path(unquote(file_name, errors="replace")).name)[:200] or "sound"
+        name = shown if shown not in uploads.paths else f"{len(uploads.names) + 1}-{shown}"
+        # Of the sender's name its ending alone, which tells what sound it is.
+        ending = Path(shown).suffix
+        path = data.with_suffix(ending if ending[1:].isalnum() and ending.isascii() else "")
+        data.rename(path)
+        try:
+            _check_length(path, name)
+            scored = uploads.worker.now(lambda: score_file(uploads.model.classifier, path))
+        except BaseException as error:
+            path.unlink(missing_ok=True)
+            if isinstance(error, BadRecordingError):
+                raise BadRecordingError(name, error.reason.replace(path.stem, Path(shown).stem)) from error
+            raise
+        uploads.note(name, replace(scored, file=name))
+        return uploads, uploads.add(name, path)
+
+    def _uploads_of(self, base: Collection) -> Collection:
+        found = next(
+            (each for each in self.collections.values() if each.kind == UPLOADS and each.worker is base.worker), None
+        )
+        if found is None:
+            found = of_uploads(base.model, base.worker, self._uploads.name)
+            self.collections[found.id] = found
+        return found
+
+    @property
+    def upload_folder(self) -> Path:
+        """Where files lie that are being sent."""
+        return Path(self._uploads.name)
+
+    def close(self) -> None:
+        """End all work, and remove what was made for this server alone."""
+        for worker in self.workers:
+            worker.close()
+        self.sounds.close()
+        self._uploads.cleanup()
+
+
+def _check_length(path: Path, name: str) -> None:
+    """Decode a file that was sent, block by block, and refuse it as soon as it is too long."""
+    seconds, rate = 0.0, decoding.header(path)[2]
+    for block in decoding.stream(path):
+        seconds += len(block) / rate
+        if seconds > MOST_UPLOAD_SECONDS:
+            raise UsageError(
+                f"{name}: is longer than {MOST_UPLOAD_SECONDS / 60:g} minutes; put it into a folder and serve that"
+            )
+
+
+def open_studio(
+    places: Sequence[Path], model: Model | None = None, *, device: str = "auto", data: Path | None = None
+) -> Studio:
+    """Open what a server is to show.
+
+    Parameters
+    ----------
+    places
+        Runs, and folders of runs; with a model, folders of recordings.
+    model
+        Asked about the folders' recordings; None where they are runs.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"`` ...
+    data
+        Where the run's recordings are now, if they were moved; for one run alone.
+
+    Raises
+    ------
+    UsageError, EarwitnessError
+        There is nothing to show at a place, or a run is damaged.
+    """
+    if not places:
+        raise UsageError("name a run folder, a folder of runs, or --model SPEC with a folder of recordings")
+    if model is not None:
+        collections = [of_folder(model, place) for place in places]
+    else:
+        runs = [run for place in places for run in _runs_in(place)]
+        if data is not None and len(runs) > 1:
+            raise UsageError(f"--data {printable(data)}: is for one run, and there are {len(runs)}; name one")
+        collections = [of_run(run, device, data) for run in runs]
+    return Studio({each.id: each for each in collections})
+
+
+def _runs_in(place: Path) -> list[Path]:
+    if not place.is_dir():
+        raise UsageError(f"{printable(place)}: no such folder; `earwitness train` makes a run")
+    if RunFolder(place).started or RunFolder(place).finished:
+        return [place]
+    found = [each for each in sorted(place.iterdir()) if RunFolder(each).finished]
+    if not found:
+        raise UsageError(
+            f"{printable(place)}: holds no finished run; name a run folder, or a folder of runs; for recordings name a "
+            "model, too: --model SPEC"
+        )
+    return found

@@ -22,6 +22,7 @@ from earwitness.core.device import to_numpy
 
 # Frames that a CPU transforms at a time: a few megabytes in between, with few calls for many frames.
 FRAMES_AT_ONCE = 512
+FILLED = "reflect-filled"  # of paddings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,9 @@ class FrontEnd:
     window_name
         ``"hann"`` or ``"hamming"``.
     padding
-        What stands beyond the ends of a centred signal: ``"reflect"`` (its mirror image) or ``"zeros"``.
+        What stands beyond the ends of a centred signal: ``"reflect"`` (its mirror image), ``"zeros"``, or
+        ``"reflect-filled"``: its mirror image, but zeros after a signal shorter than ``segment_frames``, which is
+        filled up to these; frames then go on for as long as they reach the sound.
     triangles
         Whether the filters' flanks are straight over ``"mel"`` (HTK, Kaldi, TensorFlow) or over ``"hertz"`` (librosa,
         torchaudio).
@@ -64,6 +67,10 @@ class FrontEnd:
         ``"slaney"`` divides each filter by half its width in Hz, so that all have one area; ``""`` leaves height 1.
     clamped
         Whether the logarithm is of max(mel, offset) and not of mel + offset.
+    framewise
+        Whether each frame is freed of its mean and then pre-emphasised by itself, as Kaldi does; else the signal is.
+    after
+        The value of the frames that follow a recording's end where a segment goes on; None for silence.
     """
 
     name: str
@@ -89,6 +96,8 @@ class FrontEnd:
     triangles: str = "mel"
     norm: str = ""
     clamped: bool = False
+    framewise: bool = False
+    after: float | None = None
 
     def __post_init__(self) -> None:
         # A model's file is JSON, which knows lists alone; compared with () they would make it another front end.
@@ -116,19 +125,34 @@ class FrontEnd:
         return (math.log(self.offset) + self.shift) * self.scale
 
     @property
+    def padding_value(self) -> float:
+        """The value of every cell after the end of a recording."""
+        return self.silence if self.after is None else self.after
+
+    @property
+    def ahead(self) -> int:
+        """How many samples beyond its own the signal's pre-emphasis looks at."""
+        return 1 if self.preemphasis and not self.framewise else 0
+
+    @property
     def least_samples(self) -> int:
         """The fewest samples that give a frame."""
         if self.centred:
-            return self.fft // 2 + 1 + (1 if self.preemphasis else 0)
+            return self.fft // 2 + 1 + self.ahead
         return self.window
+
+    def ends_in_zeros(self, samples: int) -> bool:
+        """Return whether zeros, and not its mirror image, stand beyond the end of so many samples."""
+        return self.padding == "zeros" or (self.padding == FILLED and samples < self.segment_frames * self.hop)
 
     def frames(self, samples: int) -> int:
         """Return the number of frames that so many samples give."""
         if samples < self.least_samples:
             return 0
-        if self.centred:
-            return (samples - (1 if self.preemphasis else 0)) // self.hop + 1
-        return (samples - self.window) // self.hop + 1
+        if self.centred and self.padding == FILLED:
+            reaching = (samples - self.ahead + self.fft // 2 - 1) // self.hop + 1
+            return min(reaching, max(-(-samples // self.hop), self.segment_frames))
+        return (samples - (self.ahead if self.centred else self.window)) // self.hop + 1
 
 
 VGGISH = FrontEnd(
@@ -258,53 +282,58 @@ def log_mel_stream(front_end: FrontEnd, blocks: Iterable[Samples]) -> Iterator[L
 
     Yields
     ------
-    Consecutive frames, shape (frames, bands), whose concatenation equals :func:`log_mel` of the whole up to the
-    rounding of the arithmetic.
+    Consecutive frames, shape (frames, bands); put together, :func:`log_mel` of the whole up to rounding.
     """
     margin = front_end.fft // 2 if front_end.centred else 0
+    samples = given = 0  # how many came, and how many frames went
     carry = torch.zeros(0)  # samples not yet emphasised
     ready = torch.zeros(0)  # the signal from the next frame's first sample on
     last = torch.zeros(0)  # the end of the emphasised signal, for the mirror at the end
     started = False
     for block in blocks:
+        samples += len(block)
         carry = torch.cat([carry, torch.from_numpy(np.ascontiguousarray(block))])
         if not started and carry.shape[0] < front_end.least_samples:
             continue
         piece = _emphasise(front_end, carry[None])[0]
-        carry = carry[carry.shape[0] - (1 if front_end.preemphasis else 0) :] if front_end.preemphasis else carry[:0]
+        carry = carry[carry.shape[0] - front_end.ahead :]
         if not started and margin:
-            ready = _beyond(front_end, piece[1 : margin + 1])
+            ready = _beyond(piece[1 : margin + 1], zeros=front_end.padding == "zeros")
         started = True
         last = torch.cat([last, piece])[-(margin + 1) :] if margin else last
         ready = torch.cat([ready, piece])
         frames, ready = _whole_frames(front_end, ready)
+        given += len(frames)
         if frames.shape[0]:
             yield to_numpy(frames)
     if started and margin:
-        ready = torch.cat([ready, _beyond(front_end, last[:-1])])
-        frames, _ = _whole_frames(front_end, ready)
+        ready = torch.cat([ready, _beyond(last[:-1], zeros=front_end.ends_in_zeros(samples))])
+        missing = front_end.frames(samples) - given
+        length = (missing - 1) * front_end.hop + front_end.fft
+        frames, _ = _whole_frames(front_end, functional.pad(ready, (0, length - len(ready))))
         if frames.shape[0]:
             yield to_numpy(frames)
 
 
 def _emphasise(front_end: FrontEnd, signal: Tensor) -> Tensor:
-    if not front_end.preemphasis:
-        return signal
-    emphasised: Tensor = signal[:, 1:] - front_end.preemphasis * signal[:, :-1]
-    return emphasised
+    return signal[:, 1:] - front_end.preemphasis * signal[:, :-1] if front_end.ahead else signal
 
 
 def _mirror(front_end: FrontEnd, signal: Tensor) -> Tensor:
     if not front_end.centred:
         return signal
-    margin = front_end.fft // 2
-    mode = "reflect" if front_end.padding == "reflect" else "constant"
-    return functional.pad(signal[:, None], (margin, margin), mode=mode)[:, 0]
+    margin, samples = front_end.fft // 2, signal.shape[-1] + front_end.ahead
+    before, after = signal[:, 1 : margin + 1].flip(1), signal[:, -margin - 1 : -1].flip(1)
+    before = torch.zeros_like(before) if front_end.padding == "zeros" else before
+    after = torch.zeros_like(after) if front_end.ends_in_zeros(samples) else after
+    whole = torch.cat([before, signal, after], dim=1)
+    length = (front_end.frames(samples) - 1) * front_end.hop + front_end.fft
+    return functional.pad(whole, (0, max(0, length - whole.shape[1])))[:, :length]
 
 
-def _beyond(front_end: FrontEnd, inside: Tensor) -> Tensor:
+def _beyond(inside: Tensor, *, zeros: bool) -> Tensor:
     """Return what stands beyond an end of a signal whose samples next to it are these."""
-    return inside.flip(0) if front_end.padding == "reflect" else torch.zeros_like(inside)
+    return torch.zeros_like(inside) if zeros else inside.flip(0)
 
 
 def _frame_length(front_end: FrontEnd) -> int:
@@ -333,6 +362,10 @@ def _frames_to_log_mel(front_end: FrontEnd, signal: Tensor) -> Tensor:
 
 def _mel(front_end: FrontEnd, frames: Tensor) -> Tensor:
     key = (front_end, frames.dtype, str(frames.device))
+    if front_end.framewise:
+        frames = frames - frames.mean(dim=-1, keepdim=True)
+        before = torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)  # the first one stands for that before it
+        frames = frames - front_end.preemphasis * before
     # Where the window begins inside the FFT changes phases only, and only magnitudes are used.
     # Two axes, because a product takes a slice of a matrix as it is, but copies a slice of a stack of matrices.
     windowed = (frames * window_of(*key)).flatten(0, 1)

@@ -146,7 +146,7 @@ class SegmentedLogMels:
 def cut(
     log_mels: Sequence[Float32Array],
     files: Sequence[str],
-    silence: float,
+    padding: float,
     segment_frames: int,
     overlap: float,
     *,
@@ -160,8 +160,8 @@ def cut(
         One array (frames, bands) a recording.
     files
         Their names.
-    silence
-        The front end's value for a silent cell: a recording shorter than a segment is padded with it at its end.
+    padding
+        The value of the cells with which a recording shorter than a segment is padded at its end.
     segment_frames
         Frames in a segment.
     overlap
@@ -169,7 +169,7 @@ def cut(
     tail
         Whether a last segment ends flush with each recording (:func:`~earwitness.audio.timefreq.segment_starts`).
     """
-    padded = tuple(pad(log_mel, segment_frames, silence) for log_mel in log_mels)
+    padded = tuple(pad(log_mel, segment_frames, padding) for log_mel in log_mels)
     starts = [segment_starts(log_mel.shape[0], segment_frames, overlap, tail=tail) for log_mel in padded]
     recording = [np.full(len(start), number, dtype=np.int64) for number, start in enumerate(starts)]
     empty = np.zeros(0, dtype=np.int64)
@@ -201,10 +201,10 @@ def silent_share(segment: Float32Array, real_frames: int, silence: float) -> flo
     return float((real.max(axis=1) - silence < SILENCE_TOLERANCE).mean())
 
 
-def pad(log_mel: Float32Array, frames: int, silence: float) -> Float32Array:
-    """Return a log-mel (frames, bands) that is at least so many frames long, with silence at its end."""
+def pad(log_mel: Float32Array, frames: int, value: float) -> Float32Array:
+    """Return a log-mel (frames, bands) that is at least so many frames long, with one value (silence) at its end."""
     missing = frames - log_mel.shape[0]
     if missing <= 0:
         return log_mel
-    padding = np.full((missing, log_mel.shape[1]), silence, dtype=np.float32)
+    padding = np.full((missing, log_mel.shape[1]), value, dtype=np.float32)
     return np.concatenate([log_mel, padding])

@@ -109,7 +109,7 @@ def explain_whole(
         (log_mel,) = scored.excerpts([(0, scored.real_frames)])
         found = [_found(model.prepared, scored, log_mel, targets, method, progress) for method in methods]
         maps = tuple(tuple(each[place] for each in found) for place in range(len(targets)))
-        return WholeExplanation(**given, log_mel=pad(log_mel, scored.segment_frames, scored.silence), maps=maps)
+        return WholeExplanation(**given, log_mel=pad(log_mel, scored.segment_frames, scored.padding_value), maps=maps)
     overview, edges, level = overview_of(scored)
     overlap = model.classifier.overlap
     places = [places_of(scored, detections, name) for name in names]

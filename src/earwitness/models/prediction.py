@@ -43,6 +43,8 @@ class ScoredRecording:
         Sentences that a reader must know of the recording, such as on sound that the model does not use.
     samples, segment_samples
         For a classifier over waveforms: the recording, and how many samples of it are in a segment.
+    padding
+        The value of a cell after its end; None for silence.
     """
 
     file: str
@@ -57,6 +59,12 @@ class ScoredRecording:
     notes: tuple[str, ...] = ()
     samples: Samples | None = None
     segment_samples: int = 0
+    padding: float | None = None
+
+    @property
+    def padding_value(self) -> float:
+        """The value of a cell after its end."""
+        return self.silence if self.padding is None else self.padding
 
     @property
     def seconds(self) -> float:
@@ -97,7 +105,7 @@ class ScoredRecording:
         """
         starts = self.start_frames[np.asarray(rows, dtype=np.int64)]
         real = np.clip(self.real_frames - starts, 0, self.segment_frames)
-        values = np.full((len(starts), self.segment_frames, self.clock.bands), self.silence, dtype=np.float32)
+        values = np.full((len(starts), self.segment_frames, self.clock.bands), self.padding_value, dtype=np.float32)
         order = np.argsort(starts, kind="stable")
         spans = [(int(starts[row]), int(starts[row] + real[row])) for row in order]
         for row, found in zip(order, self.excerpts(spans), strict=True):
@@ -156,8 +164,8 @@ def score_recording(
     progress
         Told a step a segment.
     """
-    silence, frames = classifier.front_end.silence, segment_frames or classifier.segment_frames
-    data = cut([log_mel], [file], silence, frames, classifier.overlap, tail=classifier.tail if tail is None else tail)
+    padding, frames = classifier.front_end.padding_value, segment_frames or classifier.segment_frames
+    data = cut([log_mel], [file], padding, frames, classifier.overlap, tail=classifier.tail if tail is None else tail)
     with progress.task("Scoring segments", len(data)) as advance:
         scores = _scores(classifier, data, np.arange(len(data)), advance)
     return _scored(classifier, file, HeldLogMel(log_mel), data.real_frames[0], frames, data.start_frames, scores)
@@ -179,7 +187,7 @@ def score_stream(
     progress
         Told a step a segment.
     """
-    frames, silence = classifier.segment_frames, classifier.front_end.silence
+    frames, padding = classifier.segment_frames, classifier.front_end.padding_value
     hop = segment_hop(frames, classifier.overlap)
     length = hop * (SEGMENTS_AT_ONCE - 1) + frames
     firsts = range(0, sys.maxsize, hop * SEGMENTS_AT_ONCE)
@@ -193,13 +201,13 @@ def score_stream(
             early = min(first, frames)
             own, end = part[early:], first - early + len(part)
             if len(own) >= frames or not starts:
-                data = cut([own], [file], silence, frames, classifier.overlap, tail=False)
+                data = cut([own], [file], padding, frames, classifier.overlap, tail=False)
                 starts.append(first + data.start_frames)
                 scores.append(_scores(classifier, data, np.arange(len(data)), advance))
             if len(own) < length:
                 break
         if end - frames > starts[-1][-1]:
-            data = cut([part[-frames:]], [file], silence, frames, classifier.overlap)
+            data = cut([part[-frames:]], [file], padding, frames, classifier.overlap)
             starts.append(np.array([end - frames]))
             scores.append(_scores(classifier, data, np.arange(1), advance))
     return _scored(classifier, file, source, end, frames, np.concatenate(starts), np.concatenate(scores))
@@ -219,6 +227,7 @@ def _scored(
         classes=classifier.classes,
         clock=classifier.front_end.clock,
         silence=classifier.front_end.silence,
+        padding=classifier.front_end.padding_value,
         source=source,
         real_frames=real_frames,
         segment_frames=segment_frames,
@@ -335,8 +344,8 @@ def segmented(classifier: Classifier, log_mels: Sequence[LogMel], names: Sequenc
     names
         The recordings' names.
     """
-    silence, frames = classifier.front_end.silence, classifier.segment_frames
-    return cut(log_mels, names, silence, frames, classifier.overlap, tail=classifier.tail)
+    padding, frames = classifier.front_end.padding_value, classifier.segment_frames
+    return cut(log_mels, names, padding, frames, classifier.overlap, tail=classifier.tail)
 
 
 def predict(

@@ -260,7 +260,7 @@ class _Work:
         """Return an excerpt as one long segment, and its segments; a last one ends where the recording does."""
         scored, files = self.scored, (self.scored.file,)
         tail = first + len(log_mel) == scored.real_frames
-        data = cut([log_mel], files, scored.silence, scored.segment_frames, self.overlap, tail=tail)
+        data = cut([log_mel], files, scored.padding_value, scored.segment_frames, self.overlap, tail=tail)
         return Segments(log_mel[np.newaxis], np.array([first]), np.array([len(log_mel)]), files), data
 
     def _put_together(self, lost: Float64Array, grid: Grid, parts: Sequence[_Part]) -> list[Attribution]:

@@ -209,7 +209,8 @@ def _cut(
         raise UsageError(
             f"segment_frames={frames}, overlap={overlap:g} do not do; use frames from 1, percent below 100"
         )
-    data = cut([values], [file], classifier.front_end.silence, frames, overlap, tail=tail)
+    padding = getattr(classifier.front_end, "padding_value", classifier.front_end.silence)
+    data = cut([values], [file], padding, frames, overlap, tail=tail)
     whole = Segments(data.log_mels[0][np.newaxis], np.zeros(1, np.int64), np.array([len(values)]), (file,))
     return whole, data
 

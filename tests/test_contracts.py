@@ -30,6 +30,7 @@ WRONG = [
     ("Only cli imports typer and rich", "workflows/audit.py", "import typer"),
     ("A package imports only from floors below", "report/page.py", "from earwitness.web import guard"),
     ("Only web imports starlette, uvicorn and msgspec", "cli/text.py", "import starlette"),
+    ("Only one file imports transformers", "models/foreign/loading.py", "import transformers"),
 ]
 
 

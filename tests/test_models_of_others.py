@@ -17,8 +17,9 @@ import earwitness as ew
 from command import earwitness
 from earwitness.audio.frontend import log_mel
 from earwitness.core.errors import EarwitnessError, UsageError
-from earwitness.models.foreign.description import Description, described, read_description
+from earwitness.models.foreign.description import Description
 from earwitness.models.foreign.loading import load_foreign
+from earwitness.models.foreign.reading import described, read_description
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

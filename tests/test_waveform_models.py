@@ -18,8 +18,8 @@ from earwitness.explainers.attribution import Target
 from earwitness.explainers.inference.binding import bound
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.explainers.registry import parse
-from earwitness.models.foreign.description import described
 from earwitness.models.foreign.loading import load_foreign
+from earwitness.models.foreign.reading import described
 from earwitness.models.foreign.sound import levels_of, score_waveform
 from earwitness.models.foreign.waveform import band_shares
 from earwitness.trust.metrics.faithfulness import faithfulness

@@ -18,11 +18,12 @@ from earwitness.explainers.method import check_needs
 from earwitness.explainers.registry import parse
 from earwitness.models.adapter import Coat
 from earwitness.models.classifier import Classifier
-from earwitness.models.foreign.description import described
 from earwitness.models.foreign.loading import check_segments, is_foreign, load_foreign
 from earwitness.models.loading import load_classifier
 from earwitness.models.registry import BACKBONES, backbone_named
 from earwitness.training.request import check_overlap, check_seconds, segment_frames
+
+HASHED_AT_ONCE = 1 << 24  # bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,16 +184,28 @@ def model_of_others(
     device: str = "auto",
 ) -> Model:
     """Return a model that others trained; parameters as for :func:`load_model`."""
-    known = described(description) if isinstance(description, Mapping) else None
     classifier = load_foreign(
         spec,
         choose_device(device),
-        description=known or (None if description is None else Path(str(description))),
+        description=description if isinstance(description, Mapping | None) else Path(description),
         classes=Path(classes) if isinstance(classes, str) else classes,
     )
-    content = Path(spec).read_bytes() if Path(spec).is_file() else spec.encode("utf-8", "surrogateescape")
-    name = hashlib.sha256(content).hexdigest()[:16]  # what was measured of a model is not another's
-    return Model(name=printable(spec), classifier=classifier, cache=home_folder() / "models" / name / "trust")
+    cache = home_folder() / "models" / _told_apart(spec) / "trust"  # what was measured of a model is not another's
+    return Model(name=printable(spec), classifier=classifier, cache=cache)
+
+
+def _told_apart(spec: str) -> str:
+    """Return letters that depend on the content of a model's file or folder, or on the name of a user's code."""
+    path, found = Path(spec), hashlib.sha256()
+    files = sorted(each for each in path.iterdir() if each.is_file()) if path.is_dir() else [path]
+    if not path.exists():
+        found.update(spec.encode("utf-8", "surrogateescape"))
+    else:
+        for file in files:
+            with file.open("rb") as stream:
+                while block := stream.read(HASHED_AT_ONCE):
+                    found.update(block)
+    return found.hexdigest()[:16]
 
 
 def _loaded(model: Model | Path | str, weights: Path | str | None, device: str) -> Model:

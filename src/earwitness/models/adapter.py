@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from earwitness.audio.timefreq import Clock
 from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.models.protocols import ExplainableFrontEnd
+from earwitness.models.tokens import Tokens
 
 NONE = "none"
 ACTIVATIONS = ("softmax", "sigmoid", NONE)
@@ -127,6 +128,8 @@ class Coat(nn.Module):
         Which of its answers holds the classes, by name or place, where it gives several.
     prepare
         What is done to segments first; None for nothing.
+    tokens
+        Of a transformer, where its tokens lie; its feature layer answers with them. None for other networks.
     """
 
     def __init__(
@@ -138,6 +141,7 @@ class Coat(nn.Module):
         batch: int = 0,
         output: str | int | None = None,
         prepare: nn.Module | None = None,
+        tokens: Tokens | None = None,
     ) -> None:
         super().__init__()
         if sorted(set(axes) - {CHANNEL}) not in ([BANDS, FRAMES], [SAMPLES]) or len(set(axes)) != len(axes):
@@ -146,7 +150,7 @@ class Coat(nn.Module):
                 "channel where it has one"
             )
         self.inner, self.axes, self.batch, self.output = inner, tuple(axes), batch, output
-        self.prepare = prepare
+        self.prepare, self.tokens = prepare, tokens
         self.feature_layer = f"inner.{feature_layer.removeprefix('inner.')}" if feature_layer else ""
         self.takes_samples = SAMPLES in self.axes
         turned = not self.takes_samples and self.axes.index(BANDS) < self.axes.index(FRAMES)

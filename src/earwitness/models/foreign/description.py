@@ -1,27 +1,23 @@
-"""What a foreign model takes and answers: a small TOML or YAML file beside it, or a dictionary."""
+"""What a foreign model takes and answers, in words and numbers; reading.py reads a file or a dictionary of them."""
 
 from __future__ import annotations
 
 import math
-import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from difflib import get_close_matches
-from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
-from earwitness.audio.frontend import FrontEnd
+from earwitness.audio.frontend import FILLED, FrontEnd
 from earwitness.audio.stft import WINDOW_SECONDS
 from earwitness.audio.timefreq import EDGES
-from earwitness.core.errors import UsageError, printable
+from earwitness.core.errors import UsageError
 from earwitness.models.adapter import ACTIVATIONS, BANDS, CHANNEL, FRAMES, SAMPLES
 from earwitness.models.classifier import SPECTROGRAM, WAVEFORM
-from earwitness.models.foreign.preparation import Preparation
+from earwitness.models.foreign.preparation import PER_SEGMENT, Preparation
 from earwitness.models.foreign.waveform import band_shares
+from earwitness.models.tokens import FREQUENCY, ORDERS, Tokens
 
-ENDINGS = (".toml", ".yaml", ".yml")
 LOGS = ("db", "log10", "natural", "none")
-MAX, SEGMENT = "max", "segment"
+MAX = "max"
 # What programs that make spectrograms do unless told otherwise.
 LIKE: dict[str, dict[str, Any]] = {
     "librosa": {
@@ -42,17 +38,17 @@ CELLS_FLOOR = 1e-10  # of power, under the noise of 16 bits
 OF_WAVEFORMS = (
     *("input", "sample_rate", "hop", "window", "fft", "bands", "scale", "low_hz", "high_hz", "edges_hz", "layout"),
     *("segment_seconds", "segment_samples", "overlap", "batch", "output", "activation", "feature_layer", "classes"),
-    *("mean", "std", "normalise"),
+    *("mean", "std", "normalise", "shortest_seconds", "tokens", "class_tokens", "token_width", "attention"),
 )
 CHOICES = {
     "input": (SPECTROGRAM, WAVEFORM),
     "scale": ("htk", "slaney", "kaldi", "linear", EDGES),
     "log": LOGS,
     "window_function": ("hann", "hamming"),
-    "padding": ("reflect", "zeros"),
+    "padding": ("reflect", "zeros", FILLED),
     "triangles": ("mel", "hertz"),
     "norm": ("slaney", "none"),
-    "normalise": (SEGMENT, "none"),
+    "normalise": (*PER_SEGMENT, "none"),
     "activation": ACTIVATIONS,
     "like": tuple(LIKE),
 }
@@ -79,8 +75,10 @@ class Description:
         named. ``edges_hz`` are bands + 2 corner frequencies that lie on no scale.
     triangles, norm
         As for :class:`earwitness.audio.frontend.FrontEnd`.
-    window_function, periodic, centred, padding, preemphasis, power
+    window_function, periodic, centred, padding, preemphasis, framewise, power
         Likewise.
+    padding_value
+        Of the spectrogram after the end of a recording that is shorter than a segment; None for silence.
     log
         ``"db"``, ``"log10"``, ``"natural"``, or ``"none"`` where the network takes magnitudes or powers.
     floor, offset
@@ -89,11 +87,15 @@ class Description:
         What decibels are relative to, a number or ``"max"`` of the segment; how far under its loudest cell they are
         cut off.
     mean, std, normalise
-        (x - mean) / std of the result, or of the samples; ``"segment"`` takes each segment's own.
+        (x - mean) / std of the result, or of the samples; ``"segment"`` takes each segment's own, ``"wav2vec2"`` does
+        as that one's feature extractor.
     layout
         The axes of the network's input after the batch: channel (where it has one), frames, bands; or samples.
     segment_seconds, segment_frames, segment_samples, overlap
         What it sees at once: one of them (samples of a waveform); and the overlap of consecutive segments in percent.
+    shortest_seconds
+        Of a network over waveforms of any length: a recording shorter than a segment is seen as it is, down to this;
+        0 has it filled up with silence to a segment.
     batch
         How many segments it takes at once, where that is fixed; 0 for any.
     output
@@ -102,6 +104,12 @@ class Description:
         What turns its answers into probabilities: ``"softmax"``, ``"sigmoid"``, or ``"none"`` where they are final.
     feature_layer
         Dotted name of the layer that activation maps look at.
+    tokens, patch, stride, class_tokens, token_width
+        Of a transformer, the axes on which the layer's tokens lie, in their order (``("frequency", "time")``,
+        ``("time",)``); how many bands or frames of each axis a token is made of, and from one to the next; how many
+        tokens come before these; numbers in a token, 0 for any.
+    attention
+        Dotted names of the modules that answer with their output and attention weights, in order.
     classes
         Names in the order of the answers, or a text file with one a line.
     """
@@ -124,6 +132,8 @@ class Description:
     centred: bool = True
     padding: str = "reflect"
     preemphasis: float = 0.0
+    framewise: bool = False
+    padding_value: float | None = None
     power: int = 2
     log: str = "db"
     floor: float = 0.0
@@ -137,11 +147,18 @@ class Description:
     segment_seconds: float = 0.0
     segment_frames: int = 0
     segment_samples: int = 0
+    shortest_seconds: float = 0.0
     overlap: float = 0.0
     batch: int = 0
     output: str | int | None = None
     activation: str = "softmax"
     feature_layer: str = ""
+    tokens: tuple[str, ...] = ()
+    patch: tuple[int, ...] = ()
+    stride: tuple[int, ...] = ()
+    class_tokens: int = 0
+    token_width: int = 0
+    attention: tuple[str, ...] = ()
     classes: tuple[str, ...] | str = ()
 
     def __post_init__(self) -> None:
@@ -162,6 +179,7 @@ class Description:
         if isinstance(self.reference, str) and self.reference != MAX:
             raise UsageError(f"reference {self.reference!r}: is neither a number nor 'max'")
         self._check_segments()
+        self._check_tokens()
         if self.std == 0.0 or min(self.floor, self.offset, self.top_db) < 0.0:
             raise UsageError("std is not 0, and floor, offset and top_db are not below 0")
 
@@ -179,6 +197,19 @@ class Description:
             )
         if not 0.0 <= self.overlap < 100.0:
             raise UsageError(f"overlap {self.overlap:g}: is a percentage from 0 to under 100")
+
+    def _check_tokens(self) -> None:
+        """Refuse tokens that lie nowhere."""
+        if self.tokens and self.tokens not in ORDERS:
+            known = "; ".join(", ".join(each) for each in ORDERS)
+            raise UsageError(f"tokens {', '.join(self.tokens)}: name one of {known}")
+        placed = FREQUENCY in self.tokens
+        if {len(self.patch), len(self.stride)} != {len(self.tokens) if placed else 0}:
+            raise UsageError("patch and stride name a number of bands and one of frames, in the order of tokens")
+        if min((*self.patch, *self.stride, 1)) < 1 or min(self.class_tokens, self.token_width) < 0:
+            raise UsageError("patch and stride are above 0, class_tokens and token_width not below")
+        if (self.attention or self.class_tokens or self.token_width) and not self.tokens:
+            raise UsageError("tokens: name their axes, too")
 
     def _check_grid(self) -> None:
         """Refuse a spectrogram without a grid."""
@@ -263,9 +294,44 @@ class Description:
             triangles=self.triangles,
             norm="" if plain or self.norm == "none" else self.norm,
             clamped=not self.offset,
+            framewise=self.framewise,
+            after=self.padding_value,
         )
         _ = found.clock  # which refuses a grid that cannot be
         return found
+
+    def token_layout(self) -> Tokens | None:
+        """Return where the tokens of a transformer lie; None where there are none.
+
+        Raises
+        ------
+        UsageError
+            A patch has more bands than there are.
+        """
+        if not self.tokens:
+            return None
+        patch, stride, across = self.patch, self.stride, 1
+        if patch:
+            if self.tokens[0] == FREQUENCY:
+                patch, stride = patch[::-1], stride[::-1]
+            across = (self.front_end().bands - patch[1]) // stride[1] + 1
+            if across < 1:
+                raise UsageError(f"patch {patch[1]}: has more bands than the spectrogram's {self.front_end().bands}")
+        return Tokens(
+            axes=self.tokens,
+            first=self.class_tokens,
+            across=across,
+            patch=(patch[0], patch[1]) if patch else (),
+            stride=(stride[0], stride[1]) if stride else (),
+            width=self.token_width,
+            attention=self.attention,
+        )
+
+    def shortest_frames(self) -> int:
+        """Return how many frames a segment of a short recording has at least."""
+        if not self.shortest_seconds:
+            return self.frames()
+        return min(self.frames(), self.front_end().clock.seconds_to_frame_count(self.shortest_seconds))
 
     def preparation(self) -> Preparation:
         """Return what is done to a segment's spectrogram before the network gets it."""
@@ -276,7 +342,7 @@ class Description:
             top_db=self.top_db,
             mean=self.mean,
             std=self.std,
-            per_segment=self.normalise == SEGMENT,
+            per_segment=self.normalise,
         )
 
     def frames(self) -> int:
@@ -298,103 +364,3 @@ def hop_for(sample_rate: int, samples: int, most: int) -> int:
     near = range(max(1, math.ceil(wanted / 2)), min(most, int(wanted * 2)) + 1)
     dividing = [hop for hop in near if samples and samples % hop == 0]
     return min(dividing, key=lambda hop: abs(math.log(hop / wanted)), default=min(most, max(1, round(wanted))))
-
-
-def described(given: Mapping[str, Any]) -> Description:
-    """Return a description of what a file or a user's code says.
-
-    Raises
-    ------
-    UsageError
-        A word is unknown, or a value does not do.
-    """
-    unknown = next((name for name in given if name not in NAMES), None)
-    if unknown is not None:
-        near = get_close_matches(str(unknown), NAMES, n=1)
-        raise UsageError(f"{unknown}: is no word of a description{f' (did you mean {near[0]}?)' if near else ''}")
-    waves = given.get("input") == WAVEFORM
-    missing = [name for name in ("sample_rate", "hop")[: 1 if waves else 2] if name not in given]
-    if missing:
-        raise UsageError(f"a description names {' and '.join(missing)}, too")
-    like = given.get("like", "")
-    defaults = LIKE.get(like, {}) if isinstance(like, str) else {}
-    if not given.get("bands"):
-        defaults = {name: value for name, value in defaults.items() if name not in ("scale", "triangles", "norm")}
-    if {"floor", "offset"} & set(given):
-        defaults = {name: value for name, value in defaults.items() if name not in ("floor", "offset")}
-    if waves:
-        defaults = {**CELLS, **defaults}
-    hints = get_type_hints(Description)
-    values = {name: _typed(name, value, hints[name]) for name, value in {**defaults, **given}.items()}
-    return Description(**values)
-
-
-def _typed(name: str, value: Any, hint: Any) -> Any:
-    """Return a value of a field's type; whole numbers do for others, lists for tuples."""
-    kinds = get_args(hint) if not hasattr(hint, "__origin__") and get_args(hint) else (hint,)
-    for kind in kinds:
-        if getattr(kind, "__origin__", None) is tuple:
-            of = get_args(kind)[0]
-            if isinstance(value, list | tuple) and all(_is(each, of) for each in value):
-                return tuple(of(each) for each in value)
-        elif _is(value, kind):
-            return kind(value) if kind is float else value
-    raise UsageError(f"{name} {value!r}: has the wrong type for a description")
-
-
-def _is(value: Any, kind: Any) -> bool:
-    if kind in (int, float):
-        return isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
-    return isinstance(value, kind) if isinstance(kind, type) else value is None
-
-
-def read_description(path: Path) -> Description:
-    """Read a description; a file of classes that it names lies beside it.
-
-    Raises
-    ------
-    UsageError
-        It cannot be read, or something in it does not do; the message names the file.
-    """
-    try:
-        given = _parsed(path)
-        if not isinstance(given, Mapping):
-            raise UsageError("holds no description, a word and its value a line")
-        found = described(given)
-        if isinstance(found.classes, str):
-            found = replace(found, classes=read_classes(path.parent / found.classes))
-    except UsageError as error:
-        raise UsageError(f"{printable(path)}: {error}") from error
-    return found
-
-
-def _parsed(path: Path) -> Any:
-    try:
-        if path.suffix == ".toml":
-            return tomllib.loads(path.read_text(encoding="utf-8"))
-        import yaml
-    except ImportError as error:
-        raise UsageError("YAML needs PyYAML (pip install pyyaml), or write TOML") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"cannot be read ({error})") from error
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"cannot be read ({' '.join(str(error).split())})") from error
-
-
-def read_classes(path: Path) -> tuple[str, ...]:
-    """Return the class names of a text file, one a line.
-
-    Raises
-    ------
-    UsageError
-        It cannot be read, or names none.
-    """
-    try:
-        names = tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"classes {printable(path)}: cannot be read ({error})") from error
-    if not names:
-        raise UsageError(f"classes {printable(path)}: is empty; write one name a line")
-    return names

@@ -14,7 +14,8 @@ from typing import Any
 from torch import nn
 
 from earwitness.core.errors import EarwitnessError, UsageError, printable
-from earwitness.models.foreign.description import Description, described
+from earwitness.models.foreign.description import Description
+from earwitness.models.foreign.reading import described
 from earwitness.models.foreign.runtimes import Outside
 
 SPEC = re.compile(r"(?P<place>.+\.py|[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*)")

@@ -1,10 +1,11 @@
-"""From a name (SPEC) to a classifier: ``model.onnx``, ``model.pt2``, TorchScript, ``file.py:function``."""
+"""From a name (SPEC) to a classifier: a model file, ``file.py:function``, a folder of Hugging Face Transformers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,24 +14,27 @@ from earwitness.core.device import without_tf32
 from earwitness.core.errors import UsageError, first_line, printable
 from earwitness.models.adapter import BANDS, CHANNEL, FRAMES, SAMPLES, Coat
 from earwitness.models.classifier import Classifier
-from earwitness.models.foreign.description import ENDINGS, Description, read_classes, read_description
+from earwitness.models.foreign.description import Description
 from earwitness.models.foreign.factory import is_factory, made
+from earwitness.models.foreign.hugging_face import is_folder, opened
+from earwitness.models.foreign.reading import ENDINGS, described, read_classes, read_description, read_words
 from earwitness.models.foreign.runtimes import EXPORTED, ONNX, REASON, SCRIPTED, Runnable, run_file
 
 FILES = (*ONNX, *EXPORTED, *SCRIPTED)
+LENGTHS = ("segment_seconds", "segment_frames", "segment_samples")  # ways to say one thing
 CLASS_FILES = ("{stem}.txt", "{stem}.labels.txt", "{stem}-labels.txt", "labels.txt", "classes.txt")
 
 
 def is_foreign(spec: str) -> bool:
-    """Return whether a name is that of a foreign model: a model file, or a user's code."""
-    return Path(spec).suffix.lower() in FILES or is_factory(spec)
+    """Return whether a name is that of a foreign model: a model file, a user's code, or a folder of Transformers."""
+    return Path(spec).suffix.lower() in FILES or is_factory(spec) or is_folder(Path(spec))
 
 
 def load_foreign(
     spec: str,
     device: torch.device,
     *,
-    description: Path | Description | None = None,
+    description: Path | Mapping[str, Any] | Description | None = None,
     classes: Path | Sequence[str] | None = None,
 ) -> Classifier:
     """Return a foreign model as a classifier.
@@ -38,11 +42,12 @@ def load_foreign(
     Parameters
     ----------
     spec
-        A model file, or ``package.module:function`` or ``file.py:function``.
+        A model file, ``package.module:function`` or ``file.py:function``, or a folder of Hugging Face Transformers.
     device
         Where it runs, as far as it can.
     description
         What it takes and answers; None takes the file beside the model that has its name and ends with .toml or .yaml.
+        Of a folder, words that take the place of its own.
     classes
         Names, or a text file with one a line; None takes those of the description, of the model file, or of a text file
         beside it.
@@ -57,6 +62,9 @@ def load_foreign(
     if is_factory(spec):
         network, own = made(spec)
         known, runnable = _description(spec, description, own), Runnable(network=network.to(device).eval())
+    elif is_folder(Path(spec)):
+        network, words = opened(Path(spec))
+        known, runnable = _over(spec, words, description), Runnable(network=network.to(device).eval())
     else:
         runnable = run_file(Path(spec), device)
         known = _description(spec, description, None)
@@ -69,6 +77,7 @@ def load_foreign(
         batch=known.batch,
         output=known.output,
         prepare=known.preparation(),
+        tokens=known.token_layout(),
     )
     front_end, samples = known.front_end(), known.samples() if known.takes_waveforms else 0
     answers = _answers(spec, coat, _silent(front_end, known.frames(), samples, device))
@@ -82,9 +91,9 @@ def load_foreign(
         )
     return Classifier(
         network=coat,
-        front_end=replace(front_end, segment_frames=known.frames()),
+        front_end=replace(front_end, segment_frames=known.shortest_frames()),
         classes=named,
-        backbone=Path(spec).name,
+        backbone=Path(spec).resolve().name if is_folder(Path(spec)) else Path(spec).name,
         segment_frames=known.frames(),
         overlap=known.overlap,
         activation=known.activation,
@@ -92,11 +101,28 @@ def load_foreign(
     )
 
 
-def _description(spec: str, given: Path | Description | None, own: Description | None) -> Description:
+def _over(spec: str, own: Mapping[str, Any], given: Path | Mapping[str, Any] | Description | None) -> Description:
+    """Return the description of what a folder says of itself, but for the words that are given."""
+    if isinstance(given, Description):
+        return given
+    place = Path(spec).resolve()
+    beside = (place.with_name(place.name + ending) for ending in ENDINGS)
+    path = given if isinstance(given, Path) else next((each for each in beside if each.is_file()), None)
+    words = given if isinstance(given, Mapping) else {} if path is None else read_words(path)
+    lengths = LENGTHS if set(LENGTHS) & set(words) else ()
+    try:
+        return described({name: value for name, value in own.items() if name not in lengths} | dict(words))
+    except UsageError as error:
+        raise UsageError(f"{printable(spec if path is None else path)}: {error}") from error
+
+
+def _description(
+    spec: str, given: Path | Mapping[str, Any] | Description | None, own: Description | None
+) -> Description:
     if isinstance(given, Description):
         return given
     if given is not None:
-        return read_description(given)
+        return described(given) if isinstance(given, Mapping) else read_description(given)
     if own is not None:
         return own
     beside = [Path(spec).with_suffix(ending) for ending in ENDINGS]
@@ -162,7 +188,7 @@ def _classes(spec: str, known: Description, runnable: Runnable, given: Path | Se
         return read_classes(given) if isinstance(given, Path) else tuple(given)
     if isinstance(known.classes, str):
         return read_classes(Path(known.classes))
-    if known.classes or runnable.classes or is_factory(spec):
+    if known.classes or runnable.classes or is_factory(spec) or is_folder(Path(spec)):
         return known.classes or runnable.classes
     path = Path(spec)
     beside = (path.parent / name.format(stem=path.stem) for name in CLASS_FILES)

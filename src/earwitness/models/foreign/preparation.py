@@ -7,6 +7,10 @@ from torch import Tensor, nn
 
 from earwitness.audio.frontend import FrontEnd, energy_of
 
+SEGMENT, WAV2VEC2 = "segment", "wav2vec2"
+PER_SEGMENT = (SEGMENT, WAV2VEC2)
+WAV2VEC2_VARIANCE = 1e-7  # added by its feature extractor, which matters to quiet sound
+
 
 class Preparation(nn.Module):
     """From a log spectrogram to what the network takes; explanations stay on the log spectrogram.
@@ -24,11 +28,11 @@ class Preparation(nn.Module):
     mean, std
         The result is (x - mean) / std.
     per_segment
-        Whether mean and spread are each segment's own.
+        ``"segment"`` takes each segment's own mean and spread, ``"wav2vec2"`` does as that one's feature extractor.
     """
 
     def __init__(
-        self, *, raw: FrontEnd | None, to_loudest: bool, top_db: float, mean: float, std: float, per_segment: bool
+        self, *, raw: FrontEnd | None, to_loudest: bool, top_db: float, mean: float, std: float, per_segment: str
     ) -> None:
         super().__init__()
         self.raw, self.to_loudest, self.top_db = raw, to_loudest, top_db
@@ -42,8 +46,11 @@ class Preparation(nn.Module):
             x = x - x.amax(dim=(1, 2), keepdim=True)
         if self.top_db:
             x = torch.maximum(x, x.amax(dim=(1, 2), keepdim=True) - self.top_db)
-        if self.per_segment:
+        if self.per_segment in PER_SEGMENT:
             axes = tuple(range(1, x.ndim))
-            spread = x.std(dim=axes, correction=0, keepdim=True)
-            x = (x - x.mean(dim=axes, keepdim=True)) / spread.clamp(min=1e-6)
+            if self.per_segment == WAV2VEC2:
+                spread = (x.var(dim=axes, correction=0, keepdim=True) + WAV2VEC2_VARIANCE).sqrt()
+            else:
+                spread = x.std(dim=axes, correction=0, keepdim=True).clamp(min=1e-6)
+            x = (x - x.mean(dim=axes, keepdim=True)) / spread
         return (x - self.mean) / self.std

@@ -31,25 +31,31 @@ def score_waveform(
 ) -> ScoredRecording:
     """Cut a sound into segments, the last one flush with its end, and score each.
 
+    A sound shorter than a segment is one, filled up with silence to the network's shortest.
+
     Parameters
     ----------
     classifier
         One that takes waveforms.
     samples
-        Shape (n,), at the classifier's sample rate; silence follows where they are fewer than a segment's.
+        Shape (n,), at the classifier's sample rate.
     file
         The recording's name.
     progress
         Told a step a segment.
     """
-    front_end, frames = classifier.front_end, classifier.segment_frames
-    levels = levels_of(front_end, samples)
+    front_end, levels = classifier.front_end, levels_of(classifier.front_end, samples)
+    # A network that takes any length sees a short recording as it is, not filled up with silence.
+    frames = min(classifier.segment_frames, max(len(levels), front_end.segment_frames))
+    length = classifier.segment_samples
+    if frames < classifier.segment_frames:
+        length = len(samples) if frames == len(levels) else frames * front_end.hop
     held = pad(levels, frames, front_end.silence)
     starts = segment_starts(len(held), frames, classifier.overlap)
     scores = []
     with progress.task("Scoring segments", len(starts)) as advance:
         for some in np.array_split(starts, -(-len(starts) // SEGMENTS_AT_ONCE)):
-            cut = sound_at(samples, some * front_end.hop, classifier.segment_samples)
+            cut = sound_at(samples, some * front_end.hop, length)
             scores.append(to_numpy(classifier.probabilities(cut)).astype(np.float64))
             advance(len(some))
     return ScoredRecording(
@@ -63,5 +69,5 @@ def score_waveform(
         start_frames=starts,
         scores=np.concatenate(scores),
         samples=samples,
-        segment_samples=classifier.segment_samples,
+        segment_samples=length,
     )

@@ -30,12 +30,11 @@ from earwitness.explainers.attribution import (
 from earwitness.explainers.inference.binding import bindings, shown_layer
 from earwitness.explainers.inference.layers import refuse_layer
 from earwitness.explainers.inference.modules import precision_of
-from earwitness.explainers.inference.over_time import refuse_layer_over_time
 from earwitness.explainers.inference.prepared import Prepared, working
 from earwitness.explainers.inference.scoring import check_values
+from earwitness.explainers.inference.shown import is_shown, refuse_shown
 from earwitness.explainers.inference.trial import check_answers, tried
 from earwitness.explainers.parameters import in_force
-from earwitness.models.foreign.waveform import takes_waveforms
 from earwitness.models.protocols import Explainable
 
 
@@ -150,9 +149,9 @@ class Explainer(ABC):
         check_request(classifier, segments, targets)
         if not len(segments):
             return []
-        method, layer, found = self, self._layer_over_time(classifier), list[Attribution]()
+        method, layer, found = self, self._shown(classifier.network), list[Attribution]()
         if layer is not None:
-            method = self.changed(layer=shown_layer(layer))
+            method = self.changed(layer=shown_layer(classifier.network, layer))
         with working(classifier) as prepared:
             for one, rows in bindings(prepared, segments, layer):
                 some = segments if len(rows) == len(segments) else segments.take(rows)
@@ -164,12 +163,12 @@ class Explainer(ABC):
             found = [replace(each, parameters=each.parameters | {"layer": layer}) for each in found]
         return found
 
-    def _layer_over_time(self, classifier: Explainable) -> str | None:
-        """Return the layer of a network over waveforms that is looked at; None for other networks and methods."""
-        if Need.FEATURE_LAYER not in self.needs or not takes_waveforms(classifier.network):
+    def _shown(self, network: nn.Module) -> str | None:
+        """Return the layer that is looked at where it has to be shown as a map; None for other networks and methods."""
+        if Need.FEATURE_LAYER not in self.needs or not is_shown(network):
             return None
-        layer = self.layer or str(getattr(classifier.network, "feature_layer", ""))
-        refuse_layer_over_time(self.name, classifier.network, layer)
+        layer = self.layer or str(getattr(network, "feature_layer", ""))
+        refuse_shown(self.name, network, layer)
         return layer
 
     def _check_gradients(self, prepared: Prepared, segments: Segments) -> None:

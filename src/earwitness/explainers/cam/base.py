@@ -19,7 +19,7 @@ from earwitness.audio.segments import Segments
 from earwitness.core.arrays import Float64Array
 from earwitness.core.device import to_numpy
 from earwitness.core.progress import Progress
-from earwitness.explainers.attribution import Attribution, Grid, Target
+from earwitness.explainers.attribution import Attribution, Target
 from earwitness.explainers.inference.layers import Layer
 from earwitness.explainers.inference.modules import precision_of
 from earwitness.explainers.inference.prepared import Prepared
@@ -140,7 +140,7 @@ class Cam(Explainer):
         cams = self.cams(CamRequest(layer, segments, targets, self.score))
         maps = [layer.folded(layer.upright(each), frames) for each in cams.maps]
         natives = [to_numpy((each.clamp(min=0) if self.relu else each).float()) for each in maps]
-        grid = Grid.even(frames, bands, *natives[0].shape[1:])
+        grid = layer.grid(frames, bands, *natives[0].shape[1:])
         each, precision = seconds(len(segments)), precision_of(prepared.network)
         found = []
         for index, listed in enumerate(targets):

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from earwitness.audio.frontend import FrontEnd
 from earwitness.audio.segments import Segments
 from earwitness.core.errors import UsageError
-from earwitness.explainers.inference.over_time import MAP, over_time
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.explainers.inference.scoring import as_input
+from earwitness.explainers.inference.shown import MAP, showing
 from earwitness.models.foreign.waveform import Bound, Waveforms, takes_waveforms
 from earwitness.models.protocols import Explainable
 
@@ -22,13 +22,14 @@ def bindings(prepared: Prepared, segments: Segments, layer: str | None = None) -
     """Yield classifiers over levels of cells, each with the rows of the segments that it is to be asked about.
 
     A classifier over spectrograms is one for all; one over waveforms is bound to one segment after another.
+    Those whose layers are no maps of themselves get a copy in which the layer shows one.
 
     Parameters
     ----------
     prepared, segments
         The classifier and what it is asked about.
     layer
-        Of a network over waveforms, the layer that is looked at, which :func:`shown_layer` then names; None for none.
+        The layer that has to be shown as a map, which :func:`shown_layer` then names; None for none.
 
     Raises
     ------
@@ -36,16 +37,37 @@ def bindings(prepared: Prepared, segments: Segments, layer: str | None = None) -
         A network over waveforms gets segments without samples.
     """
     if not takes_waveforms(prepared.network):
-        yield prepared, list(range(len(segments)))
+        rows = list(range(len(segments)))
+        if layer is None:
+            yield prepared, rows
+            return
+        one = prepared.once("shown", layer, lambda: _showing(prepared, layer))
+        with one.working():
+            yield one, rows
         return
     for row in range(len(segments)):
         with bound(prepared, segments, row, layer) as one:
             yield one, [row]
 
 
-def shown_layer(layer: str) -> str:
-    """Return by what name a bound network shows the map of a layer of the network over waveforms."""
-    return f"coat.{layer}.{MAP}"
+def _showing(prepared: Prepared, layer: str) -> Prepared:
+    """Return a classifier over spectrograms whose layer shows a map."""
+    network = showing(prepared.network, layer)
+    return Prepared(
+        Bound(
+            network=network,
+            front_end=prepared.front_end,
+            classes=prepared.classes,
+            activation=prepared.activation,
+            device=prepared.device,
+        ),
+        lasting=prepared.lasting,
+    )
+
+
+def shown_layer(network: nn.Module, layer: str) -> str:
+    """Return by what name a network, bound where it takes waveforms, shows the map of a layer."""
+    return f"{'coat.' if takes_waveforms(network) else ''}{layer}.{MAP}"
 
 
 def network_input(classifier: Explainable, segments: Segments) -> Tensor:
@@ -74,7 +96,7 @@ def bound(prepared: Prepared, segments: Segments, row: int = 0, layer: str | Non
             "segments of a model over waveforms carry their samples: Segments(..., samples=...), as those of "
             "earwitness.models.foreign.sound.score_waveform do"
         )
-    network = prepared.network if layer is None else over_time(prepared.network, layer)
+    network = prepared.network if layer is None else showing(prepared.network, layer)
     levels = as_input(prepared, segments.values[row]).float()
     samples = torch.as_tensor(segments.samples[row]).to(prepared.device)
     one = Prepared(

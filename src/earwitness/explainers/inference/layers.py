@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from earwitness.audio.segments import Segments
 from earwitness.core.errors import UsageError
+from earwitness.explainers.attribution import Grid
 from earwitness.explainers.inference.hooks import hookable
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.explainers.inference.scoring import as_input, logits_of
 from earwitness.models.foreign.runtimes import OPAQUE, is_opaque
+from earwitness.models.tokens import Tokens
 
 # How many layers an error message names; the last ones are the likeliest choices.
 LAYERS_NAMED = 6
@@ -108,6 +110,14 @@ class Layer:
         """Return maps with the last two axes (time, frequency), whichever way the network works."""
         axes = tuple(getattr(self.classifier.network, "map_axes", ("time", "frequency")))
         return maps.transpose(-2, -1) if axes == ("frequency", "time") else maps
+
+    def grid(self, frames: int, bands: int, along: int, across: int) -> Grid:
+        """Return where the cells of an upright map (along, across) lie on a segment (frames, bands)."""
+        tokens: Tokens | None = getattr(self.classifier.network, "tokens", None)
+        middles = tokens.middles(along) if tokens is not None and tokens.across == across else None
+        if middles is None or middles[0][-1] >= frames:
+            return Grid.even(frames, bands, along, across)
+        return Grid.around(*middles, frames, bands)
 
     def copies(self, frames: int) -> int:
         """Return how many times in a row the network sees a segment, all of which its maps show."""

@@ -20,6 +20,7 @@ from earwitness.audio.segments import SILENCE_TOLERANCE
 from earwitness.audio.timefreq import Clock
 from earwitness.core.arrays import Float32Array
 from earwitness.models.adapter import Coat
+from earwitness.models.protocols import ExplainableFrontEnd
 
 MOST_GAIN = 100.0  # 40 dB: how far a fill may lift a cell that is quieter than it
 
@@ -101,18 +102,18 @@ def band_shares(clock: Clock, fft: int) -> Float32Array:
 
 @dataclass(frozen=True, kw_only=True)
 class Bound:
-    """A classifier over waveforms bound to one segment, which can be explained as one over spectrograms.
+    """A classifier whose network was made ready for what is asked: bound to one segment's sound, or showing a layer.
 
     Parameters
     ----------
     network
-        The network with the segment's sound.
+        The network with the segment's sound, which can be explained as one over spectrograms; or one that shows a map.
     front_end, classes, activation, device
         The classifier's.
     """
 
-    network: Waveforms
-    front_end: FrontEnd
+    network: nn.Module
+    front_end: ExplainableFrontEnd
     classes: tuple[str, ...]
     activation: str
     device: torch.device | str

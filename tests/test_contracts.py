@@ -20,7 +20,7 @@ WRONG = [
     ("A package imports only from floors below", "elsewhere/__init__.py", ""),
     ("No circles", "core/errors.py", "from earwitness.core import files"),
     (
-        "The three families of methods do not know each other",
+        "The families of methods do not know each other",
         "explainers/cam/base.py",
         "import earwitness.explainers.perturbation.lime",
     ),

@@ -27,6 +27,7 @@ from earwitness.explainers.attribution import (
     is_constant,
     is_silent,
 )
+from earwitness.explainers.inference.attention import refuse_without_attention
 from earwitness.explainers.inference.binding import bindings, shown_layer
 from earwitness.explainers.inference.layers import refuse_layer
 from earwitness.explainers.inference.modules import precision_of
@@ -47,6 +48,7 @@ class Need(StrEnum):
     SCORES = "scores"
     GRADIENTS = "gradients"
     FEATURE_LAYER = "a feature layer"
+    ATTENTION = "attention"
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,17 @@ class Explainer(ABC):
         """
         return self
 
+    def refuse(self, network: nn.Module) -> None:
+        """Refuse a network for which the method is not defined.
+
+        Raises
+        ------
+        UsageError
+            Naming methods that are.
+        """
+        if Need.ATTENTION in self.needs:
+            refuse_without_attention(self.name, network)
+
     def attribute(
         self,
         classifier: Explainable,
@@ -147,6 +160,7 @@ class Explainer(ABC):
             If the network's score is not a number.
         """
         check_request(classifier, segments, targets)
+        self.refuse(classifier.network)
         if not len(segments):
             return []
         method, layer, found = self, self._shown(classifier.network), list[Attribution]()
@@ -219,7 +233,7 @@ def in_batches(
 
 
 # Kinds of methods, in the order in which they are told of.
-FAMILIES = ("activation maps", "perturbation", "gradients")
+FAMILIES = ("activation maps", "attention", "perturbation", "gradients")
 
 
 def check_needs(explainer: Explainer, network: nn.Module) -> None:
@@ -230,8 +244,10 @@ def check_needs(explainer: Explainer, network: nn.Module) -> None:
     Raises
     ------
     UsageError
-        Naming layers that may do, where the network has none by the layer's name, or names none of its own.
+        Naming layers that may do, where the network has none by the layer's name, or names none of its own; or naming
+        other methods, where this one is not defined for such a network.
     """
+    explainer.refuse(network)
     if Need.FEATURE_LAYER in explainer.needs:
         refuse_layer(explainer.name, network, explainer.layer)
 

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from earwitness.explainers import parameters
+from earwitness.explainers.attention.relevance import AttentionRelevance
+from earwitness.explainers.attention.rollout import AttentionRollout
 from earwitness.explainers.attribution import Attribution, Target
 from earwitness.explainers.cam.ablation_cam import AblationCam
 from earwitness.explainers.cam.eigen_cam import EigenCam
@@ -61,6 +63,8 @@ METHODS: dict[str, type[Explainer]] = {
     "layercam": LayerCam,
     "scorecam": ScoreCam,
     "xgradcam": XGradCam,
+    "rollout": AttentionRollout,
+    "attentionrelevance": AttentionRelevance,
     "saliency": Saliency,
     "inputxgradient": InputXGradient,
     "integratedgradients": IntegratedGradients,

@@ -75,6 +75,16 @@ class Tokens:
         grid = turned.flatten(2).transpose(1, 2)
         return torch.cat([tokens[:, : self.first], grid], dim=1)
 
+    def read(self, flow: Tensor) -> Tensor:
+        """Return what the answer takes from each token, shape (n, tokens): the class tokens' rows, or the mean of all.
+
+        Parameters
+        ----------
+        flow
+            Shape (n, tokens, tokens): what each row's token takes from each column's.
+        """
+        return flow[:, : self.first or None].mean(dim=1)
+
     def middles(self, along: int) -> tuple[Float64Array, Float64Array] | None:
         """Return the middles of a grid's rows, in frames, and of its columns, in bands; None where they are even.
 
@@ -88,3 +98,9 @@ class Tokens:
         (frames, bands), (frame_step, band_step) = self.patch, self.stride
         along_time = np.arange(along, dtype=np.float64) * frame_step + frames / 2
         return along_time, np.arange(self.across, dtype=np.float64) * band_step + bands / 2
+
+
+def tokens_of(network: object) -> Tokens | None:
+    """Return where a network's tokens lie, whether or not it is bound to a segment's sound; None where it has none."""
+    found: Tokens | None = getattr(getattr(network, "coat", network), "tokens", None)
+    return found

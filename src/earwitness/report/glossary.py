@@ -12,6 +12,7 @@ from earwitness.plots.gallery import Entry
 
 FAMILIES = {
     "activation maps": "What a layer of the network responds to, added up by what speaks for the class",
+    "attention": "What a transformer's tokens have passed on to each other on the way to the answer",
     "perturbation": "Parts of the sound are hidden and it is scored again",
     "gradients": "How the score would change with each cell of the log-mel",
 }

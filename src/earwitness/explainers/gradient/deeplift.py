@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from earwitness.explainers.fills import reference_parameter
 from earwitness.explainers.gradient.base import GradientBatch, GradientMethod, Measured, gradients_of
+from earwitness.explainers.inference.attention import refuse_attention
 from earwitness.explainers.inference.hooks import answering
 from earwitness.explainers.inference.modules import parts
 from earwitness.explainers.inference.scoring import PROBABILITY, check_scores, score_parameter
@@ -75,6 +76,15 @@ class DeepLift(GradientMethod):
     # The rescale rule is given for the softmax and the sigmoid, not for the log of their odds.
     score: str = score_parameter("logit", ("logit", PROBABILITY))
     fill: str | float = reference_parameter()
+
+    def refuse(self, network: nn.Module) -> None:
+        """Refuse a network that attends: products of two signals are all that it does with them."""
+        refuse_attention(
+            self.name,
+            network,
+            "has no rule for attention, which multiplies signals with each other",
+            "inputxgradient, integratedgradients, attentionrelevance, or lime, occlusion, rise, shapley",
+        )
 
     def together(self, classifier: Explainable, frames: int, bands: int) -> int:
         """Return how many segments make a batch, half as many as for others: each comes with its reference."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from earwitness.core.errors import UsageError
 from earwitness.explainers.gradient.base import GradientBatch, GradientMethod, Gradients, Measured
+from earwitness.explainers.inference.attention import refuse_attention
 from earwitness.explainers.inference.hooks import answering, calls_of, operations
 from earwitness.explainers.inference.modules import parts
 from earwitness.explainers.inference.scoring import as_input, logits_of
@@ -39,6 +40,14 @@ class GuidedBackprop(GradientMethod):
         "the class: the picture hardly depends on it, nor on what the network has learned, and activations other "
         "than ReLU pass unchanged"
     )
+
+    def refuse(self, network: nn.Module) -> None:
+        """Refuse a transformer without a ReLU, of which plain gradients are left."""
+        if not any(isinstance(module, nn.ReLU) for module in parts(network)):
+            reason = "changes gradients at ReLUs, and this transformer has none"
+            refuse_attention(
+                self.name, network, reason, "saliency, smoothgrad, integratedgradients, attentionrelevance"
+            )
 
     def measure(self, batch: GradientBatch) -> Measured:
         """Return the maps of a batch."""

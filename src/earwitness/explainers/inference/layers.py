@@ -16,7 +16,7 @@ from earwitness.explainers.inference.hooks import hookable
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.explainers.inference.scoring import as_input, logits_of
 from earwitness.models.foreign.runtimes import OPAQUE, is_opaque
-from earwitness.models.tokens import Tokens
+from earwitness.models.tokens import Tokens, tokens_of
 
 # How many layers an error message names; the last ones are the likeliest choices.
 LAYERS_NAMED = 6
@@ -113,11 +113,7 @@ class Layer:
 
     def grid(self, frames: int, bands: int, along: int, across: int) -> Grid:
         """Return where the cells of an upright map (along, across) lie on a segment (frames, bands)."""
-        tokens: Tokens | None = getattr(self.classifier.network, "tokens", None)
-        middles = tokens.middles(along) if tokens is not None and tokens.across == across else None
-        if middles is None or middles[0][-1] >= frames:
-            return Grid.even(frames, bands, along, across)
-        return Grid.around(*middles, frames, bands)
+        return token_grid(tokens_of(self.classifier.network), frames, bands, along, across)
 
     def copies(self, frames: int) -> int:
         """Return how many times in a row the network sees a segment, all of which its maps show."""
@@ -134,6 +130,14 @@ class Layer:
 
     def _refusal(self, problem: str, segments: Segments) -> UsageError:
         return UsageError(f"{self.method}: {problem}; {_advice(self.classifier, segments)}")
+
+
+def token_grid(tokens: Tokens | None, frames: int, bands: int, along: int, across: int) -> Grid:
+    """Return where the cells of an upright map (along, across) lie on a segment (frames, bands)."""
+    middles = tokens.middles(along) if tokens is not None and tokens.across == across else None
+    if middles is None or middles[0][-1] >= frames:
+        return Grid.even(frames, bands, along, across)
+    return Grid.around(*middles, frames, bands)
 
 
 def named(network: nn.Module, name: str) -> nn.Module | None:

@@ -15,7 +15,6 @@ from earwitness.models.tokens import Tokens
 
 KINDS = (nn.Conv1d, nn.BatchNorm1d, nn.ReLU, nn.GELU, nn.SiLU, nn.MaxPool1d, nn.AvgPool1d)
 CHANNELS_FIRST = (nn.Conv1d, nn.BatchNorm1d, nn.MaxPool1d, nn.AvgPool1d)
-TOKEN_KINDS = (nn.LayerNorm, nn.Conv2d)
 MAP = "map"  # the name, in the module that takes the layer's place, of what shows the map
 
 
@@ -26,7 +25,7 @@ class Shown(nn.Module):
     ----------
     layer
         The layer; it answers moments (n, channels, time), tokens (n, tokens, channels), perhaps first of several
-        outputs, or a map.
+        outputs.
     name
         For messages.
     tokens
@@ -50,9 +49,6 @@ class Shown(nn.Module):
         return (passed, *found[1:]) if several else passed
 
     def _passed(self, values: Any) -> Tensor:
-        if isinstance(values, Tensor) and values.ndim == 4:
-            shown: Tensor = self.map(values)
-            return shown
         tokens = self.tokens
         if tokens is not None and isinstance(values, Tensor) and tokens.are(values):
             return tokens.unlaid(self._across(self.map(self._across(tokens.laid(values)))), values)
@@ -90,7 +86,7 @@ def refuse_shown(method: str, network: nn.Module, name: str) -> None:
         Naming the last layers that may do.
     """
     if getattr(network, "tokens", None) is not None:
-        refuse_layer(method, network, name, TOKEN_KINDS, "layers of tokens")
+        refuse_layer(method, network, name, (nn.LayerNorm,), "layers of tokens")
     else:
         refuse_layer(method, network, name, KINDS, "layers over time")
     if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.data.recordings import Recording
 from earwitness.data.synthetic import scenes
+from earwitness.explainers.method import Need
 from earwitness.explainers.parameters import spec
 from earwitness.explainers.registry import METHODS, parse
 from earwitness.models.classifier import Classifier
@@ -51,8 +52,12 @@ class Preset:
     passes: int
 
     def methods(self) -> tuple[str, ...]:
-        """Return every method with this preset's settings, as one types them."""
-        return tuple(spec(parse(name).at_most(self.passes)) for name in METHODS)
+        """Return every method with this preset's settings, as one types them; no run's network has attention."""
+        return tuple(
+            spec(parse(name).at_most(self.passes))
+            for name, method in METHODS.items()
+            if Need.ATTENTION not in method.needs
+        )
 
 
 PRESETS = {

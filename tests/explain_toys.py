@@ -13,10 +13,12 @@ from earwitness.audio.segments import Segments
 from earwitness.audio.timefreq import Clock
 from earwitness.explainers.attribution import Grid
 from earwitness.explainers.baselines import RandomBaseline
-from earwitness.explainers.method import Cost, Found, attribution_of
+from earwitness.explainers.method import Cost, Found, Need, attribution_of
+from earwitness.explainers.registry import METHODS
 from earwitness.models.classifier import Classifier
 from earwitness.models.protocols import ExplainableFrontEnd
 from earwitness.models.registry import backbone_named
+from earwitness.models.tokens import Tokens
 from earwitness.models.vggish import initialise_he
 
 SILENCE = -4.6
@@ -98,6 +100,60 @@ class Convolutional(nn.Module):
         x = x.transpose(1, 2) if self.turned else x
         maps = self.features(x.unsqueeze(1))
         return self.head(self.pool(maps * torch.linspace(0.5, 2, maps.shape[-1])).flatten(1))
+
+
+class Attention(nn.Module):
+    """Answers with its output and its weights, as transformers' do."""
+
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads, self.query, self.key, self.value = heads, *(nn.Linear(width, width) for _ in range(3))
+
+    def forward(self, x):
+        query, key, value = (each(x).unflatten(2, (self.heads, -1)).transpose(1, 2) for each in self.parts())
+        weights = (query @ key.transpose(2, 3) / query.shape[-1] ** 0.5).softmax(dim=-1)
+        return (weights @ value).transpose(1, 2).flatten(2), weights
+
+    def parts(self):
+        return self.query, self.key, self.value
+
+
+class Transformer(nn.Module):
+    """Patches of 3 frames and 2 bands, all moments of a band after another; a class token; two blocks."""
+
+    feature_layer = "blocks.1.norm"
+    map_axes = ("time", "frequency")
+
+    def __init__(self, classes=4, bands=8, frames=12, seed=0):
+        super().__init__()
+        count, names = 1 + (frames // 3) * (bands // 2), ("blocks.0.attention", "blocks.1.attention")
+        self.tokens = Tokens(
+            axes=("frequency", "time"), first=1, across=bands // 2, patch=(3, 2), stride=(3, 2), attention=names
+        )
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.patches = nn.Conv2d(1, 8, (2, 3), stride=(2, 3))
+            self.first, self.places = nn.Parameter(torch.randn(1, 1, 8)), nn.Parameter(torch.randn(1, count, 8))
+            made = ({"norm": nn.LayerNorm(8), "attention": Attention(8, 2), "dense": nn.Linear(8, 8)} for _ in names)
+            self.blocks = nn.ModuleList([nn.ModuleDict(each) for each in made])
+            self.head = nn.Linear(8, classes)
+
+    def forward(self, x):
+        patches = self.patches(x.transpose(1, 2).unsqueeze(1)).flatten(2).transpose(1, 2)
+        x = torch.cat([self.first.expand(len(x), -1, -1), patches], dim=1) + self.places
+        for block in self.blocks:
+            x = x + block["attention"](block["norm"](x))[0]
+            x = x + block["dense"](x).tanh()
+        return self.head(x[:, 0])
+
+
+def transformer(classes=4):
+    return ToyClassifier(Transformer(classes).eval(), classes_of(classes))
+
+
+def fitting(method):
+    """A toy that has what a method needs."""
+    return transformer() if Need.ATTENTION in METHODS[method].needs else convolutional()
 
 
 def classes_of(count):

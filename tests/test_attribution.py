@@ -24,7 +24,7 @@ from earwitness.explainers.perturbation.rise import Rise
 from earwitness.explainers.perturbation.scoring import batches
 from earwitness.explainers.perturbation.shapley import Shapley
 from earwitness.explainers.registry import METHODS, catalogue, parse
-from explain_toys import SILENCE, convolutional, linear, scores_of, segments
+from explain_toys import SILENCE, fitting, linear, scores_of, segments
 from rounding import rounding
 
 # Each method as it stands, or with parameters that make it quick on a segment of 12 x 8 cells.
@@ -36,7 +36,7 @@ SMALL = {name: name for name in METHODS} | {
 
 def one(method="lime", **changes):
     (found,) = parse(SMALL.get(method, method)).attribute(
-        convolutional(), segments(1, real_frames=[9]), [[Target(1, against=0)]]
+        fitting(method), segments(1, real_frames=[9]), [[Target(1, against=0)]]
     )
     return dataclasses.replace(found, **changes)
 
@@ -346,12 +346,13 @@ def test_catalogue_says_what_a_reader_needs():
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_what_a_method_needs_is_asked_for_before_anything_is_computed(method):
     classifier, explainer = linear(), parse(SMALL.get(method, method))
-    check_needs(explainer, convolutional().network)
-    if Need.FEATURE_LAYER not in explainer.needs:
+    check_needs(explainer, fitting(method).network)
+    if not {Need.FEATURE_LAYER, Need.ATTENTION} & set(explainer.needs):
         check_needs(explainer, classifier.network)
         assert len(explainer.attribute(classifier, segments(1), [[Target(0)]])) == 1
         return
-    refused = f"^{method}: the network names no feature_layer; "
+    lacking = "the network names no feature_layer" if Need.FEATURE_LAYER in explainer.needs else "needs attention, "
+    refused = f"^{method}: {lacking}"
     with pytest.raises(UsageError, match=refused):
         check_needs(explainer, classifier.network)
     assert classifier.network.seen == 0
@@ -362,7 +363,7 @@ def test_what_a_method_needs_is_asked_for_before_anything_is_computed(method):
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_what_every_method_keeps(method):
     """The shared suite: a new method in the registry is held to this without further words."""
-    classifier, excerpt = convolutional(), segments(3, real_frames=[12, 8, 12])
+    classifier, excerpt = fitting(method), segments(3, real_frames=[12, 8, 12])
     targets = [[Target(0)], [Target(1), Target(2, against=0)], [Target(3)]]
     found = parse(SMALL.get(method, method)).attribute(classifier, excerpt, targets)
     assert [one.target for one in found] == [Target(0), Target(1), Target(2, against=0), Target(3)]

@@ -17,7 +17,7 @@ from earwitness.core.device import to_numpy
 from earwitness.core.errors import UsageError
 from earwitness.core.progress import Progress, shown
 from earwitness.explainers.attribution import Target
-from earwitness.explainers.method import Explainer
+from earwitness.explainers.method import Explainer, Need
 from earwitness.explainers.registry import METHODS, parse
 from earwitness.inspection.model import Model, load_model
 from earwitness.models.classifier import WAVEFORM
@@ -139,8 +139,8 @@ def check_model(model: Model | Path | str, progress: Progress | bool = True) -> 
         for name in METHODS:
             methods[name] = _asked(model, parse(QUICK.get(name, name)), middle, target, said)
             advance(1)
-    reasons = set(methods.values())
-    if len(reasons) == 1 and "" not in reasons:  # no method can ask it: what it is said to be is wrong
+    reasons = {methods[name] for name, method in METHODS.items() if method.needs == (Need.SCORES,)}
+    if len(reasons) == 1 and "" not in reasons:  # nothing can ask it: what it is said to be is wrong
         raise UsageError(f"{model.name}: {reasons.pop()}")
     return ModelCheck(
         model=model,

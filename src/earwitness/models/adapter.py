@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -150,8 +150,10 @@ class Coat(nn.Module):
                 "channel where it has one"
             )
         self.inner, self.axes, self.batch, self.output = inner, tuple(axes), batch, output
-        self.prepare, self.tokens = prepare, tokens
-        self.feature_layer = f"inner.{feature_layer.removeprefix('inner.')}" if feature_layer else ""
+        self.prepare = prepare
+        self.feature_layer = _inside(feature_layer) if feature_layer else ""
+        attention = map(_inside, tokens.attention) if tokens else ()
+        self.tokens = replace(tokens, attention=tuple(attention)) if tokens else None
         self.takes_samples = SAMPLES in self.axes
         turned = not self.takes_samples and self.axes.index(BANDS) < self.axes.index(FRAMES)
         self.map_axes = ("frequency", "time") if turned else ("time", "frequency")
@@ -189,3 +191,8 @@ class Coat(nn.Module):
                 f"the network gives {', '.join(map(str, named))}; name the output that holds the classes"
             )
         return named[self.output]
+
+
+def _inside(name: str) -> str:
+    """Return the name within a coat of one of its network's modules."""
+    return f"inner.{name.removeprefix('inner.')}"

@@ -29,7 +29,8 @@ class Explainable(Protocol):
 
     The network maps (n, frames, bands) to logits (n, classes), each row by itself. It may have ``feature_layer``
     (dotted name of the module that activation maps look at), ``map_axes`` (what the last two axes of a feature
-    map mean) and ``copies(frames)`` (how many times in a row it sees a segment, which its feature maps then show).
+    map mean), ``copies(frames)`` (how many times in a row it sees a segment, which its feature maps then show) and
+    ``tokens`` (:class:`earwitness.models.tokens.Tokens`: where the tokens of a transformer lie).
     """
 
     @property

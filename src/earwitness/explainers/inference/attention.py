@@ -114,7 +114,7 @@ def _watched(method: str, inside: nn.Module, name: str, seen: dict[str, Tensor])
         seen[name] = weights
 
     try:
-        module = inside.get_submodule(f"inner.{name.removeprefix('inner.')}")
+        module = inside.get_submodule(name)
     except AttributeError as error:
         raise UsageError(f"{method}: attention '{name}' is unknown; name modules of the network") from error
     return module.register_forward_hook(note)

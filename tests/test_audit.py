@@ -49,6 +49,7 @@ class Rule:
     overlap: float = 0.0
     segment_seconds: float = 0.96
     tail: bool = True
+    takes: str = "spectrogram"
 
     def probabilities(self, values):
         answers = np.asarray(self.rule(values), dtype=np.int64)

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from earwitness.audio.timefreq import segment_starts
-from earwitness.core.arrays import Float32Array, Float64Array, Int64Array
+from earwitness.core.arrays import Float32Array, Float64Array, Int64Array, Samples
 from earwitness.core.errors import UsageError
 
 # A segment whose real cells differ, or rise above the front end's silence, by less than this (in the log-mel's own
@@ -68,6 +68,11 @@ class Segments:
     def __len__(self) -> int:
         return len(self.files)
 
+    @property
+    def inputs(self) -> Float32Array:
+        """What the network gets: the samples where there are any, or the values."""
+        return self.values if self.samples is None else self.samples
+
     def take(self, rows: Sequence[int] | Int64Array) -> Segments:
         """Return the named rows, in that order."""
         index = np.asarray(rows, dtype=np.int64)
@@ -96,6 +101,10 @@ class SegmentedLogMels:
         Shape (n,): per segment, its first frame.
     segment_frames
         Frames in a segment.
+    samples
+        For models over waveforms, each recording's sound; None for others.
+    segment_samples, hop
+        Samples in a segment, and from one frame to the next; 0 without samples.
     """
 
     log_mels: tuple[Float32Array, ...]
@@ -104,6 +113,9 @@ class SegmentedLogMels:
     recording: Int64Array
     start_frames: Int64Array
     segment_frames: int
+    samples: tuple[Samples, ...] | None = None
+    segment_samples: int = 0
+    hop: int = 0
 
     def __len__(self) -> int:
         return len(self.start_frames)
@@ -126,11 +138,30 @@ class SegmentedLogMels:
             out[position] = self.log_mels[recording][start : start + self.segment_frames]
         return out
 
+    def sounds(self, rows: Sequence[int] | Int64Array) -> Float32Array | None:
+        """Return the sound of the named segments, shape (rows, samples); None where no samples are held."""
+        if self.samples is None:
+            return None
+        index = np.asarray(rows, dtype=np.int64)
+        out = np.empty((len(index), self.segment_samples), dtype=np.float32)
+        for position, (recording, start) in enumerate(
+            zip(self.recording[index], self.start_frames[index], strict=True)
+        ):
+            first = np.array([start * self.hop])
+            out[position] = sound_at(self.samples[recording], first, self.segment_samples)[0]
+        return out
+
+    def inputs(self, rows: Sequence[int] | Int64Array) -> Float32Array:
+        """Return what the network gets of the named segments: :meth:`sounds` where samples are held, or the values."""
+        sounds = self.sounds(rows)
+        return self.values(rows) if sounds is None else sounds
+
     def take(self, rows: Sequence[int] | Int64Array) -> Segments:
         """Return the named segments."""
         index = np.asarray(rows, dtype=np.int64)
         files = tuple(self.files[i] for i in self.recording[index])
-        return Segments(self.values(index), self.start_frames[index], self.segment_real_frames[index], files)
+        real, sounds = self.segment_real_frames[index], self.sounds(index)
+        return Segments(self.values(index), self.start_frames[index], real, files, sounds)
 
     def silent_shares(self, rows: Sequence[int] | Int64Array, silence: float) -> Float64Array:
         """Return :func:`silent_share` of the named segments, shape (rows,)."""
@@ -181,6 +212,15 @@ def cut(
         start_frames=np.concatenate([empty, *starts]),
         segment_frames=segment_frames,
     )
+
+
+def sound_at(samples: Samples, firsts: Int64Array, count: int) -> Float32Array:
+    """Return so many samples from each of some places on, shape (places, count), with silence after the last."""
+    cut = np.zeros((len(firsts), count), dtype=np.float32)
+    for row, first in zip(cut, firsts.tolist(), strict=True):
+        there = samples[first : first + count]
+        row[: len(there)] = there
+    return cut
 
 
 def silent_share(segment: Float32Array, real_frames: int, silence: float) -> float:

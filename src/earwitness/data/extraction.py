@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from earwitness.audio.extraction import log_mel_of_blocks, one_thread
 from earwitness.audio.frontend import FrontEnd
 from earwitness.core.arrays import LogMel, Samples
@@ -64,4 +66,29 @@ def extract_log_mels(
         progress=progress,
         edges=(front_end.high_hz,),
         description="Computing log-mels",
+    )
+
+
+def extract_samples(
+    data: DataSet,
+    front_end: FrontEnd,
+    *,
+    strict: bool = False,
+    for_training: bool = True,
+    progress: Progress = NO_PROGRESS,
+) -> tuple[DataSet, list[Samples]]:
+    """Return the samples (n,) of a data set's recordings at a front end's rate, as :func:`extract_log_mels` does."""
+
+    def extract(_recording: Recording, blocks: Iterator[Samples]) -> Samples:
+        return np.concatenate(list(blocks))
+
+    return for_each_recording(
+        data,
+        front_end.sample_rate,
+        extract,
+        strict=strict,
+        for_training=for_training,
+        progress=progress,
+        edges=(front_end.high_hz,),
+        description="Reading recordings",
     )

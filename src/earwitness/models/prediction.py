@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from earwitness.audio.extraction import HeldLogMel, LogMelSource, stretches
-from earwitness.audio.segments import SegmentedLogMels, Segments, cut
+from earwitness.audio.segments import SegmentedLogMels, Segments, cut, sound_at
 from earwitness.audio.timefreq import Clock, segment_hop
-from earwitness.core.arrays import BoolArray, Float32Array, Float64Array, Int64Array, LogMel, Samples
+from earwitness.core.arrays import BoolArray, Float64Array, Int64Array, LogMel, Samples
 from earwitness.core.device import to_numpy
 from earwitness.core.errors import EarwitnessError
 from earwitness.core.progress import NO_PROGRESS, Advance, Progress
@@ -129,15 +129,6 @@ class ScoredRecording:
             yield found
 
 
-def sound_at(samples: Samples, firsts: Int64Array, count: int) -> Float32Array:
-    """Return so many samples from each of some places on, shape (places, count), with silence after the last."""
-    cut = np.zeros((len(firsts), count), dtype=np.float32)
-    for row, first in zip(cut, firsts.tolist(), strict=True):
-        there = samples[first : first + count]
-        row[: len(there)] = there
-    return cut
-
-
 def score_recording(
     classifier: Classifier,
     log_mel: LogMel,
@@ -242,7 +233,7 @@ def _scores(
     """Return the probabilities of segments, shape (rows, classes), a bounded number of segments at a time."""
     found = []
     for part in np.array_split(rows, -(-len(rows) // SEGMENTS_AT_ONCE)):
-        found.append(to_numpy(classifier.probabilities(data.values(part))).astype(np.float64))
+        found.append(to_numpy(classifier.probabilities(data.inputs(part))).astype(np.float64))
         if advance is not None:
             advance(len(part))
     return np.concatenate(found)
@@ -257,7 +248,7 @@ def majority(votes: Int64Array, means: Float64Array) -> Int64Array:
         Shape (..., classes).
     """
     most = votes.max(axis=-1, keepdims=True)
-    return np.argmax(np.where(votes == most, means, -1.0), axis=-1).astype(np.int64)
+    return np.argmax(np.where(votes == most, means, -np.inf), axis=-1).astype(np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -332,7 +323,9 @@ class Predictions:
         return np.argmax(self.mean_scores, axis=1).astype(np.int64)
 
 
-def segmented(classifier: Classifier, log_mels: Sequence[LogMel], names: Sequence[str]) -> SegmentedLogMels:
+def segmented(
+    classifier: Classifier, log_mels: Sequence[LogMel], names: Sequence[str], sounds: Sequence[Samples] | None = None
+) -> SegmentedLogMels:
     """Return log-mels cut into segments as a classifier takes them: their length, their overlap, what pads them.
 
     Parameters
@@ -343,9 +336,15 @@ def segmented(classifier: Classifier, log_mels: Sequence[LogMel], names: Sequenc
         Each of shape (frames, bands).
     names
         The recordings' names.
+    sounds
+        Of a classifier over waveforms, their samples at the front end's rate.
     """
     padding, frames = classifier.front_end.padding_value, classifier.segment_frames
-    return cut(log_mels, names, padding, frames, classifier.overlap, tail=classifier.tail)
+    found = cut(log_mels, names, padding, frames, classifier.overlap, tail=classifier.tail)
+    if sounds is None:
+        return found
+    hop, samples = classifier.front_end.hop, classifier.segment_samples
+    return replace(found, samples=tuple(sounds), segment_samples=samples, hop=hop)
 
 
 def predict(

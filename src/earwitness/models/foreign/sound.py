@@ -7,13 +7,13 @@ import torch
 
 from earwitness.audio.extraction import HeldLogMel
 from earwitness.audio.frontend import FrontEnd, log_mel
-from earwitness.audio.segments import pad
+from earwitness.audio.segments import pad, sound_at
 from earwitness.audio.timefreq import segment_starts
 from earwitness.core.arrays import LogMel, Samples
 from earwitness.core.device import to_numpy
 from earwitness.core.progress import NO_PROGRESS, Progress
-from earwitness.models.classifier import Classifier
-from earwitness.models.prediction import ScoredRecording, sound_at
+from earwitness.models.classifier import WAVEFORM, Classifier
+from earwitness.models.prediction import ScoredRecording, score_recording
 
 SEGMENTS_AT_ONCE = 64
 
@@ -71,3 +71,15 @@ def score_waveform(
         samples=samples,
         segment_samples=length,
     )
+
+
+def score_samples(classifier: Classifier, samples: Samples) -> ScoredRecording:
+    """Cut a sound (n,), at the classifier's sample rate, into segments as it was trained to, and score each.
+
+    Of a classifier over waveforms the last segment is flush with the end.
+    """
+    if classifier.takes == WAVEFORM:
+        return score_waveform(classifier, samples)
+    missing = max(0, classifier.front_end.least_samples - samples.size)
+    values = log_mel(classifier.front_end, torch.from_numpy(np.pad(samples, (0, missing))))
+    return score_recording(classifier, to_numpy(values))

@@ -7,16 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from earwitness.audio.frontend import log_mel
 from earwitness.core.arrays import BoolArray, Float64Array, Int64Array, Samples
-from earwitness.core.device import to_numpy
 from earwitness.core.errors import EarwitnessError
 from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.core.statistics import bootstrap_interval
 from earwitness.models.classifier import Classifier
-from earwitness.models.prediction import score_recording
+from earwitness.models.foreign.sound import score_samples
 from earwitness.trust.audit.counterfactuals import COUNTERFACTUALS, Counterfactual, repeated
 from earwitness.trust.audit.effects import (
     CLASS_CONFIDENCE,
@@ -133,10 +130,7 @@ def _without(counterfactual: Counterfactual, samples: Samples, classifier: Class
 
 
 def _scored(classifier: Classifier, samples: Samples, label: int) -> Scored:
-    front_end = classifier.front_end
-    missing = max(0, front_end.least_samples - samples.size)
-    values = to_numpy(log_mel(front_end, torch.from_numpy(np.pad(samples, (0, missing)))))
-    scored = score_recording(classifier, values)
+    scored = score_samples(classifier, samples)
     return Scored(float((scored.predicted == label).mean()), float(scored.mean[label]), int(scored.mean.argmax()))
 
 

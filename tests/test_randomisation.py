@@ -18,9 +18,10 @@ from earwitness.explainers.attribution import Target
 from earwitness.explainers.ranks import rank_correlation
 from earwitness.explainers.registry import parse
 from earwitness.models.adapter import Adapter
+from earwitness.models.network import weights_sha256
 from earwitness.trust.metrics import reinitialise
 from earwitness.trust.metrics.randomisation import Likeness, Randomisation, Step, kept_randomisation, randomisation
-from earwitness.trust.metrics.reinitialise import blocks_of, redraw, restore, settle, weights_sha256
+from earwitness.trust.metrics.reinitialise import blocks_of, redraw, restore, settle
 from rounding import rounding
 
 TARGETS = [Target(0), Target(1), Target(2)]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+
+from earwitness.core.device import to_numpy
 
 
 class Network(nn.Module, ABC):
@@ -74,3 +77,12 @@ class Standardise(nn.Module):
     def forward(self, segments: Tensor) -> Tensor:
         """Return (segments - mean) / spread."""
         return (segments - self.mean) / self.spread
+
+
+def weights_sha256(network: nn.Module) -> str:
+    """Return a name for a network's weights: the SHA-256 of all its tensors, in the order of their names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(to_numpy(tensor.detach().contiguous().view(-1).view(torch.uint8)).tobytes())
+    return digest.hexdigest()

@@ -34,8 +34,9 @@ from earwitness.explainers.inference.binding import network_input
 from earwitness.explainers.method import Explainer
 from earwitness.explainers.parameters import spec
 from earwitness.explainers.ranks import rank_correlation
+from earwitness.models.network import weights_sha256
 from earwitness.models.protocols import Explainable, ExplainableFrontEnd
-from earwitness.trust.metrics.reinitialise import BLOCKS, blocks_of, redraw, restore, settle, weights_sha256
+from earwitness.trust.metrics.reinitialise import BLOCKS, blocks_of, redraw, restore, settle
 from earwitness.trust.metrics.similarity import ssim
 
 FORMAT, FORMAT_VERSION = "earwitness-randomisation", 1

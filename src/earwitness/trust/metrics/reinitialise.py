@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -79,7 +78,7 @@ def redraw(network: nn.Module, names: Sequence[str], rng: np.random.Generator) -
                     drawn = rng.standard_normal(tuple(weight.shape), dtype=np.float32)
                     drawn *= to_numpy(weight.float().square().mean().sqrt())
                 else:
-                    drawn = rng.permutation(to_numpy(weight.float()))
+                    drawn = rng.permutation(to_numpy(weight.float()).reshape(-1))
                 weight.copy_(torch.from_numpy(drawn).reshape(weight.shape))
 
 
@@ -104,15 +103,6 @@ def settle(network: nn.Module, names: Sequence[str], x: Tensor) -> None:
     finally:
         for handle in handles:
             handle.remove()
-
-
-def weights_sha256(network: nn.Module) -> str:
-    """Return a name for a network's weights: the SHA-256 of all its tensors, in the order of their names."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(to_numpy(tensor.detach().contiguous().view(-1).view(torch.uint8)).tobytes())
-    return digest.hexdigest()
 
 
 def restore(network: nn.Module, names: Sequence[str], source: nn.Module) -> None:

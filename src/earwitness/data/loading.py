@@ -14,8 +14,8 @@ import csv
 import io
 import os
 from collections import Counter
-from collections.abc import Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from earwitness.audio.containers import SOUND_SUFFIXES, check_name
@@ -33,6 +33,7 @@ from earwitness.data.labels import Disk, label_warnings, merge, plain, told_apar
 from earwitness.data.recordings import DataSet, Recording, Unusable, check_enough, sorted_unusable, told_by_names
 
 COLUMNS = ("file", "label", "group", "fold")
+Meaning = Callable[[Sequence[str]], Mapping[str, str]]  # from labels to the classes that they mean
 
 
 def load(
@@ -41,6 +42,7 @@ def load(
     *,
     for_training: bool = True,
     merge_labels: bool = False,
+    meaning: Meaning | None = None,
 ) -> DataSet:
     """Find the labelled recordings of a data set; none is opened yet (see :func:`earwitness.data.checks.check`).
 
@@ -55,6 +57,8 @@ def load(
         Whether to insist on two classes and on two recordings in each.
     merge_labels
         Make one class of labels that differ in case, spaces or composition of letters only.
+    meaning
+        Tells which of the classes each label means, where labels are written otherwise. None takes them as they are.
 
     Raises
     ------
@@ -64,15 +68,15 @@ def load(
     place = Path(path)
     _check_printable(place)
     if place.is_dir():
-        return _assemble(
-            place, _from_folders(place, NO_CLASSES - set(classes or ())), classes, for_training, merge_labels
-        )
+        listed = _from_folders(place, NO_CLASSES - set(classes or ()))
+        return _assemble(place, _as_meant(place, listed, meaning), classes, for_training, merge_labels)
     if place.is_file():
         if place.suffix.lower() != ".csv":
             raise UsageError(
                 f"{printable(place)}: is neither a folder of class folders nor a .csv file; name one of these"
             )
-        return _assemble(place.parent, _from_csv(place), classes, for_training, merge_labels)
+        listed = _as_meant(place, _from_csv(place), meaning)
+        return _assemble(place.parent, listed, classes, for_training, merge_labels)
     raise UsageError(f"{printable(place)}: no such data; name a folder of class folders or a .csv file")
 
 
@@ -83,6 +87,20 @@ class _Found:
     recordings: list[Recording] = field(default_factory=list)
     unusable: list[Unusable] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+
+def _as_meant(place: Path, listed: _Found, meaning: Meaning | None) -> _Found:
+    """Return what is listed with the classes that its labels mean, and a note of those that are written otherwise."""
+    if meaning is None:
+        return listed
+    try:
+        meant = meaning(sorted({recording.label for recording in listed.recordings}))
+    except UsageError as error:
+        raise UsageError(f"{printable(place)}: {printable(str(error))}") from error
+    others = [f"{label} means {name}" for label, name in meant.items() if label != name]
+    recordings = [replace(each, label=meant[each.label]) for each in listed.recordings]
+    notes = [*listed.notes, *(["of the labels, " + "; ".join(others)] if others else [])]
+    return replace(listed, recordings=recordings, notes=notes)
 
 
 def _assemble(

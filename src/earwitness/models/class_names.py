@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from unicodedata import normalize
 
@@ -25,11 +25,47 @@ def class_index(classes: Sequence[str], name: str) -> int:
         fitting = _listed([classes[index] for index in called], "; ")
         raise UsageError(f"{name!r}: fits several classes: {fitting}; give the whole name of one")
     if not called:
-        parts = {_plain(part): each for each in classes for part in (each, *each.split(","))}
-        near = get_close_matches(_plain(name), parts, n=1)
-        meant = f" (did you mean {parts[near[0]]}?)" if near else ""
+        near = _nearest(classes, name)
+        meant = f" (did you mean {near}?)" if near else ""
         raise UsageError(f"{name!r}: the classifier has no such class{meant}; it knows {_listed(classes, ', ')}")
     return called[0]
+
+
+def classes_meant(classes: Sequence[str], labels: Iterable[str]) -> dict[str, str]:
+    """Return the class that each label of a data set means, as :func:`classes_called` finds it.
+
+    >>> classes_meant(("Dog", "Chicken, rooster", "Rain"), ["dog", "rooster"])
+    {'dog': 'Dog', 'rooster': 'Chicken, rooster'}
+
+    Raises
+    ------
+    UsageError
+        Some label means no class, or several; all such labels are named, with the nearest classes.
+    """
+    found: dict[str, str] = {}
+    wrong = []
+    for label in labels:
+        called = classes_called(classes, label)
+        if len(called) == 1:
+            found[label] = classes[called[0]]
+        elif called:
+            wrong.append(f"{label!r} (fits {_listed([classes[index] for index in called], '; ')})")
+        else:
+            near = _nearest(classes, label)
+            wrong.append(f"{label!r} (nearest: {near})" if near else f"{label!r}")
+    if wrong:
+        more = f" and {len(wrong) - MOST_LISTED} more" if len(wrong) > MOST_LISTED else ""
+        which = "is no class" if len(wrong) == 1 else "are no classes"
+        raise UsageError(
+            f"{', '.join(wrong[:MOST_LISTED])}{more} {which} of the model; rename these labels, or leave them out"
+        )
+    return found
+
+
+def _nearest(classes: Sequence[str], name: str) -> str | None:
+    parts = {_plain(part): each for each in classes for part in (each, *each.split(","))}
+    near = get_close_matches(_plain(name), parts, n=1)
+    return parts[near[0]] if near else None
 
 
 def classes_called(classes: Sequence[str], name: str) -> list[int]:

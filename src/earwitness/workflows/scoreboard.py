@@ -94,7 +94,7 @@ def scoreboard(
     with folder_held(folder):
         classifier, recordings = classifier_and_recordings(run, data, device, seed, progress)
         gathered = gather(classifier, recordings, preset=spent, seed=seed, progress=progress)
-        board = measure(gathered, chosen, seed=seed, progress=progress)
+        board = measure(gathered, chosen, every=not methods, seed=seed, progress=progress)
         settings: dict[str, str | int | None] = {"preset": preset, "mixtures": spent.mixtures, "seed": seed}
         write(board, folder, settings | {"run": None if run is None else printable(run)})
     return ScoreboardResult(board, folder)

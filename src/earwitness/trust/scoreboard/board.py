@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from earwitness.core.errors import UsageError
 from earwitness.core.progress import NO_PROGRESS, Progress
@@ -84,6 +84,7 @@ def run_scoreboard(
     *,
     family: str = "",
     keep: Keep | None = None,
+    refused: dict[str, str] | None = None,
     advance: Callable[[int], None] = lambda _steps: None,
 ) -> list[Record]:
     """Explain cases of one classifier by each method, and score the maps.
@@ -100,8 +101,15 @@ def run_scoreboard(
         Of the cases.
     keep
         Handed each case with each of its maps.
+    refused
+        Gets the reason why the classifier cannot be asked by a method, by the method's name; None raises.
     advance
         Told of each segment that a method has explained.
+
+    Raises
+    ------
+    UsageError
+        The classifier cannot be asked by a method, and there is no ``refused``.
     """
     groups: dict[str, list[tuple[Case, float, float]]] = {}
     for each in cases:
@@ -112,7 +120,13 @@ def run_scoreboard(
         for start in range(0, len(segments), EXPLAINED_AT_ONCE):
             chosen = segments[start : start + EXPLAINED_AT_ONCE]
             targets: list[list[Target]] = [[case.target for case, _, _ in group] for group in chosen]
-            found = method.attribute(prepared, segments_of([group[0][0] for group in chosen]), targets)
+            try:
+                found = method.attribute(prepared, segments_of([group[0][0] for group in chosen]), targets)
+            except UsageError as error:
+                if refused is None:
+                    raise
+                refused[method.name] = str(error)
+                break
             members = [each for group in chosen for each in group]
             for (case, probability, without), attribution in zip(members, found, strict=True):
                 records.append(_record(text, method.name, family, case, probability, without, attribution))
@@ -147,6 +161,7 @@ def measure(
     gathered: Gathered,
     methods: Sequence[str] = (),
     *,
+    every: bool = False,
     seed: int = 0,
     keep: Keep | None = None,
     progress: Progress = NO_PROGRESS,
@@ -159,6 +174,9 @@ def measure(
         The cases.
     methods
         As one types them; none means all, with the quick preset's settings.
+    every
+        Whether they are all that there are: those by which a classifier cannot be asked are then left out of its cases,
+        and noted.
     seed
         Of the bootstrap.
     keep
@@ -176,11 +194,17 @@ def measure(
         raise UsageError("no case can be judged: the classifier predicts none of the sounds that were mixed for it")
     total = sum(len({case.name for case, _, _ in bench.cases}) for bench in gathered.benches) * len(chosen)
     records: list[Record] = []
+    notes: list[str] = []
     with progress.task("Explaining what is known", total) as advance:
         for bench in gathered.benches:
+            refused: dict[str, str] | None = {} if every else None
             records += run_scoreboard(
-                bench.classifier, bench.cases, chosen, family=bench.family, keep=keep, advance=advance
+                bench.classifier, bench.cases, chosen, family=bench.family, keep=keep, refused=refused, advance=advance
             )
+            if refused:
+                first = next(iter(refused.values()))
+                notes.append(f"left out of {bench.family}: {', '.join(refused)} (the first: {first})")
+    gathered = replace(gathered, notes=(*gathered.notes, *notes))
     return Scoreboard(tuple(records), tuple(standings(records, seed=seed)), gathered)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from earwitness.audio.segments import Segments
-from earwitness.core.arrays import Float32Array, Float64Array
+from earwitness.core.arrays import Float32Array, Float64Array, Samples
 from earwitness.core.device import filled_up, to_numpy
 from earwitness.explainers.attribution import Target
 from earwitness.explainers.inference.prepared import working
@@ -50,6 +50,8 @@ class Case:
         Shape (frames, bands): the segment with nothing changed but the evidence, which is gone.
     level_db
         Of the evidence over what sounds beside it; NaN where there is no such number.
+    samples, samples_without
+        For classifiers over waveforms, the segment's sound, shape (samples,), and without the evidence.
     """
 
     name: str
@@ -60,6 +62,8 @@ class Case:
     truth: Float32Array
     without: Float32Array
     level_db: float = math.nan
+    samples: Samples | None = None
+    samples_without: Samples | None = None
 
     @property
     def share(self) -> float:
@@ -91,11 +95,13 @@ def segments_of(cases: Sequence[Case]) -> Segments:
     """Return the cases' segments, one a case."""
     if not cases:
         return Segments(np.zeros((0, 1, 1), np.float32), np.zeros(0, np.int64), np.zeros(0, np.int64), ())
+    sounds = [case.samples for case in cases if case.samples is not None]
     return Segments(
         np.stack([case.log_mel for case in cases]),
         np.zeros(len(cases), dtype=np.int64),
         np.array([case.real_frames for case in cases], dtype=np.int64),
         tuple(case.name for case in cases),
+        np.stack(sounds) if sounds else None,
     )
 
 
@@ -114,8 +120,9 @@ def check(classifier: Explainable, cases: Sequence[Case]) -> list[Checked]:
     """
     if not cases:
         return []
-    predicted = probabilities(classifier, np.stack([case.log_mel for case in cases]))
-    bare = probabilities(classifier, np.stack([case.without for case in cases]))
+    predicted = probabilities(classifier, segments_of(cases).inputs)
+    without = [case.without if case.samples_without is None else case.samples_without for case in cases]
+    bare = probabilities(classifier, np.stack(without))
     found = []
     for case, scores, others in zip(cases, predicted, bare, strict=True):
         probability, left = float(scores[case.target.index]), float(others[case.target.index])
@@ -132,8 +139,8 @@ def _reason(case: Case, probability: float, left: float, scores: Float64Array) -
 
 
 def probabilities(classifier: Explainable, values: Float32Array) -> Float64Array:
-    """Return class probabilities, shape (n, classes), of log-mel segments, shape (n, frames, bands)."""
-    size = batch_size(classifier, *values.shape[1:])
+    """Return class probabilities, shape (n, classes), of log-mels (n, frames, bands), or of samples (n, samples)."""
+    size = batch_size(classifier, values.shape[1], math.prod(values.shape[2:]))
     with working(classifier) as prepared, torch.inference_mode():
         starts = range(0, len(values), size)
         parts = [as_input(prepared, values[start : start + size]) for start in starts]

@@ -153,7 +153,7 @@ def gather(
     progress
         Told of the trainings and the cases.
     """
-    stage = Stage(classifier.front_end, classifier.classes, classifier.segment_frames)
+    stage = Stage(classifier.front_end, classifier.classes, classifier.segment_frames, classifier.segment_samples)
     benches: list[Bench] = []
     tallies: list[Tally] = []
     notes: list[str] = []

@@ -9,7 +9,7 @@ with its event, and belongs to it. Events may also stand alone in digital silenc
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ import torch
 from earwitness.audio import decoding
 from earwitness.audio.artefacts import rms
 from earwitness.audio.frontend import FrontEnd, log_mel
+from earwitness.audio.segments import sound_at
 from earwitness.core.arrays import Float32Array, Samples
 from earwitness.core.device import to_numpy
 from earwitness.data.recordings import Recording
@@ -73,11 +74,14 @@ class Stage:
         The classifier's.
     frames
         Of a segment.
+    segment_samples
+        Of a segment of a classifier over waveforms; 0 for others.
     """
 
     front_end: FrontEnd
     classes: tuple[str, ...]
     frames: int
+    segment_samples: int = 0
 
     @property
     def samples(self) -> int:
@@ -93,6 +97,10 @@ class Stage:
     def log_mel(self, samples: Samples) -> Float32Array:
         """Return the segment, shape (frames, bands), of samples at the front end's rate."""
         return to_numpy(log_mel(self.front_end, torch.from_numpy(samples)))[: self.frames]
+
+    def sound(self, samples: Samples) -> Samples | None:
+        """Return the segment's sound, shape (segment_samples,); None where the classifier gets log-mels."""
+        return sound_at(samples, np.zeros(1, np.int64), self.segment_samples)[0] if self.segment_samples else None
 
     def mask(self, event: Samples, rest: Samples) -> Float32Array:
         """Return the event's share of each cell, shape (frames, bands)."""
@@ -252,34 +260,32 @@ def alone(stem: Stem, stage: Stage, rng: np.random.Generator) -> Case:
     gain = np.float32(PEAK / max(float(np.abs(stem.event).max()), 1e-6))
     event = _placed(stem.event, 0.0, 1.0, stage, rng) * gain
     faint = _pink(stage.samples, rng) * np.float32(gain * rms(stem.event) * 10 ** (FLOOR_DB / 20))
-    predicted, bare = stage.log_mel(event), stage.log_mel(np.zeros_like(event))
-    target = Target(stage.classes.index(stem.label))
-    return Case(
-        name=f"{stem.name} alone",
-        kind=ALONE,
-        log_mel=predicted,
-        real_frames=stage.frames,
-        target=target,
-        truth=stage.mask(event, faint),
-        without=bare,
-    )
+    truth = stage.mask(event, faint)
+    return _between(stem, event, np.zeros_like(event), truth, ALONE, f"{stem.name} alone", stage)
 
 
 def _case(
     stem: Stem, event: Samples, rest: Samples, whole: Samples, level_db: float, kind: str, name: str, stage: Stage
 ) -> Case:
     gain = np.float32(PEAK / max(float(np.abs(whole).max()), 1e-6))
-    target = Target(stage.classes.index(stem.label))
-    predicted, bare = stage.log_mel(whole * gain), stage.log_mel(rest * gain)
+    truth = stage.mask(event * gain, rest * gain)
+    return replace(_between(stem, whole * gain, rest * gain, truth, kind, name, stage), level_db=level_db)
+
+
+def _between(
+    stem: Stem, whole: Samples, bare: Samples, truth: Float32Array, kind: str, name: str, stage: Stage
+) -> Case:
+    """Return a case of a segment with its evidence and without it."""
     return Case(
         name=name,
         kind=kind,
-        log_mel=predicted,
+        log_mel=stage.log_mel(whole),
         real_frames=stage.frames,
-        target=target,
-        truth=stage.mask(event * gain, rest * gain),
-        without=bare,
-        level_db=level_db,
+        target=Target(stage.classes.index(stem.label)),
+        truth=truth,
+        without=stage.log_mel(bare),
+        samples=stage.sound(whole),
+        samples_without=stage.sound(bare),
     )
 
 

@@ -59,6 +59,7 @@ SPEAKING = {
     "test_remarks",
     "test_report",
     "test_runs",
+    "test_runs_of_others",
     "test_terminal",
     "test_timefreq",
     "test_unchanged",

@@ -15,7 +15,9 @@ from earwitness.cli.options import (
     Backbone,
     BatchSize,
     CheckpointEvery,
+    ClassFile,
     Data,
+    DescriptionFile,
     Device,
     Epochs,
     Fold,
@@ -23,6 +25,7 @@ from earwitness.cli.options import (
     Freeze,
     MergeLabels,
     Methods,
+    ModelSpec,
     Out,
     Overlap,
     Overwrite,
@@ -31,7 +34,6 @@ from earwitness.cli.options import (
     Rate,
     RecipeName,
     Resume,
-    Run,
     Seed,
     Segment,
     SplitKind,
@@ -164,9 +166,14 @@ def train(
 
 @app.command(cls=PlainCommand)
 def evaluate(
-    run: Run,
+    run: Annotated[Path | None, typer.Argument(metavar="RUN", help="Run folder; or name a --model.")] = None,
+    model: ModelSpec = None,
+    description: DescriptionFile = None,
+    names: ClassFile = None,
     other: Annotated[Path | None, typer.Option("--data", help="Other labelled recordings.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for the results of another evaluation.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the results; of a --model, the run folder to make.")
+    ] = None,
     segment: Segment = None,
     overlap: Annotated[float | None, typer.Option(help="Another overlap in percent.")] = None,
     leave_out_trained: Annotated[
@@ -175,11 +182,14 @@ def evaluate(
     device: Device = "auto",
     strict: Strict = False,
 ) -> None:
-    """Measure a run's classifier again. On its held-out recordings, on others, or with other segments."""
+    """Measure a classifier. A run's again, on its held-out recordings or others; or a model of others, as a new run."""
     from earwitness.workflows.evaluate import evaluate as measure
 
     outcome = measure(
         run,
+        model=model,
+        description=description,
+        classes=names,
         data=other,
         out=out,
         segment_seconds=segment,
@@ -192,7 +202,7 @@ def evaluate(
     show(metrics_lines(outcome.metrics))
     for line in outcome.warnings:
         warn(f"warning: {line}")
-    next_step(f"earwitness inquire {typed(run)}")
+    next_step(f"earwitness inquire {typed(outcome.run.path if run is None else run)}")
     leave(outcome.unusable)
 
 

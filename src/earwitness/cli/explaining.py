@@ -238,12 +238,11 @@ def inquire(
 ) -> None:
     """Investigate a run's decisions. Without a question, everything that the report shows."""
     from earwitness.cli import text
-    from earwitness.explainers.registry import DEFAULT_METHODS
     from earwitness.workflows.inquire import inquire as answer
 
     answers = answer(
         run,
-        methods=tuple(method or DEFAULT_METHODS),
+        methods=tuple(method) if method else None,
         of_class=of_class,
         true=true,
         predicted=predicted,

@@ -33,6 +33,16 @@ class RunFolder:
         return self.path / "model.safetensors"
 
     @property
+    def reference(self) -> Path:
+        """What takes the place of the weights where others trained the model: what it is, and where it lies."""
+        return self.path / "model.json"
+
+    @property
+    def mark(self) -> Path:
+        """What is written last: the model, or the reference to one of others."""
+        return self.reference if self.reference.exists() and not self.model.exists() else self.model
+
+    @property
     def history(self) -> Path:
         """Training, a row an iteration."""
         return self.path / "history.csv"
@@ -99,23 +109,26 @@ class RunFolder:
 
     @property
     def started(self) -> bool:
-        """Whether a training was begun here."""
+        """Whether a training, or the evaluation of a model of others, was begun here."""
         return self.run_json.exists()
 
     @property
     def finished(self) -> bool:
-        """Whether a training ended here."""
-        return self.model.exists()
+        """Whether it ended here."""
+        return self.mark.exists()
 
 
 # What run.json, and the JSON in the model's metadata, call the hash that tells one training from others.
 IDENTITY = "identity"
+# Under what run.json says of a model that others trained where it comes from; runs of ours do not have it.
+MODEL = "model"
 METADATA = "earwitness"  # one key: safetensors writes several in no certain order
 
 # Everything that a run may write into its folder: an overwrite removes these and nothing else, in this order. Were it
 # killed on the way, the folder must not look finished (so the model goes first) nor like no run's (run.json goes last).
 CONTRACT = (
     "model.safetensors",
+    "model.json",
     "history.csv",
     "metrics.json",
     "predictions.csv",
@@ -243,6 +256,8 @@ def open_finished(path: Path | str) -> RunFolder:
         return folder
     if folder.started and (of := read_json(folder.run_json).get("evaluation_of")):
         raise UsageError(f"{printable(path)}: holds an evaluation and no classifier; name its run, {of}")
+    if folder.started and MODEL in read_json(folder.run_json):
+        raise UsageError(f"{printable(path)}: its evaluation is unfinished; remove it, and evaluate the model again")
     if folder.started:
         raise UsageError(f"{printable(path)}: its training is unfinished; go on with `earwitness train --resume`")
     raise UsageError(f"{printable(path)}: is not a run folder (it holds no model.safetensors)")
@@ -260,14 +275,21 @@ def check_identity(folder: RunFolder) -> None:
         return
     settings = read_json(folder.run_json)
     asked = settings.get(IDENTITY) if isinstance(settings, dict) else None
-    try:
-        with safe_open(folder.model, framework="np") as stored:
-            trained = json.loads(stored.metadata()[METADATA]).get(IDENTITY)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError):
-        return  # what is wrong with it is said where it is loaded
-    if asked != trained:
+    measured = _identity_of_model(folder)
+    if measured is not None and asked != measured[0]:
         raise EarwitnessError(
-            f"{printable(folder.path)}: model.safetensors ({trained or 'of an older version'}) and run.json "
+            f"{printable(folder.path)}: {folder.mark.name} ({measured[0] or 'of an older version'}) and run.json "
             f"({asked or 'of an older version'}) are of two trainings; put back the right one, or train again with "
             "--overwrite"
         )
+
+
+def _identity_of_model(folder: RunFolder) -> tuple[str | None] | None:
+    """Return which run a model names; None where it is damaged, which is said where it is loaded."""
+    try:
+        if folder.mark == folder.reference:
+            return (read_json(folder.reference).get(IDENTITY),)
+        with safe_open(folder.model, framework="np") as stored:
+            return (json.loads(stored.metadata()[METADATA]).get(IDENTITY),)
+    except (SafetensorError, EarwitnessError, OSError, KeyError, TypeError, ValueError, AttributeError):
+        return None

@@ -23,8 +23,6 @@ from earwitness.models.loading import load_classifier
 from earwitness.models.registry import BACKBONES, backbone_named
 from earwitness.training.request import check_overlap, check_seconds, segment_frames
 
-HASHED_AT_ONCE = 1 << 24  # bytes
-
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
@@ -190,22 +188,13 @@ def model_of_others(
         description=description if isinstance(description, Mapping | None) else Path(description),
         classes=Path(classes) if isinstance(classes, str) else classes,
     )
-    cache = home_folder() / "models" / _told_apart(spec) / "trust"  # what was measured of a model is not another's
-    return Model(name=printable(spec), classifier=classifier, cache=cache)
-
-
-def _told_apart(spec: str) -> str:
-    """Return letters that depend on the content of a model's file or folder, or on the name of a user's code."""
-    path, found = Path(spec), hashlib.sha256()
-    files = sorted(each for each in path.iterdir() if each.is_file()) if path.is_dir() else [path]
-    if not path.exists():
-        found.update(spec.encode("utf-8", "surrogateescape"))
-    else:
-        for file in files:
-            with file.open("rb") as stream:
-                while block := stream.read(HASHED_AT_ONCE):
-                    found.update(block)
-    return found.hexdigest()[:16]
+    origin = classifier.origin
+    assert origin is not None
+    name = origin.sha256[:16]  # what was measured of a model is not another's
+    if origin.spec != origin.path:  # code may hold several
+        told = f"{origin.spec} {origin.sha256} {origin.weights_sha256}"
+        name = hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return Model(name=printable(spec), classifier=classifier, cache=home_folder() / "models" / name / "trust")
 
 
 def _loaded(model: Model | Path | str, weights: Path | str | None, device: str) -> Model:

@@ -33,6 +33,7 @@ SAMPLES = 12
 SEGMENTS_OF_A_CLASS = 5
 SEGMENTS_OF_A_CONFUSION = 4
 MOST_RECORDINGS = 10
+MOST_ABSENT = 3  # classes without recordings that are named one by one
 
 
 @dataclass(frozen=True)
@@ -98,14 +99,9 @@ def recordings(predictions: Predictions, *, seed: int = 0) -> Question:
         Of the draw.
     """
     random = np.random.default_rng(seed)
-    names: list[str] = []
     notes: list[str] = []
-    for index in _some_classes(predictions, random, notes):
-        candidates = np.flatnonzero(predictions.labels == index)
-        if len(candidates):
-            names.append(predictions.files[random.choice(candidates)])
-        else:
-            notes.append(f"The run was not measured on any recording of {predictions.classes[index]}.")
+    classes = _some_classes(predictions, random, notes)
+    names = [predictions.files[random.choice(np.flatnonzero(predictions.labels == index))] for index in classes]
     return Question(
         kind="recordings",
         name="recordings",
@@ -333,12 +329,22 @@ def _full_name(predictions: Predictions, name: str) -> str:
 
 
 def _some_classes(predictions: Predictions, random: np.random.Generator, notes: list[str]) -> list[int]:
-    """Return all classes, or as many of them, drawn at random, as a picture holds."""
-    total = len(predictions.classes)
-    if total <= MOST_SHOWN:
-        return list(range(total))
-    notes.append(f"Of {total} classes, {MOST_SHOWN} drawn at random are shown.")
-    return sorted(random.permutation(total)[:MOST_SHOWN].tolist())
+    """Return the classes that have recordings, or as many of them, drawn at random, as a picture holds.
+
+    A note names those without, or counts them where they are many.
+    """
+    classes = predictions.classes
+    there = np.bincount(predictions.labels, minlength=len(classes)) > 0
+    absent = [name for name, known in zip(classes, there, strict=True) if not known]
+    if len(absent) > MOST_ABSENT:
+        notes.append(f"The run was not measured on any recording of {len(absent)} of its {len(classes)} classes.")
+    else:
+        notes += [f"The run was not measured on any recording of {name}." for name in absent]
+    indices = np.flatnonzero(there)
+    if len(indices) <= MOST_SHOWN:
+        return [int(index) for index in indices]
+    notes.append(f"Of {len(indices)} classes, {MOST_SHOWN} drawn at random are shown.")
+    return sorted(random.permutation(indices)[:MOST_SHOWN].tolist())
 
 
 def _predicted_as(predictions: Predictions, true: int, predicted: int) -> tuple[int, ...]:

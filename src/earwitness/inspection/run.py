@@ -17,7 +17,7 @@ from earwitness.audio.frontend import log_mel
 from earwitness.audio.segments import Segments
 from earwitness.audio.timefreq import Clock
 from earwitness.core import run_folder
-from earwitness.core.arrays import Float32Array
+from earwitness.core.arrays import Float32Array, LogMel, Samples
 from earwitness.core.device import to_numpy
 from earwitness.core.errors import BadRecordingError, EarwitnessError, on_disk, printable
 from earwitness.core.files import read_json
@@ -26,7 +26,10 @@ from earwitness.core.run_folder import RunFolder
 from earwitness.explainers.attribution import Attribution, is_silent, saved_name
 from earwitness.explainers.findings import ShownRecording
 from earwitness.explainers.inference.prepared import Prepared
-from earwitness.models.classifier import Classifier, load
+from earwitness.inspection.model import Model
+from earwitness.models.classifier import WAVEFORM, Classifier
+from earwitness.models.foreign.sound import levels_of
+from earwitness.models.loading import load_run
 from earwitness.models.prediction import Predictions, segmented
 from earwitness.training import prediction_files
 
@@ -62,12 +65,17 @@ class OpenRun:
     classifier: Classifier
     predictions: Predictions
     root: Path
-    _remembered: dict[str, Float32Array] = field(default_factory=dict, repr=False, compare=False)
+    _remembered: dict[str, tuple[LogMel, Samples | None]] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
+    def model(self) -> Model:
+        """The classifier as files are explained with it."""
+        return Model(name=printable(self.folder.path), classifier=self.classifier, cache=self.folder.trust)
+
+    @property
     def prepared(self) -> Prepared:
         """The classifier prepared for explaining, for all questions together."""
-        return Prepared(self.classifier)
+        return self.model.prepared
 
     @property
     def clock(self) -> Clock:
@@ -101,6 +109,9 @@ class OpenRun:
             np.concatenate([part.start_frames for part in parts]),
             np.concatenate([part.real_frames for part in parts]),
             tuple(part.files[0] for part in parts),
+            np.concatenate([part.samples for part in parts if part.samples is not None])
+            if self.classifier.takes == WAVEFORM
+            else None,
         )
         self._check_scores(rows, segments)
         return segments
@@ -113,7 +124,7 @@ class OpenRun:
             for name in names:
                 with self._same_recording(name):
                     samples, whole = _beginning(self.path_of(name), front_end.sample_rate, SHOWN_SECONDS)
-                values = self._log_mel(name) if whole else to_numpy(log_mel(front_end, torch.from_numpy(samples)))
+                values = self._heard(name)[0] if whole else to_numpy(log_mel(front_end, torch.from_numpy(samples)))
                 label = self.predictions.classes[int(label_of[name])]
                 yield ShownRecording(
                     file=name,
@@ -143,7 +154,8 @@ class OpenRun:
         predictions = self.predictions
         recording = int(predictions.recording[row])
         name = predictions.files[recording]
-        data = segmented(self.classifier, [self._log_mel(name)], [name])
+        log_mel, samples = self._heard(name)
+        data = segmented(self.classifier, [log_mel], [name], None if samples is None else [samples])
         mine = np.flatnonzero(predictions.recording == recording)
         starts = self.clock.frame_start_seconds(data.start_frames)
         if len(starts) != len(mine) or not np.allclose(starts, predictions.start_seconds[mine], atol=1e-5):
@@ -153,13 +165,19 @@ class OpenRun:
             )
         return data.take([int(np.searchsorted(mine, row))])
 
-    def _log_mel(self, name: str) -> Float32Array:
+    def _heard(self, name: str) -> tuple[LogMel, Samples | None]:
+        """Return a recording's log-mel, and its samples where the classifier is one over waveforms."""
         if name not in self._remembered:
+            front_end, path = self.classifier.front_end, self.path_of(name)
             with self._same_recording(name):
-                values = extraction.log_mel_of(self.path_of(name), self.classifier.front_end)
+                if self.classifier.takes == WAVEFORM:
+                    samples = np.concatenate(list(decoding.stream(path, front_end.sample_rate)))
+                    found: tuple[LogMel, Samples | None] = levels_of(front_end, samples), samples
+                else:
+                    found = extraction.log_mel_of(path, front_end), None
             while len(self._remembered) >= REMEMBERED:
                 del self._remembered[next(iter(self._remembered))]
-            self._remembered[name] = values
+            self._remembered[name] = found
         return self._remembered[name]
 
     @contextmanager
@@ -177,7 +195,7 @@ class OpenRun:
             raise EarwitnessError(f"{error}; it could be used when the run was measured: put it back") from error
 
     def _check_scores(self, rows: Sequence[int], segments: Segments) -> None:
-        now = to_numpy(self.classifier.probabilities(segments.values))
+        now = to_numpy(self.classifier.probabilities(segments.inputs))
         then = self.predictions.scores[np.asarray(rows)]
         apart = np.abs(now - then).max(axis=1)
         worst = int(np.argmax(apart))
@@ -231,7 +249,7 @@ def open_run(
     """
     run = run_folder.open_finished(path)
     settings = read_json(run.run_json)
-    loaded = load(run.model, device)
+    loaded = load_run(run, device)
     predictions = prediction_files.read(run)
     if predictions.classes != loaded.classes:
         raise EarwitnessError(f"{printable(run.predictions)}: has other classes than the model; evaluate the run again")

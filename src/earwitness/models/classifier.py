@@ -21,6 +21,7 @@ from earwitness.models.adapter import NONE, Coat
 from earwitness.models.class_names import class_index
 from earwitness.models.hierarchy import Parents
 from earwitness.models.network import Network
+from earwitness.models.origin import Origin
 from earwitness.models.registry import BACKBONES
 
 FORMAT = 1
@@ -58,6 +59,8 @@ class Classifier:
     segment_samples
         Samples that a network over waveforms sees at once, ``segment_frames`` hops and less than one more; 0 for a
         network over spectrograms. The front end then tells the levels of the cells on which it is explained.
+    origin
+        Of a model that others trained: where it comes from; None of ours.
     """
 
     network: Network | Coat
@@ -70,6 +73,7 @@ class Classifier:
     tail: bool = True
     parents: Parents = ()
     segment_samples: int = 0
+    origin: Origin | None = None
 
     @property
     def takes(self) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from earwitness.core.device import choose_device
 from earwitness.core.errors import UsageError
-from earwitness.core.run_folder import open_finished
+from earwitness.core.run_folder import RunFolder, open_finished
 from earwitness.models.classifier import Classifier, load, ready
+from earwitness.models.foreign.reference import load_reference
 from earwitness.models.pretrained import check_tagger, tagger_named
 from earwitness.models.weights import audioset_labels
 
@@ -38,9 +41,22 @@ def load_classifier(
     if run is not None:
         if weights is not None:
             raise UsageError(f"--weights {weights}: a run has its own weights; leave out --weights or --run")
-        return load(open_finished(run).model, choose_device(device))
+        return load_run(open_finished(run), choose_device(device))
     assert backbone is not None
     return ready(tagger_named(backbone, weights), choose_device(device))
+
+
+def load_run(run: RunFolder, device: torch.device | str = "cpu") -> Classifier:
+    """Return the classifier of a finished run: trained here, or a model of others that was measured.
+
+    Raises
+    ------
+    EarwitnessError
+        A file is damaged, or the model of others has gone missing or changed.
+    """
+    if run.mark == run.reference:
+        return load_reference(run.reference, torch.device(device))
+    return load(run.model, device)
 
 
 def class_names(run: Path | str | None = None, *, backbone: str | None = None) -> tuple[str, ...]:

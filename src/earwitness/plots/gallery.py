@@ -236,7 +236,7 @@ def add_measures(run: RunFolder) -> list[Path]:
         entries.append(_measure("training", "chart-training", "Training", "How did the training go?", alt))
     if run.metrics.exists():
         measured = metrics.read(run)
-        confusion = measured.confusion
+        per_class, confusion = measured.shown(training.MOST_NUMBERED_CLASSES)
         for unit, counts in (("segments", confusion.segments), ("files", confusion.files)):
             chart = training.confusion_chart(np.array(counts), confusion.classes, unit)
             style.save(chart, run.figures / f"chart-confusion-{unit}.png")
@@ -246,7 +246,7 @@ def add_measures(run: RunFolder) -> list[Path]:
             entries.append(
                 _measure(f"{word}_confusions", f"chart-confusion-{unit}", title, "What is taken for what?", alt)
             )
-        style.save(training.class_scores(measured.per_class), run.figures / "chart-classes.png")
+        style.save(training.class_scores(per_class), run.figures / "chart-classes.png")
         alt = "F1 of each class by segment and by file; the same numbers stand in the table."
         entries.append(
             _measure("classes", "chart-classes", "Classes", "Which classes are recognised best and worst?", alt)

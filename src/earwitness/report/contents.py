@@ -11,7 +11,7 @@ import numpy as np
 
 from earwitness.core.errors import EarwitnessError, printable
 from earwitness.core.files import read_csv, read_json
-from earwitness.core.run_folder import RunFolder
+from earwitness.core.run_folder import MODEL, RunFolder
 from earwitness.core.statistics import wilson_interval
 from earwitness.inspection.questions import name_of_misclassified
 from earwitness.models.prediction import Predictions
@@ -54,8 +54,8 @@ class Table:
     ----------
     head, rows
         Column names and cells; the first cell of a row names it, and numbers are right-aligned.
-    left_out
-        How many rows are left out.
+    left_out, more
+        How many rows are left out, and what they are.
     source
         The file in the run folder that holds all of them.
     numbers_from
@@ -67,6 +67,7 @@ class Table:
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     left_out: int = 0
+    more: str = "more"
     source: str = ""
     numbers_from: int = 1
     groups: tuple[tuple[str, int], ...] = ()
@@ -98,16 +99,18 @@ def gather(run: RunFolder, *, paths: bool = False) -> dict[str, Any]:
     try:
         wrong = [row for row in files if row["label"] != row["predicted"]]
         why = _why(wrong, predictions, found, entries)
+        others, trained = settings.get(MODEL), MODEL not in settings
         told = str if paths else shortened(settings, str(run.path.resolve()))
         return {
             "name": run.path.resolve().name,
             "backbone": str(settings["backbone"]),
             "command": shlex.join(told(str(word)) for word in settings["command"]),
-            "headline": headline(measured, predictions, found),
-            "held_out": held_out_words(settings, measured),
+            "headline": headline(measured, predictions, found, trained=trained),
+            "trained": trained,
+            "held_out": held_out_words(settings, measured) if trained else others_words(settings, measured),
             "segment": segment_words(settings),
             "settings": [(name, told(value)) for name, value in _settings(settings, measured)],
-            "recipe": _recipe(settings),
+            "recipe": _recipe(settings) if trained else _described(others),
             "warnings": [told(each) for each in _warnings(settings["split"].get("warnings", []))],
             "data": _data(settings, measured),
             "quarantine": _cut(
@@ -115,11 +118,11 @@ def gather(run: RunFolder, *, paths: bool = False) -> dict[str, Any]:
             ),
             "training": training_words(history, settings.get("recipe", {})),
             "per_class": _per_class(measured),
-            "confusion": _confusion(measured.confusion),
+            "confusion": _confusion(measured.shown(MOST_CLASSES_IN_TABLE)[1]),
             "pairs": _pairs(measured.confusion),
             "wrong": _wrong(wrong, why),
             "causes": {name_of_misclassified(file): sentence for file, sentence in why.items()},
-            "glossary": words_of(run, entries),
+            "glossary": words_of(run, entries, str(settings.get("activation", "softmax"))),
             "audit": _audit(found),
             "versions": _pairs_of(settings.get("versions", {})),
         }
@@ -158,10 +161,18 @@ def _settings(settings: Mapping[str, Any], measured: Metrics) -> list[tuple[str,
     split, weights, data = settings["split"], settings["weights"], settings["data"]
     source = f"{weights['source']}" + (f", SHA-256 {weights['sha256']}" if weights.get("sha256") else "")
     kind = str(split["kind"])
+    recordings = ("Data", f"{data['path']} ({data['recordings']} recordings, {len(data['classes'])} classes)")
+    if MODEL in settings:
+        return [
+            ("Model", f"{settings['backbone']}, not trained here ({len(measured.per_class)} classes)"),
+            ("Its file", source),
+            recordings,
+            ("Measured on", f"{measured.files} recordings, {measured.segments} segments"),
+        ]
     return [
         ("Backbone", str(settings["backbone"])),
         ("Starting weights", source),
-        ("Data", f"{data['path']} ({data['recordings']} recordings, {len(data['classes'])} classes)"),
+        recordings,
         ("Split", f"{kind}: {SPLITS[kind]}" if kind in SPLITS else kind),
         ("Trained on", f"{len(split['train'])} recordings"),
         ("Measured on", f"{measured.files} recordings, {measured.segments} segments"),
@@ -177,6 +188,11 @@ def _recipe(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Seed", str(settings.get("seed", DASH))),
         ("Device", f"{settings.get('device', DASH)}, {settings.get('precision', DASH)}"),
     ]
+
+
+def _described(model: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what a model of others takes and answers, in the words of its description."""
+    return [(str(name).replace("_", " "), _value(value)) for name, value in model["description"].items()]
 
 
 def in_words(name: str) -> str:
@@ -243,9 +259,11 @@ def segment_words(settings: Mapping[str, Any]) -> str:
     """Return what a segment is, where the settings tell."""
     backbone = BACKBONES.get(str(settings["backbone"]))
     frames, overlap = settings.get("judge_frames") or settings.get("segment_frames"), settings.get("overlap")
-    if backbone is None or not frames:
-        return ""
-    seconds = frames * backbone.front_end.clock.frame_seconds
+    seconds = settings.get("segment_seconds")
+    if seconds is None:
+        if backbone is None or not frames:
+            return ""
+        seconds = frames * backbone.front_end.clock.frame_seconds
     told = f"A segment is what the classifier judges at once: {seconds:.2f} s"
     return told + ("." if overlap is None else f", each overlapping the next by {overlap:g} %.")
 
@@ -265,9 +283,25 @@ def held_out_words(settings: Mapping[str, Any], measured: Metrics) -> str:
     return words
 
 
+def others_words(settings: Mapping[str, Any], measured: Metrics) -> str:
+    """Return what a reader must know of a model that was not trained here."""
+    words = (
+        f"This model was not trained here: it was measured as it is, on {measured.files} recordings. Whether it has "
+        "learned from these, or from copies of them, is not known; if so, it is worse on others than here. Its weights "
+        "are not in the run folder, which names its file and refuses another."
+    )
+    if settings.get("activation") == "sigmoid":
+        words += (
+            " It scores each class by itself (sigmoid), so several may be right at once. Here every recording has one "
+            "label, and what counts is whether that class scores highest."
+        )
+    return words
+
+
 def _per_class(measured: Metrics) -> Table:
     rows = []
-    for name, each in measured.per_class.items():
+    shown, _ = measured.shown(MOST_CLASSES_IN_TABLE)
+    for name, each in shown.items():
         segments, recordings = each.segments, each.files
         cells = [percent(segments.precision), percent(segments.recall), percent(segments.f1), str(segments.support)]
         cells += [percent(recordings.precision), percent(recordings.recall), _interval(recordings, measured.confidence)]
@@ -277,7 +311,9 @@ def _per_class(measured: Metrics) -> Table:
     with_interval = (*kinds[:2], f"{100 * measured.confidence:g} % interval", *kinds[2:])
     groups = (("", 1), ("by segment", len(kinds)), ("by recording", len(with_interval)))
     head = ("class", *kinds, *with_interval)
-    return Table(head=head, rows=tuple(rows), left_out=0, source="metrics.json", groups=groups)
+    left_out = len(measured.per_class) - len(shown)
+    more = "classes without a recording"
+    return Table(head=head, rows=tuple(rows), left_out=left_out, more=more, source="metrics.json", groups=groups)
 
 
 def _interval(scores: ClassScores, confidence: float) -> str:

@@ -32,7 +32,20 @@ SCORES = {
 }
 
 
-def words_of(run: RunFolder, entries: Sequence[Entry]) -> list[tuple[str, str]]:
+# Of classes that are scored each by itself, or finally by the network.
+ALONE = {
+    "probability": (
+        "The score beside each segment: how sure the classifier is of a class, 0 to 1, whatever it says of the others. "
+        "It need not be how often the classifier is right."
+    ),
+    "log-odds": (
+        "The logarithm of how much likelier the class is than not: 0 is even, 2.2 a probability of 0.9, 4.6 one of "
+        "0.99. It does not level out near 1."
+    ),
+}
+
+
+def words_of(run: RunFolder, entries: Sequence[Entry], activation: str = "softmax") -> list[tuple[str, str]]:
     """Return the methods whose maps a page shows, and the kinds of score that they are in, each with what it is.
 
     Parameters
@@ -41,6 +54,8 @@ def words_of(run: RunFolder, entries: Sequence[Entry]) -> list[tuple[str, str]]:
         Whose ``attributions/`` holds the maps.
     entries
         The page's pictures, whose words name the methods.
+    activation
+        What turns the network's answers into probabilities.
     """
     saved = {found for path in run.attributions.glob("*.npz") if (found := saved_kind(path)) is not None}
     told = " ".join(entry.alt for entry in entries)
@@ -50,7 +65,8 @@ def words_of(run: RunFolder, entries: Sequence[Entry]) -> list[tuple[str, str]]:
     methods = [(method.title, f"{FAMILIES[method.family]}: {_described(method)}") for method in shown.values()]
     if not methods:
         return []
-    return methods + [(kind, words) for kind, words in SCORES.items() if kind in kinds | {"probability"}]
+    scores = SCORES if activation == "softmax" else SCORES | ALONE
+    return methods + [(kind, words) for kind, words in scores.items() if kind in kinds | {"probability"}]
 
 
 def _described(method: type) -> str:

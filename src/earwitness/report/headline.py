@@ -17,7 +17,9 @@ MOST_CONFUSIONS = 3
 DASH = "\N{EN DASH}"
 
 
-def headline(measured: Metrics, predictions: Predictions | None = None, audit: Audit | None = None) -> dict[str, Any]:
+def headline(
+    measured: Metrics, predictions: Predictions | None = None, audit: Audit | None = None, *, trained: bool = True
+) -> dict[str, Any]:
     """Return the answer, the numbers that matter most, and what they mean, in sentences.
 
     Parameters
@@ -28,6 +30,8 @@ def headline(measured: Metrics, predictions: Predictions | None = None, audit: A
         Of the run; where they know how much of each segment is silent, that is told of those misclassified.
     audit
         Of the run, if there was one.
+    trained
+        Whether the run trained the classifier, and kept these recordings out of it.
 
     Returns
     -------
@@ -38,8 +42,9 @@ def headline(measured: Metrics, predictions: Predictions | None = None, audit: A
     right = round(measured.file_accuracy * files)
     low, high = measured.intervals.file_accuracy
     confidence = f"{100 * measured.confidence:g}\N{NARROW NO-BREAK SPACE}%"
+    kept_out = " that were kept out of the training" if trained else ""
     sentences = [
-        f"Of {files} recordings that were kept out of the training, {right} were predicted right by most votes of "
+        f"Of {files} recordings{kept_out}, {right} were predicted right by most votes of "
         f"their segments. Recordings of the same kind would be predicted right between {percent(low)} and "
         f"{percent(high)} of the time ({confidence} interval; it counts recordings, as segments of one recording are "
         "not independent)."

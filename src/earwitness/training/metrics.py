@@ -15,6 +15,7 @@ from earwitness.core.run_folder import RunFolder
 from earwitness.core.statistics import CONFIDENCE, Interval, wilson_interval
 from earwitness.models.prediction import Predictions
 
+OTHERS = "other classes"  # those without a recording to measure them on, together
 Counts = tuple[tuple[int, ...], ...]  # shape (classes, classes): a row a true class, a column a predicted one
 
 
@@ -59,6 +60,21 @@ class Confusion:
     classes: tuple[str, ...]
     segments: Counts
     files: Counts
+
+    def measured(self) -> Confusion:
+        """Return it with the classes that have recordings, and all others, which may be predicted, as one."""
+        counts = (np.array(self.segments), np.array(self.files))
+        there = counts[1].sum(axis=1) > 0
+        if there.all():
+            return self
+        names = [name for name, known in zip(self.classes, there, strict=True) if known]
+        if not counts[0][:, ~there].any():
+            return Confusion(tuple(names), *(_counts(each[there][:, there]) for each in counts))
+        tables = []
+        for each in counts:
+            rows = np.column_stack([each[there][:, there], each[there][:, ~there].sum(axis=1)])
+            tables.append(_counts(np.vstack([rows, np.zeros_like(rows[:1])])))
+        return Confusion((*names, OTHERS), *tables)
 
 
 @dataclass(frozen=True)
@@ -109,6 +125,13 @@ class Metrics:
     ties: tuple[Tie, ...]
     per_class: Mapping[str, ClassMetrics]
     confusion: Confusion
+
+    def shown(self, most: int) -> tuple[Mapping[str, ClassMetrics], Confusion]:
+        """Return scores and confusion as they are shown: of more than so many classes, those that have recordings."""
+        if len(self.per_class) <= most:
+            return self.per_class, self.confusion
+        per_class = {name: each for name, each in self.per_class.items() if each.files.support}
+        return per_class, self.confusion.measured()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the content of ``metrics.json``."""

@@ -27,6 +27,7 @@ from earwitness.plots import gallery
 from earwitness.plots.maps import MapStyle
 from earwitness.plots.medium import medium_named
 from earwitness.trust.verdicts.summary import believed, check_least
+from earwitness.workflows.explain import fitting_defaults
 from earwitness.workflows.players import write_players
 
 
@@ -67,7 +68,7 @@ class Answer:
 def inquire(
     run: Path | str,
     *,
-    methods: Sequence[str] | str = DEFAULT_METHODS,
+    methods: Sequence[str] | str | None = None,
     of_class: str | None = None,
     true: str | None = None,
     predicted: str | None = None,
@@ -93,7 +94,8 @@ def inquire(
     run
         Run folder of a finished training.
     methods
-        Explanation methods, such as ``"gradcam"`` or ``"lime:samples=512"``.
+        Explanation methods, such as ``"gradcam"`` or ``"lime:samples=512"``; None takes the example's three, as far as
+        the network has a layer for them.
     of_class
         What does the classifier rely on for this class?
     true, predicted
@@ -142,7 +144,7 @@ def inquire(
     look = MapStyle(upsampling, overlay, common_scale, medium_named(style))
     check_formats(exports)
     pictured = [each for each in PICTURES if each in exports]
-    explainers = [parse(method) for method in listed(methods)]
+    explainers = [parse(method) for method in listed(methods or DEFAULT_METHODS)]
     places = [segments] if isinstance(segments, str) else list(segments)
     if sum((of_class is not None, true is not None or predicted is not None, bool(places))) > 1:
         raise UsageError("--class, --true/--predicted and --segment are three questions: ask one at a time")
@@ -150,6 +152,8 @@ def inquire(
         raise UsageError(f"--count {count}: goes with --class or --true/--predicted; leave it out")
     check_least(least, verdicts=verdicts)
     opened = open_run(run, choose_device(device), data)
+    if methods is None:
+        explainers = [parse(each) for each in fitting_defaults(opened.model, DEFAULT_METHODS, progress)]
     predictions, some = opened.predictions, {} if count is None else {"count": count}
     if of_class is not None:
         asked = {"": questions.of_class(predictions, of_class, **some)}

@@ -295,7 +295,7 @@ def listen_to_run(
     opened = open_run(run, choose_device(device), data)
     folder = opened.folder.trust if out is None else Path(out)
     _check(keep, by, MATCHED, FORMATS[0], folder)
-    model = Model(name=printable(run), classifier=opened.classifier, cache=opened.folder.trust)
+    model = opened.model
     label_of = {
         opened.path_of(name): (name, opened.predictions.classes[int(label)])
         for name, label in zip(opened.predictions.files, opened.predictions.labels, strict=True)
@@ -307,7 +307,7 @@ def listen_to_run(
         explained = explain_all(
             list(label_of),
             model,
-            methods=methods or METHODS,
+            methods=methods or fitting_defaults(model, METHODS, progress),
             verdicts=False,
             on_unusable=unusable.append,
             progress=NO_PROGRESS,

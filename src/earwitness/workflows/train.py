@@ -35,7 +35,7 @@ from earwitness.training.checkpoints import remove_checkpoints
 from earwitness.training.cross_validation import CrossValidation
 from earwitness.training.loop import CHECKPOINT_SECONDS, HistoryRow, TrainingData, write_history
 from earwitness.training.request import Request, TrainingPlan, make_plan
-from earwitness.workflows.evaluate import Evaluation, tell_notes
+from earwitness.workflows.evaluate import Evaluation, check_apart, tell_notes
 
 FINISHED_BEFORE = "the run was finished already and is kept as it is"
 
@@ -80,7 +80,7 @@ def train(
     progress = shown(progress)
     plan = make_plan(request)
     data = loading.load(request.data, merge_labels=request.merge_labels)
-    _check_apart(request)
+    check_apart(request.data, request.out)
     with run_folder.held(request.out):
         run_folder.check_free(request.out, overwrite=overwrite, resume=resume)
         # A wrong split and wrong weights are found out before the recordings are read.
@@ -126,7 +126,7 @@ def cross_validate(
     if request.split is not None or request.fold is not None:
         raise UsageError("--folds makes splits of its own; leave out --split and --fold")
     data = loading.load(request.data, merge_labels=request.merge_labels)
-    _check_apart(request)
+    check_apart(request.data, request.out)
     with run_folder.held(request.out):
         dataset.folds(data, folds, seed=request.seed)
         untrained = build(plan, data.classes)
@@ -334,12 +334,3 @@ def _same(before: Any, now: Any) -> bool:
 def choose_split(request: Request, data: DataSet) -> Split:
     """Return the split that a request names, or the one that is safest for what is known of the recordings."""
     return dataset.split(data, request.split, fold=request.fold, fraction=request.fraction, seed=request.seed)
-
-
-def _check_apart(request: Request) -> None:
-    """Refuse a run folder inside the data folder: the next training would take it for a class."""
-    data, out = Path(request.data).resolve(), Path(request.out).resolve()
-    if data.is_dir() and (data == out or data in out.parents):
-        raise UsageError(
-            f"{printable(request.out)}: lies in the data folder, whose folders are classes; name another --out"
-        )

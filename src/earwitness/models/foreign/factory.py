@@ -26,6 +26,13 @@ def is_factory(spec: str) -> bool:
     return SPEC.fullmatch(spec) is not None
 
 
+def parts_of(spec: str) -> tuple[str, str]:
+    """Return the file or module of a user's code, and the function in it."""
+    match = SPEC.fullmatch(spec)
+    assert match is not None
+    return match["place"], match["name"]
+
+
 def made(spec: str) -> tuple[nn.Module, Description]:
     """Call a user's function, which returns a network and a description (a dictionary will do).
 
@@ -38,10 +45,8 @@ def made(spec: str) -> tuple[nn.Module, Description]:
     EarwitnessError
         The user's code fails.
     """
-    match = SPEC.fullmatch(spec)
-    assert match is not None
-    place, name = match["place"], match["name"]
-    with _importable(Path(place).parent if place.endswith(".py") else Path.cwd()):
+    place, name = parts_of(spec)
+    with importable(Path(place).parent if place.endswith(".py") else Path.cwd()):
         function = getattr(_module(place), name, None)
         if not callable(function):
             raise UsageError(f"{printable(place)}: has no function {name}")
@@ -55,7 +60,7 @@ def made(spec: str) -> tuple[nn.Module, Description]:
 
 
 @contextmanager
-def _importable(folder: Path) -> Iterator[None]:
+def importable(folder: Path) -> Iterator[None]:
     """Let the user's code import what lies beside it, as Python does for a script; afterwards all is as it was."""
     before = list(sys.path)
     sys.path.insert(0, str(folder.resolve()))

@@ -17,6 +17,7 @@ from earwitness.models.classifier import Classifier
 from earwitness.models.foreign.description import Description
 from earwitness.models.foreign.factory import is_factory, made
 from earwitness.models.foreign.hugging_face import is_folder, opened
+from earwitness.models.foreign.identity import origin_of
 from earwitness.models.foreign.reading import ENDINGS, described, read_classes, read_description, read_words
 from earwitness.models.foreign.runtimes import EXPORTED, ONNX, REASON, SCRIPTED, Runnable, run_file
 
@@ -98,6 +99,7 @@ def load_foreign(
         overlap=known.overlap,
         activation=known.activation,
         segment_samples=samples,
+        origin=origin_of(spec, runnable.network, known),
     )
 
 

@@ -20,8 +20,8 @@ from earwitness.core.files import read_csv, read_json
 from earwitness.core.progress import NO_PROGRESS
 from earwitness.core.run_folder import RunFolder
 from earwitness.inspection.run import open_run
-from earwitness.models.foreign.reading import described
 from earwitness.models.foreign.identity import words_of
+from earwitness.models.foreign.reading import described
 from earwitness.models.weights import audioset_labels
 from earwitness.training.metrics import Confusion
 from earwitness.trust.scoreboard.board import measure

@@ -343,6 +343,55 @@ def test_files_give_the_maps_of_their_network(tmp_path, name, options):
         np.testing.assert_allclose(theirs.values, own.values, atol=1e-3 * np.abs(own.values).max())
 
 
+class Counter(nn.Module):
+    """Answers by the first sample of what it gets and by the sum of all so far, its state, times a gain."""
+
+    def forward(self, x, state, gain):
+        state = state + x.sum(dim=1, keepdim=True)
+        return torch.cat([x[:, :1], state * gain], dim=1), state
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+@pytest.mark.parametrize(("context", "pooled"), [(0, "mean"), (0, "max"), (2, "max")])
+def test_onnx_is_fed_step_by_step_with_constants_and_its_state(tmp_path, context, pooled):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    given = (torch.zeros(2, 4), torch.zeros(2, 1), torch.tensor(1.0))
+    free = {"x": {0: "n", 1: "samples"}, "state": {0: "n"}, "y": {0: "n"}, "state_out": {0: "n"}}
+    names = {"input_names": ["x", "state", "gain"], "output_names": ["y", "state_out"]}
+    torch.onnx.export(Counter(), given, str(tmp_path / "count.onnx"), dynamic_axes=free, dynamo=False, **names)
+    steps = {"step_samples": 4, "context_samples": context, "pooled": pooled, "segment_samples": 160}
+    known = {name: value for name, value in said(160).items() if name != "segment_seconds"}
+    inputs = {"inputs": {"state": "state_out", "gain": 3.0}, "window": 8, "hop": 4, "bands": 0}
+    classifier = load_foreign(str(tmp_path / "count.onnx"), CPU, description=described(known | steps | inputs))
+    sound = np.random.default_rng(0).standard_normal((3, 160)).astype(np.float32)
+    led = np.pad(sound, ((0, 0), (context, 0)))
+    parts = np.stack([led[:, start : start + 4 + context] for start in range(0, 160, 4)], axis=1)
+    answers = np.stack([parts[:, :, 0], 3.0 * parts.sum(axis=2).cumsum(axis=1)], axis=2)
+    expected = answers.max(axis=1) if pooled == "max" else answers.mean(axis=1)
+    for _ in range(2):  # nothing is left over from before
+        np.testing.assert_allclose(classifier.logits(sound), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"inputs": {"x": 1.0}}, "inputs and step_samples are for ONNX files"),
+        ({"step_samples": 100, "pooled": "max"}, "inputs and step_samples are for ONNX files"),
+        ({"step_samples": 100}, "say pooled"),
+        (
+            {"step_samples": 100, "pooled": "max", "context_samples": 101},
+            "context_samples are those of the step before",
+        ),
+        ({"inputs": 3}, "inputs 3: has the wrong type"),
+        ({"pooled": "median"}, "pooled 'median': is unknown"),
+    ],
+)
+def test_steps_that_cannot_be_are_refused(tmp_path, more, words):
+    with pytest.raises(EarwitnessError, match=words):
+        load_foreign(made(tmp_path, "", said(**more)), CPU)
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 def test_onnx_says_its_length_and_its_channel(tmp_path):
     pytest.importorskip("onnx")

@@ -27,6 +27,7 @@ NONE = "none"
 ACTIVATIONS = ("softmax", "sigmoid", NONE)
 # What the axes of a network's input mean, after the batch.
 FRAMES, BANDS, CHANNEL, SAMPLES = "frames", "bands", "channel", "samples"
+POOLS = ("mean", "max")
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,8 @@ class Coat(nn.Module):
         How many rows it takes at once; 0 for any.
     output
         Which of its answers holds the classes, by name or place, where it gives several.
+    pooled
+        How answers of several moments, (n, moments, classes), become one: ``"mean"`` or ``"max"``; ``""`` for not.
     prepare
         What is done to segments first; None for nothing.
     tokens
@@ -140,6 +143,7 @@ class Coat(nn.Module):
         feature_layer: str = "",
         batch: int = 0,
         output: str | int | None = None,
+        pooled: str = "",
         prepare: nn.Module | None = None,
         tokens: Tokens | None = None,
     ) -> None:
@@ -150,7 +154,7 @@ class Coat(nn.Module):
                 "channel where it has one"
             )
         self.inner, self.axes, self.batch, self.output = inner, tuple(axes), batch, output
-        self.prepare = prepare
+        self.pooled, self.prepare = pooled, prepare
         self.feature_layer = _inside(feature_layer) if feature_layer else ""
         attention = map(_inside, tokens.attention) if tokens else ()
         self.tokens = replace(tokens, attention=tuple(attention)) if tokens else None
@@ -178,7 +182,13 @@ class Coat(nn.Module):
         return self._answers(whole)[: len(part)]
 
     def _answers(self, x: Tensor) -> Tensor:
-        found: Any = self.inner(x)
+        found = self._chosen(self.inner(x))
+        if not self.pooled or not isinstance(found, Tensor) or found.ndim < 3:
+            return found
+        moments = found.flatten(1, -2)
+        return moments.amax(dim=1) if self.pooled == "max" else moments.mean(dim=1)
+
+    def _chosen(self, found: Any) -> Tensor:
         if isinstance(found, Tensor) and self.output in (None, 0):
             return found
         listed = found if isinstance(found, Sequence) else [found]

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from earwitness.audio.frontend import FILLED, FrontEnd
 from earwitness.audio.stft import WINDOW_SECONDS
 from earwitness.audio.timefreq import EDGES
 from earwitness.core.errors import UsageError
-from earwitness.models.adapter import ACTIVATIONS, BANDS, CHANNEL, FRAMES, SAMPLES
+from earwitness.models.adapter import ACTIVATIONS, BANDS, CHANNEL, FRAMES, POOLS, SAMPLES
 from earwitness.models.classifier import SPECTROGRAM, WAVEFORM
 from earwitness.models.foreign.preparation import PER_SEGMENT, Preparation
 from earwitness.models.foreign.waveform import band_shares
 from earwitness.models.tokens import FREQUENCY, ORDERS, Tokens
 
 LOGS = ("db", "log10", "natural", "none")
-MAX = "max"
+MAX, ZEROS = "max", "zeros"
 # What programs that make spectrograms do unless told otherwise.
 LIKE: dict[str, dict[str, Any]] = {
     "librosa": {
@@ -39,6 +40,7 @@ OF_WAVEFORMS = (
     *("input", "sample_rate", "hop", "window", "fft", "bands", "scale", "low_hz", "high_hz", "edges_hz", "layout"),
     *("segment_seconds", "segment_samples", "overlap", "batch", "output", "activation", "feature_layer", "classes"),
     *("mean", "std", "normalise", "shortest_seconds", "tokens", "class_tokens", "token_width", "attention"),
+    *("inputs", "step_samples", "context_samples", "pooled"),
 )
 CHOICES = {
     "input": (SPECTROGRAM, WAVEFORM),
@@ -50,6 +52,7 @@ CHOICES = {
     "norm": ("slaney", "none"),
     "normalise": (*PER_SEGMENT, "none"),
     "activation": ACTIVATIONS,
+    "pooled": POOLS,
     "like": tuple(LIKE),
 }
 
@@ -100,6 +103,13 @@ class Description:
         How many segments it takes at once, where that is fixed; 0 for any.
     output
         Which of its answers holds the classes, by name or place, where it gives several.
+    pooled
+        How answers of several moments, (n, moments, classes), become one: their ``"max"`` or their ``"mean"``.
+    inputs
+        What the other inputs of an ONNX file get: numbers, ``"zeros"``, or the name of an output, whose values of the
+        step before they get, and zeros at first.
+    step_samples, context_samples
+        Of an ONNX file that takes few samples at once: how many, and how many of those before are put in front.
     activation
         What turns its answers into probabilities: ``"softmax"``, ``"sigmoid"``, or ``"none"`` where they are final.
     feature_layer
@@ -151,6 +161,10 @@ class Description:
     overlap: float = 0.0
     batch: int = 0
     output: str | int | None = None
+    pooled: str = ""
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    step_samples: int = 0
+    context_samples: int = 0
     activation: str = "softmax"
     feature_layer: str = ""
     tokens: tuple[str, ...] = ()
@@ -215,7 +229,7 @@ class Description:
         """Refuse a spectrogram without a grid."""
         if self.sample_rate < 1 or self.hop < 1 or not (self.window or self.fft):
             raise UsageError("a description names sample_rate (Hz), hop, and window or fft (samples), all above 0")
-        if SAMPLES in self.layout or self.segment_samples:
+        if SAMPLES in self.layout or self.segment_samples or self.step_samples or self.context_samples:
             raise UsageError("samples are what a model over waveforms takes; say input = 'waveform'")
 
     def _check_cells(self) -> None:
@@ -228,9 +242,13 @@ class Description:
             raise UsageError(f"layout {', '.join(self.layout)}: a waveform has samples, and channel where it has one")
         if self.segment_seconds and self.segment_samples:
             raise UsageError("segment_seconds and segment_samples say the same; name one")
-        numbers = (self.hop, self.window, self.fft, self.segment_samples, self.segment_seconds)
+        numbers = (self.hop, self.window, self.fft, self.segment_samples, self.segment_seconds, self.step_samples)
         if self.sample_rate < 1 or min(numbers) < 0 or (self.window and self.fft and self.window != self.fft):
             raise UsageError("sample_rate is above 0, hop and window not below, and the FFT is as long as the window")
+        if self.step_samples and not self.pooled:
+            raise UsageError("step_samples: a segment gets an answer a step; say pooled = 'mean' or 'max' of them")
+        if self.context_samples and not 0 < self.context_samples <= self.step_samples:
+            raise UsageError("context_samples are those of the step before, and at most step_samples")
 
     def samples(self) -> int:
         """Return the samples that a network over waveforms sees at once; 0 where nobody said."""

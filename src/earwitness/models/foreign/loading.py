@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from earwitness.models.foreign.factory import is_factory, made
 from earwitness.models.foreign.hugging_face import is_folder, opened
 from earwitness.models.foreign.identity import origin_of
 from earwitness.models.foreign.reading import ENDINGS, described, read_classes, read_description, read_words
-from earwitness.models.foreign.runtimes import EXPORTED, ONNX, REASON, SCRIPTED, Runnable, run_file
+from earwitness.models.foreign.runtimes import EXPORTED, REASON, SCRIPTED, Runnable, run_exported, run_scripted
+from earwitness.models.foreign.sessions import ONNX, run_onnx
 
 FILES = (*ONNX, *EXPORTED, *SCRIPTED)
 LENGTHS = ("segment_seconds", "segment_frames", "segment_samples")  # ways to say one thing
@@ -67,8 +68,10 @@ def load_foreign(
         network, words = opened(Path(spec))
         known, runnable = _over(spec, words, description), Runnable(network=network.to(device).eval())
     else:
-        runnable = run_file(Path(spec), device)
+        runnable = _run_file(Path(spec), device, lambda: _description(spec, description, None))
         known = _description(spec, description, None)
+    if (known.inputs or known.step_samples) and Path(spec).suffix.lower() not in ONNX:
+        raise UsageError(f"{printable(spec)}: inputs and step_samples are for ONNX files; a function gives its own")
     known = _fitted(spec, known, runnable)
     named = _classes(spec, known, runnable, classes)
     coat = Coat(
@@ -77,6 +80,7 @@ def load_foreign(
         feature_layer=known.feature_layer,
         batch=known.batch,
         output=known.output,
+        pooled=known.pooled,
         prepare=known.preparation(),
         tokens=known.token_layout(),
     )
@@ -116,6 +120,15 @@ def _over(spec: str, own: Mapping[str, Any], given: Path | Mapping[str, Any] | D
         return described({name: value for name, value in own.items() if name not in lengths} | dict(words))
     except UsageError as error:
         raise UsageError(f"{printable(spec if path is None else path)}: {error}") from error
+
+
+def _run_file(path: Path, device: torch.device, describe: Callable[[], Description]) -> Runnable:
+    """Return the network of a model file."""
+    if not path.is_file():
+        raise UsageError(f"{printable(path)}: no such model file")
+    if path.suffix.lower() in ONNX:
+        return run_onnx(path, describe)
+    return run_exported(path, device) if path.suffix.lower() in EXPORTED else run_scripted(path, device)
 
 
 def _description(
@@ -236,7 +249,8 @@ def _answers(spec: str, coat: Coat, silent: torch.Tensor) -> int:
     if not isinstance(found, torch.Tensor) or found.ndim != 2 or len(found) != 1:
         told = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
         raise UsageError(
-            f"{printable(spec)}: answers {told} to one segment, where (1, classes) is expected; name output"
+            f"{printable(spec)}: answers {told} to one segment, where (1, classes) is expected; name output, or "
+            "pooled where it answers for several moments (1, moments, classes)"
         )
     if not bool(found.isfinite().all()):
         raise UsageError(f"{printable(spec)}: answers what is not finite to silence; check log, floor and mean")

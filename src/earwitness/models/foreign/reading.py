@@ -48,6 +48,8 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
     """Return a value of a field's type; whole numbers do for others, lists for tuples."""
     kinds = get_args(hint) if not hasattr(hint, "__origin__") and get_args(hint) else (hint,)
     for kind in kinds:
+        if getattr(kind, "__origin__", None) is Mapping and isinstance(value, Mapping):
+            return dict(value)
         if getattr(kind, "__origin__", None) is tuple:
             of = get_args(kind)[0]
             if isinstance(value, list | tuple) and all(_is(each, of) for each in value):

@@ -1,8 +1,7 @@
-"""Model files that others exported, as torch modules: ONNX, TorchScript, torch.export."""
+"""Programs and functions that others made, as torch modules: TorchScript, torch.export, functions over arrays."""
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from earwitness.core.device import to_numpy
-from earwitness.core.errors import EarwitnessError, UsageError, first_line, printable
+from earwitness.core.errors import EarwitnessError, first_line, printable
 
-ONNX, EXPORTED, SCRIPTED = (".onnx",), (".pt2",), (".pt", ".pth", ".ts", ".jit", ".torchscript")
-ONNX_TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16}
+EXPORTED, SCRIPTED = (".pt2",), (".pt", ".pth", ".ts", ".jit", ".torchscript")
 REASON = 200  # letters of what a runtime or another's code says when it fails
-# Under which keys exporters keep class names in ONNX metadata.
-CLASS_KEYS = ("classes", "class_names", "labels", "names", "id2label")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,65 +114,14 @@ class Script(nn.Module):
             return self.program(x)
 
 
-def run_file(path: Path, device: torch.device) -> Runnable:
-    """Return the network of a model file.
+def run_exported(path: Path, device: torch.device) -> Runnable:
+    """Return the network of a file of torch.export.
 
     Raises
     ------
-    UsageError
-        The file is missing, of no known kind, or a package that runs it is.
     EarwitnessError
-        The file is damaged.
+        It is none, or damaged.
     """
-    if not path.is_file():
-        raise UsageError(f"{printable(path)}: no such model file")
-    for endings, run in ((ONNX, _onnx), (EXPORTED, _exported), (SCRIPTED, _scripted)):
-        if path.suffix.lower() in endings:
-            return run(path, device)
-    raise UsageError(f"{printable(path)}: is no model that can be run; name an .onnx, .pt2 or TorchScript file")
-
-
-def _onnx(path: Path, device: torch.device) -> Runnable:
-    del device  # onnxruntime's processor build runs everywhere
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise UsageError(f"{printable(path)}: needs onnxruntime; pip install 'earwitness[onnx]'") from error
-    try:
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors have no common class of their own
-        raise EarwitnessError(f"{printable(path)}: is no usable ONNX model ({first_line(error, REASON)})") from error
-    inputs = session.get_inputs()
-    if len(inputs) != 1 or inputs[0].type not in ONNX_TYPES:
-        told = ", ".join(f"{each.name} {each.type}{each.shape}" for each in inputs)
-        raise UsageError(
-            f"{printable(path)}: takes {told}; a model with one input of floating numbers can be explained"
-        )
-    name, outputs = inputs[0].name, [each.name for each in session.get_outputs()]
-
-    def answers(array: Any) -> dict[str, Any]:
-        return dict(zip(outputs, session.run(outputs, {name: array}), strict=True))
-
-    return Runnable(
-        network=Outside(answers, ONNX_TYPES[inputs[0].type]),
-        shape=tuple(size if isinstance(size, int) else None for size in inputs[0].shape),
-        classes=_classes(session.get_modelmeta().custom_metadata_map),
-    )
-
-
-def _classes(metadata: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the class names in a model's metadata: a list, a dictionary by number, or words with commas."""
-    text = next((metadata[key] for key in CLASS_KEYS if metadata.get(key)), "")
-    try:
-        found = ast.literal_eval(text)  # exporters write Python's dictionaries and JSON's lists alike
-    except (ValueError, SyntaxError):
-        found = [each.strip() for each in text.replace("\n", ",").split(",") if each.strip()]
-    if isinstance(found, Mapping):
-        found = [found[key] for key in sorted(found, key=lambda key: int(key) if str(key).isdigit() else 0)]
-    return tuple(map(str, found)) if isinstance(found, list | tuple) else ()
-
-
-def _exported(path: Path, device: torch.device) -> Runnable:
     try:
         program = torch.export.load(path).module()
     except Exception as error:
@@ -184,7 +129,14 @@ def _exported(path: Path, device: torch.device) -> Runnable:
     return Runnable(network=Program(program.to(device)))
 
 
-def _scripted(path: Path, device: torch.device) -> Runnable:
+def run_scripted(path: Path, device: torch.device) -> Runnable:
+    """Return the network of a file of TorchScript.
+
+    Raises
+    ------
+    EarwitnessError
+        It is none, or damaged.
+    """
     try:
         network = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
     except Exception as error:

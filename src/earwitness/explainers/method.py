@@ -32,11 +32,12 @@ from earwitness.explainers.inference.binding import bindings, shown_layer
 from earwitness.explainers.inference.layers import refuse_layer
 from earwitness.explainers.inference.modules import precision_of
 from earwitness.explainers.inference.prepared import Prepared, working
-from earwitness.explainers.inference.scoring import check_values
+from earwitness.explainers.inference.scoring import LOGIT, PROBABILITY, check_values
 from earwitness.explainers.inference.shown import is_shown, refuse_shown
 from earwitness.explainers.inference.trial import check_answers, tried
 from earwitness.explainers.parameters import in_force
 from earwitness.models.protocols import Explainable
+from earwitness.models.reduction import reduction_of
 
 
 class Need(StrEnum):
@@ -163,19 +164,29 @@ class Explainer(ABC):
         self.refuse(classifier.network)
         if not len(segments):
             return []
-        method, layer, found = self, self._shown(classifier.network), list[Attribution]()
+        reduction = reduction_of(classifier.network)
+        method, found = self._of_numbers(reduction) if reduction else self, list[Attribution]()
+        layer = self._shown(classifier.network)
         if layer is not None:
-            method = self.changed(layer=shown_layer(classifier.network, layer))
+            method = method.changed(layer=shown_layer(classifier.network, layer))
         with working(classifier) as prepared:
             for one, rows in bindings(prepared, segments, layer):
                 some = segments if len(rows) == len(segments) else segments.take(rows)
                 asked = [targets[row] for row in rows]
-                check_answers(one, some, self.score)
+                check_answers(one, some, method.score)
                 self._check_gradients(one, some)
                 found += method.explained(one, some, asked, progress)
         if layer is not None:
             found = [replace(each, parameters=each.parameters | {"layer": layer}) for each in found]
+        if reduction:
+            found = [replace(each, parameters=each.parameters | {"reduction": reduction}) for each in found]
         return found
+
+    def _of_numbers(self, reduction: str) -> Self:
+        """Return the method for a network that answers a number, which is no probability and is explained as it is."""
+        if self.score == PROBABILITY:
+            raise UsageError(f"{self.name}: {reduction} is a number and no probability; leave out score={self.score}")
+        return self if self.score == LOGIT else self.changed(score=LOGIT)
 
     def _shown(self, network: nn.Module) -> str | None:
         """Return the layer that is looked at where it has to be shown as a map; None for other networks and methods."""

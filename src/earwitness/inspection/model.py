@@ -20,6 +20,7 @@ from earwitness.models.adapter import Coat
 from earwitness.models.classifier import Classifier
 from earwitness.models.foreign.loading import check_segments, is_foreign, load_foreign
 from earwitness.models.loading import load_classifier
+from earwitness.models.reduction import Reduction, reduced
 from earwitness.models.registry import BACKBONES, backbone_named
 from earwitness.training.request import check_overlap, check_seconds, segment_frames
 
@@ -91,6 +92,37 @@ class Model:
         if classifier.segment_frames != self.classifier.segment_frames:
             cache = cache / f"segments-of-{classifier.segment_frames}"  # a method does otherwise on longer ones
         return replace(self, classifier=classifier, cache=cache)
+
+    def reduced(self, function: Reduction, *, name: str = "", layer: str = "") -> Model:
+        """Return a model of one number instead of classes, which is then what explanations explain.
+
+        Parameters
+        ----------
+        function
+            From the network's scores before the activation, shape (n, classes), or from the layer's answer, to a number
+            a segment, shape (n,); tensors on the network's device. Gradients pass through it where it is PyTorch's.
+        name
+            What the number is called; None takes the function's name.
+        layer
+            Dotted name of a layer whose answer the function gets.
+
+        Raises
+        ------
+        UsageError
+            There is no such layer, it cannot be looked at, or the function returns something else.
+        EarwitnessError
+            The function fails.
+
+        Examples
+        --------
+        >>> import earwitness as ew
+        >>> model = ew.load_model("runs/demo")
+        >>> margin = model.reduced(lambda scores: scores[:, 0] - scores[:, 1:].mean(dim=1), name="margin")
+        >>> ew.explain("some.wav", margin, methods="gradcam").predicted
+        'margin'
+        """
+        classifier = reduced(self.classifier, function, name, layer)
+        return replace(self, classifier=classifier, name=f"{self.name} ({classifier.classes[0]})")
 
     def __repr__(self) -> str:
         what = f"{self.classifier.backbone}, {len(self.classes)} classes, segments of {self.segment_seconds:.2f} s"

@@ -41,7 +41,8 @@ def most_specific(scores: Float64Array, parents: Parents) -> list[int]:
     is nested in the best.
     """
     best = last = int(scores.argmax())
-    leading = [index for index in _below(best, parents) if scores[index] >= LEADING * scores[best]]
+    # The best one leads in any case: another's final answers may all be below 0.
+    leading = [index for index in _below(best, parents) if index == best or scores[index] >= LEADING * scores[best]]
     while inner := [index for index in _below(last, parents) if index in leading and index != last]:
         last = max(inner, key=lambda index: scores[index])
     return [index for index in leading if last in _below(index, parents)]

@@ -32,6 +32,7 @@ from earwitness.inspection.recordings import METHODS as WHOLE_METHODS
 from earwitness.models.detections import Detection, detect
 from earwitness.models.foreign.runtimes import is_opaque
 from earwitness.models.prediction import ScoredRecording
+from earwitness.models.reduction import reduction_of
 from earwitness.workflows.explanation import Explanation
 from earwitness.workflows.sources import source_of
 
@@ -221,7 +222,8 @@ def _segments(methods: Sequence[Explainer], at: float | None, detections: int | 
 
     def one(model: Model, path: Path, classes: Sequence[str], progress: Progress) -> Explanation:
         scored = score_file(model.classifier, path, progress)
-        found = detect(scored, model.classifier.activation)
+        # The highest of numbers that are no probabilities is not detected.
+        found = () if reduction_of(model.classifier.network) else detect(scored, model.classifier.activation)
         chosen: tuple[Detection, ...] = ()
         if at is None and (detections is not None or scored.seconds > LONG_SECONDS):
             indices = [model.classifier.class_index(name) for name in classes]

@@ -29,6 +29,7 @@ from earwitness.inspection.model import Model
 from earwitness.models.class_names import classes_called
 from earwitness.models.detections import Detection
 from earwitness.models.prediction import ScoredRecording
+from earwitness.models.reduction import reduction_of
 from earwitness.sonify.listening import Listening
 from earwitness.sonify.masks import SHARE, mask_of
 from earwitness.trust.metrics.reinitialise import can_be_random
@@ -163,10 +164,13 @@ class Explanation:
     def judged(self, progress: Progress | bool = True) -> Explanation:
         """Return this with a verdict on each map, which is measured now and takes longer than the maps did.
 
-        A whole recording has no verdicts and is returned as it is.
+        A whole recording has no verdicts and is returned as it is; nor has a number (:meth:`Model.reduced`).
         """
         if self.model is None or self.scored is None:
             return self
+        if reduction := reduction_of(self.model.classifier.network):
+            note = f"no verdicts on {reduction}: they are measured on probabilities"
+            return replace(self, notes=(*self.notes, note))
         several = self.answer if isinstance(self.answer, DetectedExplanation) else None
         inquiry = self.answer if several is None else several.inquiry
         assert isinstance(inquiry, Inquiry)

@@ -21,7 +21,8 @@ from earwitness.models.protocols import Explainable
 
 PROBABILITY = "probability"
 LOG_ODDS = "log-odds"
-SCORE_KINDS = ("logit", LOG_ODDS, PROBABILITY)
+LOGIT = "logit"
+SCORE_KINDS = (LOGIT, LOG_ODDS, PROBABILITY)
 LEAST_CHANCE = 2.0**-24
 
 

@@ -74,7 +74,7 @@ def test_numpy_alone_reads_the_file(tmp_path):
         metadata = json.loads(str(archive["metadata"]))
         arrays = {"values", "native", "frame_edges", "band_edges", "standard_error"}
         axes = {"times", "frequencies", "time_edges", "frequency_edges"}
-        assert set(archive.files) == {"metadata"} | arrays | axes
+        assert set(archive.files) == {"metadata", "features", "importances"} | arrays | axes
         np.testing.assert_array_equal(archive["values"], found.values)
     assert metadata["method"] == "lime"
     assert metadata["target"] == {"index": 1, "against": 0}

@@ -4,22 +4,27 @@ import dataclasses
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression, Ridge
 from torch import nn
 
+import earwitness as ew
 from earwitness.audio.segments import Segments
 from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.explainers.attribution import Grid, Target
 from earwitness.explainers.inference import optimised
+from earwitness.explainers.parameters import spec
 from earwitness.explainers.perturbation import parts
 from earwitness.explainers.perturbation.lime import Lime
 from earwitness.explainers.perturbation.slic import seed_grid, slic
 from earwitness.explainers.perturbation.surrogates import fit_lasso, fit_linear, fit_tree, similarity
+from earwitness.explainers.registry import parse
 from explain_toys import SILENCE, ToyClassifier, classes_of, convolutional, linear, segments
 from rounding import rounding
+from tiny_sounds import new_classifier
 
 
 def by_hand(classifier, segment, target, grid, fill):
@@ -55,6 +60,80 @@ def test_superpixels_recover_a_linear_network():
         np.testing.assert_allclose(one.values, share[labels], atol=1e-4)
         np.testing.assert_array_equal(one.native, one.values)
         assert one.frame_edges.size == one.band_edges.size == 0
+
+
+def own_parts():
+    """Four parts of 12 x 8 cells that are no grid: numbers with gaps, one part in two places."""
+    labels = np.full((12, 8), 7)
+    labels[2:5, 1:4] = labels[9:, 6:] = -3
+    labels[6:8] = 20
+    labels[:, 5] = 1_000
+    return labels
+
+
+@pytest.mark.parametrize("given", ["array", "file"])
+def test_parts_of_ones_own_recover_a_linear_network(tmp_path, given):
+    classifier, excerpt, labels = linear(), segments(2), own_parts()
+    np.save(tmp_path / "parts.npy", labels.astype(np.int16))
+    said = tmp_path / "parts.npy" if given == "file" else labels
+    explainer = Lime(segmentation=said, samples=64, fill=0.0, score="logit")
+    for one, segment in zip(explainer.attribute(classifier, excerpt, [[Target(1)]] * 2), excerpt.values, strict=True):
+        worth = classifier.network.weights[1].detach().numpy() * segment
+        assert one.importances.shape == (4,)
+        assert set(np.unique(one.features)) == {0, 1, 2, 3}
+        for number, name in enumerate([-3, 7, 20, 1_000]):
+            np.testing.assert_array_equal(one.features == number, labels == name)
+            assert one.importances[number] == pytest.approx(worth[labels == name].sum(), abs=1e-4)
+        np.testing.assert_allclose(one.values, one.importances[one.features], atol=1e-6)
+        one.save(tmp_path / "map.npz")
+        again = type(one).load(tmp_path / "map.npz")
+        np.testing.assert_array_equal(again.features, one.features)
+        np.testing.assert_array_equal(again.importances, one.importances)
+        assert one.parameters["segmentation"] == (str(said) if given == "file" else str(explainer.segmentation))
+
+
+def test_parts_of_ones_own_are_read_from_text_and_written_back(tmp_path):
+    np.save(tmp_path / "parts.npy", own_parts())
+    text = f"lime:samples=64,segmentation={tmp_path / 'parts.npy'}"
+    made = parse(text)
+    assert parse(spec(made)) == made
+    assert made.quick().samples >= 64  # which is enough for four parts
+    assert Lime(segmentation=own_parts()) == Lime(segmentation=own_parts() * 2)
+    assert Lime(segmentation=own_parts()) != Lime(segmentation=own_parts().T.copy())
+
+
+def test_a_file_is_explained_with_parts_of_ones_own(tmp_path):
+    soundfile.write(tmp_path / "some.wav", 0.1 * np.random.default_rng(0).standard_normal(16_000), 16_000)
+    model = ew.Model(name="tiny", classifier=new_classifier(length=48), cache=tmp_path)
+    labels = np.repeat([[0, 1, 2, 3]], 48, axis=0).repeat(16, axis=1)
+    asked = {"verdicts": False, "progress": False}
+    found = ew.explain(tmp_path / "some.wav", model, methods=[Lime(segmentation=labels, samples=64)], **asked)["lime"]
+    bands = ew.explain(tmp_path / "some.wav", model, methods="lime:parts=bands,grid=1x4,samples=64", **asked)["lime"]
+    np.testing.assert_array_equal(found.features, labels)
+    np.testing.assert_allclose(found.importances, bands.importances, atol=1e-6)
+
+
+def test_a_grid_tells_features_and_importances_too():
+    (found,) = Lime(grid=(3, 2), samples=32, score="logit").attribute(linear(), segments(1), [[Target(0)]])
+    np.testing.assert_allclose(found.values, found.importances[found.features], atol=1e-6)
+    np.testing.assert_allclose(found.native.ravel(), found.importances, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (np.zeros((12, 8), int), "name two parts or more"),
+        (np.zeros((12, 8)), "use whole numbers .* not float64"),
+        (np.arange(12), "use whole numbers of shape"),
+        ("nowhere.npy", "segmentation=nowhere.npy does not do; name a .npy file"),
+        (np.eye(11, 8, dtype=int), "has 11x8 cells, and the segment 12x8"),
+    ],
+)
+def test_parts_of_ones_own_that_do_not_fit(said, message):
+    with pytest.raises(UsageError, match=message):
+        Lime(segmentation=said, samples=32).attribute(linear(), segments(1), [[Target(0)]])
+    with pytest.raises(UsageError, match="leave out parts=time"):
+        Lime(segmentation=own_parts(), parts="time")
 
 
 def test_tree_agrees_with_the_linear_surrogate_on_few_clear_parts():

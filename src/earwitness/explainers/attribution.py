@@ -39,6 +39,8 @@ ARRAYS = (
     "frequencies",
     "time_edges",
     "frequency_edges",
+    "features",
+    "importances",
 )
 
 # What reading a file raises that is damaged, or no attribution.
@@ -154,6 +156,9 @@ class Attribution:
     time_edges, frequency_edges
         Shapes (rows + 1,) and (columns + 1,), float64: the edges of the native cells in seconds of the recording and in
         hertz (of all frames and bands where the native cells are not a grid).
+    features, importances
+        Of methods that hide parts: shape (frames, bands), int64, which part each cell belongs to, from 0; and shape
+        (parts,), float64, what each is worth. None for others.
     verdict
         Whether the map may be believed, with the reasons and their numbers, as JSON types
         (:meth:`earwitness.trust.verdicts.verdict.Verdict.as_dict`); None where nobody asked.
@@ -195,6 +200,8 @@ class Attribution:
     frequencies: Float64Array = field(default_factory=_nothing)
     time_edges: Float64Array = field(default_factory=_nothing)
     frequency_edges: Float64Array = field(default_factory=_nothing)
+    features: Int64Array | None = None
+    importances: Float64Array | None = None
     verdict: dict[str, Any] | None = None
     regions: tuple[Region, ...] = ()
     source: str = ""

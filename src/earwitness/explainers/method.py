@@ -13,7 +13,7 @@ import numpy.typing as npt
 from torch import nn
 
 from earwitness.audio.segments import Segments
-from earwitness.core.arrays import Float32Array
+from earwitness.core.arrays import Float32Array, Float64Array, Int64Array
 from earwitness.core.errors import UsageError
 from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.explainers.attribution import (
@@ -316,6 +316,8 @@ class Found:
         Standard error of each native cell, or None where it is not known.
     converged
         Whether the error is under the tolerance that was asked for.
+    features, importances
+        Of a method that hides parts: each cell's part, shape (frames, bands), and a number a part.
     """
 
     native: npt.NDArray[Any]
@@ -326,6 +328,8 @@ class Found:
     settled: dict[str, Any] = field(default_factory=dict)
     error: npt.NDArray[Any] | None = None
     converged: bool = True
+    features: Int64Array | None = None
+    importances: Float64Array | None = None
 
 
 def attribution_of(
@@ -375,6 +379,8 @@ def attribution_of(
         file=segments.files[index],
         start_seconds=float(clock.frame_start_seconds(first)),
         standard_error=error,
+        features=found.features,
+        importances=found.importances,
         times=clock.frame_centre_seconds(first + np.arange(frames)),
         frequencies=clock.band_centre_hz(np.arange(bands)),
         time_edges=clock.frame_edge_seconds(first + rows),

@@ -103,7 +103,13 @@ def spec(explainer: Any) -> str:
 def in_force(explainer: Any) -> dict[str, Any]:
     """Return every parameter and its value as JSON types."""
     listed = {item.name: getattr(explainer, item.name) for item in fields(explainer)}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in listed.items()}
+    return {name: _as_json(value) for name, value in listed.items()}
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
 def described(method: type[Any]) -> list[tuple[str, str, str]]:
@@ -121,6 +127,8 @@ def described(method: type[Any]) -> list[tuple[str, str, str]]:
 def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if value is None:
+        return ""
     if isinstance(value, tuple):
         return "x".join(_shown(part) for part in value)
     return repr(value) if isinstance(value, float) else str(value)

@@ -79,15 +79,15 @@ METHODS: dict[str, type[Explainer]] = {
 }
 
 
-def parse(text: str) -> Explainer:
-    """Make an explainer from text such as ``"occlusion"`` or ``"lime:samples=512,grid=8x8"``.
+def parse(text: str | Explainer) -> Explainer:
+    """Make an explainer from text such as ``"occlusion"`` or ``"lime:samples=512,grid=8x8"``; one that is made stays.
 
     Raises
     ------
     UsageError
         Naming the unknown method, parameter or value, and the valid ones.
     """
-    return parameters.parse(text, METHODS)
+    return text if isinstance(text, Explainer) else parameters.parse(text, METHODS)
 
 
 @dataclass(frozen=True, kw_only=True)

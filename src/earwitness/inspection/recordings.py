@@ -22,6 +22,7 @@ from earwitness.explainers.attribution import Attribution, Target
 from earwitness.explainers.fills import Level
 from earwitness.explainers.findings import LongExplanation, WholeExplanation, WholeMap
 from earwitness.explainers.inference.prepared import Prepared
+from earwitness.explainers.method import Explainer
 from earwitness.explainers.perturbation.long_recording import explain_timeline
 from earwitness.explainers.perturbation.moments import Place
 from earwitness.explainers.perturbation.occlusion import Occlusion
@@ -39,7 +40,7 @@ LONG_SECONDS = 20.0  # a longer recording is no clip of one sound: it is explain
 MOST_COLUMNS = 1500  # of the overview of a long recording
 
 
-def explainers(methods: Sequence[str]) -> list[Occlusion]:
+def explainers(methods: Sequence[str | Explainer]) -> list[Occlusion]:
     """Return the methods by these names, as far as they can explain a whole recording.
 
     Raises

@@ -41,7 +41,7 @@ def explain(
     file: Path | str,
     model: Model | Path | str,
     *,
-    methods: Sequence[str] | str | None = None,
+    methods: Sequence[str | Explainer] | str | None = None,
     classes: Sequence[str] | str = (),
     at: float | None = None,
     detections: int | None = None,
@@ -58,7 +58,8 @@ def explain(
     model
         From :func:`earwitness.load_model`; or a run folder or a name, which is then loaded for this call.
     methods
-        Such as ``"gradcam"`` or ``"lime:samples=512"``; None takes the example's three, or occlusion for ``whole``.
+        Such as ``"gradcam"`` or ``"lime:samples=512"``, or made of their classes, as ``Lime(segmentation=array)`` is;
+        None takes the example's three, or occlusion for ``whole``.
     classes
         Classes to explain; none takes the one of the highest score. Where classes are nested, as AudioSet's are, it is
         the most specific of those that lead (``explanation.answer.nested``): Bark, not Animal. A word of a name will
@@ -116,7 +117,7 @@ def explain_all(
     files: Sequence[Path | str] | Path | str,
     model: Model | Path | str,
     *,
-    methods: Sequence[str] | str | None = None,
+    methods: Sequence[str | Explainer] | str | None = None,
     classes: Sequence[str] | str = (),
     at: float | None = None,
     detections: int | None = None,
@@ -156,7 +157,8 @@ def explain_all(
     """
     progress = shown(progress)
     _check_asked(at, detections, whole=whole)
-    chosen = listed(methods if methods is not None else WHOLE_METHODS if whole else DEFAULT_METHODS)
+    asked = methods if methods is not None else WHOLE_METHODS if whole else DEFAULT_METHODS
+    chosen = [asked] if isinstance(asked, str) else list(asked)
     # A wrong name is told before a long load.
     explain_one = _whole(explainers(chosen)) if whole else _segments([parse(each) for each in chosen], at, detections)
     loaded = load_model(model)

@@ -15,7 +15,16 @@ from earwitness.explainers.inference.scoring import LOG_ODDS, PROBABILITY, score
 from earwitness.explainers.method import Found
 from earwitness.explainers.parameters import check, choice, integer, number_from, pair, parameter
 from earwitness.explainers.perturbation.base import Perturbing, samples_for, stops, tolerance_parameter
-from earwitness.explainers.perturbation.parts import GRIDS, Coalitions, Parts, gridded, strips, superpixels
+from earwitness.explainers.perturbation.parts import (
+    GRIDS,
+    Coalitions,
+    Parts,
+    Segmentation,
+    gridded,
+    segmentation_parameter,
+    strips,
+    superpixels,
+)
 from earwitness.explainers.perturbation.precision import precision_parameter
 from earwitness.explainers.perturbation.sampling import DESIGNS, Design, random_design
 from earwitness.explainers.perturbation.slic import seed_grid
@@ -41,6 +50,9 @@ class Lime(Perturbing):
         Rectangles along time and frequency; strips along time take the first number, strips of bands the second.
     features
         Superpixels wanted.
+    segmentation
+        Parts of one's own, in place of ``parts``: whole numbers of shape (frames, bands), in which cells of one number
+        are one part; an array, or a ``.npy`` file of one. What each part is worth is ``attribution.importances``.
     samples
         Perturbed segments, the whole one among them; with a tolerance, at most so many.
     design
@@ -95,9 +107,12 @@ class Lime(Perturbing):
     fill2: str | float = second_fill_parameter()
     soft: int = soft_parameter()
     precision: str = precision_parameter()
+    segmentation: Segmentation | None = segmentation_parameter()  # noqa: RUF009 (a field, as all others are)
 
     def __post_init__(self) -> None:
         check(self)
+        if self.segmentation is not None and self.parts != "grid":
+            raise UsageError(f"lime: segmentation={self.segmentation} names the parts; leave out parts={self.parts}")
         if self.tolerance and self.surrogate != "linear":
             raise UsageError(
                 f"lime: tolerance={self.tolerance} needs the standard error, which surrogate={self.surrogate} "
@@ -107,6 +122,8 @@ class Lime(Perturbing):
     def quick(self) -> Self:
         """Return LIME with fewer samples, from a balanced design, and without a second fill."""
         parts = self.features if self.parts == "superpixels" else math.prod(self.grid)
+        if self.segmentation is not None:
+            parts = self.segmentation.count
         enough = samples_for(parts, enough=257)
         fewer = {"samples": enough, "design": "hadamard"} if enough < self.samples else {}
         return super().quick().changed(**fewer)
@@ -136,12 +153,16 @@ class Lime(Perturbing):
 
     def _shape(self, segments: Segments) -> tuple[int, int]:
         """Return rows and columns of the parts; superpixels grow from a grid of seeds and are numbered along it."""
+        if self.segmentation is not None:
+            return self.segmentation.count, 1
         if self.parts != "superpixels":
             return strips(self.parts, self.grid)
         frames, bands = segments.values.shape[1:]
         return seed_grid(frames, bands, self.features)
 
     def _divided(self, segments: Segments) -> Sequence[Parts]:
+        if self.segmentation is not None:
+            return [self.segmentation.of(self.name, segments)] * len(segments)
         if self.parts == "superpixels":
             return superpixels(self.name, segments, self.features)
         parts = gridded(self.name, segments, *strips(self.parts, self.grid))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,9 +14,10 @@ from torch import Tensor
 
 from earwitness.audio.segments import Segments
 from earwitness.core.arrays import BoolArray, Float64Array, Int64Array
-from earwitness.core.errors import UsageError
+from earwitness.core.errors import UsageError, printable
 from earwitness.explainers.attribution import Grid
 from earwitness.explainers.method import Found
+from earwitness.explainers.parameters import UnreadableError, parameter
 from earwitness.explainers.perturbation.slic import slic
 
 GRIDS = ("grid", "time", "bands")
@@ -42,18 +46,87 @@ class Parts:
     ) -> Found:
         """Return a map of one number per part, with its standard errors where they are known."""
         if self.grid is None:
-            spread, errors = values[self.labels], None if error is None else error[self.labels]
-            return Found(native=spread, values=spread, grid=None, score=score, diagnostics=diagnostics, error=errors)
-        native = values.reshape(self.grid.shape)
-        errors = None if error is None else error.reshape(self.grid.shape)
+            native = spread = values[self.labels]
+            errors = None if error is None else error[self.labels]
+        else:
+            native, errors = values.reshape(self.grid.shape), None if error is None else error.reshape(self.grid.shape)
+            spread = self.grid.spread(native)
         return Found(
             native=native,
-            values=self.grid.spread(native),
+            values=spread,
             grid=self.grid,
             score=score,
             diagnostics=diagnostics,
             error=errors,
+            features=self.labels,
+            importances=values,
         )
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """A user's own parts of a segment; two of the same parts are equal.
+
+    Parameters
+    ----------
+    labels
+        Shape (frames, bands): each cell's part, 0 to count - 1.
+    said
+        The file that they come from, or a digest of them, for lists of parameters.
+    """
+
+    labels: Int64Array = field(compare=False)
+    said: str
+
+    def __str__(self) -> str:
+        return self.said
+
+    @property
+    def count(self) -> int:
+        """How many parts."""
+        return int(self.labels.max()) + 1
+
+    def of(self, method: str, segments: Segments) -> Parts:
+        """Return the parts of some segments.
+
+        Raises
+        ------
+        UsageError
+            The segments have another shape.
+        """
+        shape = segments.values.shape[1:]
+        if self.labels.shape != shape:
+            told, wanted = ("x".join(map(str, each)) for each in (self.labels.shape, shape))
+            raise UsageError(
+                f"{method}: segmentation={self.said} has {told} cells, and the segment {wanted} (frames x bands); "
+                "make one of the segment's shape"
+            )
+        return Parts(self.labels, self.count, None)
+
+
+def segmentation_parameter() -> Any:
+    """Declare ``segmentation``."""
+    return parameter(None, _segmentation, "parts of your own: a .npy file of whole numbers (frames, bands)")
+
+
+def _segmentation(value: Any) -> Segmentation | None:
+    """Read a user's own parts: an array of whole numbers (frames, bands), a ``.npy`` file of one, or nothing."""
+    if value is None or isinstance(value, Segmentation):
+        return value
+    said = ""
+    if isinstance(value, str | Path):
+        said = printable(value)
+        try:
+            value = np.load(value, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise UnreadableError(f"name a .npy file that NumPy can read ({error})") from error
+    array = np.asarray(value)
+    if array.ndim != 2 or not np.issubdtype(array.dtype, np.integer) or (names := np.unique(array)).size < 2:
+        raise UnreadableError(
+            f"use whole numbers of shape (frames, bands) that name two parts or more, not {array.dtype} {array.shape}"
+        )
+    labels = np.searchsorted(names, array).astype(np.int64)
+    return Segmentation(labels, said or f"array-{sha256(labels.tobytes()).hexdigest()[:8]}")
 
 
 def strips(kind: str, grid: tuple[int, int]) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from earwitness.core.version import VERSION
 
 if TYPE_CHECKING:
     from earwitness.core.errors import BadRecordingError, EarwitnessError, UsageError
+    from earwitness.data.parting import split_each_label
     from earwitness.explainers.attribution import Attribution
     from earwitness.inspection.check import check_model
     from earwitness.inspection.model import Model, load_model
@@ -60,6 +61,7 @@ __all__ = [
     "listen",
     "load_model",
     "scoreboard",
+    "split_each_label",
     "train",
     "what_if",
 ]
@@ -87,6 +89,7 @@ _DEFINED = {
     "listen": "workflows.listen",
     "load_model": "inspection.model",
     "scoreboard": "workflows.scoreboard",
+    "split_each_label": "data.parting",
     "train": "workflows.train",
     "what_if": "workflows.what_if",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,14 @@ import soundfile
 import torch
 
 import earwitness as ew
+import explain_toys
 from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.explainers.attribution import Target
+from earwitness.explainers.method import Need
 from earwitness.explainers.registry import METHODS, parse
 from earwitness.inspection.files import score_file
 from earwitness.inspection.model import Model
-from earwitness.models.reduction import reduced
+from earwitness.models.reduction import Reduced, reduced
 from tiny_sounds import new_classifier
 
 FEW = {
@@ -50,7 +53,7 @@ def margin(scores):
     return scores[:, 0] - scores[:, 1:].logsumexp(dim=1)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [name for name in METHODS if Need.ATTENTION not in METHODS[name].needs])
 def test_a_class_as_a_number_has_the_maps_of_the_class(model, sound, name):
     """A reduction that picks a class's logit is that class's logit."""
     method = parse(FEW.get(name, name)).changed(score="logit")
@@ -64,6 +67,18 @@ def test_a_class_as_a_number_has_the_maps_of_the_class(model, sound, name):
     assert theirs.score == pytest.approx(own.score, rel=1e-4)
     assert theirs.target_label == theirs.parameters["reduction"] == "second"
     assert "reduction" not in own.parameters
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if Need.ATTENTION in METHODS[name].needs])
+def test_attention_is_looked_at_within_the_number_s_network(name):
+    toy, method = explain_toys.transformer(), parse(name)
+    number = replace(toy, network=Reduced(toy.network, second, "second").eval(), classes=("second",))
+    few = explain_toys.segments(2)
+    own = method.attribute(toy, few, [[Target(1)]] * 2)
+    theirs = method.attribute(number, few, [[Target(0)]] * 2)
+    for one, other in zip(own, theirs, strict=True):
+        assert one.values.any()
+        np.testing.assert_allclose(other.values, one.values, atol=1e-5 * np.abs(one.values).max())
 
 
 def test_grad_cam_of_a_function_is_the_papers_with_its_gradient(model, sound):

@@ -176,11 +176,9 @@ class Explainer(ABC):
                 check_answers(one, some, method.score)
                 self._check_gradients(one, some)
                 found += method.explained(one, some, asked, progress)
-        if layer is not None:
-            found = [replace(each, parameters=each.parameters | {"layer": layer}) for each in found]
-        if reduction:
-            found = [replace(each, parameters=each.parameters | {"reduction": reduction}) for each in found]
-        return found
+        more = {} if layer is None else {"layer": layer}
+        more |= {"reduction": reduction} if reduction else {}
+        return [replace(each, parameters=each.parameters | more) for each in found] if more else found
 
     def _of_numbers(self, reduction: str) -> Self:
         """Return the method for a network that answers a number, which is no probability and is explained as it is."""

@@ -17,6 +17,7 @@ from earwitness.core.errors import EarwitnessError, UsageError, first_line
 from earwitness.models.adapter import NONE, Coat
 from earwitness.models.classifier import Classifier
 from earwitness.models.foreign.runtimes import OPAQUE, REASON, Held, is_opaque
+from earwitness.models.tokens import tokens_of
 
 Reduction = Callable[[Tensor], Tensor]
 
@@ -43,6 +44,9 @@ class Reduced(Coat):
         self.feature_layer = f"inner.{feature_layer}" if feature_layer else ""
         self.map_axes = tuple(getattr(inner, "map_axes", ("time", "frequency")))
         self.takes_samples = bool(getattr(inner, "takes_samples", False))
+        tokens = tokens_of(inner)
+        attention = tuple(f"inner.{each}" for each in tokens.attention) if tokens else ()
+        self.tokens = replace(tokens, attention=attention) if tokens else None
 
     def copies(self, frames: int) -> int:
         """Return how many times in a row the network sees a segment."""

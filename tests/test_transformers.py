@@ -7,16 +7,24 @@ import shutil
 import sys
 from pathlib import Path
 
+import captum.attr
 import numpy as np
 import pytest
 import soundfile
 import torch
 
 import earwitness as ew
+from command import earwitness
 from earwitness.audio.frontend import log_mel, log_mel_stream
 from earwitness.core.errors import EarwitnessError, UsageError
+from earwitness.explainers.attribution import Target
+from earwitness.explainers.inference.binding import bound, shown_layer
+from earwitness.explainers.inference.shown import showing
+from earwitness.explainers.registry import parse
 from earwitness.inspection.files import score_file
-from tiny_transformers import BANDS, CLASSES, FRAMES, KINDS, RATE, burst, saved, transformers
+from earwitness.models.foreign.sound import score_waveform
+from earwitness.models.prediction import score_recording
+from tiny_transformers import BANDS, CLASSES, FRAMES, KINDS, PATCH, RATE, STRIDE, burst, saved, transformers
 
 
 @pytest.fixture(scope="module")
@@ -139,8 +147,10 @@ def test_a_description_changes_what_it_names(folders, tmp_path):
     folder = folders["wav2vec2"]
     assert ew.load_model(folder).segment_seconds == 5.0
     assert ew.load_model(folder, segment_seconds=2.0).segment_seconds == 2.0
-    told = ew.load_model(folder, description={"segment_samples": 8_000, "activation": "sigmoid"}, classes=["a", "b"])
-    assert (told.segment_seconds, told.classifier.activation, told.classes) == (0.5, "sigmoid", ("a", "b"))
+    told = ew.load_model(
+        folder, description={"segment_samples": 8_000, "activation": "sigmoid"}, classes=["a", "b", "c"]
+    )
+    assert (told.segment_seconds, told.classifier.activation, told.classes) == (0.5, "sigmoid", ("a", "b", "c"))
     own = tmp_path / "own.toml"
     own.write_text("segment_seconds = 1.5\noverlap = 50\n")
     assert ew.load_model(folder, description=own).classifier.overlap == 50.0
@@ -221,3 +231,254 @@ def test_loading_leaves_their_settings_as_they_were(folders, capfd):
     logging.disable_progress_bar()
     ew.load_model(folders["ast"])
     assert not logging.is_progress_bar_enabled()
+
+
+# ---- every method -------------------------------------------------------------------------------------------------
+
+NOT_DEFINED = {
+    "deeplift": "has no rule for attention, which multiplies signals with each other; ask inputxgradient",
+    "guidedbackprop": "changes gradients at ReLUs, and this transformer has none; ask saliency",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_method_that_is_defined_can_be_asked(folders, kind):
+    model = ew.load_model(folders[kind])
+    network, before = model.classifier.network, state_of(model.classifier.network)
+    if kind in ("wav2vec2", "hubert"):
+        model = model.with_segments(0.25)
+    found = ew.check_model(model, progress=False)
+    refused = {name: why for name, why in found.methods.items() if why}
+    assert refused.keys() == NOT_DEFINED.keys()
+    for name, why in NOT_DEFINED.items():
+        assert why in refused[name]
+    assert found.warnings == ()
+    assert state_of(network) == before
+    assert network.inner.config._attn_implementation == "sdpa"
+
+
+def state_of(network):
+    """Return what may not change of a network: hooks, attributes, weights."""
+    return {
+        name: (
+            len(module._forward_hooks) + len(module._forward_pre_hooks) + len(module._backward_hooks),
+            frozenset(vars(module)),
+            tuple(float(weight.detach().sum()) for weight in module.parameters(recurse=False)),
+        )
+        for name, module in network.named_modules()
+    }
+
+
+def test_guided_backpropagation_takes_a_transformer_with_relus(tmp_path):
+    model = ew.load_model(KINDS["ast"](tmp_path / "model", hidden_act="relu"))
+    assert explained(model, "guidedbackprop").diagnostics["relus"] == 2
+
+
+def segment_of(model, sound=None):
+    """Return a recording's first segment."""
+    sound = burst() if sound is None else sound
+    if model.classifier.takes == "waveform":
+        return score_waveform(model.classifier, sound).take([0])
+    spectrogram = log_mel(model.classifier.front_end, torch.from_numpy(sound)).numpy()
+    return score_recording(model.classifier, spectrogram).take([0])
+
+
+def explained(model, method, sound=None, target=1):
+    (found,) = parse(method).attribute(model.prepared, segment_of(model, sound), [[Target(target)]])
+    return found
+
+
+# ---- against Captum -----------------------------------------------------------------------------------------------
+
+
+def asked_through_the_wrapper(model, segment):
+    """Return the function from cells (spectrogram or gains) to logits that gradients are taken of, and its input."""
+    if model.classifier.takes != "waveform":
+        return model.prepared.network, torch.from_numpy(segment.values)
+    with bound(model.prepared, segment) as one:
+        return one.network.under, torch.ones(1, *segment.values.shape[1:])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("method", ["saliency", "inputxgradient", "integratedgradients:steps=16,budget=0"])
+def test_gradients_are_captums(folders, kind, method):
+    model = ew.load_model(folders[kind])
+    found, (asked, x) = explained(model, method), asked_through_the_wrapper(model, segment_of(model))
+    x.requires_grad_()
+    silence = torch.full_like(x, 0.0 if kind in ("wav2vec2", "hubert") else model.classifier.front_end.silence)
+    if method == "saliency":
+        expected = captum.attr.Saliency(asked).attribute(x, target=1, abs=False)
+    elif method == "inputxgradient":
+        expected = captum.attr.InputXGradient(asked).attribute(x, target=1)
+    else:
+        expected = captum.attr.IntegratedGradients(asked).attribute(x, silence, target=1, n_steps=16)
+    peak = float(expected.detach().abs().max())
+    assert peak > 0
+    np.testing.assert_allclose(found.values, expected[0].detach().numpy(), atol=1e-4 * peak)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_grad_cam_is_captums(folders, kind):
+    model, segment = ew.load_model(folders[kind]), segment_of(ew.load_model(folders[kind]))
+    found, name = explained(model, "gradcam"), model.classifier.network.feature_layer
+    if kind in ("wav2vec2", "hubert"):
+        with bound(model.prepared, segment, 0, name) as one:
+            network = one.network
+    else:
+        network = showing(model.prepared.network, name)
+    shown = network.get_submodule(shown_layer(model.classifier.network, name))
+    x = torch.from_numpy(segment.values).requires_grad_()
+    expected = captum.attr.LayerGradCam(network, shown).attribute(x, target=1)[0, 0].detach()
+    expected = expected.T if kind == "whisper" else expected
+    np.testing.assert_allclose(found.native, expected, atol=1e-4 * float(expected.abs().max()))
+
+
+# ---- tokens -------------------------------------------------------------------------------------------------------
+
+
+def test_the_tokens_of_an_ast_lie_where_their_patches_do(folders):
+    model = ew.load_model(folders["ast"])
+    embed = model.classifier.network.inner.audio_spectrogram_transformer.embeddings.patch_embeddings
+    tokens, quiet = model.classifier.network.tokens, torch.zeros(1, FRAMES, BANDS)
+    along, across = (FRAMES - PATCH) // STRIDE + 1, (BANDS - PATCH) // STRIDE + 1
+    for frame, band in [(0, 0), (41, 3), (60, 9), (94, 15), (10, 12)]:
+        loud = quiet.clone()
+        loud[0, frame, band] = 1.0
+        changed = (embed(loud) - embed(quiet)).detach()
+        grid = tokens.laid(torch.cat([torch.zeros(1, 2, changed.shape[2]), changed], dim=1))
+        assert grid.shape[2:] == (along, across)
+        seen = grid[0].abs().sum(dim=0) > 0
+        for row, column in np.ndindex(along, across):
+            covers = 0 <= frame - row * STRIDE < PATCH and 0 <= band - column * STRIDE < PATCH
+            assert bool(seen[row, column]) == covers
+    found = explained(model, "gradcam")
+    assert found.native.shape == (along, across)
+    middles = np.arange(along) * STRIDE + PATCH / 2  # in frames
+    np.testing.assert_allclose(found.frame_edges[1:-1], (middles[1:] + middles[:-1]) / 2)
+    np.testing.assert_allclose(found.band_edges[1:-1], (np.arange(1, across) * STRIDE) + PATCH / 2 - STRIDE / 2)
+
+
+@pytest.mark.parametrize(("kind", "moments"), [("wav2vec2", 98), ("hubert", 98), ("whisper", 50)])
+def test_other_tokens_are_moments(folders, kind, moments):
+    assert explained(ew.load_model(folders[kind]), "hirescam").native.shape == (moments, 1)
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ("wav2vec2.encoder.layers.7", "layer 'inner.wav2vec2.encoder.layers.7' is unknown"),
+        ("wav2vec2.feature_extractor.conv_layers.1", "where tokens of 16 numbers are expected"),
+    ],
+)
+def test_layers_without_tokens_are_refused(folders, layer, message):
+    with pytest.raises(UsageError, match=message):
+        explained(ew.load_model(folders["wav2vec2"]), f"gradcam:layer=inner.{layer}")
+
+
+def test_a_convolution_of_a_wav2vec2_has_moments_too(folders):
+    layer = "inner.wav2vec2.feature_extractor.conv_layers.1.conv"
+    assert explained(ew.load_model(folders["wav2vec2"]), f"hirescam:layer={layer}").native.shape == (98, 1)
+
+
+# ---- attention ----------------------------------------------------------------------------------------------------
+
+
+def by_hand(network, x, target):
+    """Return rollout and relevance, shape (tokens, tokens), by the papers' words, in NumPy but for the gradients."""
+    network.set_attn_implementation("eager")
+    found = network(x, output_attentions=True)
+    gradients = torch.autograd.grad(found.logits[0, target], found.attentions)
+    rolled = relevance = np.eye(found.attentions[0].shape[-1])
+    for each, gradient in zip(found.attentions, gradients, strict=True):
+        weights, slope = each[0].detach().double().numpy(), gradient[0].double().numpy()
+        rolled = (0.5 * weights.mean(axis=0) + 0.5 * np.eye(len(rolled))) @ rolled
+        relevance = relevance + np.maximum(slope * weights, 0).mean(axis=0) @ relevance
+    return rolled, relevance - np.eye(len(relevance))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rollout_and_relevance_are_the_papers(folders, kind):
+    model = ew.load_model(folders[kind])
+    segment, classifier = segment_of(model), model.classifier
+    given = torch.from_numpy(segment.values if segment.samples is None else segment.samples)
+    x = classifier.network.prepare(given)
+    own = transformers.AutoModelForAudioClassification.from_pretrained(folders[kind])
+    rolled, relevance = by_hand(own, x.transpose(1, 2) if kind == "whisper" else x, 1)
+    for method, flow in (("rollout", rolled), ("attentionrelevance", relevance)):
+        # Two class tokens, whose mean is the answer's, and then all moments of a band after another; or moments.
+        classed = kind == "ast"
+        expected = flow[:2].mean(axis=0)[2:].reshape(5, -1).T if classed else flow.mean(axis=0)[:, None]
+        found = explained(model, method).native
+        np.testing.assert_allclose(found, expected, atol=1e-4 * expected.max())
+
+
+def test_relevance_depends_on_the_class_and_rollout_does_not(folders):
+    model = ew.load_model(folders["ast"])
+    first, second = (explained(model, "rollout", target=target).values for target in (0, 1))
+    np.testing.assert_array_equal(first, second)
+    first, second = (explained(model, "attentionrelevance", target=target).values for target in (0, 1))
+    assert np.abs(first - second).max() > 0.01 * np.abs(first).max()
+
+
+# ---- axes ---------------------------------------------------------------------------------------------------------
+
+HERTZ = {"low": 500.0, "high": 3_000.0}
+
+
+@pytest.fixture(scope="module")
+def taught(folders):
+    """Models that have learned to tell a low burst and a high one, anywhere, from silence."""
+
+    def teach(kind):
+        model = ew.load_model(folders[kind])
+        network, draws = model.classifier.network, np.random.default_rng(0)
+        labels = torch.arange(30) % 3
+        sounds = [
+            burst(HERTZ.get(CLASSES[label], 0.0), draws.uniform(0.1, 0.9), noise=0.0) for label in labels.tolist()
+        ]
+        x = torch.from_numpy(np.stack(sounds))
+        if model.classifier.takes == "spectrogram":
+            x = log_mel(model.classifier.front_end, x)[:, : model.classifier.segment_frames]
+        optimiser = torch.optim.Adam(network.parameters(), lr=3e-3)
+        for _ in range(100):
+            loss = torch.nn.functional.cross_entropy(network(x), labels)
+            if loss < 0.05:
+                break
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        return model
+
+    return {kind: teach(kind) for kind in ("ast", "wav2vec2", "whisper")}
+
+
+@pytest.mark.parametrize("kind", ["ast", "wav2vec2", "whisper"])
+@pytest.mark.parametrize("name", HERTZ)
+@pytest.mark.parametrize("at", [0.25, 0.7])
+def test_evidence_lies_where_the_burst_is(taught, kind, name, at):
+    """Elsewhere silence is hidden by silence, so nothing but the axes can put it in another place."""
+    sound, target = burst(HERTZ[name], at, noise=0.0), CLASSES.index(name)
+    found = explained(taught[kind], "occlusion:mask=20%,stride=10%,fill=floor", sound, target)
+    frame, band = np.unravel_index(found.values.argmax(), found.values.shape)
+    assert found.times[frame] == pytest.approx(at, abs=0.2)
+    assert abs(np.log2(found.frequencies[band] / HERTZ[name])) < 1.2
+
+
+# ---- the whole way ------------------------------------------------------------------------------------------------
+
+
+def test_folders_are_explained_listened_to_and_checked(folders, tmp_path):
+    sound, folder = written(tmp_path / "some.wav", burst()), str(folders["whisper"])
+    left = earwitness("check-model", folder, str(sound))
+    assert left.code == 0
+    assert "Not by deeplift: has no rule for attention" in left.out
+    asked = ["--method", "gradcam", "--method", "attentionrelevance"]
+    left = earwitness("explain", str(sound), "--model", folder, *asked, "--out", str(tmp_path / "explained"))
+    assert left.code == 0
+    assert "Attention relevance for" in left.out  # its verdict
+    assert (tmp_path / "explained" / "some.png").is_file()
+    left = earwitness("listen", str(sound), "--model", folder, "--method", "rollout", "--out", str(tmp_path / "sounds"))
+    assert left.code == 0
+    assert list((tmp_path / "sounds").glob("*.wav"))
+    left = earwitness("explain", str(sound), "--model", folder, "--method", "deeplift")
+    assert (left.code, left.err.count("\n")) == (2, 1)

@@ -7,9 +7,8 @@ import pytest
 import explain_toys as toys
 from earwitness.explainers.attribution import Target
 from earwitness.explainers.baselines import BASELINES
-from earwitness.explainers.method import Need
 from earwitness.explainers.parameters import spec
-from earwitness.explainers.registry import METHODS, parse
+from earwitness.explainers.registry import METHODS, parse, without_attention
 from earwitness.trust.scoreboard.collect import PRESETS
 
 QUICK = {
@@ -104,8 +103,8 @@ def test_cheaper_methods_work(method):
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_scoreboards_take_every_method_with_a_bounded_cost(preset):
-    fitting = [name for name, method in METHODS.items() if Need.ATTENTION not in method.needs]
-    assert PRESETS[preset].methods() == tuple(SCOREBOARD[preset].get(name, name) for name in fitting)
+    assert PRESETS[preset].methods() == tuple(SCOREBOARD[preset].get(name, name) for name in without_attention())
+    assert set(METHODS) - set(without_attention()) == {"rollout", "attentionrelevance"}
 
 
 @pytest.mark.parametrize("method", ["lime", "rise", "shapley:grid=3x3", "kernelshap:grid=3x3", "occlusion"])

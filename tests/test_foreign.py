@@ -11,8 +11,7 @@ from earwitness.audio.segments import Segments
 from earwitness.audio.timefreq import Clock
 from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.explainers.attribution import Target
-from earwitness.explainers.method import Need
-from earwitness.explainers.registry import METHODS, parse
+from earwitness.explainers.registry import METHODS, parse, without_attention
 from earwitness.models.adapter import Adapter, Coat, ForeignFrontEnd
 from explain_toys import scores_of
 from rounding import DEEP, rounding
@@ -59,7 +58,7 @@ def decibels(n=2, frames=20, bands=16):
     return Segments(values, np.arange(n) * 20, np.array([12, frames][:n]), tuple(f"{i}.flac" for i in range(n)))
 
 
-ATTENTION = sorted(name for name, method in METHODS.items() if Need.ATTENTION in method.needs)
+ATTENTION = sorted(set(METHODS) - set(without_attention()))
 
 
 @pytest.mark.parametrize("method", ATTENTION)
@@ -68,7 +67,7 @@ def test_methods_that_need_attention_are_refused_where_there_is_none(method):
         parse(method).attribute(adapted(), decibels(), [[Target(1)], [Target(2)]])
 
 
-@pytest.mark.parametrize("method", sorted(set(METHODS) - set(ATTENTION)))
+@pytest.mark.parametrize("method", sorted(without_attention()))
 def test_every_method_explains_a_foreign_network(method):
     classifier, excerpt = adapted(), decibels()
     found = parse(FEW.get(method, method)).attribute(classifier, excerpt, [[Target(1)], [Target(2, against=0)]])

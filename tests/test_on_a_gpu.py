@@ -19,10 +19,9 @@ from earwitness.core.device import choose_device
 from earwitness.core.run_folder import RunFolder
 from earwitness.explainers.attribution import Attribution, Target
 from earwitness.explainers.inference.scoring import as_input
-from earwitness.explainers.method import Need
 from earwitness.explainers.perturbation.occlusion import Occlusion
 from earwitness.explainers.perturbation.recording import explain_recording
-from earwitness.explainers.registry import METHODS, parse
+from earwitness.explainers.registry import METHODS, parse, without_attention
 from earwitness.models.classifier import ready
 from earwitness.training.loop import train
 from earwitness.training.recipes import RECIPES
@@ -153,7 +152,7 @@ def test_it_is_chosen_and_gone_afterwards():
 # ---- explaining ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [name for name, each in METHODS.items() if Need.ATTENTION not in each.needs])
+@pytest.mark.parametrize("name", without_attention())
 def test_every_method_finds_the_same_on_both(name, gpu):
     method = method_named(name)
     there = explained(method, "compact", gpu.device)

@@ -12,9 +12,8 @@ from torch import nn
 
 from earwitness.explainers.attribution import Target
 from earwitness.explainers.inference.prepared import Prepared, prepare, working
-from earwitness.explainers.method import Need
 from earwitness.explainers.perturbation.recording import explain_recording
-from earwitness.explainers.registry import METHODS, parse
+from earwitness.explainers.registry import parse, without_attention
 from explain_toys import Convolutional, ToyClassifier, classes_of, convolutional, segments
 from test_unchanged import CHANGES, answered_for, watched
 
@@ -26,7 +25,7 @@ QUICK = {
     "smoothgrad": "smoothgrad:samples=4",
     "integratedgradients": "integratedgradients:steps=8,budget=0",
 }
-SPECS = [QUICK.get(name, name) for name, method in METHODS.items() if Need.ATTENTION not in method.needs]
+SPECS = [QUICK.get(name, name) for name in without_attention()]
 TARGETS = [[Target(0), Target(2, against=1)], [Target(1)], [Target(3)]]
 
 

@@ -37,7 +37,7 @@ from earwitness.explainers.attribution import Target
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.explainers.method import Explainer
 from earwitness.explainers.ranks import rank_correlation
-from earwitness.explainers.registry import METHODS, parse
+from earwitness.explainers.registry import METHODS, parse, without_attention
 from earwitness.models.classifier import load
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -377,7 +377,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{device}; {os.cpu_count()} cores; PyTorch {torch.__version__}")
     with tempfile.TemporaryDirectory() as folder:
         data = corpus.write_dataset(Path(folder) / "sounds", 5) if wanted.quick else wanted.data
-        chosen = tuple(wanted.method or METHODS)
+        chosen = tuple(wanted.method or without_attention())
         job = Job(wanted.device, wanted.quick, data, wanted.weights, chosen, Path(folder))
         for name in dict.fromkeys(wanted.only or PARTS):
             begun = time.perf_counter()

@@ -60,8 +60,9 @@ explanation really took stands in it: `forwards`, `backwards`, `seconds`.
 | each part's fair share | `shapley`, `kernelshap` | shares add up to the score, and come with their standard errors |
 | each part's share in fewer passes | `lime:preset=fast` | a balanced design; `r2` says how well the fit does |
 | single harmonics or clicks | `integratedgradients` | a value for each frame and band, which add up to the score |
-| what speaks against the class | any but `gradcampp`, `layercam`, `scorecam`, `eigencam` | these weigh all positively |
-| why this class rather than that | any but `eigencam` | asked for the difference of two scores |
+| where a transformer's tokens look | `attentionrelevance`, `rollout` | a single pass; for the class, or whatever the class |
+| what speaks against the class | any but `gradcampp`, `layercam`, `scorecam`, `eigencam`, `rollout`, `attentionrelevance` | these weigh all positively |
+| why this class rather than that | any but `eigencam`, `rollout` | asked for the difference of two scores |
 | something of a network without gradients | any of the perturbation family | they need scores alone |
 
 Two methods of different families that agree say more than one; `earwitness inquire` writes a verdict over every map,
@@ -91,6 +92,10 @@ FAMILY_WORDS = {
 A layer's channels are added up, each with a weight; the methods differ in the weights. The map is as coarse as the
 layer (`layer` takes another one). Most cost one pass, Ablation-CAM and Score-CAM one a channel. The map tells what the
 layer did, not what the score would be without a sound.""",
+    "attention": """\
+What a transformer's tokens attend to is followed from the answer down to the patches or moments of the segment. Networks
+without attention, all of ours among them, cannot be asked. The map tells where the network looks, not what the score
+would be without a sound.""",
     "perturbation": """\
 Parts of the segment are hidden and it is scored again. Nothing but scores is needed, and what the map says was
 measured. It depends on what stands in for hidden cells (`fill`; `fill2` tells how much), and takes many passes, which

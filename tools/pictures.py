@@ -27,8 +27,7 @@ from earwitness.data import esc10
 from earwitness.explainers.attribution import Attribution
 from earwitness.explainers.findings import Finding, Inquiry
 from earwitness.explainers.method import FAMILIES
-from earwitness.explainers.registry import METHODS as EVERY_METHOD
-from earwitness.explainers.registry import catalogue, parse
+from earwitness.explainers.registry import catalogue, parse, without_attention
 from earwitness.inspection import questions
 from earwitness.inspection.answers import answer
 from earwitness.inspection.run import open_run
@@ -164,7 +163,7 @@ def draw_methods(run: Path, data: Path) -> None:
     """Draw one segment's maps by every method."""
     with tempfile.TemporaryDirectory() as folder:
         opened = open_run(copy_of(run, Path(folder, "run")).path, choose_device("auto"), data)
-        explainers = [parse(name) for name in EVERY_METHOD]
+        explainers = [parse(name) for name in without_attention()]
         question = questions.chosen(opened.predictions, [EVERY_METHODS_CLIP])
         found = answer(opened, question, explainers, verdicts=False, progress=for_terminal())
         whole = Path(folder, "whole.png")

@@ -25,7 +25,8 @@ def check_model(
     spec: Annotated[
         str,
         typer.Argument(
-            metavar="SPEC", help="model.onnx, model.pt2, TorchScript, file.py:function, a run folder, or mn04."
+            metavar="SPEC",
+            help="model.onnx, model.pt2, TorchScript, file.py:function, a folder of Transformers, a run folder, or mn04.",
         ),
     ],
     file: Annotated[Path | None, typer.Argument(metavar="FILE", help="A sound file to predict as well.")] = None,

@@ -90,7 +90,9 @@ ModelBackbone = Annotated[
 ModelSpec = Annotated[
     str | None,
     typer.Option(
-        "--model", metavar="SPEC", help="A model of others: model.onnx, model.pt2, TorchScript, or file.py:function."
+        "--model",
+        metavar="SPEC",
+        help="A model of others: model.onnx, model.pt2, TorchScript, file.py:function, or a folder of Transformers.",
     ),
 ]
 DescriptionFile = Annotated[

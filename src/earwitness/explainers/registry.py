@@ -48,6 +48,7 @@ __all__ = [
     "catalogue",
     "parse",
     "spec",
+    "without_attention",
 ]
 
 
@@ -77,6 +78,11 @@ METHODS: dict[str, type[Explainer]] = {
     "shapley": Shapley,
     "kernelshap": KernelShap,
 }
+
+
+def without_attention() -> tuple[str, ...]:
+    """Return the methods that any network with layers can be asked by, those of runs among them."""
+    return tuple(name for name, method in METHODS.items() if Need.ATTENTION not in method.needs)
 
 
 def parse(text: str | Explainer) -> Explainer:

@@ -164,13 +164,14 @@ def load_model(
     ----------
     model
         A run folder, ``"mn04"`` with AudioSet's 527 classes, or a model that others trained: an ``.onnx``, ``.pt2`` or
-        TorchScript file, or ``"file.py:function"`` or ``"package.module:function"``, which returns a network (a torch
-        module, or a function over arrays) and a description. A folder that is a run goes before a name. A model that
-        is loaded already is not loaded again.
+        TorchScript file, a local folder of Hugging Face Transformers, or ``"file.py:function"`` or
+        ``"package.module:function"``, which returns a network (a torch module, or a function over arrays) and a
+        description. A folder that is a run goes before a name. A model that is loaded already is not loaded again.
     description, classes
         Of a model that others trained: what it takes and answers
         (:class:`earwitness.models.foreign.description.Description`), as a dictionary or a TOML or YAML file, and its
-        class names, or a text file with one a line. None takes the files beside it.
+        class names, or a text file with one a line. None takes the files beside it. A folder of Transformers describes
+        itself; what is given takes the place of single words.
     weights
         For a name: a file of its weights; None takes the published ones from where they were downloaded to.
     segment_seconds, overlap

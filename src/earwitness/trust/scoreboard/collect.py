@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.data.recordings import Recording
 from earwitness.data.synthetic import scenes
-from earwitness.explainers.method import Need
 from earwitness.explainers.parameters import spec
-from earwitness.explainers.registry import METHODS, parse
+from earwitness.explainers.registry import parse, without_attention
 from earwitness.models.classifier import Classifier
 from earwitness.models.protocols import Explainable
 from earwitness.trust.scoreboard import analytic
@@ -53,11 +52,7 @@ class Preset:
 
     def methods(self) -> tuple[str, ...]:
         """Return every method with this preset's settings, as one types them; no run's network has attention."""
-        return tuple(
-            spec(parse(name).at_most(self.passes))
-            for name, method in METHODS.items()
-            if Need.ATTENTION not in method.needs
-        )
+        return tuple(spec(parse(name).at_most(self.passes)) for name in without_attention())
 
 
 PRESETS = {

@@ -60,8 +60,8 @@ explanation really took stands in it: `forwards`, `backwards`, `seconds`.
 | each part's fair share | `shapley`, `kernelshap` | shares add up to the score, and come with their standard errors |
 | each part's share in fewer passes | `lime:preset=fast` | a balanced design; `r2` says how well the fit does |
 | single harmonics or clicks | `integratedgradients` | a value for each frame and band, which add up to the score |
-| where a transformer's tokens look | `attentionrelevance`, `rollout` | a single pass; for the class, or whatever the class |
-| what speaks against the class | any but `gradcampp`, `layercam`, `scorecam`, `eigencam`, `rollout`, `attentionrelevance` | these weigh all positively |
+| where a transformer looks | `attentionrelevance`, `rollout` | one pass; for the class, or for all |
+| what speaks against it | any but `gradcampp`, `layercam`, `scorecam`, `eigencam`, attention | these weigh all positively |
 | why this class rather than that | any but `eigencam`, `rollout` | asked for the difference of two scores |
 | something of a network without gradients | any of the perturbation family | they need scores alone |
 
@@ -93,7 +93,7 @@ A layer's channels are added up, each with a weight; the methods differ in the w
 layer (`layer` takes another one). Most cost one pass, Ablation-CAM and Score-CAM one a channel. The map tells what the
 layer did, not what the score would be without a sound.""",
     "attention": """\
-What a transformer's tokens attend to is followed from the answer down to the patches or moments of the segment. Networks
+What a transformer's tokens attend to is followed from the answer down to the segment's patches or moments. Networks
 without attention, all of ours among them, cannot be asked. The map tells where the network looks, not what the score
 would be without a sound.""",
     "perturbation": """\

@@ -74,6 +74,11 @@ def by_hand(method, classifier, excerpt, target, layer=4, score="logit"):
         values, vectors = np.linalg.eigh(cells.T @ cells)
         cam = (cells @ vectors[:, np.argmax(values)]).reshape(a.shape[1:])
         cam = cam if cam.sum() > 0 else -cam
+    if method == "eigengradcam":
+        cells = (g * a).reshape(len(a), -1).T
+        left, sizes, _ = np.linalg.svd(cells)
+        cam = (left[:, 0] * sizes[0]).reshape(a.shape[1:])
+        cam = cam if (cam * (g * a).sum(axis=0)).sum() > 0 else -cam
     return cam.T if classifier.network.turned else cam
 
 

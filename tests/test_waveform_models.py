@@ -237,7 +237,17 @@ def layered(tmp_path):
     return load_foreign(made(tmp_path, "", said(feature_layer="second"), "Layers"), CPU)
 
 
-CAMS = ["gradcam", "gradcampp", "xgradcam", "hirescam", "layercam", "scorecam", "ablationcam", "eigencam"]
+CAMS = [
+    "gradcam",
+    "gradcampp",
+    "xgradcam",
+    "hirescam",
+    "layercam",
+    "scorecam",
+    "ablationcam",
+    "eigencam",
+    "eigengradcam",
+]
 
 
 @pytest.mark.parametrize("method", CAMS)

@@ -16,6 +16,7 @@ from earwitness.explainers.attention.rollout import AttentionRollout
 from earwitness.explainers.attribution import Attribution, Target
 from earwitness.explainers.cam.ablation_cam import AblationCam
 from earwitness.explainers.cam.eigen_cam import EigenCam
+from earwitness.explainers.cam.eigen_grad_cam import EigenGradCam
 from earwitness.explainers.cam.grad_cam import GradCam
 from earwitness.explainers.cam.grad_cam_pp import GradCamPlusPlus
 from earwitness.explainers.cam.hires_cam import HiResCam
@@ -59,6 +60,7 @@ METHODS: dict[str, type[Explainer]] = {
     "gradcam": GradCam,
     "ablationcam": AblationCam,
     "eigencam": EigenCam,
+    "eigengradcam": EigenGradCam,
     "gradcampp": GradCamPlusPlus,
     "hirescam": HiResCam,
     "layercam": LayerCam,

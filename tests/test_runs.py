@@ -194,9 +194,14 @@ def test_tensors_come_back_whatever_their_layout(tmp_path):
 # ---- the folder --------------------------------------------------------------------------------------------------
 
 
-def finished_run(path: Path) -> Path:
+MARKS = ("model.safetensors", "model.json")  # of ours, and of a model of others; a run has one of them
+
+
+def finished_run(path: Path, mark: str = MARKS[0]) -> Path:
     path.mkdir(parents=True)
     for name in CONTRACT:
+        if name in MARKS and name != mark:
+            continue
         if "." in name:
             (path / name).write_text("old")
         else:
@@ -236,22 +241,24 @@ def test_a_file_is_no_folder(tmp_path):
             create(path)
 
 
-def test_a_finished_run_is_refused_accepted_or_replaced(tmp_path):
-    run = finished_run(tmp_path / "run")
+@pytest.mark.parametrize("mark", MARKS)
+def test_a_finished_run_is_refused_accepted_or_replaced(tmp_path, mark):
+    run = finished_run(tmp_path / "run", mark)
     (run / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match="holds a finished run; name another --out, or --overwrite"):
         create(run)
     assert create(run, resume=True).finished
-    assert set(names(run)) == {*CONTRACT, "notes.txt"}
+    assert set(names(run)) == {*CONTRACT, "notes.txt"} - ({*MARKS} - {mark})
     create(run, overwrite=True)
-    assert "model.safetensors" not in names(run)
+    assert mark not in names(run)
     assert "run.json" not in names(run)
     assert (run / "notes.txt").read_text() == "mine"
 
 
-def test_an_unfinished_run_is_refused_or_resumed(tmp_path):
-    run = finished_run(tmp_path / "run")
-    (run / "model.safetensors").unlink()
+@pytest.mark.parametrize("mark", MARKS)
+def test_an_unfinished_run_is_refused_or_resumed(tmp_path, mark):
+    run = finished_run(tmp_path / "run", mark)
+    (run / mark).unlink()
     with pytest.raises(UsageError, match="holds an unfinished run; --resume goes on"):
         create(run)
     folder = create(run, resume=True)
@@ -259,9 +266,11 @@ def test_an_unfinished_run_is_refused_or_resumed(tmp_path):
     assert not folder.finished
 
 
-def test_an_overwrite_that_is_killed_never_looks_finished_nor_foreign(tmp_path, monkeypatch):
+@pytest.mark.parametrize("mark", MARKS)
+def test_an_overwrite_that_is_killed_never_looks_finished_nor_foreign(tmp_path, monkeypatch, mark):
     for kill_at in range(len(CONTRACT)):
-        run = finished_run(tmp_path / f"run{kill_at}")
+        run = finished_run(tmp_path / f"run{kill_at}", mark)
+        whole = names(run)
         left = iter(range(kill_at + 1))
         unlink, rmtree = Path.unlink, run_folder.shutil.rmtree
 
@@ -280,7 +289,7 @@ def test_an_overwrite_that_is_killed_never_looks_finished_nor_foreign(tmp_path, 
                 with pytest.raises(KeyboardInterrupt):
                     create(run, overwrite=True)
         folder = RunFolder(run)
-        assert not folder.finished or kill_at == len(CONTRACT) - 1
+        assert not folder.finished or names(run) == whole
         create(run, resume=True)
         create(run, overwrite=True)
 
@@ -304,7 +313,7 @@ def test_leftovers_are_what_an_atomic_write_is_called(tmp_path):
                 left = tmp_path / temporary.name
             left.write_text("as a kill leaves it")
             (tmp_path / name).unlink()
-    assert len(names(tmp_path)) == 9
+    assert len(names(tmp_path)) == 10
     remove_leftovers(tmp_path, CONTRACT)
     assert names(tmp_path) == []
 

@@ -22,6 +22,15 @@ async function sameName(collection, wanted, signal) {
   return found.items.find((each) => each.name === wanted)?.id ?? null;
 }
 
+// Who is not named is the first other one that has the recording, or the same model with another method.
+async function counterpart(one, id, wanted, named, signal) {
+  for (const each of named ? [named] : session.collections.filter((other) => other !== one)) {
+    const found = each === one ? id : await sameName(each, wanted, signal);
+    if (found || named) return [each, found];
+  }
+  return [one, id];
+}
+
 export async function compare(root, { parameters, signal }) {
   const split = (text) => (text ?? "").split("/");
   const [firstCollection, firstRecording] = split(parameters.get("a"));
@@ -29,9 +38,8 @@ export async function compare(root, { parameters, signal }) {
   if (!one) throw new Error("Nothing is open that could be compared.");
   const id = firstRecording || (await page(one.id, {}, 0, signal, 1)).items[0]?.id;
   if (!id) throw new Error("There is no recording to compare.");
-  const two = collectionOf(split(parameters.get("b"))[0]) ?? session.collections.find((each) => each !== one) ?? one;
   const left = await get(paths.recording(one.id, id), signal);
-  const otherId = two === one ? id : await sameName(two, left.name, signal);
+  const [two, otherId] = await counterpart(one, id, left.name, collectionOf(split(parameters.get("b"))[0]), signal);
   const right = otherId ? await get(paths.recording(two.id, otherId), signal) : null;
 
   const seconds = Math.max(left.seconds, right?.seconds ?? 0);
@@ -75,9 +83,11 @@ export async function compare(root, { parameters, signal }) {
   put(root, h("div", { class: "compare" }, h("header", { class: "view-head" }, h("h1", {}, "Compare")), controls, h("div", { class: "sides" }, columns), transport(scenes[0].scene, scenes[0].stage)));
   root.querySelector('.transport [aria-label="What dragging does"]')?.remove(); // nothing is drawn here
   // Side by side the same method says most where both have it.
-  for (const { scene } of scenes) {
+  for (const [place, { scene }] of scenes.entries()) {
     const held = scene.recording.maps.find((map) => !map.against && map.class === scene.recording.predicted) ?? scene.recording.maps[0];
-    if (scene.question.method) scene.choose({}); else if (held) scene.show(held).catch(() => {});
+    // One model on both sides: then another method says something new.
+    const other = place && two === one ? one.methods.find((each) => each.name !== scenes[0].scene.usual && each.default) : null;
+    if (scene.question.method) scene.choose({}); else if (other) scene.choose({ method: other.name }); else if (held) scene.show(held).catch(() => {});
   }
   view.addEventListener("change", () => amend({ t0: view.isWhole ? null : view.start.toFixed(3), t1: view.isWhole ? null : view.end.toFixed(3) }), { signal });
   bind("Compare", [{ keys: [" ", "p"], text: "play or pause", run: () => player.toggle() }, { keys: ["+", "="], text: "nearer", run: () => view.zoom(1.5, player.position) }, { keys: ["-"], text: "farther", run: () => view.zoom(1 / 1.5, player.position) }, { keys: ["0"], text: "all of the recording", run: () => view.fit() }], signal);

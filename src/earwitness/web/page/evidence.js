@@ -6,6 +6,7 @@ import { AGAINST, FOR, css, evidenceLadder } from "./colours.js";
 import { sharp } from "./dom.js";
 
 const MARKED = 0.4; // share of the strongest value from which a cell is outlined
+const LEAST_OUTLINED = 10; // pixels
 
 export class Evidence {
   constructor(colours, outlines, view, grid) {
@@ -15,12 +16,9 @@ export class Evidence {
   show(map, values) {
     this.map = map;
     this.values = values?.values ?? null;
+    this.blocked = null;
     if (!this.values) return;
     this.shares = map.frequency_edges.map((hz) => shareOfHertz(this.grid, hz));
-    this.signs = Int8Array.from(this.values, (value) => {
-      const share = map.strongest > 0 ? value / map.strongest : 0;
-      return share >= MARKED ? 1 : share <= -MARKED ? -1 : 0;
-    });
   }
 
   draw({ dark, opacity, marks }) {
@@ -53,23 +51,51 @@ export class Evidence {
     this.colours.style.opacity = opacity;
   }
 
+  // Cells too small to be outlined one by one are taken together, a few by a few.
+  blocks(width, height) {
+    const { map, view } = this;
+    const wide = (view.x(map.end_seconds, width) - view.x(map.start_seconds, width)) / map.rows;
+    const high = height / map.columns;
+    const step = (pixels, most) => { let cells = 1; while (cells * pixels < LEAST_OUTLINED && cells < most) cells *= 2; return cells; };
+    const [down, along] = [step(wide, map.rows), step(high, map.columns)];
+    const key = `${down} ${along}`;
+    if (this.blocked?.key === key) return this.blocked;
+    const rows = Math.ceil(map.rows / down), columns = Math.ceil(map.columns / along);
+    const means = new Float32Array(rows * columns), counts = new Uint32Array(rows * columns);
+    this.values.forEach((value, cell) => {
+      const block = Math.floor(Math.floor(cell / map.columns) / down) * columns + Math.floor((cell % map.columns) / along);
+      means[block] += value;
+      counts[block] += 1;
+    });
+    means.forEach((sum, block) => { means[block] = sum / counts[block]; });
+    const most = means.reduce((size, value) => Math.max(size, Math.abs(value)), 0);
+    const edge = (list, place, size) => list[Math.min(place * size, list.length - 1)];
+    this.blocked = {
+      key, rows, columns, signs: Int8Array.from(means, (value) => (most > 0 && Math.abs(value) >= MARKED * most ? Math.sign(value) : 0)),
+      times: Array.from({ length: rows + 1 }, (_, place) => edge(map.time_edges, place, down)), shares: Array.from({ length: columns + 1 }, (_, place) => edge(this.shares, place, along)),
+    };
+    return this.blocked;
+  }
+
   outline(context, width, height, dark) {
-    const { map, signs, view, shares } = this;
+    const { rows, columns, signs, times, shares } = this.blocks(width, height);
     const theme = dark ? "dark" : "light";
-    const x = map.time_edges.map((seconds) => view.x(seconds, width));
+    const x = times.map((seconds) => this.view.x(seconds, width));
     const y = shares.map((share) => height * (1 - share));
-    const sign = (row, column) => (row < 0 || column < 0 || row >= map.rows || column >= map.columns ? 0 : signs[row * map.columns + column]);
+    const sign = (row, column) => (row < 0 || column < 0 || row >= rows || column >= columns ? 0 : signs[row * columns + column]);
     for (const side of [1, -1]) {
       const path = new Path2D(), cells = new Path2D();
-      for (let row = 0; row < map.rows; row += 1) {
+      const line = (...[x1, y1, x2, y2]) => { path.moveTo(x1, y1); path.lineTo(x2, y2); };
+      for (let row = 0; row < rows; row += 1) {
         if (x[row + 1] < 0 || x[row] > width) continue;
-        for (let column = 0; column < map.columns; column += 1) {
+        for (let column = 0; column < columns; column += 1) {
           if (sign(row, column) !== side) continue;
-          cells.rect(x[row], y[column + 1], x[row + 1] - x[row], y[column] - y[column + 1]);
-          if (sign(row - 1, column) !== side) { path.moveTo(x[row], y[column]); path.lineTo(x[row], y[column + 1]); }
-          if (sign(row + 1, column) !== side) { path.moveTo(x[row + 1], y[column]); path.lineTo(x[row + 1], y[column + 1]); }
-          if (sign(row, column - 1) !== side) { path.moveTo(x[row], y[column]); path.lineTo(x[row + 1], y[column]); }
-          if (sign(row, column + 1) !== side) { path.moveTo(x[row], y[column + 1]); path.lineTo(x[row + 1], y[column + 1]); }
+          const [left, right, bottom, top] = [x[row], x[row + 1], y[column], y[column + 1]];
+          cells.rect(left, top, right - left, bottom - top);
+          if (sign(row - 1, column) !== side) line(left, bottom, left, top);
+          if (sign(row + 1, column) !== side) line(right, bottom, right, top);
+          if (sign(row, column - 1) !== side) line(left, bottom, right, bottom);
+          if (sign(row, column + 1) !== side) line(left, top, right, top);
         }
       }
       const colour = css((side > 0 ? FOR : AGAINST)[theme]);

@@ -63,7 +63,7 @@ const fact = (term, value) => h("div", {}, h("dt", {}, term), h("dd", { class: "
 export function verdict(map) {
   const given = map.verdict;
   if (!given) return h("p", { class: "quiet" }, "No verdict yet.");
-  return h("section", { class: `verdict-card ${given.level.replace(" ", "-")}`, "aria-label": "Verdict" },
+  return h("div", { class: `verdict-card ${given.level.replace(" ", "-")}` },
     h("h3", {}, h("span", { class: "mark", "aria-hidden": "true" }, MARK[given.level]), ` Verdict: ${given.level}`, h("span", { class: "quiet" }, ` ${percent(given.chance, 0)} chance that it can be relied on`)),
     h("ul", {}, given.reasons.map((each) => h("li", { class: each.good ? "good" : "bad" }, h("span", { class: "mark", title: each.good ? "speaks for it" : "speaks against it" }, each.good ? "+" : "\u2212"), h("span", { class: "hidden" }, each.good ? "for it: " : "against it: "), visible(each.text)))),
     given.advice ? h("p", {}, visible(given.advice)) : null);

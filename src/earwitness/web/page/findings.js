@@ -11,7 +11,7 @@ export function findings(scene, restore) {
   const note = h("textarea", { rows: 2, maxlength: "4000" });
   const wrong = h("p", { class: "failure", role: "alert" });
   const list = h("ul", { class: "findings" });
-  const element = h("section", { class: "saving" }, h("h3", {}, "Findings"), h("div", { class: "numbers" }, field("Title", title), field("Note", note), button("Save as a finding", save)), wrong, list);
+  const element = h("section", { class: "saving" }, h("h2", {}, "Findings"), h("div", { class: "numbers" }, field("Title", title), field("Note", note), button("Save as a finding", save)), wrong, list);
 
   async function save() {
     if (!title.value.trim()) { put(wrong, "Give the finding a title first."); title.focus(); return; }

@@ -95,3 +95,14 @@ export function stageKeys(element, view, player) {
   });
   const seek = (by) => { player.seek(player.position + by); view.reveal(Math.min(Math.max(player.position, 0), view.seconds)); };
 }
+
+// The bar that shows which part of the recording is in sight: dragged, it moves the view.
+export function scrolling(element, view) {
+  const to = (event) => {
+    const box = element.getBoundingClientRect();
+    const start = ((event.clientX - box.left) / box.width) * view.seconds - view.length / 2;
+    view.set(Math.max(0, start), Math.max(0, start) + view.length);
+  };
+  element.addEventListener("pointerdown", (event) => { element.setPointerCapture(event.pointerId); to(event); });
+  element.addEventListener("pointermove", (event) => { if (element.hasPointerCapture(event.pointerId)) to(event); });
+}

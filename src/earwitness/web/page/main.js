@@ -40,6 +40,7 @@ function route({ parts, parameters }) {
 
 async function show() {
   leaving.abort();
+  document.querySelector("dialog[open]")?.close();
   leaving = new AbortController();
   const { signal } = leaving;
   const now = parse();

@@ -12,7 +12,7 @@ export function drawMarks(svg, scene, drawing, own) {
   const x = (seconds) => view.x(seconds, width);
   const y = (hz) => height * (1 - shareOfHertz(grid, hz));
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  const box = (start, end, low, high, className) => s("rect", { class: className, x: x(start), y: y(high), width: Math.max(1, x(end) - x(start)), height: Math.max(1, y(low) - y(high)) });
+  const box = (start, end, low, high, className, style) => s("rect", { class: className, style, x: x(start), y: y(high), width: Math.max(1, x(end) - x(start)), height: Math.max(1, y(low) - y(high)) });
   const shapes = [s("defs", {}, HATCH.map(([id, d]) => s("pattern", { id: `${own}-${id}`, width: 8, height: 8, patternUnits: "userSpaceOnUse" }, s("path", { class: `hatch ${id}`, d }))))];
   const frame = map ? [map.start_seconds, map.end_seconds] : null;
   if (frame) shapes.push(s("rect", { class: "frame", x: x(frame[0]), y: 1, width: Math.max(2, x(frame[1]) - x(frame[0])), height: height - 2 }));
@@ -24,14 +24,13 @@ export function drawMarks(svg, scene, drawing, own) {
   }
   const edits = drawing ? [...scene.edits, drawing] : scene.edits;
   edits.forEach((edit, place) => {
-    const filled = edit.action === "keep" ? null : { fill: `url(#${own}-${edit.action})` };
+    const style = edit.action === "keep" ? null : { fill: `url(#${own}-${edit.action})` };
     if (edit.shape === "box") {
-      const rect = box(edit.start, edit.end, edit.low, edit.high, `edit ${edit.action}`);
-      for (const [key, value] of Object.entries(filled ?? {})) rect.setAttribute(key, value);
-      shapes.push(box(edit.start, edit.end, edit.low, edit.high, "edit rim"), rect, ...tag(place + 1, Math.max(2, x(edit.start)), y(edit.high)));
+      const corners = [edit.start, edit.end, edit.low, edit.high];
+      shapes.push(box(...corners, "edit rim"), box(...corners, `edit ${edit.action}`, style), ...tag(place + 1, Math.max(2, x(edit.start)), y(edit.high)));
     } else {
       const points = edit.points.map(([seconds, hz]) => `${x(seconds)},${y(hz)}`).join(" ");
-      shapes.push(s("polygon", { class: "edit rim", points }), s("polygon", { class: `edit ${edit.action}`, points, ...filled }), ...tag(place + 1, x(edit.points[0][0]), y(edit.points[0][1])));
+      shapes.push(s("polygon", { class: "edit rim", points }), s("polygon", { class: `edit ${edit.action}`, points, style }), ...tag(place + 1, x(edit.points[0][0]), y(edit.points[0][1])));
     }
   });
   put(svg, shapes);

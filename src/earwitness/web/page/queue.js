@@ -51,7 +51,7 @@ export function queue(root, { collection, parameters, signal }) {
     rows = [];
     pages = new Map();
     list.selected = index;
-    list.element.scrollTop = Math.max(0, (index - 3) * ROW);
+    list.element.scrollTop = 0;
     await fetchPage(Math.floor(index / PAGE));
   }
 

@@ -6,7 +6,7 @@ import { drawFrequencies, drawTimes, hertzOfShare } from "./axes.js";
 import { h, oncePerFrame, put, unique, visible } from "./dom.js";
 import { Evidence } from "./evidence.js";
 import { score, seconds } from "./format.js";
-import { gestures, stageKeys } from "./gestures.js";
+import { gestures, scrolling, stageKeys } from "./gestures.js";
 import { drawScores, drawWaveform, limits, tracks } from "./lanes.js";
 import { drawMarks } from "./marks.js";
 import { Spectrogram } from "./spectrogram.js";
@@ -39,8 +39,11 @@ export class Stage {
     this.legend = h("div", { class: "legend" });
     this.cursor = h("div", { class: "cursor" });
     this.looped = h("div", { class: "looped", hidden: true });
+    this.thumb = h("span");
+    this.scroller = h("div", { class: "scroller", "aria-hidden": "true", hidden: true }, this.thumb);
     this.element = h("div", { class: "stage stage-keys", role: "group", tabindex: "0", "aria-label": `Lanes of ${label}: arrow keys move the cursor, plus and minus zoom, shift and arrows move the view` },
       h("div", { class: "lane wave-lane" }, h("div", { class: "gutter" }), this.waveBox),
+      h("div", { class: "lane" }, h("div"), this.scroller),
       h("div", { class: "lane picture-lane" }, this.frequencies, this.picture),
       h("div", { class: "lane times-lane" }, h("div", { class: "gutter" }), this.times),
       h("div", { class: "lane curve-lane" }, h("div", { class: "gutter scale", "aria-hidden": "true" }, h("span", {}, "1"), h("span", {}, "score"), h("span", {}, "0")), this.curveBox),
@@ -81,6 +84,7 @@ export class Stage {
     const seek = (at) => player.seek(at);
     gestures(this.waveBox, view, { seek });
     gestures(this.picture, view, { seek, tool: (event) => (event.shiftKey ? "lasso" : scene.tool), draw: (...given) => this.drawn(...given) });
+    scrolling(this.scroller, view);
     gestures(this.curveBox, view, { seek: (at) => this.pick(at) });
     stageKeys(element, view, player);
     this.curveBox.addEventListener("keydown", (event) => this.step(event));
@@ -100,6 +104,9 @@ export class Stage {
     drawScores(this.curve, scene, this.scores, scene.segment);
     drawFrequencies(this.frequencies, scene.collection.grid, this.picture.clientHeight);
     drawTimes(this.times, scene.view.start, scene.view.end, this.times.clientWidth);
+    this.scroller.hidden = scene.view.isWhole;
+    this.thumb.style.left = `${(100 * scene.view.start) / scene.view.seconds}%`;
+    this.thumb.style.width = `${(100 * scene.view.length) / scene.view.seconds}%`;
     this.picture.classList.toggle("drawing", scene.tool !== "pan");
     this.describeSegment();
     this.drawLegend();

@@ -28,10 +28,12 @@ export class VirtualList {
   }
 
   reset(total) {
+    const { scrollTop } = this.element;
     this.clear();
     this.total = total;
     this.element.setAttribute("aria-rowcount", String(total));
     this.body.style.height = `${Math.min(TALLEST, total * this.height)}px`;
+    this.element.scrollTop = Math.max(scrollTop, (this.selected - 3) * this.height);
     this.draw();
   }
 

@@ -5,7 +5,7 @@ export const connection = Object.assign(new EventTarget(), { state: "here" });
 const FIRST_WAIT = 500, LONGEST_WAIT = 4000; // milliseconds between two tries to reach a server that is gone
 
 // The server answered, and refused: its one line says why.
-export class Refusal extends Error {
+class Refusal extends Error {
   constructor(status, message) { super(message); this.status = status; }
 }
 

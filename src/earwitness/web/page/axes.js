@@ -28,7 +28,7 @@ export function hertzOfShare(grid, share) {
   return edges[band] + (place - band) * (edges[band + 1] - edges[band]);
 }
 
-export function frequencyTicks(grid, height) {
+function frequencyTicks(grid, height) {
   const ticks = [];
   const edges = grid.band_edges_hz;
   // From above, as the report does: where there is little room, the lowest octaves go.
@@ -44,7 +44,7 @@ export function drawFrequencies(element, grid, height) {
     h("span", { class: "tick", style: { top: `${tick.y}px` } }, tick.text)));
 }
 
-export function timeTicks(start, end, width) {
+function timeTicks(start, end, width) {
   const most = Math.max(1, Math.floor(width / LABEL_WIDTH));
   const step = STEPS.find((each) => (end - start) / each <= most) ?? STEPS.at(-1);
   const ticks = [];

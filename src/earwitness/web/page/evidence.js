@@ -117,7 +117,7 @@ function stroke(context, path, colour, side, dark) {
   context.setLineDash([]);
 }
 
-export function hatch(context, path, width, height, colour, gap = 7) {
+function hatch(context, path, width, height, colour, gap = 7) {
   context.save();
   context.clip(path);
   context.beginPath();

@@ -60,7 +60,7 @@ export function evidencePanel(scene, described) {
 
 const fact = (term, value) => h("div", {}, h("dt", {}, term), h("dd", { class: "number" }, value));
 
-export function verdict(map) {
+function verdict(map) {
   const given = map.verdict;
   if (!given) return h("p", { class: "quiet" }, "No verdict yet.");
   return h("div", { class: `verdict-card ${given.level.replace(" ", "-")}` },
@@ -70,7 +70,7 @@ export function verdict(map) {
 }
 
 // Regions and detections: a button each, which loops its span.
-export function regions(scene, map) {
+function regions(scene, map) {
   if (!map.regions.length) return h("p", { class: "quiet" }, "No region stands out.");
   return h("section", {}, h("h3", {}, "Regions that the score relies on"), h("ol", { class: "spans" }, map.regions.map((each, place) =>
     h("li", {}, loopButton(scene, each.start_seconds, each.end_seconds, [h("span", { class: "letter" }, String.fromCharCode(65 + place)), h("span", { class: "number" }, span(each.start_seconds, each.end_seconds)), h("span", { class: "number" }, band(each.low_hz, each.high_hz)),

@@ -3,7 +3,7 @@
 import { back, get, Gone, send } from "./api.js";
 import { announce, button, h, put, visible } from "./dom.js";
 
-export const jobs = Object.assign(new EventTarget(), { running: new Map() });
+const jobs = Object.assign(new EventTarget(), { running: new Map() });
 
 const ENDED = ["done", "failed", "cancelled"];
 

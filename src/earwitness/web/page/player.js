@@ -10,7 +10,7 @@ const FADE = 0.01; // seconds: a switch neither clicks nor leaves a gap
 const LONGEST_DECODED = 600; // seconds
 let context = null; // made at the first sound, as browsers demand
 
-export function audio() {
+function audio() {
   context ??= new AudioContext();
   return context;
 }

@@ -113,5 +113,5 @@ export async function recording(root, { collection, id, parameters, signal }) {
 
 const RANK = ["reliable", "weak", undefined, "not reliable"];
 
-export const queueAddress = (collection, parameters) =>
+const queueAddress = (collection, parameters) =>
   address(["c", collection.id, "q"], { ...Object.fromEntries(new URLSearchParams(parameters.get("from") ?? "")), i: parameters.get("i") });

@@ -9,6 +9,7 @@ import { score, seconds } from "./format.js";
 import { gestures, scrolling, stageKeys } from "./gestures.js";
 import { drawScores, drawWaveform, limits, tracks } from "./lanes.js";
 import { drawMarks } from "./marks.js";
+import { nearest } from "./scene.js";
 import { Spectrogram } from "./spectrogram.js";
 import { changes, isDark, settings } from "./store.js";
 import { Tiles } from "./tiles.js";
@@ -144,9 +145,7 @@ export class Stage {
   pick(at) {
     const { start_seconds: starts, length_seconds: length } = this.scene.recording.segments;
     if (!starts.length) return;
-    let best = 0;
-    starts.forEach((start, place) => { if (Math.abs(start + length / 2 - at) < Math.abs(starts[best] + length / 2 - at)) best = place; });
-    this.choose(best);
+    this.choose(nearest(starts, at - length / 2));
   }
 
   choose(place) {

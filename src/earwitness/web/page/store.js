@@ -32,5 +32,3 @@ export function applyTheme() {
 }
 
 export const isDark = () => settings.theme === "dark" || (settings.theme === "auto" && matchMedia("(prefers-color-scheme: dark)").matches);
-
-export const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

@@ -13,7 +13,7 @@ export const filterOf = (parameters) => {
   return kept;
 };
 
-export const key = (collection, filter) => `${collection}?${new URLSearchParams(filter)}`;
+const key = (collection, filter) => `${collection}?${new URLSearchParams(filter)}`;
 
 export function remember(collection, filter, offset, total, ids) {
   const order = orders.get(key(collection, filter)) ?? { ids: [] };

@@ -33,7 +33,9 @@ FORBIDDEN = (
 
 
 def imported(module: Path) -> set[str]:
-    return set(re.findall(r"^import (?:[^;]*? from )?\"\./([\w.]+)\";$", module.read_text(encoding="utf-8"), re.MULTILINE))
+    return set(
+        re.findall(r"^import (?:[^;]*? from )?\"\./([\w.]+)\";$", module.read_text(encoding="utf-8"), re.MULTILINE)
+    )
 
 
 def exported(module: Path) -> set[str]:
@@ -91,6 +93,13 @@ def test_every_module_is_reached_and_every_name_exists():
             assert wanted <= exported(PAGE / source), f"{module.name} from {source}"
             for name in (each.split(" as ")[-1].strip() for each in names.split(",") if each.strip()):
                 assert len(re.findall(rf"\b{name}\b", text)) > 1, f"{module.name} imports {name} and does not use it"
+
+
+def test_all_modules_are_fetched_at_once():
+    """Else each would be asked for when the one before it has come."""
+    text = (PAGE / "index.html").read_text(encoding="utf-8")
+    preloaded = re.findall(r"<link rel=\"modulepreload\" href=\"([\w.]+)\">", text)
+    assert sorted([*preloaded, "main.js"]) == sorted(module.name for module in MODULES)
 
 
 def test_every_export_is_used_by_another_module():

@@ -51,8 +51,9 @@ export function trainingCurve(history) {
 export function interval(text, given, note) {
   if (!given) return null;
   const at = (value) => `${100 * value}%`;
+  const known = Number.isFinite(given.low) && Number.isFinite(given.high);
   return h("div", { class: "figure-card" }, h("span", { class: "quiet" }, text), h("b", {}, percent(given.value)),
-    h("div", { class: "interval", role: "img", "aria-label": `95 % interval from ${percent(given.low)} to ${percent(given.high)}` },
+    known && h("div", { class: "interval", role: "img", "aria-label": `95 % interval from ${percent(given.low)} to ${percent(given.high)}` },
       h("span", { class: "range", style: { left: at(given.low), width: at(given.high - given.low) } }), h("span", { class: "point", style: { left: at(given.value) } })),
-    h("span", { class: "quiet" }, `${percent(given.low)} to ${percent(given.high)} (95 %)${note ? `, ${note}` : ""}`));
+    h("span", { class: "quiet" }, [known && `${percent(given.low)} to ${percent(given.high)} (95 %)`, note].filter(Boolean).join(", ")));
 }

@@ -53,7 +53,10 @@ export function field(text, control, properties = {}) {
 
 export function picker(options, value, changed, properties = {}) {
   const select = h("select", { ...properties, on: { change: () => changed(select.value) } },
-    options.map((each) => h("option", { value: each.value, title: each.title }, visible(each.text))));
+    [...new Set(options.map((each) => each.group))].map((group) => {
+      const mine = options.filter((each) => each.group === group).map((each) => h("option", { value: each.value }, visible(each.text)));
+      return group ? h("optgroup", { label: group }, mine) : mine;
+    }));
   select.value = value ?? "";
   return select;
 }

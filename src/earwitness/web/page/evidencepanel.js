@@ -3,8 +3,9 @@
 import { button, field, h, picker, put, visible } from "./dom.js";
 import { band, percent, score, short, span } from "./format.js";
 import { cancel, progress } from "./jobs.js";
-import { base } from "./scene.js";
+import { base, WHOLE } from "./scene.js";
 
+const LONGEST_WHOLE = 20; // seconds
 const MARK = { reliable: "\u2713", weak: "~", "not reliable": "\u2717" };
 
 export function evidencePanel(scene, described) {
@@ -12,7 +13,7 @@ export function evidencePanel(scene, described) {
   const order = [...new Set([...recording.scores.map((each) => each.class), ...collection.classes])];
   const ask = () => scene.choose({ method: method.value, target: target.value || null, against: against.value || null });
   const options = order.map((each) => ({ value: each, text: each }));
-  const method = picker(collection.methods.map((each) => ({ value: each.name, text: each.title })), scene.usual, ask);
+  const method = picker(methods(scene), scene.usual, ask);
   const target = picker(options, scene.question.target ?? recording.predicted, ask);
   const against = picker([{ value: "", text: "\u2013" }, ...options], scene.question.against ?? "", ask);
   const state = h("div", { class: "state", role: "status" });
@@ -29,11 +30,7 @@ export function evidencePanel(scene, described) {
     else put(state);
   }
 
-  const elsewhere = () => {
-    const { at } = scene.question;
-    if (at === null || !scene.map) return false;
-    return Math.abs((scene.map.start_seconds + scene.map.end_seconds) / 2 - at) > 0.02 && base(scene.map.method) !== "whole";
-  };
+  const elsewhere = () => scene.map && base(scene.map.method) !== WHOLE && scene.question.at !== null && scene.segment !== scene.segmentOf(scene.map);
 
   function drawMap() {
     const { map } = scene;
@@ -43,6 +40,7 @@ export function evidencePanel(scene, described) {
     against.value = question.against ?? "";
     drawState();
     text.textContent = map ? map.text : "No map is shown.";
+    text.classList.toggle("hidden", !map);
     if (!map) { put(result, text); return; }
     const away = button("Hide the map", () => scene.hide(), { class: "small" });
     put(result,
@@ -58,11 +56,18 @@ export function evidencePanel(scene, described) {
   return { element };
 }
 
+// The usual ones come first; a short recording can be explained as a whole too.
+function methods({ collection, recording }) {
+  const all = [...collection.methods];
+  if (!all.some((each) => each.name === WHOLE) && recording.seconds <= LONGEST_WHOLE) all.push({ name: WHOLE, title: "All of the recording (occlusion)", family: "all of it" });
+  return all.map((each) => ({ value: each.name, text: each.title, group: each.default ? "usual" : each.family })).sort((one, two) => (two.group === "usual") - (one.group === "usual"));
+}
+
 const fact = (term, value) => h("div", {}, h("dt", {}, term), h("dd", { class: "number" }, value));
 
 function verdict(map) {
   const given = map.verdict;
-  if (!given) return h("p", { class: "quiet" }, "No verdict yet.");
+  if (!given) return h("p", { class: "quiet" }, map.whole ? "A map of all of the recording has no verdict." : "No verdict yet.");
   return h("div", { class: `verdict-card ${given.level.replace(" ", "-")}` },
     h("h3", {}, h("span", { class: "mark", "aria-hidden": "true" }, MARK[given.level]), ` Verdict: ${given.level}`, h("span", { class: "quiet" }, ` ${percent(given.chance, 0)} chance that it can be relied on`)),
     h("ul", {}, given.reasons.map((each) => h("li", { class: each.good ? "good" : "bad" }, h("span", { class: "mark", title: each.good ? "speaks for it" : "speaks against it" }, each.good ? "+" : "\u2212"), h("span", { class: "hidden" }, each.good ? "for it: " : "against it: "), visible(each.text)))),

@@ -63,7 +63,7 @@ export async function cancel(id) {
 }
 
 export function progress(job) {
-  const text = job.state === "queued" ? `waiting${job.ahead ? `, ${job.ahead} before it` : ""}` : job.total ? `${job.done} of ${job.total}` : "computing";
+  const text = job.state === "queued" ? `waiting${job.ahead ? `, ${job.ahead} before it` : ""}` : job.total ? `${job.doing ? `${job.doing}: ` : ""}${job.done} of ${job.total}` : job.doing || "computing";
   return h("span", { class: "progress" },
     h("progress", { max: job.total ?? 1, value: job.total ? job.done : undefined, "aria-label": `progress of ${visible(job.title)}` }), h("span", { class: "quiet" }, text));
 }

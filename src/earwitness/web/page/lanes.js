@@ -48,18 +48,20 @@ export function drawScores(canvas, scene, scores, chosen) {
     const from = view.x(starts[chosen], width);
     context.fillRect(from, 0, view.x(starts[chosen] + length, width) - from, height);
   }
+  const line = (values, colour, dash) => {
+    context.strokeStyle = context.fillStyle = colour;
+    context.lineWidth = 1.75;
+    context.setLineDash(dash);
+    context.beginPath();
+    values.forEach(([seconds, value], place) => context[place ? "lineTo" : "moveTo"](view.x(seconds + length / 2, width), y(value)));
+    context.stroke();
+    context.setLineDash([]);
+  };
   // A segment's score stands at its middle: segments overlap, and so would their spans.
   const middles = starts.map((start) => view.x(start + length / 2, width));
   const dots = middles.length < 2 || (middles[1] - middles[0]) > 9;
   for (const track of [...tracks(scene)].reverse()) {
-    const colour = style(canvas, track.variable);
-    context.strokeStyle = context.fillStyle = colour;
-    context.lineWidth = 1.75;
-    context.setLineDash(track.dash);
-    context.beginPath();
-    middles.forEach((x, place) => context[place ? "lineTo" : "moveTo"](x, y(scores.values[place * scores.columns + track.index])));
-    context.stroke();
-    context.setLineDash([]);
+    line(starts.map((start, place) => [start, scores.values[place * scores.columns + track.index]]), style(canvas, track.variable), track.dash);
     if (!dots) continue;
     middles.forEach((x, place) => {
       context.beginPath();
@@ -67,6 +69,8 @@ export function drawScores(canvas, scene, scores, chosen) {
       context.fill();
     });
   }
+  const { effect } = scene;
+  if (effect) line(effect.segments.start_seconds.map((start, place) => [start, effect.segments.after[place]]), style(canvas, "--cursor"), [1, 3]);
 }
 
 export const limits = (scores) => {

@@ -185,7 +185,7 @@ export function queue(root, { collection, parameters, signal }) {
 
 // What was predicted, and whether that is right: in words, with a mark.
 export function outcome(row) {
-  if (row.label === null || row.label === undefined || row.right === null) return h("span", { class: "outcome" }, name(row.predicted));
+  if (row.label === null || row.label === undefined || row.right === null) return h("span", { class: "outcome" }, h("span", { class: "quiet" }, "predicted "), name(row.predicted));
   if (row.right) return h("span", { class: "outcome right" }, h("span", { class: "mark", title: "predicted right" }, "\u2713 "), name(row.predicted));
   return h("span", { class: "outcome wrong" }, h("span", { class: "mark", title: "misclassified" }, "\u2717 "), name(row.label), " \u2192 ", name(row.predicted));
 }

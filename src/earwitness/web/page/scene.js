@@ -19,25 +19,28 @@ export class Scene extends EventTarget {
 
   // The map that is held already and answers the question best.
   held({ method, target, against, at }) {
+    const segment = at === null || at === undefined ? null : this.segmentAt(at);
     return this.recording.maps.find((map) =>
       (!method || base(map.method) === base(method)) && (!target || map.class === target)
-      && (map.against ?? null) === (against || null) && (at === null || at === undefined || covers(map, at)));
+      && (map.against ?? null) === (against || null) && (segment === null || segment === this.segmentOf(map)));
   }
 
   // Shows the map that answers, asking for it where it is not held. A later question stands in for an earlier one.
   async choose(question) {
     this.question = { ...this.question, ...question };
+    // Another method or class is asked of the same segment, so that the maps can be compared.
+    if (this.map && base(this.map.method) !== WHOLE) this.question.at ??= middle(this.map, this.map.method);
     const asked = (this.asked += 1);
     if (this.job) cancel(this.job.id);
     Object.assign(this, { failure: null, job: null });
     this.say("question");
     const { method, target, against, at } = this.question;
-    const body = { method: method ?? this.usual, target: target || null, against: against || null, at: base(method ?? "") === "whole" ? null : at };
+    const body = { method: method ?? this.usual, target: target || null, against: against || null, at: base(method ?? "") === WHOLE ? null : at };
     try {
       const map = this.held({ ...body }) ?? await this.request({ ...body, verdict: false }, asked);
       if (asked !== this.asked) return;
       await this.show(map, asked);
-      if (map.verdict || asked !== this.asked) return;
+      if (map.verdict || map.whole || asked !== this.asked) return; // all of a recording has no verdict
       const judged = await this.request({ ...body, at: body.at ?? middle(map, body.method), verdict: true }, asked);
       if (asked === this.asked) await this.show(judged, asked);
     } catch (error) {
@@ -85,20 +88,25 @@ export class Scene extends EventTarget {
 
   // Which segment is looked at: the map's, or the one that was chosen.
   get segment() {
-    const { start_seconds: starts, length_seconds: length } = this.recording.segments;
-    if (!starts.length) return null;
-    const at = this.question.at ?? (this.map && this.map.rows ? (this.map.start_seconds + this.map.end_seconds) / 2 : null);
-    return at === null ? null : nearest(starts, at - length / 2);
+    const { at } = this.question;
+    if (at !== null) return this.segmentAt(at);
+    return this.map && base(this.map.method) !== WHOLE ? this.segmentOf(this.map) : null;
   }
+
+  segmentAt(at) {
+    const { start_seconds: starts, length_seconds: length } = this.recording.segments;
+    return starts.length ? nearest(starts, at - length / 2) : null;
+  }
+
+  segmentOf(map) { return this.segmentAt((map.start_seconds + map.end_seconds) / 2); }
 }
+
+export const WHOLE = "whole"; // the method that explains all of a recording
 
 // A method's name without its settings: "lime:samples=512" is LIME.
 export const base = (method) => String(method).split(":")[0];
 
-const covers = (map, at) => at >= map.start_seconds - 1e-6 && at <= map.end_seconds + 1e-6
-  && Math.abs((map.start_seconds + map.end_seconds) / 2 - at) < 0.02 + (map.end_seconds - map.start_seconds) / 2;
-
-const middle = (map, method) => (base(method) === "whole" ? null : (map.start_seconds + map.end_seconds) / 2);
+const middle = (map, method) => (base(method) === WHOLE ? null : (map.start_seconds + map.end_seconds) / 2);
 
 export function nearest(starts, at) {
   let best = 0;

@@ -41,7 +41,7 @@ export class Stage {
     this.cursor = h("div", { class: "cursor" });
     this.looped = h("div", { class: "looped", hidden: true });
     this.thumb = h("span");
-    this.scroller = h("div", { class: "scroller", "aria-hidden": "true", hidden: true }, this.thumb);
+    this.scroller = h("div", { class: "scroller", "aria-hidden": "true" }, this.thumb);
     this.element = h("div", { class: "stage stage-keys", role: "group", tabindex: "0", "aria-label": `Lanes of ${label}: arrow keys move the cursor, plus and minus zoom, shift and arrows move the view` },
       h("div", { class: "lane wave-lane" }, h("div", { class: "gutter" }), this.waveBox),
       h("div", { class: "lane" }, h("div"), this.scroller),
@@ -74,7 +74,7 @@ export class Stage {
     for (const tiles of [this.mel, this.sounding]) tiles.addEventListener("arrived", this.draw);
     view.addEventListener("change", this.draw, { signal });
     scene.addEventListener("map", () => { this.evidence.show(scene.map, scene.values); this.draw(); });
-    for (const what of ["question", "edits", "marks"]) scene.addEventListener(what, this.draw);
+    for (const what of ["question", "edits", "marks", "effect"]) scene.addEventListener(what, this.draw);
     for (const what of ["theme", "opacity", "marks"]) changes.addEventListener(what, this.draw, { signal });
     const dark = matchMedia("(prefers-color-scheme: dark)");
     dark.addEventListener("change", this.draw, { signal });
@@ -105,7 +105,7 @@ export class Stage {
     drawScores(this.curve, scene, this.scores, scene.segment);
     drawFrequencies(this.frequencies, scene.collection.grid, this.picture.clientHeight);
     drawTimes(this.times, scene.view.start, scene.view.end, this.times.clientWidth);
-    this.scroller.hidden = scene.view.isWhole;
+    this.scroller.classList.toggle("whole", scene.view.isWhole);
     this.thumb.style.left = `${(100 * scene.view.start) / scene.view.seconds}%`;
     this.thumb.style.width = `${(100 * scene.view.length) / scene.view.seconds}%`;
     this.picture.classList.toggle("drawing", scene.tool !== "pan");
@@ -131,13 +131,13 @@ export class Stage {
   drawLegend() {
     const chosen = this.scene.segment;
     const all = tracks(this.scene);
-    const key = JSON.stringify([all, chosen, Boolean(this.scores)]);
+    const key = JSON.stringify([all, chosen, Boolean(this.scores), Boolean(this.scene.effect)]);
     if (key === this.legendKey) return;
     this.legendKey = key;
     put(this.legend, all.map((track) => {
       const value = this.scores && chosen !== null ? score(this.scores.values[chosen * this.scores.columns + track.index]) : "";
       return h("span", { class: `track track-${track.variable.slice(-1)}` }, h("span", { class: "line", "aria-hidden": "true" }), h("bdi", {}, visible(track.class)), ` (${track.role})`, value && ` ${value}`);
-    }));
+    }), this.scene.effect ? h("span", { class: "track what-if-line" }, h("span", { class: "line", "aria-hidden": "true" }), "what if: ", h("bdi", {}, visible(this.scene.recording.predicted))) : null);
   }
 
   // ---- segments ----

@@ -9,10 +9,14 @@ export function transport(scene, stage) {
   const { player, view, signal } = scene;
   const play = button("\u25b6 Play", () => player.toggle().catch?.(failed), { class: "play primary", "aria-keyshortcuts": "Space" });
   const time = h("output", { class: "time number", "aria-label": "Position" });
-  const loop = button("Loop", () => player.setLoop(player.loop ? null : span_()), { "aria-pressed": "false", title: "loops the explained segment, or what is in sight" });
+  const loop = button("Loop", () => player.setLoop(player.loop ? null : stretch()), { "aria-pressed": "false", title: "loops the explained segment, or what is in sight" });
   const failure = h("span", { class: "failure", role: "alert" });
   const volume = h("input", { type: "range", min: 0, max: 1, step: 0.05, value: settings.volume, on: { input: () => { set("volume", Number(volume.value)); player.setVolume(settings.volume); } } });
-  const span_ = () => (scene.map && scene.map.start_seconds > 0 | scene.map?.end_seconds < view.seconds ? { start: scene.map.start_seconds, end: scene.map.end_seconds } : { start: view.start, end: view.end });
+  const stretch = () => {
+    const { start_seconds: start, end_seconds: end } = scene.map ?? {};
+    const isPart = scene.map && (start > 0 || end < view.seconds);
+    return isPart && start >= view.start && end <= view.end ? { start, end } : { start: view.start, end: view.end };
+  };
   const failed = (error) => put(failure, error.message);
 
   const tools = ["pan", "box", "lasso"].map((each) => button({ pan: "Move", box: "Box", lasso: "Lasso" }[each], () => { scene.tool = each; scene.say("tool"); if (each !== "pan") scene.openTab?.("what-if"); },

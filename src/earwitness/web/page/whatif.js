@@ -65,12 +65,13 @@ export function whatIfPanel(scene) {
   async function request(edits) {
     const mine = (newest += 1);
     last = performance.now();
-    if (!edits.length) { shownAnswer = mine; put(bars); scene.effect = null; return; }
+    if (!edits.length) { shownAnswer = mine; put(bars); scene.effect = null; scene.say("effect"); return; }
     try {
       const answer = await send("POST", `${scene.path}/what-if`, { edits, start: null, end: null, sound: false }, signal);
       if (mine < shownAnswer) return;
       shownAnswer = mine;
       scene.effect = answer;
+      scene.say("effect");
       element.dataset.latency = String(Math.round(performance.now() - last));
       drawBars(answer, mine === newest && edits === scene.edits);
     } catch (error) {

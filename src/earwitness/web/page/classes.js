@@ -22,8 +22,7 @@ function segmentPlayer(collection, signal) {
     player.pause();
     if (same) return;
     const url = `${paths.recording(collection.id, id)}/sound`;
-    if (player.main?.url !== url) player.recording(url, start + length + 599);
-    player.main.seconds = start + length;
+    player.recording(url, start + length, { stream: true }); // a segment of an hour: only that is fetched
     now = control;
     put(control, "\u25a0 Stop");
     try { await player.play(start); } catch (error) { if (!isAbort(error)) put(control, "cannot be played"); }

@@ -6,7 +6,7 @@ import { evidencePanel } from "./evidencepanel.js";
 import { bind } from "./keys.js";
 import { Player } from "./player.js";
 import { outcome } from "./queue.js";
-import { amend, number } from "./router.js";
+import { address, amend, go, number } from "./router.js";
 import { Scene } from "./scene.js";
 import { Stage } from "./stage.js";
 import { collection as collectionOf, session } from "./store.js";
@@ -50,7 +50,7 @@ export async function compare(root, { parameters, signal }) {
   const search = h("input", { type: "search", value: left.name, list: "names", autocomplete: "off" });
   const names = h("datalist", { id: "names" });
   const wrong = h("span", { class: "failure", role: "alert" });
-  const open = (a, b) => { amend({ a, b, t0: null, t1: null, am: null, bm: null, at: null, bt: null }); dispatchEvent(new HashChangeEvent("hashchange")); };
+  const open = (a, b) => go(address(["compare"], { a, b }));
   const choices = session.collections.map((each) => ({ value: each.id, text: each.title }));
   search.addEventListener("input", async () => {
     try {

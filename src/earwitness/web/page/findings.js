@@ -1,9 +1,11 @@
 // Findings: a "what if" or a map kept with a title and a note, as it was found.
 
-import { isAbort, send } from "./api.js";
-import { announce, button, field, h, put, visible } from "./dom.js";
+import { isAbort, paths, send } from "./api.js";
+import { announce, button, field, h, link, put, visible } from "./dom.js";
 import { inWords } from "./edits.js";
 import { score } from "./format.js";
+
+const FORMATS = [["csv", "CSV"], ["raven", "Raven"], ["audacity", "Audacity"]];
 
 export function findings(scene, restore) {
   const { recording, signal } = scene;
@@ -11,7 +13,8 @@ export function findings(scene, restore) {
   const note = h("textarea", { rows: 2, maxlength: "4000" });
   const wrong = h("p", { class: "failure", role: "alert" });
   const list = h("ul", { class: "findings" });
-  const element = h("section", { class: "saving" }, h("h2", {}, "Findings"), h("div", { class: "numbers" }, field("Title", title), field("Note", note), button("Save as a finding", save)), wrong, list);
+  const away = h("p", { class: "quiet" }, "All decisions and findings as ", FORMATS.map(([format, text], place) => [place ? ", " : "", link(text, `${paths.collection(scene.collection.id)}/export?format=${format}`, { download: "" })]));
+  const element = h("section", { class: "saving" }, h("h2", {}, "Findings"), h("div", { class: "numbers" }, field("Title", title), field("Note", note), button("Save as a finding", save)), wrong, list, away);
 
   async function save() {
     if (!title.value.trim()) { put(wrong, "Give the finding a title first."); title.focus(); return; }

@@ -30,7 +30,7 @@ export function listeningPanel(scene) {
       const tracks = await Promise.all(SOUNDS.map(([each]) => decoded(found.sounds[each], signal)));
       if (mine !== request) return;
       made = key;
-      source = { start: found.start_seconds, seconds: tracks[0].duration, tracks, title: "listening" };
+      source = { start: found.start_seconds, seconds: tracks[0].duration, tracks };
       put(state, h("p", { class: "quiet" }, `${percent(found.area, 0)} of the cells are kept.`));
       drawSounds(found, map);
       enter();

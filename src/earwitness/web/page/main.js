@@ -11,7 +11,7 @@ import { flush } from "./outbox.js";
 import { overview } from "./overview.js";
 import { queue } from "./queue.js";
 import { recording } from "./recording.js";
-import { address, parse } from "./router.js";
+import { address, parse, settle } from "./router.js";
 import { startPage } from "./start.js";
 import { applyTheme, collection, session, set, settings } from "./store.js";
 import { dropping, pickFile } from "./upload.js";
@@ -47,12 +47,14 @@ async function show() {
   const found = route(now);
   if (found?.to) { location.replace(found.to); return; }
   view.setAttribute("aria-busy", "true");
+  scrollTo(0, 0);
   drawCrumbs(found, null);
   try {
     if (!found?.run) throw new Error("This address names nothing that is open here.");
     const shown = await found.run(view, { ...found.given, parameters: now.parameters, signal });
     if (signal.aborted) return;
     drawCrumbs(found, shown);
+    if (document.activeElement === document.body) view.focus({ preventScroll: true });
     document.title = `${shown?.title ?? "earwitness"} \u00b7 earwitness`;
     announce(shown?.title ?? "earwitness");
   } catch (error) {
@@ -77,6 +79,7 @@ function drawTools() {
   const say = () => { theme.textContent = symbol[settings.theme]; theme.setAttribute("aria-label", `Theme: ${settings.theme}`); theme.title = `theme: ${settings.theme}`; };
   say();
   const copy = button("Copy link", async () => {
+    settle();
     try { await navigator.clipboard.writeText(location.href); announce("link copied"); copy.textContent = "Copied"; } catch { prompt("The address of this view:", location.href); }
     setTimeout(() => { copy.textContent = "Copy link"; }, 1500);
   }, { class: "quiet-button", title: "this address shows the same view again" });

@@ -25,12 +25,12 @@ export class Player extends EventTarget {
   }
 
   // A recording by its address; decoded when it is first played.
-  recording(url, seconds) {
-    this.main = { url, start: 0, seconds, tracks: null, title: "recording" };
+  recording(url, seconds, { stream = false } = {}) {
+    this.main = { url, start: 0, seconds, stream, tracks: null };
     this.use(this.main);
   }
 
-  // Another source, such as the three sounds of a map: {start, seconds, tracks: [AudioBuffer], title}.
+  // Another source, such as the three sounds of a map: {start, seconds, tracks: [AudioBuffer]}.
   use(source, track = 0) {
     const going = this.playing;
     const at = this.position;
@@ -68,7 +68,7 @@ export class Player extends EventTarget {
     if (looping && (from < looping.start || from >= looping.end)) from = looping.start;
     if (!this.within(from)) from = looping?.start ?? source.start;
     this.place = from;
-    if (source.url && source.seconds > LONGEST_DECODED) { await this.stream(from, looping, request); return; }
+    if (source.stream || (source.url && source.seconds > LONGEST_DECODED)) { await this.stream(from, looping, request); return; }
     this.say("waiting");
     audio();
     if (context.state === "suspended") await context.resume();
@@ -175,6 +175,7 @@ export class Player extends EventTarget {
     const { running } = this;
     if (!running) return;
     if (running.element && running.loop && running.element.currentTime >= running.loop.end) running.element.currentTime = running.loop.start;
+    else if (running.element && running.element.currentTime >= this.end) { running.element.pause(); this.ended(); return; }
     this.say("position");
     requestAnimationFrame(() => { if (this.running === running) this.tick(); });
   }

@@ -141,7 +141,7 @@ export function queue(root, { collection, parameters, signal }) {
     const url = `${paths.recording(collection.id, row.id)}/sound`;
     if (player.main?.url === url) { player.toggle(); return; }
     player.pause();
-    player.recording(url, 599);
+    player.recording(url, Infinity, { stream: true });
     player.play(0).catch((error) => { if (!isAbort(error)) put(summary, h("span", { class: "failure" }, error.message)); });
   }
 

@@ -102,7 +102,7 @@ export function whatIfPanel(scene) {
       const answer = await send("POST", `${scene.path}/what-if`, { edits, start: stretch?.start ?? null, end: stretch?.end ?? null, sound: true }, signal);
       const buffer = await decoded(answer.sound, signal);
       player.setLoop(null);
-      player.use({ start: stretch?.start ?? 0, seconds: buffer.duration, tracks: [buffer], title: "what if" });
+      player.use({ start: stretch?.start ?? 0, seconds: buffer.duration, tracks: [buffer] });
       await player.play(stretch?.start ?? Math.min(player.position, view.seconds));
     } catch (error) {
       if (!isAbort(error)) put(wrong, error.message);
@@ -124,6 +124,8 @@ export function whatIfPanel(scene) {
 
   scene.addEventListener("drawing", ({ detail }) => {
     if (!detail) { ask(scene.edits); return; }
+    const [start, end, low, high] = bounds(detail);
+    if (!(end > start && high > low)) return;
     fill(detail);
     if (open) ask([...scene.edits, detail], false);
   });

@@ -42,7 +42,7 @@ LINES = {
     500: "the server failed; its terminal says why",
 }
 _NOBODY: Message = {"type": "http.disconnect"}
-_LINGER_SECONDS = 2.0
+_LINGER_SECONDS, _PAUSE_SECONDS = 2.0, 0.3
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Exchange:
         if linger:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LINGER_SECONDS):
-                    while (await self._receive()).get("more_body"):
+                    while (await asyncio.wait_for(self._receive(), _PAUSE_SECONDS)).get("more_body"):
                         pass
             await self._send({"type": "http.response.body", "body": b""})
 

@@ -278,10 +278,14 @@ def test_another_programs_file_is_left_alone(tmp_path):
         assert refused(call).startswith(f"{path}: could not be ")
 
 
-def test_a_folder_that_is_gone(tmp_path):
-    reviews = Reviews(tmp_path / "gone")
+def test_a_folder_is_made_where_it_is_missing(tmp_path):
+    reviews = Reviews(tmp_path / "not" / "there")
     assert reviews.all() == {}
-    assert "could not be written" in refused(lambda: reviews.put("a", "correct"))
+    assert not (tmp_path / "not").exists()
+    assert reviews.put("a", "correct") == Reviews(tmp_path / "not" / "there").get("a")
+    (tmp_path / "file").write_text("x")
+    below = Reviews(tmp_path / "file" / "folder")
+    assert "could not be written (" in refused(lambda: below.put("a", "correct"))
 
 
 @pytest.fixture

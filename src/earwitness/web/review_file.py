@@ -52,7 +52,7 @@ class ReviewFile:
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """Open the file, made where it is missing, for one transaction, which is on the disk when the block ends."""
-        with self._said("could not be written"), closing(self._opened(self.path, "rwc")) as database:
+        with self._said("could not be written"), self._made() as database:
             _patiently(database, "PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = FULL")
             database.execute("BEGIN IMMEDIATE")
@@ -94,6 +94,10 @@ class ReviewFile:
             if path.exists():
                 shutil.copyfile(path, spare / path.name)
         return stack.enter_context(closing(self._opened(spare / self.path.name, "rw")))
+
+    def _made(self) -> closing[sqlite3.Connection]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        return closing(self._opened(self.path, "rwc"))
 
     def _opened(self, path: Path, mode: str) -> sqlite3.Connection:
         if path.is_symlink():

@@ -131,6 +131,12 @@ def test_a_queue_has_an_end_and_old_jobs_are_forgotten(worker, monkeypatch):
     assert worker.job(running.id) is None
 
 
+def test_as_many_ended_jobs_are_remembered_as_there_is_room_for(worker, monkeypatch):
+    monkeypatch.setattr(module, "MOST_ENDED", 4)
+    jobs = [ended(worker.submit(str(number), lambda _: None)) for number in range(6)]
+    assert [worker.job(job.id) is job for job in jobs] == [False] + [True] * 5  # the last did not end before it came
+
+
 def test_a_closed_worker_ends_what_it_is_at_and_refuses_the_rest():
     worker, gate = Worker(), Gate(10**6)
     running, waiting = worker.submit("running", gate), worker.submit("waiting", lambda _: None)

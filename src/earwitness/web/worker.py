@@ -156,7 +156,7 @@ class Worker:
     def _forget(self) -> None:
         """Forget the oldest of too many jobs that have ended."""
         ended = [name for name, (job, _) in self._jobs.items() if job.ended]
-        for name in ended[: len(ended) - MOST_ENDED]:
+        for name in ended[: max(0, len(ended) - MOST_ENDED)]:
             del self._jobs[name]
 
     # ---- the thread -----------------------------------------------------------------------------------------------

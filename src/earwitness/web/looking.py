@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
@@ -10,6 +11,7 @@ from starlette.responses import FileResponse, Response
 from earwitness.audio import decoding
 from earwitness.core.errors import UsageError
 from earwitness.core.files import safe_name
+from earwitness.core.run_folder import RunFolder
 from earwitness.core.version import VERSION
 from earwitness.web import listing, shapes, shown
 from earwitness.web.arrays import Drawn, little_endian
@@ -56,7 +58,7 @@ def class_page(studio: Studio, given: Given) -> shapes.ClassPage:
 def report(studio: Studio, given: Given) -> Response:
     """Return the run's report, to be kept."""
     run = studio.collection(given.ids["c"]).run
-    if run is None or not run.folder.report.is_file():
+    if run is None or not _lies_in(run.folder.report, run.folder):
         raise NotThereError("there is no report yet; `earwitness report RUN` makes one")
     name = f"{run.folder.path.resolve().name}-report.html"
     return FileResponse(run.folder.report, filename=name, media_type=BINARY)
@@ -66,9 +68,14 @@ def figure(studio: Studio, given: Given) -> Response:
     """Return a picture of a run."""
     for collection in studio.collections.values():
         path = shown.figure_path(collection, given.ids["f"])
-        if path is not None and path.is_file():
+        if path is not None and collection.run is not None and _lies_in(path, collection.run.folder):
             return FileResponse(path, media_type=PNG)
     raise NotThereError("no such figure; inquire again, or reload the page")
+
+
+def _lies_in(path: Path, folder: RunFolder) -> bool:
+    """Tell whether a file is there and is the run's own: links in a run from elsewhere may lead anywhere."""
+    return path.is_file() and path.resolve().is_relative_to(folder.path.resolve())
 
 
 def export(studio: Studio, given: Given) -> Response:

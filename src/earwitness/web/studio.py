@@ -136,7 +136,7 @@ class Studio:
         name = shown if shown not in uploads.paths else f"{len(uploads.names) + 1}-{shown}"
         # Of the sender's name its ending alone, which tells what sound it is.
         ending = Path(shown).suffix
-        path = data.with_suffix(ending if ending[1:].isalnum() and ending.isascii() else "")
+        path = data.with_name(f"sound-{data.name}{ending if ending[1:].isalnum() and ending.isascii() else ''}")
         data.rename(path)
         try:
             _check_length(path, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from functools import partial
@@ -14,7 +15,8 @@ from starlette.responses import Response
 from earwitness.core.errors import UsageError
 from earwitness.core.progress import Progress
 from earwitness.explainers.attribution import Attribution, Target
-from earwitness.explainers.parameters import spec
+from earwitness.explainers.method import Explainer
+from earwitness.explainers.parameters import in_force, spec
 from earwitness.explainers.registry import parse
 from earwitness.models.hierarchy import most_specific
 from earwitness.models.prediction import ScoredRecording
@@ -31,6 +33,7 @@ from earwitness.web.shelf import WHOLE, HeldMap
 from earwitness.web.studio import NotThereError, Studio
 from earwitness.workflows.maps import Shown
 
+MOST_OF_A_SETTING = 10_000  # samples, steps, cells of a grid: several times of what any method needs
 MOST_EDITED_SECONDS = 60.0  # of a longer recording the surroundings of the edits are scored
 AROUND_SECONDS = 10.0
 
@@ -45,7 +48,7 @@ def make_map(studio: Studio, given: Given) -> Any:
     target = _target(collection, scored, asked)
     row = 0 if whole else _segment(scored, asked.at, target)
     start = 0.0 if whole else float(scored.clock.frame_start_seconds(scored.start_frames[row]))
-    explainer = None if whole else parse(asked.method)
+    explainer = None if whole else _bounded(asked.method)
     method = WHOLE if explainer is None else spec(explainer)
     held = _held(collection, name, start, target, method, whole=whole)
     if held is not None and (whole or not asked.verdict or held.level is not None):
@@ -83,6 +86,18 @@ def _target(collection: Collection, scored: ScoredRecording, asked: MapQuestion)
         return Target(best, None if asked.against is None else classifier.class_index(asked.against))
     index = classifier.class_index(asked.target)
     return Target(index, None if asked.against is None else classifier.class_index(asked.against))
+
+
+def _bounded(asked: str) -> Explainer:
+    """Return the method that is asked for, unless it would take all memory before it could be stopped."""
+    explainer = parse(asked)
+    for name, value in in_force(explainer).items():
+        numbers = [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, int)]
+        if name != "seed" and math.prod(numbers) > MOST_OF_A_SETTING:
+            raise UsageError(
+                f"{asked}: {name} is too much for the page, {MOST_OF_A_SETTING:,} at most; ask `earwitness explain`"
+            )
+    return explainer
 
 
 def _segment(scored: ScoredRecording, at: float | None, target: Target) -> int:

@@ -25,6 +25,7 @@ from earwitness.web import connection
 from earwitness.web.connection import UVICORN
 from earwitness.web.exchange import SECURITY_HEADERS
 from earwitness.web.guard import Guard, Protection
+from earwitness.web.serve import entrance
 
 PROTECTION = Protection(port=8765, token="the-token-of-this-test")
 OWN = "http://127.0.0.1:8765"
@@ -169,6 +170,37 @@ def test_another_binding_names_its_hosts():
     usual = Protection(port=80, token=PROTECTION.token)  # a browser leaves this port out
     cookie = {"Cookie": f"{usual.cookie}={usual.token}"}
     assert ask(headers=[*cookie.items(), ("Host", "localhost")], protection=usual).status_code == 200
+
+
+def test_a_server_that_listens_everywhere_is_reached_by_any_address_and_by_no_others_name():
+    wider = replace(PROTECTION, hosts=("mybox",), everywhere=True)
+    for name in ("10.0.0.7:8765", "[2001:db8::7]:8765", "127.0.0.1:8765", "mybox:8765"):
+        assert ask(headers=[*COOKIE.items(), ("Host", name)], protection=wider).status_code == 200
+    foreign = ["10.0.0.7", "10.0.0.7:80", "10.0.0:8765", "2130706433:8765", "10.0.0.7.evil.example:8765"]
+    for name in (*foreign, "[10.0.0.7]:8765", "otherbox:8765"):
+        assert ask(headers=[*COOKIE.items(), ("Host", name)], protection=wider).status_code == 403
+    assert ask(headers=[*COOKIE.items(), ("Host", "10.0.0.7:8765")]).status_code == 403
+    assert replace(PROTECTION, port=80, everywhere=True).is_address("10.0.0.7")
+
+
+def test_the_address_to_open_is_one_that_is_served():
+    addresses = {
+        "127.0.0.1": "127.0.0.1",
+        "localhost": "127.0.0.1",
+        "::1": "[::1]",
+        "fe80::7": "[fe80::7]",
+        "box": "box",
+    }
+    for host, shown in (addresses | {"box": "box"}).items():
+        protection, address = entrance(host, 8765)
+        assert address == f"http://{shown}:8765/?token={protection.token}"
+        assert f"{shown}:8765" in protection.authorities
+        assert not protection.everywhere
+    for host in ("", "0.0.0.0", "::"):
+        protection, address = entrance(host, 8765)
+        named = address.removeprefix("http://").partition("/")[0]
+        assert protection.is_address(named) or named in protection.authorities
+        assert not named.startswith("0.0.0.0")
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
@@ -418,7 +450,7 @@ def test_errors_are_one_line():
     answer = ask("/api/loose", "DELETE", OURS)
     assert refusal(answer, 405)
     assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD"}
-    assert refusal(ask("/api/fail"), 500) == "the server failed; its terminal says why"
+    assert refusal(ask("/api/fail"), 500) == "this should not have happened; the request was not answered"
     assert refusal(ask(app=silent), 500)
     own = ask("/api/refuse")  # the application's own line stays
     assert (own.status_code, own.json()) == (409, {"error": "nothing in the map speaks for its class"})

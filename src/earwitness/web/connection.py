@@ -63,15 +63,17 @@ class Connection(H11Protocol):
             self._deadline = None
 
 
-# What uvicorn is to be started with, beside application, host and port.
+# What uvicorn is to be started with, beside the application.
 UVICORN: dict[str, Any] = {
     "http": Connection,
     "ws": "none",
+    "lifespan": "off",
     "server_header": False,
+    "date_header": False,
     "proxy_headers": False,
     "access_log": False,
-    "log_level": "error",
+    "log_level": "critical",
     "h11_max_incomplete_event_size": 32_768,
-    "timeout_keep_alive": 15,
-    "timeout_graceful_shutdown": 3,
+    "timeout_keep_alive": 30,
+    "timeout_graceful_shutdown": 2,
 }

@@ -39,7 +39,7 @@ LINES = {
     404: "no such page",
     405: "not possible here: another method is needed",
     416: "Range: not a part of what is there",
-    500: "the server failed; its terminal says why",
+    500: "this should not have happened; the request was not answered",
 }
 _NOBODY: Message = {"type": "http.disconnect"}
 _LINGER_SECONDS, _PAUSE_SECONDS = 2.0, 0.3

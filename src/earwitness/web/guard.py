@@ -13,6 +13,7 @@ import hmac
 import re
 import secrets
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from urllib.parse import parse_qsl
 
 from starlette.datastructures import Headers
@@ -25,6 +26,7 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 _PLAIN = ("GET", "HEAD")
 # Neither escapes nor backslashes, nor empty, hidden or upward parts: ids and the page's files need none.
 _PATH = re.compile(r"/(?:[\w-][\w.-]*(?:/[\w-][\w.-]*)*/?)?", re.ASCII)
+_ADDRESS = re.compile(r"(?:\[(?P<six>[0-9a-f:.]+)\]|(?P<four>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?", re.ASCII)
 _TOKEN = re.compile(r"[\w-]{16,200}", re.ASCII)
 _JSON = re.compile(r'application/json\s*(;\s*charset="?utf-8"?\s*)?', re.IGNORECASE | re.ASCII)
 _RANGES = re.compile(r"\s*bytes\s*=(.*)", re.IGNORECASE | re.ASCII)
@@ -49,6 +51,9 @@ class Protection:
         The secret of the opened address; drawn anew where it is not given.
     hosts
         Names and addresses by which the server is reached beside 127.0.0.1, localhost and ::1, without the port.
+    everywhere
+        Whether it listens at all addresses of this machine, which Host may then name: only names can be made to lead
+        here by others.
     uploads
         The paths at which a POST may hold any file.
     json_bytes, upload_bytes
@@ -71,6 +76,7 @@ class Protection:
     port: int
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     hosts: tuple[str, ...] = ()
+    everywhere: bool = False
     uploads: tuple[str, ...] = ("/api/uploads",)
     json_bytes: int = 1_000_000
     upload_bytes: int = 200_000_000
@@ -103,6 +109,16 @@ class Protection:
         given = [f"[{name}]" if ":" in name and not name.startswith("[") else name for name in self.hosts]
         names = [name.lower() for name in ("127.0.0.1", "localhost", "[::1]", *given)]
         return frozenset([f"{name}:{self.port}" for name in names] + (names if self.port == 80 else []))
+
+    def is_address(self, host: str) -> bool:
+        """Tell whether Host names one of this machine's addresses, where the server listens at all of them."""
+        found = _ADDRESS.fullmatch(host)
+        if found is None or not self.everywhere or int(found["port"] or 80) != self.port:
+            return False
+        try:
+            return ip_address(found["six"] or found["four"]).version == (6 if found["six"] else 4)
+        except ValueError:
+            return False
 
 
 class Guard:
@@ -166,7 +182,7 @@ class Guard:
     def _foreign(self, scope: Scope, headers: Headers) -> Reply | None:
         """Refuse what does not come from the server's own page, before anything else is looked at."""
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
-        if len(hosts) != 1 or hosts[0].lower() not in self._authorities:
+        if len(hosts) != 1 or not self._is_own(hosts[0].lower()):
             return error(403, "Host: not an address of this server; open the one that `earwitness serve` printed")
         if origins and (len(origins) > 1 or origins[0].lower() != f"{scope['scheme']}://{hosts[0].lower()}"):
             return error(403, "Origin: another page asks, and only this server's own may")
@@ -176,6 +192,9 @@ class Guard:
         if site == "none":
             return error(403, "Origin: missing; what is not a plain GET must say which page asks")
         return error(403, "Sec-Fetch-Site: another page asks, and only this server's own may")
+
+    def _is_own(self, host: str) -> bool:
+        return host in self._authorities or self._protection.is_address(host)
 
     def _long(self, scope: Scope) -> Reply | None:
         """Refuse too many or too long headers: uvicorn bounds them only where they come in pieces."""

@@ -10,11 +10,13 @@ import uvicorn
 
 from earwitness.core.errors import UsageError
 from earwitness.web.app import make_app
+from earwitness.web.connection import UVICORN
 from earwitness.web.guard import Guard, Protection
 from earwitness.web.studio import Studio
 
 HOST = "127.0.0.1"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+EVERYWHERE = ("", "0.0.0.0", "::")
 
 
 def serve(
@@ -45,21 +47,8 @@ def serve(
     """
     try:
         with _listening(host, port) as listening:
-            protection = Protection(port=listening.getsockname()[1], hosts=() if host in LOOPBACK else (host,))
-            address = protection.address if host in LOOPBACK else protection.address.replace(HOST, host, 1)
-            server = uvicorn.Server(
-                uvicorn.Config(
-                    Guard(make_app(studio), protection),
-                    log_level="critical",
-                    access_log=False,
-                    lifespan="off",
-                    server_header=False,
-                    date_header=False,
-                    h11_max_incomplete_event_size=65_536,
-                    timeout_keep_alive=30,
-                    timeout_graceful_shutdown=2,
-                )
-            )
+            protection, address = entrance(host, listening.getsockname()[1])
+            server = uvicorn.Server(uvicorn.Config(Guard(make_app(studio), protection), **UVICORN))
             if on_ready is not None:
                 on_ready(address)
             if browse:
@@ -67,6 +56,27 @@ def serve(
             server.run(sockets=[listening])
     finally:
         studio.close()
+
+
+def entrance(host: str, port: int) -> tuple[Protection, str]:
+    """Return what requests to a server at an address must name, and the address to open, with its token."""
+    if host in EVERYWHERE:
+        protection = Protection(port=port, hosts=(socket.gethostname(),), everywhere=True)
+        shown = _own_address()
+    else:
+        protection = Protection(port=port, hosts=() if host in LOOPBACK else (host,))
+        shown = HOST if host == "localhost" else host
+    return protection, protection.address.replace(HOST, f"[{shown}]" if ":" in shown else shown, 1)
+
+
+def _own_address() -> str:
+    """Return the address at which others reach this machine, or else its name."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+            asked.connect(("192.0.2.1", 9))  # sends nothing: it asks the system for the way there
+            return str(asked.getsockname()[0])
+    except OSError:
+        return socket.gethostname()
 
 
 def _listening(host: str, port: int) -> socket.socket:

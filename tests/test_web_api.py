@@ -17,8 +17,9 @@ from earwitness.audio.extraction import log_mel_of
 from earwitness.core.files import read_csv
 from earwitness.explainers.attribution import Attribution
 from earwitness.inspection.files import score_file
-from earwitness.web import shapes
+from earwitness.web import collection, shapes
 from earwitness.web.app import make_app
+from earwitness.web.arrays import columns_of
 from earwitness.web.studio import open_studio
 from earwitness.web.table import ENDPOINTS, openapi
 from earwitness.workflows import inquire
@@ -422,6 +423,27 @@ def test_a_folder_with_a_model_is_scored_and_shown(run, monkeypatch, tmp_path):
     finally:
         studio.close()
         broken.unlink()
+
+
+def test_a_recording_too_long_to_be_held_is_drawn_as_a_short_one_is(run, monkeypatch, tmp_path):
+    monkeypatch.setenv("EARWITNESS_HOME", str(tmp_path))
+    path, model = run.parent / "data" / HELD, ew.load_model(run, device="cpu")
+    monkeypatch.setattr(collection, "HELD_SECONDS", 1.0)
+    studio = open_studio([run.parent / "data"], model)
+    try:
+        (one,) = studio.collections.values()
+        assert (one.is_long(HELD), one.is_long(tiny_run.SHORT)) == (True, False)
+        assert one.log_mel(HELD) is None
+        whole, clock = log_mel_of(path, model.classifier.front_end), model.classifier.front_end.clock
+        for start, end, columns in ((0.0, None, 9), (0.0, None, 5000), (0.9, 1.1, 500)):
+            drawn, wanted = one.drawn(HELD, start, end, columns), columns_of(whole, clock, start, end, columns)
+            np.testing.assert_allclose(drawn.values, wanted.values, atol=1e-4)
+            assert drawn.start_seconds == pytest.approx(wanted.start_seconds)
+            assert drawn.end_seconds == pytest.approx(wanted.end_seconds)
+        assert one.thumbnail(HELD).shape[1] == 32
+        assert len(one.waveform(HELD, 0.0, None, 50).values) == 50
+    finally:
+        studio.close()
 
 
 @pytest.mark.parametrize("wrong", ["nowhere", ""])

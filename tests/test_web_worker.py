@@ -98,6 +98,22 @@ def test_short_work_is_done_between_the_steps_of_long_work_by_the_same_thread(be
     worker.close()
 
 
+def test_nobody_waits_for_ever(monkeypatch):
+    monkeypatch.setattr(module, "MOST_SECONDS", 0.05)
+    worker, gate = Worker(between=False), Gate(10**6)
+    job = worker.submit("long", gate)
+    gate.at.wait(5)
+    asked: list[int] = []
+    with pytest.raises(EarwitnessError, match="wait for its job"):
+        worker.now(lambda: asked.append(1))
+    worker.cancel(job)
+    ended(job)
+    monkeypatch.setattr(module, "MOST_SECONDS", 20.0)
+    assert worker.now(lambda: 2) == 2
+    assert not asked  # what nobody waits for is not done
+    worker.close()
+
+
 def test_errors_are_one_line_and_end_nothing_else(worker):
     def known(_progress):
         raise UsageError("name another class")

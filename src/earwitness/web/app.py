@@ -26,7 +26,7 @@ from earwitness.web import shown
 from earwitness.web.endpoint import EVENTS, JSON, Endpoint, Given
 from earwitness.web.studio import NotThereError, Studio
 from earwitness.web.table import ENDPOINTS, EVENTS_PATH, openapi
-from earwitness.web.worker import UNFORESEEN, TooManyJobsError
+from earwitness.web.worker import UNFORESEEN, BusyError, TooManyJobsError
 
 FILE_NAME = "X-File-Name"
 EVENT_SECONDS = 0.1  # between two looks at a job
@@ -34,6 +34,7 @@ STATUS = (  # the first that fits
     (NotThereError, 404),
     (NoEvidenceError, 409),
     (TooManyJobsError, 429),
+    (BusyError, 503),
     (BadRecordingError, 422),
     (UsageError, 400),
     (EarwitnessError, 422),

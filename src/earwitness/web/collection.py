@@ -107,6 +107,7 @@ class Collection:
     _log_mels: Remembered[LogMel] = field(default_factory=lambda: Remembered(24), repr=False)
     _samples: Remembered[tuple[Samples, int]] = field(default_factory=lambda: Remembered(6), repr=False)
     _pictures: Remembered[Float32Array] = field(default_factory=lambda: Remembered(6000), repr=False)
+    _long: Remembered[bool] = field(default_factory=lambda: Remembered(10_000), repr=False)
     _held: Remembered[HeldSound] = field(default_factory=lambda: Remembered(6), repr=False)
 
     # ---- names ----------------------------------------------------------------------------------------------------
@@ -154,12 +155,20 @@ class Collection:
         return None if self.is_long(name) else self._log_mels.get(name, make)
 
     def is_long(self, name: str) -> bool:
-        """Tell whether a recording is too long for its log-mel to be held in memory."""
+        """Tell whether a recording is too long for its log-mel and its samples to be held in memory."""
+
+        def make() -> bool:
+            # No header can be trusted: of a recording that nobody has scored yet, the first minutes are decoded.
+            with self.reading(name) as path:
+                rate, count = decoding.header(path)[2], 0
+                for block in decoding.stream(path):
+                    count += len(block)
+                    if count > HELD_SECONDS * rate:
+                        return True
+            return False
+
         known = self.known.get(name)
-        if known is not None:
-            return known.seconds > HELD_SECONDS
-        scored = self._scored.find(name)
-        return scored is not None and scored.seconds > HELD_SECONDS
+        return self._long.get(name, make) if known is None else known.seconds > HELD_SECONDS
 
     def drawn(self, name: str, start: float, end: float | None, columns: int) -> Drawn:
         """Return a stretch of a recording's log-mel as :func:`earwitness.web.arrays.columns_of` does."""

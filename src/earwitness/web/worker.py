@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from secrets import token_hex
@@ -20,6 +21,7 @@ QUEUED, RUNNING, DONE, FAILED, CANCELLED = STATES = ("queued", "running", "done"
 ENDED = (DONE, FAILED, CANCELLED)
 MOST_ENDED = 200  # jobs whose end is remembered
 MOST_WAITING = 500
+MOST_SECONDS = 120.0  # that somebody waits for something short
 UNFORESEEN = "this should not have happened"
 
 
@@ -29,6 +31,10 @@ class Stopped(BaseException):
 
 class TooManyJobsError(EarwitnessError):
     """More jobs wait than anybody will look at."""
+
+
+class BusyError(EarwitnessError):
+    """The model is at one thing for longer than anybody waits."""
 
 
 @dataclass
@@ -111,7 +117,13 @@ class Worker:
         return job
 
     def now(self, work: Callable[[], T]) -> T:
-        """Do something short as soon as may be, and return what it comes to; raises what it raises."""
+        """Do something short as soon as may be, and return what it comes to; raises what it raises.
+
+        Raises
+        ------
+        BusyError
+            The model was at one thing for too long.
+        """
         if threading.current_thread() is self._thread:
             return work()
         future: Future[T] = Future()
@@ -120,7 +132,12 @@ class Worker:
                 raise EarwitnessError("the server is closing; start it again")
             self._short.append((future, work))
             self._changed.notify_all()
-        return future.result()
+        try:
+            return future.result(timeout=MOST_SECONDS)
+        except FutureTimeoutError:
+            if not future.cancel():  # it began just now, and is short
+                return future.result()
+            raise BusyError("the model is at something long; wait for its job, or cancel it, and ask again") from None
 
     def job(self, name: str) -> Job | None:
         """Return a job by its id; None where there is none."""
@@ -183,6 +200,8 @@ class Worker:
                 if not self._short:
                     return
                 future, work = self._short.popleft()
+            if not future.set_running_or_notify_cancel():
+                continue
             try:
                 future.set_result(work())
             except BaseException as error:
@@ -209,7 +228,8 @@ class Worker:
             job.state = job.state if job.ended else CANCELLED
         while self._short:
             future, _ = self._short.popleft()
-            future.set_exception(EarwitnessError("the server is closing; start it again"))
+            if future.set_running_or_notify_cancel():
+                future.set_exception(EarwitnessError("the server is closing; start it again"))
 
 
 def _nothing(_progress: Progress) -> None:

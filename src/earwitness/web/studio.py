@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, count
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -22,6 +24,7 @@ from earwitness.workflows.what_if import WhatIf
 
 MOST_UPLOADS = 100
 MOST_UPLOAD_SECONDS = 600.0
+MOST_UPLOAD_SAMPLES = 120_000_000  # of all channels: ten minutes of studio sound; 600 kB of FLAC may hold billions
 
 
 class NotThereError(EarwitnessError):
@@ -45,6 +48,7 @@ class Studio:
     _scoring: dict[str, Job] = field(default_factory=dict)
     _reviews: dict[str, Reviews] = field(default_factory=dict)
     _edited: Remembered[WhatIf] = field(default_factory=lambda: Remembered(32))
+    _taking: threading.Lock = field(default_factory=threading.Lock)
     _uploads: tempfile.TemporaryDirectory[str] = field(
         default_factory=lambda: tempfile.TemporaryDirectory(prefix="earwitness-uploads-")
     )
@@ -133,30 +137,32 @@ class Studio:
         if len(uploads.names) >= MOST_UPLOADS:
             raise UsageError(f"{MOST_UPLOADS} sounds were sent already; start the server again to send others")
         shown = printable(Path(unquote(file_name, errors="replace")).name)[:200] or "sound"
-        name = shown if shown not in uploads.paths else f"{len(uploads.names) + 1}-{shown}"
         # Of the sender's name its ending alone, which tells what sound it is.
         ending = Path(shown).suffix
         path = data.with_name(f"sound-{data.name}{ending if ending[1:].isalnum() and ending.isascii() else ''}")
         data.rename(path)
         try:
-            _check_length(path, name)
+            _check_length(path, shown)
             scored = uploads.worker.now(lambda: score_file(uploads.model.classifier, path))
         except BaseException as error:
             path.unlink(missing_ok=True)
             if isinstance(error, BadRecordingError):
-                raise BadRecordingError(name, error.reason.replace(path.stem, Path(shown).stem)) from error
+                raise BadRecordingError(shown, error.reason.replace(path.stem, Path(shown).stem)) from error
             raise
-        uploads.note(name, replace(scored, file=name))
-        return uploads, uploads.add(name, path)
+        with self._taking:
+            others = (f"{number}-{shown}" for number in count(2))
+            name = next(each for each in chain([shown], others) if each not in uploads.paths)
+            uploads.note(name, replace(scored, file=name))
+            return uploads, uploads.add(name, path)
 
     def _uploads_of(self, base: Collection) -> Collection:
-        found = next(
-            (each for each in self.collections.values() if each.kind == UPLOADS and each.worker is base.worker), None
-        )
-        if found is None:
+        with self._taking:
+            for each in self.collections.values():
+                if each.kind == UPLOADS and each.worker is base.worker:
+                    return each
             found = of_uploads(base.model, base.worker, self._uploads.name)
             self.collections[found.id] = found
-        return found
+            return found
 
     @property
     def upload_folder(self) -> Path:
@@ -172,14 +178,18 @@ class Studio:
 
 
 def _check_length(path: Path, name: str) -> None:
-    """Decode a file that was sent, block by block, and refuse it as soon as it is too long."""
-    seconds, rate = 0.0, decoding.header(path)[2]
+    """Decode a file that was sent, block by block, and refuse it as soon as it is too long, in time or in samples."""
+    _, _, rate, channels = decoding.header(path)
+    frames = 0
     for block in decoding.stream(path):
-        seconds += len(block) / rate
-        if seconds > MOST_UPLOAD_SECONDS:
-            raise UsageError(
-                f"{name}: is longer than {MOST_UPLOAD_SECONDS / 60:g} minutes; put it into a folder and serve that"
-            )
+        frames += len(block)
+        if frames > MOST_UPLOAD_SECONDS * rate:
+            much = f"is longer than {MOST_UPLOAD_SECONDS / 60:g} minutes"
+        elif frames * channels > MOST_UPLOAD_SAMPLES:
+            much = f"holds more than {MOST_UPLOAD_SAMPLES / 1e6:g} million samples"
+        else:
+            continue
+        raise UsageError(f"{name}: {much}; put it into a folder and serve that")
 
 
 def open_studio(

@@ -117,7 +117,7 @@ def map_values(studio: Studio, given: Given) -> Response:
 
 
 def _map(studio: Studio, name: str) -> tuple[Collection, HeldMap]:
-    for collection in studio.collections.values():
+    for collection in studio.shown:
         if (held := collection.shelf.named(name)) is not None:
             return collection, held
     raise NotThereError("no such map; ask for it again")
@@ -285,7 +285,7 @@ def finding(studio: Studio, given: Given) -> shapes.FindingShape:
 
 def remove_finding(studio: Studio, given: Given) -> shapes.Removed:
     """Remove a finding."""
-    for collection in studio.collections.values():
+    for collection in studio.shown:
         if studio.reviews(collection).remove_finding(given.ids["f"]):
             return shapes.Removed(removed=given.ids["f"])
     raise NotThereError("no such finding; it may have been removed already")

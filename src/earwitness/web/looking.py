@@ -28,9 +28,7 @@ from earwitness.web.studio import NotThereError, Studio
 def session(studio: Studio, given: Given) -> shapes.Session:
     """Return what the server shows."""
     del given
-    return shapes.Session(
-        version=VERSION, collections=[shown.collection_shape(each) for each in studio.collections.values()]
-    )
+    return shapes.Session(version=VERSION, collections=[shown.collection_shape(each) for each in studio.shown])
 
 
 def overview(studio: Studio, given: Given) -> shapes.Overview:
@@ -66,7 +64,7 @@ def report(studio: Studio, given: Given) -> Response:
 
 def figure(studio: Studio, given: Given) -> Response:
     """Return a picture of a run."""
-    for collection in studio.collections.values():
+    for collection in studio.shown:
         path = shown.figure_path(collection, given.ids["f"])
         if path is not None and collection.run is not None and _lies_in(path, collection.run.folder):
             return FileResponse(path, media_type=PNG)

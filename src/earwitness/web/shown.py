@@ -91,13 +91,13 @@ def overview(collection: Collection, scoring: str | None) -> shapes.Overview:
         return shapes.Overview(
             accuracy=None,
             recordings=len(collection.names),
-            segments=sum(each.segments for each in collection.known.values()),
+            segments=sum(each.segments for each in list(collection.known.values())),
             trained=False,
             headline=f"{len(collection.names)} recordings {what}; {known} are scored by {collection.model.name}.",
             classes=_counted(collection),
             confusion=None,
             history=None,
-            warnings=[f"{name}: {why}" for name, why in collection.unusable.items()],
+            warnings=[f"{name}: {why}" for name, why in list(collection.unusable.items())],
             figures=[],
             report=False,
             scoring=scoring,
@@ -125,7 +125,7 @@ def overview(collection: Collection, scoring: str | None) -> shapes.Overview:
 def _counted(collection: Collection) -> list[shapes.ClassRow]:
     """Return the classes that were predicted or that recordings are labelled as, without measures."""
     counts = dict.fromkeys(collection.model.classes, 0)
-    for known in collection.known.values():
+    for known in list(collection.known.values()):  # the worker may be adding to them
         counts[known.predicted] += 1
     return [
         shapes.ClassRow(name=name, recordings=count, precision=None, recall=None, f1=None, segments_right=None)

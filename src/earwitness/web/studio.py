@@ -74,9 +74,14 @@ class Studio:
         return found, name
 
     @property
+    def shown(self) -> list[Collection]:
+        """The collections as they are now: another thread may add one."""
+        return list(self.collections.values())
+
+    @property
     def workers(self) -> list[Worker]:
         """Each once."""
-        return list({id(each.worker): each.worker for each in self.collections.values()}.values())
+        return list({id(each.worker): each.worker for each in self.shown}.values())
 
     def job(self, name: str) -> tuple[Worker, Job]:
         """Return a job by its id, with its worker; raises as :meth:`collection` does."""

@@ -23,7 +23,7 @@ from earwitness.models.prediction import ScoredRecording
 from earwitness.sonify.edits import Edit, Outline
 from earwitness.sonify.listening import SOUNDS, Listening
 from earwitness.sonify.masks import Box, mask_of
-from earwitness.web import shapes, shown
+from earwitness.web import mapped, shapes, shown
 from earwitness.web.arrays import Drawn
 from earwitness.web.asked import BoxEdit, LassoEdit, MapQuestion
 from earwitness.web.collection import Collection
@@ -52,7 +52,7 @@ def make_map(studio: Studio, given: Given) -> Any:
     method = WHOLE if explainer is None else spec(explainer)
     held = _held(collection, name, start, target, method, whole=whole)
     if held is not None and (whole or not asked.verdict or held.level is not None):
-        return shapes.MapAnswer(map=shown.map_shape(collection, held))
+        return shapes.MapAnswer(map=mapped.map_shape(collection, held))
     with collection.reading(name) as path:
         about = Shown(collection.model, path, scored)
 
@@ -65,7 +65,7 @@ def make_map(studio: Studio, given: Given) -> Any:
             if asked.verdict and found.verdict is None:
                 found = about.judged(row, explainer, found, progress)
         kept = collection.shelf.put(replace(found, file=name), method, whole=whole)
-        return {"map": msgspec.to_builtins(shown.map_shape(collection, kept))}
+        return {"map": msgspec.to_builtins(mapped.map_shape(collection, kept))}
 
     job = collection.worker.submit(f"{asked.method}: {name}", work)
     return 202, shapes.MapAnswer(job=shown.job_shape(collection.worker, job))
@@ -113,7 +113,7 @@ def _segment(scored: ScoredRecording, at: float | None, target: Target) -> int:
 def map_values(studio: Studio, given: Given) -> Response:
     """Return a map's cells."""
     _, held = _map(studio, given.ids["m"])
-    return array(Drawn(shown.cells(Attribution.load(held.path)), 0.0, 0.0))
+    return array(Drawn(mapped.cells(Attribution.load(held.path)), 0.0, 0.0))
 
 
 def _map(studio: Studio, name: str) -> tuple[Collection, HeldMap]:

@@ -13,7 +13,7 @@ from earwitness.core.errors import UsageError
 from earwitness.core.files import safe_name
 from earwitness.core.run_folder import RunFolder
 from earwitness.core.version import VERSION
-from earwitness.web import listing, shapes, shown
+from earwitness.web import listing, mapped, shapes, shown
 from earwitness.web.arrays import Drawn, little_endian
 from earwitness.web.asked import Span
 from earwitness.web.collection import recording_id
@@ -119,7 +119,7 @@ def recording(studio: Studio, given: Given) -> shapes.Recording:
         scores=shown.scored_list(shown.ranked(scored.classes, scored.mean)),
         segments=shown.segment_times(scored),
         detections=shown.detections(collection, scored),
-        maps=[shown.map_shape(collection, each) for each in collection.shelf.of(name)],
+        maps=[mapped.map_shape(collection, each) for each in collection.shelf.of(name)],
         findings=[shown.finding(each) for each in reviews.findings(name)],
         review=None if review is None else shown.review(review),
         why=shown.why(collection, name),

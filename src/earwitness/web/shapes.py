@@ -95,8 +95,9 @@ class ClassRow(Answer, frozen=True, kw_only=True):
 
 
 class ConfusionShape(Answer, frozen=True, kw_only=True):
-    """Counts; a row a true class, a column a predicted one."""
+    """Counts; a row a true class, a column a predicted one, of the classes that recordings have or are predicted as."""
 
+    classes: list[str]
     files: list[list[int]]
     segments: list[list[int]]
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 
 from earwitness.core.arrays import Float64Array
 from earwitness.core.files import read_csv
-from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution
-from earwitness.explainers.findings import region_words
 from earwitness.explainers.registry import DEFAULT_METHODS, METHODS
 from earwitness.models.detections import detect
 from earwitness.models.prediction import Predictions, ScoredRecording
@@ -21,14 +18,11 @@ from earwitness.plots import gallery
 from earwitness.report.causes import likely_causes
 from earwitness.report.headline import headline
 from earwitness.training import metrics
-from earwitness.training.metrics import Metrics
+from earwitness.training.metrics import Confusion, Metrics
 from earwitness.trust.audit import store
-from earwitness.trust.verdicts.advice import Known
-from earwitness.trust.verdicts.verdict import verdict_of
 from earwitness.web import shapes
 from earwitness.web.collection import RUN, UPLOADS, Collection, recording_id
 from earwitness.web.reviews import Review, SavedFinding
-from earwitness.web.shelf import WHOLE, HeldMap
 from earwitness.web.worker import Job, Worker
 
 MOST_SEGMENTS = 20_000  # whose beginnings are told
@@ -110,11 +104,8 @@ def overview(collection: Collection, scoring: str | None) -> shapes.Overview:
         segments=measured.segments,
         trained=folder.history.exists(),
         headline=str(headline(measured, run.predictions, store.read(folder))["lead"]),
-        classes=class_rows(measured),
-        confusion=shapes.ConfusionShape(
-            files=[list(row) for row in measured.confusion.files],
-            segments=[list(row) for row in measured.confusion.segments],
-        ),
+        classes=[row for row in class_rows(measured) if row.recordings or row.precision is not None],
+        confusion=_confusion(measured.confusion),
         history=_history(folder.history) if folder.history.exists() else None,
         warnings=[str(each) for each in split.get("warnings", [])],
         figures=figures(collection),
@@ -132,6 +123,14 @@ def _counted(collection: Collection) -> list[shapes.ClassRow]:
         for name, count in counts.items()
         if count
     ]
+
+
+def _confusion(found: Confusion) -> shapes.ConfusionShape:
+    files, segments = np.asarray(found.files), np.asarray(found.segments)
+    there = np.flatnonzero(files.sum(axis=1) + segments.sum(axis=0))
+    grid = np.ix_(there, there)
+    names = [found.classes[index] for index in there]
+    return shapes.ConfusionShape(classes=names, files=files[grid].tolist(), segments=segments[grid].tolist())
 
 
 def _accuracies(measured: Metrics) -> shapes.Accuracies:
@@ -282,88 +281,6 @@ def why(collection: Collection, name: str) -> str | None:
     if collection.run is None:
         return None
     return likely_causes(collection.run.predictions, [name], store.read(collection.run.folder)).get(name)
-
-
-# ---- a map --------------------------------------------------------------------------------------------------------
-
-
-def map_shape(collection: Collection, held: HeldMap) -> shapes.Map:
-    """Return a map without its cells."""
-    found = Attribution.load(held.path)
-    rows, columns = cells(found).shape
-    times, hertz = edges(collection, found)
-    classes = collection.model.classes
-    against = found.target.against
-    return shapes.Map(
-        id=held.id,
-        method=WHOLE if held.whole else held.method,
-        title=METHODS[found.method].title if found.method in METHODS else found.method,
-        target=found.target_label,
-        name=classes[found.target.index],
-        against=None if against is None else classes[against],
-        score=found.score,
-        score_kind=found.score_kind,
-        start_seconds=max(0.0, float(times[0])),
-        end_seconds=float(times[-1]),
-        whole=held.whole,
-        rows=rows,
-        columns=columns,
-        time_edges=times.tolist(),
-        frequency_edges=hertz.tolist(),
-        strongest=float(np.abs(found.values).max(initial=0.0)),
-        flags=list(found.flags),
-        regions=[
-            shapes.RegionShape(**{name: getattr(each, name) for name in shapes.RegionShape.__struct_fields__})
-            for each in found.regions
-        ],
-        text=in_words(found),
-        verdict=_verdict(collection, held, found),
-    )
-
-
-def cells(found: Attribution) -> Any:
-    """Return a map's own cells, shape (rows, columns); those of all frames and bands where it has no grid."""
-    return found.native
-
-
-def edges(collection: Collection, found: Attribution) -> tuple[Float64Array, Float64Array]:
-    """Return the edges of a map's cells in seconds and hertz; version 0.1.0 kept frames and bands alone."""
-    if found.time_edges.size and found.frequency_edges.size:
-        return found.time_edges, np.maximum(found.frequency_edges, 0.0)
-    clock, (rows, columns) = collection.model.classifier.front_end.clock, found.native.shape
-    frames = found.frame_edges if found.frame_edges.size else np.arange(rows + 1)
-    bands = found.band_edges if found.band_edges.size else np.arange(columns + 1)
-    first = float(clock.seconds_to_frame(found.start_seconds))
-    return clock.frame_edge_seconds(first + frames), np.maximum(clock.band_edge_hz(bands), 0.0)
-
-
-def in_words(found: Attribution) -> str:
-    """Return where a map's evidence lies, for those who cannot see it."""
-    target = found.target_label
-    if {SILENT, CONSTANT} & set(found.flags):
-        what = "the segment holds no sound" if SILENT in found.flags else "all cells are alike"
-        return f"Nothing stands out: {what}."
-    if not found.regions:
-        return f"The evidence for {target} is scattered: no place holds a tenth of it."
-    told = []
-    for region in found.regions:
-        seconds, hertz, share, score, without = region_words(region)
-        told.append(f"{share} of it at {seconds}, {hertz}; hiding that alone takes the score from {score} to {without}")
-    return f"Evidence for {target}: " + ". ".join(told) + "."
-
-
-def _verdict(collection: Collection, held: HeldMap, found: Attribution) -> shapes.VerdictShape | None:
-    known = collection.known.get(held.recording)
-    alone = known is not None and known.segments == 1
-    verdict = verdict_of(found, Known(predicted=known.predicted if known else "", alone=alone))
-    if verdict is None:
-        return None
-    return shapes.VerdictShape(
-        level=verdict.level,  # type: ignore[arg-type]  # one of LEVELS
-        chance=verdict.chance,
-        reasons=[shapes.ReasonShape(good=each.good, text=each.text) for each in verdict.reasons],
-        advice=verdict.advice,
-    )
 
 
 def review(found: Review) -> shapes.ReviewShape:

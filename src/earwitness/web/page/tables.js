@@ -27,21 +27,21 @@ export function classTable(collection, classes) {
 }
 
 export function confusionTable(collection, confusion) {
-  const place = h("div");
+  const place = h("div"), { classes } = confusion; // of hundreds, those that recordings have or are predicted as
   let which = "files";
   const draw = () => {
     const rows = confusion[which];
     const totals = rows.map((row) => row.reduce((sum, value) => sum + value, 0));
     put(place, h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Confusion table" }, h("table", { class: "confusion" },
       h("caption", { class: "hidden" }, "Rows are the labels, columns what was predicted; each cell leads to its recordings"),
-      h("thead", {}, h("tr", {}, h("th", { scope: "col", class: "corner" }, "label \u2193 predicted \u2192"), collection.classes.map((each) => h("th", { scope: "col" }, h("span", { class: "upright" }, name(each)))))),
-      h("tbody", {}, rows.map((row, label) => h("tr", {}, h("th", { scope: "row" }, name(collection.classes[label])), row.map((value, predicted) => cell(value, label, predicted, totals[label]))))))));
+      h("thead", {}, h("tr", {}, h("th", { scope: "col", class: "corner" }, "label \u2193 predicted \u2192"), classes.map((each) => h("th", { scope: "col" }, h("span", { class: "upright" }, name(each)))))),
+      h("tbody", {}, rows.map((row, label) => h("tr", {}, h("th", { scope: "row" }, name(classes[label])), row.map((value, predicted) => cell(value, label, predicted, totals[label]))))))));
   };
   const cell = (value, label, predicted, total) => {
     const right = label === predicted;
     const style = { "--share": String(total ? value / total : 0) };
     if (!value) return h("td", { class: right ? "right" : null, style }, h("span", { class: "none" }, "\u00b7"));
-    const [from, to] = [collection.classes[label], collection.classes[predicted]];
+    const [from, to] = [classes[label], classes[predicted]];
     return h("td", { class: right ? "right" : "wrong", style }, link(String(value), address(["c", collection.id, "q"], { label: from, predicted: to }),
       { "aria-label": `${value} ${which === "files" ? "recordings" : "segments"} of ${from} ${right ? "predicted right" : `predicted as ${to}`}: show the recordings` }));
   };

@@ -333,6 +333,38 @@ def test_grad_cam_is_captums(folders, kind):
     np.testing.assert_allclose(found.native, expected, atol=1e-4 * float(expected.abs().max()))
 
 
+@pytest.mark.parametrize("summed", [False, True])
+def test_grad_cam_takes_every_way_from_a_block_to_the_answer(tmp_path, summed):
+    folder = KINDS["wav2vec2"](tmp_path / "model", use_weighted_layer_sum=summed)
+    model = ew.load_model(folder)
+    x = model.classifier.network.prepare(torch.from_numpy(segment_of(model).samples))
+    own = transformers.AutoModelForAudioClassification.from_pretrained(folder)
+    leaves = []
+
+    def begin(_module, _inputs, output):
+        leaves.append(output.detach().requires_grad_())
+        return leaves[0]
+
+    own.wav2vec2.encoder.layers[0].register_forward_hook(begin)
+    (gradient,) = torch.autograd.grad(own(x).logits[0, 1], leaves[0])
+    expected = (gradient.mean(dim=1, keepdim=True) * leaves[0]).sum(dim=2).detach().numpy().T
+    for _ in range(2):  # theirs hooks the blocks in its first pass
+        np.testing.assert_allclose(explained(model, "gradcam").native, expected, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("kind", ["ast", "whisper"])
+@pytest.mark.parametrize("method", ["gradcam", "hirescam", "ablationcam", "attentionrelevance"])
+def test_many_segments_are_explained_as_each_alone(folders, kind, method):
+    model = ew.load_model(folders[kind])
+    sound = np.tile(burst(), 20) * np.linspace(0.1, 1.0, 20 * RATE, dtype=np.float32)
+    spectrogram = log_mel(model.classifier.front_end, torch.from_numpy(sound)).numpy()
+    segments = score_recording(model.classifier, spectrogram).take(range(20))
+    every = parse(method).attribute(model.prepared, segments, [[Target(1)]] * 20)
+    for row in (0, 7, 19):
+        (alone,) = parse(method).attribute(model.prepared, segments.take([row]), [[Target(1)]])
+        np.testing.assert_allclose(every[row].native, alone.native, atol=1e-4 * np.abs(alone.native).max())
+
+
 # ---- tokens -------------------------------------------------------------------------------------------------------
 
 

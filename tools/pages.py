@@ -60,8 +60,8 @@ explanation really took stands in it: `forwards`, `backwards`, `seconds`.
 | each part's fair share | `shapley`, `kernelshap` | shares add up to the score, and come with their standard errors |
 | each part's share in fewer passes | `lime:preset=fast` | a balanced design; `r2` says how well the fit does |
 | single harmonics or clicks | `integratedgradients` | a value for each frame and band, which add up to the score |
-| where a transformer looks | `attentionrelevance`, `rollout` | one pass; for the class, or for all |
-| what speaks against it | any but `gradcampp`, `layercam`, `scorecam`, `eigencam`, attention | these have no sign |
+| where a transformer's tokens look | `attentionrelevance`, `rollout` | a single pass; for the class, for all of them |
+| what speaks against the class | any but `gradcampp`, `layercam`, `scorecam`, `eigencam`, attention | never negative |
 | why this class rather than that | any but `eigencam`, `rollout` | asked for the difference of two scores |
 | something of a network without gradients | any of the perturbation family | they need scores alone |
 

@@ -26,7 +26,7 @@ def check_model(
         str,
         typer.Argument(
             metavar="SPEC",
-            help="model.onnx, model.pt2, TorchScript, file.py:function, a Transformers or run folder, or mn04.",
+            help="model.onnx, model.pt2, TorchScript, file.py:function, a run folder, one of Transformers, or mn04.",
         ),
     ],
     file: Annotated[Path | None, typer.Argument(metavar="FILE", help="A sound file to predict as well.")] = None,

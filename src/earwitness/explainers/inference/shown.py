@@ -102,6 +102,9 @@ def showing(network: nn.Module, name: str) -> nn.Module:
     copied = frozen_copy(network).eval()
     parent, _, last = name.rpartition(".")
     turned = not takes_waveforms(network) and getattr(network, "map_axes", ("time",))[0] == "frequency"
-    shown = Shown(copied.get_submodule(name), name, getattr(network, "tokens", None), turned=turned)
+    layer = copied.get_submodule(name)
+    shown = Shown(layer, name, getattr(network, "tokens", None), turned=turned)
+    # Who collects the layer's outputs (a weighted sum over blocks does) is to get what has passed by.
+    shown._forward_hooks, layer._forward_hooks = layer._forward_hooks, shown._forward_hooks
     setattr(copied.get_submodule(parent), last, shown)
     return copied

@@ -13,6 +13,7 @@ from earwitness.cli import checking, exit, explaining, listening, serving, trust
 from earwitness.cli.exit import leave
 from earwitness.cli.options import (
     Backbone,
+    BackboneDescription,
     BatchSize,
     CheckpointEvery,
     ClassFile,
@@ -56,6 +57,7 @@ from earwitness.cli.output import (
 )
 from earwitness.core.errors import UsageError, printable
 from earwitness.core.version import VERSION
+from earwitness.models.registry import BACKBONES
 
 app = typer.Typer(
     name="earwitness",
@@ -130,6 +132,7 @@ def train(
     path: Data,
     out: Out,
     backbone: Backbone = "vggish",
+    description: BackboneDescription = None,
     weights: Weights = None,
     recipe: RecipeName = "auto",
     epochs: Epochs = None,
@@ -215,6 +218,7 @@ def run(
     path: Data,
     out: Out,
     backbone: Backbone = "vggish",
+    description: BackboneDescription = None,
     weights: Weights = None,
     recipe: RecipeName = "auto",
     epochs: Epochs = None,
@@ -241,8 +245,8 @@ def run(
     options = dict(locals())
     from earwitness.explainers.registry import DEFAULT_METHODS, check_methods
 
-    methods = tuple(options.pop("method") or DEFAULT_METHODS)
-    check_methods(methods, backbone)
+    methods = tuple(options.pop("method") or ())
+    check_methods(methods or DEFAULT_METHODS, backbone if backbone in BACKBONES else None)
     unusable = _train(_request(options), options, last=False)
     investigate_and_report(out, methods, device, seed)
     leave(unusable)
@@ -283,8 +287,9 @@ def _request(options: dict[str, Any]) -> Any:
 
         torch.set_num_threads(threads)
     changes = {key: options.get(key) for key in ("epochs", "batch", "learning_rate", "precision")}
-    names = ("out", "backbone", "weights", "recipe", "split", "fold", "fraction", "seed", "overlap", "freeze", "device")
-    given = {key: options[key] for key in (*names, "strict", "merge_labels") if key in options}
+    names = ["out", "backbone", "description", "weights", "recipe", "split", "fold", "fraction", "seed", "overlap"]
+    names += ["freeze", "device", "strict", "merge_labels"]
+    given = {key: options[key] for key in names if key in options}
     return Request(
         data=options["path"],
         segment_seconds=options.get("segment"),
@@ -329,7 +334,7 @@ def investigate_and_report(run: Path, methods: tuple[str, ...], device: str, see
     from earwitness.workflows.audit import audit
     from earwitness.workflows.inquire import inquire
 
-    inquire(run, methods=methods, device=device, seed=seed, progress=progress_bar())
+    inquire(run, methods=methods or None, device=device, seed=seed, progress=progress_bar())
     found = audit(run, device=device, seed=seed, progress=progress_bar())
     show(f"\n{found.audit.summary()}")
     path = build_report(run)

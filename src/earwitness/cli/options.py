@@ -39,19 +39,36 @@ def known_backbone(name: str | None) -> str | None:
     return None if name is None else backbone_named(name).name
 
 
+def trained_backbone(name: str) -> str:
+    """Return a backbone's name as :func:`known_backbone` does, or what looks like a model of others, unchecked."""
+    return name if Path(name).suffix or ":" in name or Path(name).is_dir() else backbone_named(name).name
+
+
 Data = Annotated[
     Path, typer.Argument(metavar="DATA", help="Folder with one folder a class, or a CSV: file,label[,group][,fold].")
 ]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of a finished training.")]
 Out = Annotated[Path, typer.Option("--out", help="Run folder to make.")]
 Backbone = Annotated[
-    str, typer.Option(callback=known_backbone, help=", ".join([*BACKBONES][:-1]) + f" or {[*BACKBONES][-1]}.")
+    str,
+    typer.Option(
+        callback=trained_backbone,
+        help=", ".join(BACKBONES) + ", or a model of others that answers an embedding: model.onnx, file.py:function.",
+    ),
+]
+BackboneDescription = Annotated[
+    Path | None,
+    typer.Option(
+        "--description", metavar="FILE", help="TOML or YAML: what such a --backbone takes. [default: beside it]"
+    ),
 ]
 Weights = Annotated[str | None, typer.Option(help="File of weights, or none for random ones. [default: published]")]
 RecipeName = Annotated[
     str,
     typer.Option(
-        "--recipe", help="example, best, scratch, compact; auto: example, or the backbone's own for random weights."
+        "--recipe",
+        help="example, best, scratch, compact, head; auto: example, for random weights the backbone's own, for a head "
+        "over a model of others head.",
     ),
 ]
 Epochs = Annotated[int | None, typer.Option(help="Passes over the training segments. [default: the recipe's]")]

@@ -141,14 +141,19 @@ def catalogue() -> list[Summary]:
     ]
 
 
-def check_methods(methods: Sequence[str], backbone: str) -> None:
+def check_methods(methods: Sequence[str], backbone: str | None) -> None:
     """Refuse methods that are wrong, or that need what the backbone does not have, before long work and not after it.
+
+    What a backbone of others (None) has is found out when it is asked.
 
     Raises
     ------
     UsageError
         Naming what is wrong.
     """
+    explainers = [parse(method) for method in methods]
+    if backbone is None:
+        return
     network = backbone_named(backbone).build(2)
-    for explainer in [parse(method) for method in methods]:
+    for explainer in explainers:
         check_needs(explainer, network)

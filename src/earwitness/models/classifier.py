@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,15 @@ from earwitness.core.files import write_tensors
 from earwitness.core.run_folder import IDENTITY, METADATA
 from earwitness.models.adapter import NONE, Coat
 from earwitness.models.class_names import class_index
+from earwitness.models.headed import Headed
 from earwitness.models.hierarchy import Parents
 from earwitness.models.network import Network
 from earwitness.models.origin import Origin
 from earwitness.models.registry import BACKBONES
 
 FORMAT = 1
+Learner = Network | Headed
+Build = Callable[[dict[str, Any]], "Classifier"]
 # Log-mel cells in one batch of inference. Larger batches fall out of a processor's caches and are slower.
 BATCH_CELLS = 400_000
 WAVEFORM, SPECTROGRAM = "waveform", "spectrogram"
@@ -86,17 +90,17 @@ class Classifier:
         return next((weight.device for weight in self.network.parameters()), torch.device("cpu"))
 
     @property
-    def own_network(self) -> Network:
-        """The network as one of ours, with an embedding and a head that can learn.
+    def own_network(self) -> Learner:
+        """The network as one with an embedding and a head that can learn.
 
         Raises
         ------
         UsageError
             It is another's.
         """
-        if isinstance(self.network, Coat):
-            raise UsageError(f"{self.backbone}: is another's network, used as it is; it cannot be trained here")
-        return self.network
+        if isinstance(self.network, Network | Headed):
+            return self.network
+        raise UsageError(f"{self.backbone}: is another's network, used as it is; it cannot be trained here")
 
     @property
     def segment_seconds(self) -> float:
@@ -163,6 +167,15 @@ class Classifier:
         """
         return class_index(self.classes, name)
 
+    @property
+    def _of_others(self) -> dict[str, Any]:
+        """What a file must know of a backbone that others trained."""
+        if self.origin is None:
+            return {}
+        head = self.own_network
+        assert isinstance(head, Headed)
+        return {"origin": self.origin.as_dict(), "frozen": head.frozen, "embedding": head.linear.in_features}
+
     def save(self, path: Path | str, identity: str | None = None) -> None:
         """Write weights and description to one safetensors file, atomically, with the identity of the run, if any."""
         description = {
@@ -175,13 +188,24 @@ class Classifier:
             "activation": self.activation,
             "tail": self.tail,
             **({"parents": self.parents} if self.parents else {}),
+            **self._of_others,
             **({} if identity is None else {IDENTITY: identity}),
         }
         write_tensors(path, self.network.state_dict(), {METADATA: json.dumps(description)})
 
 
-def load(path: Path | str, device: torch.device | str = "cpu") -> Classifier:
+def load(path: Path | str, device: torch.device | str = "cpu", build: Build | None = None) -> Classifier:
     """Read a classifier that :meth:`Classifier.save` wrote.
+
+    Parameters
+    ----------
+    path
+        The file.
+    device
+        Where it is to work.
+    build
+        Returns a classifier with untrained weights from the metadata of a model file whose backbone others trained;
+        None refuses such a file.
 
     Raises
     ------
@@ -198,7 +222,12 @@ def load(path: Path | str, device: torch.device | str = "cpu") -> Classifier:
             newer = description["format"] > FORMAT
         if newer:
             raise EarwitnessError(f"{where}: was written by a newer earwitness; update this one")
-        classifier = from_description(description)
+        if "origin" not in description:
+            classifier = from_description(description)
+        elif build is not None:
+            classifier = build(description)
+        else:
+            raise UsageError(f"{where}: is a head over a model of others; open its run folder")
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise EarwitnessError(f"{where}: is not an earwitness model ({error}); train it again") from error
     try:
@@ -211,7 +240,9 @@ def load(path: Path | str, device: torch.device | str = "cpu") -> Classifier:
 
 def ready(classifier: Classifier, device: torch.device | str) -> Classifier:
     """Return a classifier where it is to work, its weights in the order in which it was trained and works fastest."""
-    classifier.network.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    classifier.network.to(device).eval()
+    if not isinstance(classifier.network, Coat):  # whose network may rely on its own order
+        classifier.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return classifier
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from earwitness.core.device import choose_device
 from earwitness.core.errors import UsageError
 from earwitness.core.run_folder import RunFolder, open_finished
 from earwitness.models.classifier import Classifier, load, ready
+from earwitness.models.foreign.backbone import headed_again
 from earwitness.models.foreign.reference import load_reference
 from earwitness.models.pretrained import check_tagger, tagger_named
 from earwitness.models.weights import audioset_labels
@@ -56,7 +58,7 @@ def load_run(run: RunFolder, device: torch.device | str = "cpu") -> Classifier:
     """
     if run.mark == run.reference:
         return load_reference(run.reference, torch.device(device))
-    return load(run.model, device)
+    return load(run.model, device, partial(headed_again, run=run.path))
 
 
 def class_names(run: Path | str | None = None, *, backbone: str | None = None) -> tuple[str, ...]:

@@ -26,10 +26,12 @@ from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.core.files import write_csv
 from earwitness.core.processor import native_bfloat16 as native_bfloat16
 from earwitness.core.progress import NO_PROGRESS, Progress
-from earwitness.models.classifier import Classifier
+from earwitness.models.classifier import Classifier, Learner
+from earwitness.models.headed import Headed
 from earwitness.models.network import Network
 from earwitness.training.augmentation import TrainingBatch, draw
 from earwitness.training.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
+from earwitness.training.embeddings import Embeddings, embedded
 from earwitness.training.folded_norms import folded
 from earwitness.training.recipes import Augmentation, Recipe
 
@@ -66,12 +68,15 @@ class TrainingData:
         Shape (recordings,): true classes.
     train, validation
         Rows of ``segments``.
+    embeddings
+        Of all segments, shape (n, embedding), where they were computed before; None computes those that are needed.
     """
 
     segments: SegmentedLogMels
     labels: Int64Array
     train: Int64Array
     validation: Int64Array
+    embeddings: Tensor | None = None
 
 
 def train(
@@ -204,10 +209,11 @@ class _Loop:
         self.per_epoch = math.ceil(len(data.train) / recipe.batch)
         self.iterations = recipe.epochs * self.per_epoch
         with tf32_as(recipe.tf32, self.device):
-            self.embeddings = _Embeddings(classifier, data) if freeze else None
+            self.embeddings = _embeddings(classifier, data) if freeze else None
         if recipe.standardise and not freeze:
             standardise(self.network, data)
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if isinstance(self.network, Network):
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.learner = self._learner()
         self.optimiser = make_optimiser(self.network, recipe, freeze=freeze)
 
@@ -253,9 +259,9 @@ class _Loop:
                 + (" or use --precision float32" if self.precision != "float32" else "")
             )
 
-    def _learner(self) -> Network:
+    def _learner(self) -> Learner:
         """Return what segments go through while it learns: the network, or a quicker copy that has its weights."""
-        if not self.recipe.keep_norms or self.embeddings is not None:
+        if not self.recipe.keep_norms or self.embeddings is not None or not isinstance(self.network, Network):
             return self.network
         first = torch.from_numpy(self.data.segments.values(self.data.train[:2]))
         return folded(self.network, first.to(self.device))
@@ -264,7 +270,7 @@ class _Loop:
         self.learner.train()
         if self.recipe.keep_norms or self.embeddings is not None:
             for module in self.learner.modules():
-                if isinstance(module, nn.BatchNorm2d):
+                if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
                     module.eval()
 
     def _rows(self, epoch: int, number: int) -> Int64Array:
@@ -279,6 +285,10 @@ class _Loop:
             batch = TrainingBatch(
                 self.embeddings.train[torch.from_numpy(order)], functional.one_hot(labels, classes).float()
             )
+        elif self.data.segments.samples is not None:
+            labels = torch.from_numpy(self.data.labels[self.data.segments.recording[rows]])
+            shares = functional.one_hot(labels, classes).float()
+            batch = TrainingBatch(torch.from_numpy(self.data.segments.inputs(rows)), shares)
         else:
             batch = draw(
                 self.data.segments,
@@ -292,7 +302,7 @@ class _Loop:
             )
         return TrainingBatch(batch.values.to(self.device), batch.shares.to(self.device))
 
-    def _forward(self, values: Tensor, network: Network) -> Tensor:
+    def _forward(self, values: Tensor, network: Learner) -> Tensor:
         result: Tensor = network.head(values) if self.embeddings is not None else network(values)
         return result
 
@@ -311,7 +321,7 @@ class _Loop:
                 if self.embeddings is not None:
                     values = self.embeddings.validation[torch.from_numpy(part)]
                 else:
-                    values = torch.from_numpy(self.data.segments.values(rows[part]))
+                    values = torch.from_numpy(self.data.segments.inputs(rows[part]))
                 logits = self._forward(values.to(self.device), self.network).float().cpu()
                 truth = labels[torch.from_numpy(part)]
                 losses += float(functional.cross_entropy(logits, truth, reduction="sum"))
@@ -334,30 +344,26 @@ class _Loop:
                     entries[name] = torch.empty_like(parameter).copy_(value)
 
 
-class _Embeddings:
-    """Embeddings of all segments, computed once, for training the head alone."""
-
-    def __init__(self, classifier: Classifier, data: TrainingData) -> None:
-        self.train = self._embed(classifier, data.segments, data.train)
-        self.validation = self._embed(classifier, data.segments, data.validation)
-
-    @staticmethod
-    def _embed(classifier: Classifier, segments: SegmentedLogMels, rows: Int64Array, size: int = 64) -> Tensor:
-        classifier.network.eval()
-        parts = []
-        with torch.no_grad():
-            for start in range(0, len(rows), size):
-                values = torch.from_numpy(segments.values(rows[start : start + size]))
-                parts.append(classifier.own_network.embed(values.to(classifier.device)).float().cpu())
-        return torch.cat(parts) if parts else torch.zeros(0)
+def _embeddings(classifier: Classifier, data: TrainingData) -> Embeddings:
+    """Return the embeddings of a training, to which a head over a model of others is suited."""
+    parts = [data.train, data.validation]
+    if data.embeddings is None:
+        found = Embeddings(*(embedded(classifier, data.segments, rows) for rows in parts))
+    else:
+        found = Embeddings(*(data.embeddings[torch.from_numpy(rows)] for rows in parts))
+    network = classifier.own_network
+    if isinstance(network, Headed):
+        network.suit(found.train)
+    return found
 
 
 def _seed(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def standardise(network: Network, data: TrainingData) -> None:
-    """Set the network's input shift and scale to the training recordings' mean and spread."""
+def standardise(network: Learner, data: TrainingData) -> None:
+    """Set one of our network's input shift and scale to the training recordings' mean and spread."""
+    assert isinstance(network, Network)
     recordings = np.unique(data.segments.recording[data.train])
     values = [data.segments.log_mels[recording] for recording in recordings]
     count = sum(value.size for value in values)
@@ -366,7 +372,7 @@ def standardise(network: Network, data: TrainingData) -> None:
     network.standardise.set(mean, math.sqrt(square) or 1.0)
 
 
-def make_optimiser(network: Network, recipe: Recipe, *, freeze: bool) -> torch.optim.Optimizer:
+def make_optimiser(network: Learner, recipe: Recipe, *, freeze: bool) -> torch.optim.Optimizer:
     """Return Adam over the head and, unless it is frozen, the backbone at its own rate."""
     head = network.head_parameters()
     known = {id(parameter) for parameter in head}

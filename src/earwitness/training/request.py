@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,13 @@ import torch
 
 from earwitness.core.device import choose_device
 from earwitness.core.errors import UsageError
-from earwitness.models.registry import Backbone, backbone_named
+from earwitness.models.foreign.backbone import ForeignBackbone, load_backbone
+from earwitness.models.foreign.identity import check_steady
+from earwitness.models.foreign.loading import is_foreign
+from earwitness.models.foreign.reading import described
+from earwitness.models.registry import BACKBONES, Backbone, backbone_named
 from earwitness.models.weights import Resolved, resolve
-from earwitness.training.recipes import Recipe, recipe_named
+from earwitness.training.recipes import Augmentation, Recipe, recipe_named
 
 SEGMENT_OVERLAP = 75.0
 LONGEST_SEGMENT = 60.0  # seconds
@@ -30,11 +35,14 @@ class Request:
     out
         Run folder.
     backbone
-        Registry name.
+        Registry name; or a model of others that answers an embedding, as for :func:`earwitness.load_model`.
+    description
+        What such a model takes, as a dictionary or a TOML or YAML file; None takes the file beside it.
     weights
         File of weights, ``"none"`` for random ones, None for the published ones.
     recipe
-        Name, or ``"auto"``: the example's for published weights, the backbone's own for random ones.
+        Name, or ``"auto"``: the example's for published weights, the backbone's own for random ones, ``"head"`` for a
+        head alone over a model of others.
     changes
         Numbers that differ from the recipe's, by field name.
     split, fold, fraction
@@ -64,6 +72,7 @@ class Request:
     data: Path | str
     out: Path | str
     backbone: str = "vggish"
+    description: Path | str | Mapping[str, Any] | None = None
     weights: str | None = None
     recipe: str = "auto"
     changes: dict[str, Any] | None = None
@@ -82,20 +91,21 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPlan:
-    """A request with everything chosen that it left open.
+    """A request with everything chosen that it left open; ``notes`` say what the user should know of that.
 
     The network is trained on segments of ``segment_frames``; the finished classifier judges ``judge_frames``. The file
     of weights was read; its bytes are let go with :meth:`built`.
     """
 
     request: Request
-    backbone: Backbone
+    backbone: Backbone | ForeignBackbone
     weights: Resolved | None
     recipe: Recipe
     recipe_name: str
     segment_frames: int
     judge_frames: int
     device: torch.device
+    notes: tuple[str, ...] = ()
 
     def built(self) -> TrainingPlan:
         """Return the plan without the bytes of its weights, for when a network has them."""
@@ -112,6 +122,11 @@ def make_plan(request: Request) -> TrainingPlan:
     """
     if not 0 <= request.seed < 2**63:
         raise UsageError(f"--seed {request.seed}: must be at least 0 and under 2 to the power of 63")
+    check_overlap(request.overlap)
+    if request.backbone not in BACKBONES and is_foreign(request.backbone):
+        return _plan_of_others(request)
+    if request.description is not None:
+        raise UsageError(f"--description: goes with a --backbone that others trained; {request.backbone} is ours")
     backbone = backbone_named(request.backbone)
     weights = resolve(request.backbone, request.weights)
     name = request.recipe
@@ -130,7 +145,6 @@ def make_plan(request: Request) -> TrainingPlan:
     frames = judged = segment_frames(backbone, request.segment_seconds)
     if recipe.judge_seconds and request.segment_seconds is None and not backbone.fixed_length:
         judged = segment_frames(backbone, recipe.judge_seconds)
-    check_overlap(request.overlap)
     return TrainingPlan(
         request=request,
         backbone=backbone,
@@ -140,6 +154,47 @@ def make_plan(request: Request) -> TrainingPlan:
         segment_frames=frames,
         judge_frames=judged,
         device=choose_device(request.device),
+    )
+
+
+def _plan_of_others(request: Request) -> TrainingPlan:
+    """Check a request to train on a model that others trained, and load that, its random weights by the seed."""
+    if request.weights is not None:
+        raise UsageError(f"--weights {request.weights}: {request.backbone} has its own weights; leave them out")
+    if request.segment_seconds is not None:
+        raise UsageError(f"--segment {request.segment_seconds:g}: its description says how long a segment is")
+    device, given = choose_device(request.device), request.description
+    known = described(given) if isinstance(given, Mapping) else None if given is None else Path(given)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(request.seed)
+        backbone = load_backbone(request.backbone, known, device)
+    frozen = request.freeze or not backbone.can_learn
+    if frozen:
+        check_steady(backbone.origin)
+    name = request.recipe if request.recipe != "auto" else "head" if frozen else "example"
+    # What its description says of the input is what it expects.
+    recipe = replace(recipe_named(name, **(request.changes or {})), standardise=False)
+    notes = []
+    if frozen:
+        why = "" if request.freeze else ", for its layers cannot learn"
+        notes.append(
+            f"{backbone.name}: a head over its {backbone.embedding} numbers learns alone{why}; they are computed once "
+            "for each segment, without augmentation"
+        )
+    elif backbone.segment_samples and recipe.augmentation.any:
+        notes.append(f"{backbone.name}: learns without augmentation, which is made for spectrograms")
+    if frozen or backbone.segment_samples:
+        recipe = replace(recipe, augmentation=Augmentation())
+    return TrainingPlan(
+        request=replace(request, freeze=frozen),
+        backbone=backbone,
+        weights=None,
+        recipe=recipe,
+        recipe_name=name,
+        segment_frames=backbone.front_end.segment_frames,
+        judge_frames=backbone.front_end.segment_frames,
+        device=device,
+        notes=tuple(notes),
     )
 
 

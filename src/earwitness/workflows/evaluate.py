@@ -33,7 +33,9 @@ from earwitness.models import prediction
 from earwitness.models.adapter import NONE
 from earwitness.models.class_names import classes_meant
 from earwitness.models.classifier import WAVEFORM, Classifier
+from earwitness.models.foreign.identity import check_steady
 from earwitness.models.foreign.reference import write_reference
+from earwitness.models.headed import Headed
 from earwitness.models.loading import load_run
 from earwitness.models.prediction import Predictions
 from earwitness.training import prediction_files
@@ -228,8 +230,9 @@ def _measure_others(
     classifier: Classifier, data: Path | str, out: Path | str, *, strict: bool, progress: Progress
 ) -> Evaluation:
     """Measure a model that others trained, and keep everything in a run folder, whose model.json comes last."""
-    if classifier.origin is None:
+    if classifier.origin is None or isinstance(classifier.network, Headed):
         raise UsageError(f"{classifier.backbone}: was not loaded from a model of others; name a run, or an .onnx file")
+    check_steady(classifier.origin)
     source = loading.load(
         data, classifier.classes, for_training=False, meaning=partial(classes_meant, classifier.classes)
     )

@@ -8,35 +8,37 @@ from collections import Counter
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from earwitness.core import files, run_folder
-from earwitness.core.arrays import LogMel
 from earwitness.core.device import resolve_precision
 from earwitness.core.errors import UsageError, printable
 from earwitness.core.progress import NO_PROGRESS, Progress, shown
 from earwitness.core.run_folder import RunFolder
 from earwitness.data import checks, loading, losses, provenance, recordings
 from earwitness.data import splits as dataset
-from earwitness.data.extraction import extract_log_mels
 from earwitness.data.recordings import DataSet
 from earwitness.data.splits import Split
 from earwitness.models import prediction
 from earwitness.models.classifier import Classifier
-from earwitness.models.mobilenet import MobileNet
-from earwitness.models.vggish import initialise_he
-from earwitness.models.weights import fill
+from earwitness.models.foreign.backbone import ForeignBackbone
 from earwitness.training import loop, metrics, prediction_files
 from earwitness.training.checkpoints import remove_checkpoints
 from earwitness.training.cross_validation import CrossValidation
+from earwitness.training.embeddings import embedded
 from earwitness.training.loop import CHECKPOINT_SECONDS, HistoryRow, TrainingData, write_history
 from earwitness.training.request import Request, TrainingPlan, make_plan
 from earwitness.workflows.evaluate import Evaluation, check_apart, tell_notes
+from earwitness.workflows.extracting import Extracted, extract
+from earwitness.workflows.untrained import begun_with, build
 
+OF_ORIGIN = ("weights_sha256", "description")  # what tells one model of others from another, beside its file
 FINISHED_BEFORE = "the run was finished already and is kept as it is"
 
 
@@ -87,11 +89,12 @@ def train(
         choose_split(request, data)
         untrained = build(plan, data.classes)
         plan = plan.built()
-        data, log_mels = extract_log_mels(data, plan.backbone.front_end, strict=request.strict, progress=progress)
+        data, extracted = _extracted(plan, data, progress)
         split = choose_split(request, data)
         # An earlier run is not removed before it is certain that this one can begin.
         run = run_folder.create(request.out, overwrite=overwrite, resume=resume)
-        return _train_split(plan, untrained, data, log_mels, split, run, Watch(progress, on_row, checkpoint_seconds))
+        watch = Watch(progress, on_row, checkpoint_seconds)
+        return _train_split(plan, untrained, data, extracted, split, run, watch)
 
 
 def cross_validate(
@@ -131,20 +134,49 @@ def cross_validate(
         dataset.folds(data, folds, seed=request.seed)
         untrained = build(plan, data.classes)
         plan = plan.built()
-        data, log_mels = extract_log_mels(data, plan.backbone.front_end, strict=request.strict, progress=progress)
+        data, extracted = _extracted(plan, data, progress)
         splits = dataset.folds(data, folds, seed=request.seed)
+        tell_notes(plan.notes, progress)
+        plan = replace(plan, notes=())
+        embeddings = _Embeddings(plan, untrained, extracted, progress)
         measured = []
         for number, split in enumerate(splits, start=1):
             out = Path(request.out, f"fold-{number}")
-            fold_plan = replace(plan, request=replace(request, out=out))
+            fold_plan = replace(plan, request=replace(plan.request, out=out))
             fresh = replace(untrained, network=deepcopy(untrained.network))
             with run_folder.held(out):
                 run = run_folder.create(out, overwrite=overwrite, resume=True)
-                trained = _train_split(fold_plan, fresh, data, log_mels, split, run, Watch(progress, on_row))
+                watch = Watch(progress, on_row)
+                trained = _train_split(fold_plan, fresh, data, extracted, split, run, watch, embeddings)
             measured.append(trained.metrics)
         result = CrossValidation(tuple(measured), data.unusable)
         files.write_json(Path(request.out, "cross_validation.json"), result.as_dict())
         return result
+
+
+@dataclass(frozen=True)
+class _Embeddings:
+    """What a frozen backbone of others answers to all segments, computed when it is first needed, for all folds."""
+
+    plan: TrainingPlan
+    classifier: Classifier
+    extracted: Extracted
+    progress: Progress
+
+    @cached_property
+    def all(self) -> Tensor | None:
+        """Shape (segments, embedding); None of a backbone of ours, or one that learns."""
+        if not (isinstance(self.plan.backbone, ForeignBackbone) and self.plan.request.freeze):
+            return None
+        self.classifier.network.to(self.plan.device)
+        segments = self.extracted.segments(self.classifier)
+        return embedded(self.classifier, segments, np.arange(len(segments)), self.progress)
+
+
+def _extracted(plan: TrainingPlan, data: DataSet, progress: Progress) -> tuple[DataSet, Extracted]:
+    backbone = plan.backbone
+    waveforms = isinstance(backbone, ForeignBackbone) and backbone.segment_samples > 0
+    return extract(data, backbone.front_end, waveforms=waveforms, strict=plan.request.strict, progress=progress)
 
 
 @dataclass(frozen=True)
@@ -156,49 +188,20 @@ class Watch:
     checkpoint_seconds: float = CHECKPOINT_SECONDS
 
 
-def build(plan: TrainingPlan, classes: tuple[str, ...]) -> Classifier:
-    """Return the untrained classifier of a plan: published or random weights below, a new last layer on top.
-
-    It is on the CPU, and holds nothing of the plan's file of weights but the numbers.
-
-    Raises
-    ------
-    EarwitnessError
-        The file of weights is not this network's.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(plan.request.seed)
-        network = plan.backbone.build(len(classes))
-    if plan.weights is None:
-        initialise_he(network, plan.request.seed)
-    else:
-        fill(network, plan.backbone.name, plan.weights)
-        if isinstance(network, MobileNet):
-            network.repeats.fill_(plan.recipe.repeats)
-    return Classifier(
-        network=network,
-        front_end=plan.backbone.front_end,
-        classes=classes,
-        backbone=plan.backbone.name,
-        segment_frames=plan.segment_frames,
-        overlap=plan.request.overlap,
-        tail=plan.recipe.tail,
-    )
-
-
 def _train_split(
     plan: TrainingPlan,
     classifier: Classifier,
     data: DataSet,
-    log_mels: list[LogMel],
+    extracted: Extracted,
     split: Split,
     run: RunFolder,
     watch: Watch,
+    embeddings: _Embeddings | None = None,
 ) -> Evaluation:
     lost = losses.warnings(data, {classifier.front_end.high_hz: classifier.backbone})
     warnings = (*data.warnings, *split.warnings, *checks.duplicate_warnings(data, split), *lost)
     identity = _record(plan, data, split, warnings, run)
-    tell_notes((*data.notes, *dataset.guesses(data, split)), watch.progress)
+    tell_notes((*plan.notes, *data.notes, *dataset.guesses(data, split)), watch.progress)
     _warn(warnings, watch.progress)
     if run.finished:
         run_folder.check_identity(run)
@@ -207,11 +210,17 @@ def _train_split(
         return Evaluation(run, metrics.read(run), data.unusable, (*warnings, FINISHED_BEFORE))
     recordings.write_quarantine(run.quarantine, data.unusable)
     classifier.network.to(plan.device)
-    segments = prediction.segmented(classifier, log_mels, data.names)
+    segments = extracted.segments(classifier)
     labels = np.array(data.class_numbers(), dtype=np.int64)
     history = loop.train(
         classifier,
-        TrainingData(segments, labels, segments.rows_of(split.train), segments.rows_of(split.validation)),
+        TrainingData(
+            segments,
+            labels,
+            segments.rows_of(split.train),
+            segments.rows_of(split.validation),
+            (embeddings or _Embeddings(plan, classifier, extracted, watch.progress)).all,
+        ),
         plan.recipe,
         seed=plan.request.seed,
         freeze=plan.request.freeze,
@@ -223,7 +232,7 @@ def _train_split(
     write_history(run.history, history)
     if plan.judge_frames != plan.segment_frames:
         classifier = classifier.with_segments(plan.judge_frames, plan.request.overlap)
-        segments = prediction.segmented(classifier, log_mels, data.names)
+        segments = extracted.segments(classifier)
     predictions = prediction.predict(classifier, segments, labels, np.asarray(split.validation), watch.progress)
     measured = prediction_files.write(predictions, run)
     # The model comes last: a folder that holds it is finished.
@@ -251,10 +260,7 @@ def _record(plan: TrainingPlan, data: DataSet, split: Split, warnings: tuple[str
     content = {
         "command": list(request.command),
         "backbone": plan.backbone.name,
-        "weights": {
-            "source": "random" if plan.weights is None else printable(plan.weights.path.resolve()),
-            "sha256": None if plan.weights is None else plan.weights.sha256,
-        },
+        **begun_with(plan),
         "data": {
             "path": printable(Path(request.data).resolve()),
             "recordings": len(names),
@@ -317,6 +323,7 @@ def _identity(content: dict[str, Any], data: DataSet) -> str:
     decisive = {
         **{key: content[key] for key in ("backbone", "recipe", "freeze", "segment_frames", "overlap", "seed")},
         "weights": content["weights"]["sha256"],
+        **({name: content["origin"][name] for name in OF_ORIGIN} if "origin" in content else {}),
         "split": [split["train"], split["validation"]],
         "labels": [recording.label for recording in data.recordings],
         "sounds": [facts.sound_sha256 for facts in data.facts],

@@ -11,8 +11,9 @@ from typing import Any
 from torch import nn
 
 from earwitness.core.download import sha256_of
+from earwitness.core.errors import UsageError, printable
 from earwitness.models.foreign.description import CELLS, NAMES, OF_WAVEFORMS, Description
-from earwitness.models.foreign.factory import importable, is_factory, parts_of
+from earwitness.models.foreign.factory import importable, is_factory, made, parts_of
 from earwitness.models.foreign.runtimes import is_opaque
 from earwitness.models.network import weights_sha256
 from earwitness.models.origin import Origin
@@ -60,6 +61,24 @@ def hash_of(place: Path | None) -> str:
     listed = sorted(path for path in place.rglob("*") if path.is_file())
     told = [f"{path.relative_to(place).as_posix()} {sha256_of(path)}" for path in listed]
     return hashlib.sha256("\n".join(told).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def check_steady(origin: Origin) -> None:
+    """Refuse code that gives other weights each time that it is called: a run has to find the same model again.
+
+    Raises
+    ------
+    UsageError
+        It does.
+    """
+    if not origin.weights_sha256:
+        return
+    network, _ = made(origin.spec)
+    if weights_sha256(network) != origin.weights_sha256:
+        raise UsageError(
+            f"{printable(origin.spec)}: gives other weights each time; let it load them, or draw them by a seed of its "
+            "own, for a run has to find the same model again"
+        )
 
 
 def words_of(description: Description) -> dict[str, Any]:

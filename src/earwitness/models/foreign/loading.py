@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,74 @@ def load_foreign(
     EarwitnessError
         The file is damaged, or the user's code fails.
     """
+    model = open_foreign(spec, device, description)
+    known, answers = model.known, model.answers("classes")
+    named = _classes(spec, known, model.runnable, classes)
+    if not named:
+        named = tuple(f"class {number}" for number in range(answers))
+    if (twice := next((name for name in named if named.count(name) > 1), None)) is not None:
+        raise UsageError(f"{printable(spec)}: the class {printable(twice)} is named twice; give each its own name")
+    if len(named) != answers:
+        raise UsageError(
+            f"{printable(spec)}: answers {answers} numbers, and {len(named)} classes are named; name each in its order"
+        )
+    return Classifier(
+        network=model.coat,
+        front_end=model.front_end,
+        classes=named,
+        backbone=Path(spec).resolve().name if is_folder(Path(spec)) else Path(spec).name,
+        segment_frames=known.frames(),
+        overlap=known.overlap,
+        activation=known.activation,
+        segment_samples=model.samples,
+        origin=origin_of(spec, model.runnable.network, known),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A foreign model that can be asked, whatever it answers.
+
+    Parameters
+    ----------
+    spec
+        As for :func:`load_foreign`.
+    known
+        What it takes, with what its own input tells.
+    runnable
+        The network.
+    coat
+        The network in its coat.
+    front_end, samples
+        What turns sound into segments; samples of one, 0 where it takes spectrograms.
+    device
+        Where it runs, as far as it can.
+    """
+
+    spec: str
+    known: Description
+    runnable: Runnable
+    coat: Coat
+    front_end: FrontEnd
+    samples: int
+    device: torch.device
+
+    def answers(self, what: str) -> int:
+        """Return how many numbers it answers to a segment of silence, which are said to be ``what``.
+
+        Raises
+        ------
+        UsageError
+            It cannot take the segment, or answers something else than a row of finite numbers.
+        """
+        silent = _silent(self.front_end, self.known.frames(), self.samples, self.device)
+        return _answers(self.spec, self.coat, silent, what)
+
+
+def open_foreign(
+    spec: str, device: torch.device, description: Path | Mapping[str, Any] | Description | None = None
+) -> Opened:
+    """Return a foreign model that can be asked; parameters and errors are those of :func:`load_foreign`."""
     if is_factory(spec):
         network, own = made(spec)
         known, runnable = _description(spec, description, own), Runnable(network=network.to(device).eval())
@@ -73,7 +141,6 @@ def load_foreign(
     if (known.inputs or known.step_samples) and Path(spec).suffix.lower() not in ONNX:
         raise UsageError(f"{printable(spec)}: inputs and step_samples are for ONNX files; a function gives its own")
     known = _fitted(spec, known, runnable)
-    named = _classes(spec, known, runnable, classes)
     coat = Coat(
         runnable.network,
         known.layout,
@@ -84,26 +151,14 @@ def load_foreign(
         prepare=known.preparation(),
         tokens=known.token_layout(),
     )
-    front_end, samples = known.front_end(), known.samples() if known.takes_waveforms else 0
-    answers = _answers(spec, coat, _silent(front_end, known.frames(), samples, device))
-    if not named:
-        named = tuple(f"class {number}" for number in range(answers))
-    if (twice := next((name for name in named if named.count(name) > 1), None)) is not None:
-        raise UsageError(f"{printable(spec)}: the class {printable(twice)} is named twice; give each its own name")
-    if len(named) != answers:
-        raise UsageError(
-            f"{printable(spec)}: answers {answers} numbers, and {len(named)} classes are named; name each in its order"
-        )
-    return Classifier(
-        network=coat,
-        front_end=replace(front_end, segment_frames=known.shortest_frames()),
-        classes=named,
-        backbone=Path(spec).resolve().name if is_folder(Path(spec)) else Path(spec).name,
-        segment_frames=known.frames(),
-        overlap=known.overlap,
-        activation=known.activation,
-        segment_samples=samples,
-        origin=origin_of(spec, runnable.network, known),
+    return Opened(
+        spec=spec,
+        known=known,
+        runnable=runnable,
+        coat=coat,
+        front_end=replace(known.front_end(), segment_frames=known.shortest_frames()),
+        samples=known.samples() if known.takes_waveforms else 0,
+        device=device,
     )
 
 
@@ -230,7 +285,7 @@ def _silent(front_end: FrontEnd, frames: int, samples: int, device: torch.device
     return torch.full((1, frames, front_end.bands), front_end.silence, device=device)
 
 
-def _answers(spec: str, coat: Coat, silent: torch.Tensor) -> int:
+def _answers(spec: str, coat: Coat, silent: torch.Tensor, what: str = "classes") -> int:
     """Return how many numbers the network answers to a segment of silence."""
     try:
         with torch.inference_mode(), without_tf32(silent.device):
@@ -249,8 +304,8 @@ def _answers(spec: str, coat: Coat, silent: torch.Tensor) -> int:
     if not isinstance(found, torch.Tensor) or found.ndim != 2 or len(found) != 1:
         told = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
         raise UsageError(
-            f"{printable(spec)}: answers {told} to one segment, where (1, classes) is expected; name output, or "
-            "pooled where it answers for several moments (1, moments, classes)"
+            f"{printable(spec)}: answers {told} to one segment, where (1, {what}) is expected; name output, or "
+            f"pooled where it answers for several moments (1, moments, {what})"
         )
     if not bool(found.isfinite().all()):
         raise UsageError(f"{printable(spec)}: answers what is not finite to silence; check log, floor and mean")

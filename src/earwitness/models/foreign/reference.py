@@ -19,24 +19,20 @@ from earwitness.models.origin import Origin
 FORMAT = 1
 
 
-def load_again(origin: Origin, device: torch.device, *, classes: tuple[str, ...] | None, run: Path | str) -> Classifier:
-    """Load a model of others for a run that was made with it.
+def check_unchanged(origin: Origin, run: Path | str) -> None:
+    """Refuse a model that is no longer what a run was made with, before it is loaded.
 
     Parameters
     ----------
     origin
         What the run remembers.
-    device
-        Where it is to work, as far as it can.
-    classes
-        Its class names then; None where it answers something else.
     run
-        The run folder, for messages.
+        The run folder, for the message.
 
     Raises
     ------
     EarwitnessError
-        It has gone missing, or is another than it was.
+        Its file has gone missing, or is another than it was.
     """
     where, path = printable(run), Path(origin.path)
     if origin.path and not path.exists():
@@ -46,14 +42,21 @@ def load_again(origin: Origin, device: torch.device, *, classes: tuple[str, ...]
             f"{where}: its model {printable(path)} has changed since the run was made (SHA-256); put the old one back, "
             "or make a new run with it"
         )
-    found = load_foreign(origin.spec, device, description=described(origin.description), classes=classes)
-    assert found.origin is not None
-    if found.origin.weights_sha256 != origin.weights_sha256:
+
+
+def check_weights(origin: Origin, found: Origin, run: Path | str) -> None:
+    """Refuse a model whose code gives other weights than it did; parameters are those of :func:`check_unchanged`.
+
+    Raises
+    ------
+    EarwitnessError
+        Naming the code.
+    """
+    if found.weights_sha256 != origin.weights_sha256:
         raise EarwitnessError(
-            f"{where}: {printable(origin.spec)} gives other weights than when the run was made; let it load the old "
-            "ones (not draw new ones), or make a new run with it"
+            f"{printable(run)}: {printable(origin.spec)} gives other weights than when the run was made; let it load "
+            "the old ones (not draw new ones), or make a new run with it"
         )
-    return found
 
 
 # ---- the file -----------------------------------------------------------------------------------------------------
@@ -100,4 +103,8 @@ def load_reference(path: Path, device: torch.device) -> Classifier:
         raise EarwitnessError(f"{printable(path)}: is damaged ({error!r}); evaluate the model again") from error
     if newer:
         raise EarwitnessError(f"{printable(path)}: was written by a newer earwitness; update this one")
-    return load_again(origin, device, classes=classes, run=path.parent).with_segments(frames, overlap)
+    check_unchanged(origin, path.parent)
+    found = load_foreign(origin.spec, device, description=described(origin.description), classes=classes)
+    assert found.origin is not None
+    check_weights(origin, found.origin, path.parent)
+    return found.with_segments(frames, overlap)

@@ -378,7 +378,9 @@ def test_what_every_method_keeps(method):
         assert one.values.dtype == one.native.dtype == np.float32
         assert len(one.frame_edges) == one.native.shape[0] + 1
         assert len(one.band_edges) == one.native.shape[1] + 1
-        assert one.flags == (("padded",) if row == 1 else ())
+        flags = ("padded",) if row == 1 else ()
+        # The network's tanh bends, so that FullGrad's map misses a part of the score, and says so.
+        assert one.flags == (*flags, *(("not converged",) if method == "fullgrad" else ()))
         assert not one.values[one.real_frames :].any()
         assert one.values[: one.real_frames].any()
         assert one.forwards >= 1

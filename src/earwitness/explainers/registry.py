@@ -24,6 +24,7 @@ from earwitness.explainers.cam.layer_cam import LayerCam
 from earwitness.explainers.cam.score_cam import ScoreCam
 from earwitness.explainers.cam.xgrad_cam import XGradCam
 from earwitness.explainers.gradient.deeplift import DeepLift
+from earwitness.explainers.gradient.fullgrad import FullGrad
 from earwitness.explainers.gradient.guided_backprop import GuidedBackprop
 from earwitness.explainers.gradient.input_x_gradient import InputXGradient
 from earwitness.explainers.gradient.integrated_gradients import IntegratedGradients
@@ -74,6 +75,7 @@ METHODS: dict[str, type[Explainer]] = {
     "smoothgrad": SmoothGrad,
     "deeplift": DeepLift,
     "guidedbackprop": GuidedBackprop,
+    "fullgrad": FullGrad,
     "lime": Lime,
     "occlusion": Occlusion,
     "rise": Rise,

@@ -21,10 +21,18 @@ export function evidencePanel(scene, described) {
   const text = h("p", { class: "map-text", id: described }, "No map is shown.");
   const element = h("div", {}, h("div", { class: "pickers" }, field("Method", method), field("Class", target), field("rather than", against)), state, result);
 
+  let said = null, bar = null;
+  // Drawn anew only where it says something else: who is about to press a button keeps it.
   function drawState() {
     const { job, failure, map } = scene;
-    if (job) put(state, progress(job), button("Cancel", () => cancel(job.id), { class: "small" }));
-    else if (failure) put(state, h("p", { class: "failure" }, failure), button("Try again", ask));
+    const saying = job ? job.id : failure ?? (map ? String(elsewhere()) : `none ${method.value}`);
+    if (job && said === saying) bar.update(job);
+    if (said === saying) return;
+    said = saying;
+    if (job) {
+      bar = progress(job);
+      put(state, bar.element, button("Cancel", () => cancel(job.id), { class: "small" }));
+    } else if (failure) put(state, h("p", { class: "failure" }, failure), button("Try again", ask));
     else if (!map) put(state, h("p", {}, "No map is shown. A map says which moments and frequencies the score relies on."), button(`Explain with ${method.selectedOptions[0]?.text ?? "the usual method"}`, ask, { class: "primary" }));
     else if (elsewhere()) put(state, h("p", { class: "quiet" }, "Another segment is chosen. "), button("Explain this segment", ask, { class: "primary" }));
     else put(state);

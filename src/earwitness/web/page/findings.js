@@ -35,6 +35,7 @@ export function findings(scene, restore) {
       await send("DELETE", `/api/findings/${finding.id}`, {}, signal);
       recording.findings.splice(recording.findings.indexOf(finding), 1);
       draw();
+      title.focus();
     } catch (error) {
       if (!isAbort(error)) put(wrong, error.message);
     }

@@ -2,6 +2,7 @@
 
 import { back, get, Gone, send } from "./api.js";
 import { announce, button, h, put, visible } from "./dom.js";
+import { plural } from "./format.js";
 
 const jobs = Object.assign(new EventTarget(), { running: new Map() });
 
@@ -62,22 +63,36 @@ export async function cancel(id) {
   }
 }
 
+// A bar that follows a job in place: a button beside it keeps the focus, and is there when the finger comes up.
 export function progress(job) {
-  const text = job.state === "queued" ? `waiting${job.ahead ? `, ${job.ahead} before it` : ""}` : job.total ? `${job.doing ? `${job.doing}: ` : ""}${job.done} of ${job.total}` : job.doing || "computing";
-  return h("span", { class: "progress" },
-    h("progress", { max: job.total ?? 1, value: job.total ? job.done : undefined, "aria-label": `progress of ${visible(job.title)}` }), h("span", { class: "quiet" }, text));
+  const bar = h("progress", { "aria-label": `progress of ${visible(job.title)}` });
+  const text = h("span", { class: "quiet" });
+  const update = (now) => {
+    if (now.total) Object.assign(bar, { max: now.total, value: now.done }); else bar.removeAttribute("value");
+    const waits = `waiting${now.ahead ? `, ${now.ahead} before it` : ""}`;
+    text.textContent = now.state === "queued" ? waits : now.total ? `${now.doing ? `${now.doing}: ` : ""}${now.done} of ${now.total}` : now.doing || "computing";
+  };
+  update(job);
+  return { element: h("span", { class: "progress" }, bar, text), update };
 }
 
 // The header's list of what is being computed.
 export function tray(root) {
+  const rows = new Map();
+  const summary = h("summary");
+  const list = h("ul");
+  put(root, h("details", {}, summary, list));
   const draw = () => {
-    const all = [...jobs.running.values()];
-    root.hidden = !all.length;
-    if (!all.length) { put(root); return; }
-    const title = `${all.length} ${all.length === 1 ? "job" : "jobs"}`;
-    const open = root.querySelector("details")?.open;
-    put(root, h("details", { open }, h("summary", {}, title), h("ul", {}, all.map((job) =>
-      h("li", {}, h("span", { class: "title" }, visible(job.title)), progress(job), button("Cancel", () => { cancel(job.id); announce("cancelled"); }, { class: "small" }))))));
+    for (const [id, row] of rows) if (!jobs.running.has(id)) { row.element.remove(); rows.delete(id); }
+    for (const job of jobs.running.values()) {
+      if (rows.has(job.id)) { rows.get(job.id).bar.update(job); continue; }
+      const bar = progress(job);
+      const element = h("li", {}, h("span", { class: "title" }, visible(job.title)), bar.element, button("Cancel", () => { cancel(job.id); announce("cancelled"); }, { class: "small" }));
+      rows.set(job.id, { bar, element });
+      list.append(element);
+    }
+    root.hidden = !rows.size;
+    summary.textContent = plural(rows.size, "job");
   };
   jobs.addEventListener("change", draw);
   draw();

@@ -121,13 +121,15 @@ export function queue(root, { collection, parameters, signal }) {
     if (!row) return;
     const canvas = h("canvas", { class: "thumb large", role: "img", "aria-label": "log-mel in small" });
     const decision = buttons(row, (value) => decideOn(value));
+    const focused = preview.contains(document.activeElement) ? document.activeElement.dataset.focus : null;
     put(preview, canvas, h("h2", {}, link([name(row.name)], there(list.selected))),
       h("p", {}, outcome(row), ", score ", score(row.score), ", margin ", score(row.margin)),
       h("p", { class: "quiet" }, `${plural(row.segments, "segment")}, ${row.maps ? `${plural(row.maps, "map")} held` : "no map yet"}${row.verdict ? `, worst verdict: ${row.verdict}` : ""}`),
       decision.element,
-      h("div", { class: "actions" }, button(player?.playing ? "\u25a0 Stop" : "\u25b6 Play", listen, { class: "play" }), link("Open", there(list.selected), { class: "button" }),
-        button("Undo", takeBack, { title: "u" }), h("label", { class: "check" }, auto, " autoplay")));
+      h("div", { class: "actions" }, button(player?.playing ? "\u25a0 Stop" : "\u25b6 Play", listen, { class: "play", "data-focus": "play" }), link("Open", there(list.selected), { class: "button", "data-focus": "open" }),
+        button("Undo", takeBack, { title: "u", "data-focus": "undo" }), h("label", { class: "check" }, auto, " autoplay")));
     thumbnail(canvas, collection, row.id, collection.grid.silence, signal);
+    if (focused) preview.querySelector(`[data-focus="${focused}"]`)?.focus();
     announce(`${list.selected + 1} of ${list.total}: ${visible(row.name)}, predicted ${visible(row.predicted)}, score ${score(row.score)}`);
   }
 

@@ -1,6 +1,6 @@
 // A person's decisions: marked at once, sent by the outbox, undone one by one.
 
-import { announce, button, h, put, visible } from "./dom.js";
+import { announce, button, h, visible } from "./dom.js";
 import { decide, pending } from "./outbox.js";
 
 export const DECISIONS = [
@@ -47,12 +47,12 @@ export function badge(review) {
 
 // The four buttons, with the key of each.
 export function buttons(row, choose) {
-  const root = h("div", { class: "decisions", role: "group", "aria-label": "Your decision" });
+  const all = DECISIONS.map((each) => button([h("span", { class: "mark", "aria-hidden": "true" }, each.mark), each.text, h("kbd", { "aria-hidden": "true" }, each.key)], () => choose(each.value),
+    { class: "decision", title: each.title, "aria-keyshortcuts": each.key, "data-focus": each.value }));
   const draw = () => {
     const now = reviewOf(row)?.decision;
-    put(root, DECISIONS.map((each) => button([h("span", { class: "mark", "aria-hidden": "true" }, each.mark), each.text, h("kbd", { "aria-hidden": "true" }, each.key)], () => choose(each.value),
-      { class: "decision", title: each.title, "aria-pressed": String(now === each.value), "aria-keyshortcuts": each.key })));
+    DECISIONS.forEach((each, place) => all[place].setAttribute("aria-pressed", String(now === each.value)));
   };
   draw();
-  return { element: root, draw };
+  return { element: h("div", { class: "decisions", role: "group", "aria-label": "Your decision" }, all), draw };
 }

@@ -156,6 +156,7 @@ export class Stage {
     scene.player.seek(starts[index]);
     scene.question.at = starts[index] + length / 2;
     scene.say("segment");
+    this.describeSegment();
     this.draw();
   }
 

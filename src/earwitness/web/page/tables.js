@@ -19,7 +19,7 @@ export function classTable(collection, classes) {
     const { value } = columns[sorted.column];
     const rows = [...classes].sort((one, two) => (value(one) > value(two) ? 1 : value(one) < value(two) ? -1 : 0) * (sorted.down ? -1 : 1));
     put(head, columns.map((column, place) => h("th", { scope: "col", class: column.number ? "number" : null, "aria-sort": place === sorted.column ? (sorted.down ? "descending" : "ascending") : "none" },
-      button([column.text, h("span", { class: "arrow", "aria-hidden": "true" }, place === sorted.column ? (sorted.down ? "\u25bc" : "\u25b2") : "")], () => { sorted = { column: place, down: place === sorted.column ? !sorted.down : Boolean(column.number) }; draw(); }, { class: "sort" }))));
+      button([column.text, h("span", { class: "arrow", "aria-hidden": "true" }, place === sorted.column ? (sorted.down ? "\u25bc" : "\u25b2") : "")], () => { sorted = { column: place, down: place === sorted.column ? !sorted.down : Boolean(column.number) }; draw(); head.querySelectorAll("button")[place].focus(); }, { class: "sort" }))));
     put(body, rows.map((each) => h("tr", {}, columns.map((column, place) => h(place ? "td" : "th", { scope: place ? null : "row", class: column.number ? "number" : null }, column.cell(each))))));
   };
   draw();

@@ -5,6 +5,7 @@ import { sound, soundLimits } from "./colours.js";
 import { picture } from "./spectrogram.js";
 
 const AT_ONCE = 6;
+const REST = 60; // milliseconds
 const KEPT = 800; // pictures of at most 96 x 32 cells
 const kept = new Map();
 const waiting = [];
@@ -31,7 +32,10 @@ export function thumbnail(canvas, collection, id, silence, signal) {
   const key = `${collection.id}/${id}`;
   const found = kept.get(key);
   if (found) { kept.delete(key); kept.set(key, found); paint(canvas, found); return; }
-  waiting.push({ signal, run: async () => {
+  // Rows that fly past are not asked for.
+  const timer = setTimeout(() => { waiting.push(task); next(); }, REST);
+  signal.addEventListener("abort", () => clearTimeout(timer));
+  const task = { signal, run: async () => {
     try {
       const tile = await numbers(`${paths.recording(collection.id, id)}/thumbnail`, signal);
       const image = picture(tile, soundLimits(tile.values, silence), sound(true, false));
@@ -41,6 +45,5 @@ export function thumbnail(canvas, collection, id, silence, signal) {
     } catch (error) {
       if (!isAbort(error) && !signal.aborted) canvas.classList.add("missing"); // the row's words are enough
     }
-  } });
-  next();
+  } };
 }

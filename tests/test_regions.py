@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import earwitness as ew
+from earwitness.cli.text import explanation
 from earwitness.explainers import regions
 from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution, Region, Target
 from earwitness.explainers.findings import REGION_HEAD, region_rows
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.explainers.registry import parse
+from earwitness.inspection import files as inspected
 from explain_toys import convolutional, segments
 from rounding import rounding
+from tiny_sounds import new_classifier
 
 FRAMES, BANDS = 12, 8
 
@@ -131,3 +137,29 @@ def test_a_map_of_points_is_blurred_before_regions_are_drawn():
     assert inside[24:36, 12:17].all()
     assert inside.sum() < 30 * 20
     assert share > 0.5
+
+
+# ---- in words ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seconds", [0.4, 0.501, 1.203])
+def test_lengths_are_the_recordings_and_what_without_it_means_is_said(tmp_path, seconds):
+    rng = np.random.default_rng(0)
+    soundfile.write(tmp_path / "some.wav", 0.1 * rng.standard_normal(round(seconds * 8_000)), 8_000)
+    model = ew.Model(name="tiny", classifier=new_classifier(length=48), cache=tmp_path)
+    found = ew.explain(tmp_path / "some.wav", model, methods="gradcam", verdicts=False, progress=False)
+    assert found.seconds == pytest.approx(seconds, abs=1e-3)
+    assert found.end_seconds <= found.seconds
+    assert all(each.end_seconds <= found.seconds for each in found.detections)
+    told = explanation(found, Path("some.png"), 3).splitlines()
+    assert told[0].startswith(f"{found.file} ({seconds:.2f} s")
+    assert ("mean scores of its segments" in told[0]) == (found.segments > 1)
+    assert found["gradcam"].regions
+    assert "  (without it: hidden by the segment's mean level; listen removes it to silence)" in told
+
+
+def test_streamed_recordings_are_as_long_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(inspected, "HELD_SECONDS", 1.0)
+    soundfile.write(tmp_path / "long.wav", 0.1 * np.random.default_rng(0).standard_normal(20_010), 8_000)
+    scored = inspected.score_file(new_classifier(length=48), tmp_path / "long.wav")
+    assert scored.seconds == pytest.approx(20_010 / 8_000, abs=1e-6)

@@ -37,6 +37,7 @@ class Losses:
     def __init__(self, edges: Sequence[float] = ()) -> None:
         self._edges = tuple(edges)
         self._sample_rate = 0
+        self._seen = 0
         self._power: Float64Array = np.zeros(SIZE // 2 + 1)
         self._frames = 0
         self._sums: Float64Array = np.zeros(0)  # of the channels, and of their mean
@@ -45,6 +46,7 @@ class Losses:
     def see(self, block: Float32Array, mono: Float32Array, sample_rate: int) -> None:
         """Take in a block of shape (k, channels) at the recording's own rate, and its mean (k,)."""
         self._sample_rate = sample_rate
+        self._seen += len(mono)
         lowest = min(self._edges, default=sample_rate) / sample_rate
         if lowest < 0.5:  # else there is nothing above
             self._power += _power(mono, lowest)
@@ -54,6 +56,11 @@ class Losses:
             self._sums = self._sums + sums if self._frames else sums
             self._squares = self._squares + squares if self._frames else squares
             self._frames += len(mono)
+
+    @property
+    def seconds(self) -> float:
+        """Length of what passed by."""
+        return self._seen / max(1, self._sample_rate)
 
     @property
     def above(self) -> tuple[tuple[float, float], ...]:

@@ -11,6 +11,7 @@ from earwitness.cli.output import table
 from earwitness.core.errors import printable
 from earwitness.explainers.findings import (
     REGION_HEAD,
+    WITHOUT,
     DetectedExplanation,
     Finding,
     duration,
@@ -78,8 +79,9 @@ def _listed(detections: Sequence[Detection], numbers: dict[Detection, int]) -> l
 
 def _strongest(answer: DetectedExplanation, finding: Finding) -> list[str]:
     """Return where the strongest evidence of each map lies, as a table."""
-    maps = zip(answer.inquiry.methods, finding.attributions[0], strict=True)
-    return table(REGION_HEAD, [region_rows(title, found)[0] for title, found in maps]).splitlines()
+    told = list(zip(answer.inquiry.methods, finding.attributions[0], strict=True))
+    lines = table(REGION_HEAD, [region_rows(title, found)[0] for title, found in told]).splitlines()
+    return [*lines, *([f"({WITHOUT})"] if any(found.regions for _, found in told) else [])]
 
 
 def detected_explanation(found: Explanation, picture: Path, top: int, *, replaced: bool = False) -> str:

@@ -49,7 +49,8 @@ def sounds_lines(written: Written) -> str:
         rows.append([*row, printable(path)])
     score = f"score for {heard.target}" if heard.target else "best score"
     columns = ["sound", "gain", *([score, "of the file", "predicted"] if scored else []), "file"]
-    head = f"{printable(heard.path)}, {heard.start_seconds:.2f} to {end:.2f} s\nkept: {what}\n"
+    silent = "removed: silent there (explain's 'without it' hides it by the segment's mean level)"
+    head = f"{printable(heard.path)}, {heard.start_seconds:.2f} to {end:.2f} s\nkept: {what}\n{silent}\n"
     return head + table(columns, rows)
 
 

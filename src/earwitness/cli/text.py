@@ -16,6 +16,7 @@ from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution
 from earwitness.explainers.baselines import BASELINES
 from earwitness.explainers.findings import (
     REGION_HEAD,
+    WITHOUT,
     DetectedExplanation,
     Finding,
     Inquiry,
@@ -80,7 +81,7 @@ def explanation(found: Explanation, picture: Path, top: int, *, replaced: bool =
     """Return what was found in one segment of a file; ``top`` classes are listed."""
     assert isinstance(found.answer, Inquiry)
     (finding,) = found.answer.findings
-    several = finding.end_seconds - finding.start_seconds < found.seconds
+    several = found.segments > 1
     lines = [f"{found.file} ({found.seconds:.2f} s{', mean scores of its segments' if several else ''})"]
     lines += detections_lines(found.detections, found.segments)
     lines += [f"  {score:6.1%}  {name}" for name, score in islice(found.scores.items(), top)]
@@ -102,7 +103,8 @@ def _evidence(inquiry: Inquiry, finding: Finding) -> list[str]:
         for title, found in zip(inquiry.methods, per_target, strict=True):
             name = title if len(finding.attributions) == 1 else f"{title} for {found.target_label}"
             rows += region_rows(name, found)
-    return table(REGION_HEAD, rows, "  ").splitlines()
+    regions = any(found.regions for per_target in finding.attributions for found in per_target)
+    return [*table(REGION_HEAD, rows, "  ").splitlines(), *([f"  ({WITHOUT})"] if regions else [])]
 
 
 def whole_explanation(

@@ -131,6 +131,8 @@ def region_words(region: Region) -> tuple[str, str, str, str, str]:
     )
 
 
+# A fill and silence are not the same, and both are told of the same place.
+WITHOUT = "without it: hidden by the segment's mean level; listen removes it to silence"
 REGION_HEAD = ("evidence by", "seconds", "hertz", "share", "score", "without it")
 
 

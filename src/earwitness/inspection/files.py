@@ -57,10 +57,10 @@ def score_file(classifier: Classifier, path: Path, progress: Progress = NO_PROGR
     if len(beginning) > most:
         losses = Losses((front_end.high_hz,))  # those before were of the beginning alone
         scored = score_stream(classifier, StreamedLogMel(path, front_end, losses), name, progress)
-        return replace(scored, source=StreamedLogMel(path, front_end), notes=losses.sentences)
+        return replace(scored, source=StreamedLogMel(path, front_end), notes=losses.sentences, lasts=losses.seconds)
     frames = segment_frames(classifier, len(beginning))
     scored = score_recording(classifier, beginning, name, segment_frames=frames, tail=True, progress=progress)
-    return replace(scored, notes=losses.sentences)
+    return replace(scored, notes=losses.sentences, lasts=losses.seconds)
 
 
 def _score_samples(classifier: Classifier, path: Path, progress: Progress) -> ScoredRecording:
@@ -76,7 +76,7 @@ def _score_samples(classifier: Classifier, path: Path, progress: Progress) -> Sc
                 "be explained on; cut it into shorter files"
             )
     scored = score_waveform(classifier, np.concatenate(blocks), printable(path), progress)
-    return replace(scored, notes=losses.sentences)
+    return replace(scored, notes=losses.sentences, lasts=losses.seconds)
 
 
 def explain_segment(

@@ -210,7 +210,8 @@ def _detection(scored: ScoredRecording, index: int, first: int, end: int) -> Det
     return Detection(
         class_name=scored.classes[index],
         start_seconds=start,
-        end_seconds=min(stop, scored.seconds),
+        # What lasts to the last frame lasts to the end of the recording, which need not be that of a frame.
+        end_seconds=scored.seconds if end >= scored.real_frames else min(stop, scored.seconds),
         highest=highest,
         mean=min(float(column[rows].mean()), highest),  # in spite of the last bit of a sum
         segments=len(rows),

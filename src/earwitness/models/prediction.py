@@ -41,6 +41,8 @@ class ScoredRecording:
         Shape (n, classes): every segment's probabilities.
     notes
         Sentences that a reader must know of the recording, such as on sound that the model does not use.
+    lasts
+        Seconds of the recording itself, whose last frame may be cut short or reach beyond it; 0 where nobody measured.
     samples, segment_samples
         For a classifier over waveforms: the recording, and how many samples of it are in a segment.
     padding
@@ -57,6 +59,7 @@ class ScoredRecording:
     start_frames: Int64Array
     scores: Float64Array
     notes: tuple[str, ...] = ()
+    lasts: float = 0.0
     samples: Samples | None = None
     segment_samples: int = 0
     padding: float | None = None
@@ -68,8 +71,8 @@ class ScoredRecording:
 
     @property
     def seconds(self) -> float:
-        """Its length."""
-        return self.real_frames * self.clock.frame_seconds
+        """Its length; that of its frames where nobody measured the recording's own."""
+        return self.lasts or self.real_frames * self.clock.frame_seconds
 
     @cached_property
     def mean(self) -> Float64Array:

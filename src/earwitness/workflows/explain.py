@@ -239,7 +239,7 @@ def _segments(methods: Sequence[Explainer], at: float | None, detections: int | 
             answer = inquiry
         first = inquiry.findings[0]
         maps, moments = maps_by_name(methods, inquiry)
-        between = first.start_seconds, first.end_seconds
+        between = first.start_seconds, min(first.end_seconds, scored.seconds)
         made = _explanation(model, path, scored, between, maps, answer, found, moments)
         return replace(made, scored=scored, explainers=tuple(methods))
 

@@ -19,6 +19,7 @@ from earwitness.explainers.inference.attention import refuse_attention
 from earwitness.explainers.inference.hooks import answering, calls_of, operations
 from earwitness.explainers.inference.modules import parts
 from earwitness.explainers.inference.scoring import as_input, logits_of
+from earwitness.models.foreign.runtimes import is_opaque
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,11 @@ class GuidedBackprop(GradientMethod):
 
     def measure(self, batch: GradientBatch) -> Measured:
         """Return the maps of a batch."""
+        if is_opaque(batch.classifier.network):
+            raise UsageError(
+                f"{self.name}: changes every ReLU, and those inside a model file cannot be changed; use saliency or "
+                "integratedgradients, or give the network as file.py:make"
+            )
         relus = self._relus(batch)
         gradients = Gradients(batch)
         with ExitStack() as stubs:

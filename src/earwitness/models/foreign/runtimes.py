@@ -77,7 +77,14 @@ class Outside(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         """Return its answers as tensors where the input is."""
-        found = self.function(np.ascontiguousarray(to_numpy(x), dtype=self.kind))
+        given = np.ascontiguousarray(to_numpy(x), dtype=self.kind)
+        try:
+            found = self.function(given)
+        except EarwitnessError:
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {first_line(error, REASON)}"
+            raise RuntimeError(f"it got an array of shape {given.shape}; {reason}") from error
         if isinstance(found, Mapping):
             return {name: _tensor(each, x) for name, each in found.items()}
         if isinstance(found, list | tuple):

@@ -38,7 +38,7 @@ def split_each_label(
         Classes that are wanted, or not wanted; one of the two.
     out
         A CSV that is written: ``file,label[,group],fold``, where fold is the part, from 1. So
-        ``earwitness train --data OUT --split fold --fold 2`` holds the second part out.
+        ``earwitness train OUT --split fold --fold 2`` holds the second part out.
 
     Returns
     -------

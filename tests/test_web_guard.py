@@ -300,7 +300,12 @@ def test_a_link_elsewhere_leads_to_the_page():
     followed = ask("/", headers=LINK)
     assert followed.status_code == 200
     assert "set-cookie" not in followed.headers
-    assert 'content="0; url=/"' in entered.text == followed.text
+    assert 'content="2; url=/"' in entered.text == followed.text
+    assert '<script src="/onward.js">' in entered.text
+    script = ask("/onward.js", headers={"Sec-Fetch-Site": "same-origin"})
+    assert (script.status_code, script.headers["content-type"]) == (200, "text/javascript")
+    assert PROTECTION.token not in script.text + entered.text
+    assert refusal(ask("/onward.js", headers={"Sec-Fetch-Site": "cross-site"}), 403)
     assert ask("/", headers={**LINK, **COOKIE}).json()["bytes"] == 0
     assert refusal(ask("/", headers={**LINK, "Sec-Fetch-Dest": "iframe"}), 403)
 

@@ -31,12 +31,17 @@ _TOKEN = re.compile(r"[\w-]{16,200}", re.ASCII)
 _JSON = re.compile(r'application/json\s*(;\s*charset="?utf-8"?\s*)?', re.IGNORECASE | re.ASCII)
 _RANGES = re.compile(r"\s*bytes\s*=(.*)", re.IGNORECASE | re.ASCII)
 _RANGE = re.compile(r"\s*(?:(?P<first>\d{1,15})-(?P<last>\d{0,15})|-\d{1,15})\s*", re.ASCII)
-# A page that goes on by itself, for a browser keeps the cookie back where a link elsewhere led, redirects included.
+# A page that goes on by itself, for a browser keeps the cookie back where a link elsewhere led, redirects included. The
+# script keeps the view that the link names (what is behind #); where no script runs, the page goes on without.
+_SCRIPT_PATH = "/onward.js"
 _ONWARD = (
-    b'<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url=/"><title>earwitness</title>'
-    b'<p><a href="/">Open the page</a>\n'
+    b'<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="2; url=/"><title>earwitness</title>'
+    b'<script src="/onward.js"></script><p><a href="/">Open the page</a>\n'
 )
+# To another address than its own, for else a browser takes it for a place on the same page and loads nothing.
+_ONWARD_SCRIPT = b'location.replace((location.href.includes("?") ? "/" : "/?") + location.hash);\n'
 _HTML = (b"content-type", b"text/html; charset=utf-8")
+_SCRIPT = (b"content-type", b"text/javascript")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +175,8 @@ class Guard:
         """Return what is answered in place of the application, if anything is."""
         if refused := self._foreign(scope, headers) or self._long(scope):
             return refused
+        if scope["path"] == _SCRIPT_PATH:
+            return Reply(200, _ONWARD_SCRIPT, (_SCRIPT, NO_STORE))
         token = _asked_token(scope)
         if token is not None and scope["method"] in _PLAIN and self._is_ours(token):
             return self._entrance(headers)

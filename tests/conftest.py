@@ -63,6 +63,7 @@ SPEAKING = {
     "test_terminal",
     "test_timefreq",
     "test_unchanged",
+    "test_web_attacks",
     "test_weights",
 }
 

@@ -65,6 +65,10 @@ SPEAKING = {
     "test_unchanged",
     "test_web_attacks",
     "test_weights",
+    "test_web_browser",
+    "test_web_looks",
+    "test_web_page",
+    "test_web_sound",
 }
 
 

@@ -53,5 +53,9 @@ export function showKeys() {
 
 export function start() {
   document.addEventListener("keydown", pressed);
+  // After a click of the mouse the space bar plays; it does not press the same button again.
+  document.addEventListener("click", (event) => {
+    if (["mouse", "touch", "pen"].includes(event.pointerType)) event.target.closest("main button")?.blur();
+  });
   bind("Everywhere", [{ keys: ["?"], text: "show these keys", run: showKeys }]);
 }

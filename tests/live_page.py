@@ -125,6 +125,15 @@ class Visit:
         asked = "&".join(f"{key}={value}" for key, value in query.items())
         return self.get(f"collections/{collection}/recordings?{asked}")["items"]
 
+    def reviewed(self, collection: str, wanted: dict[str, str], what: str = "decision") -> None:
+        """Wait until these are the decisions (or notes) that the server has: it answers when they are on the disk."""
+        for _ in range(200):
+            found = {row["name"]: row["review"][what] for row in self.recordings(collection) if row["review"]}
+            if found == wanted:
+                return
+            self.page.wait_for_timeout(50)
+        assert found == wanted
+
     def go(self, address: str) -> None:
         """Open an address of the page anew, as a copied link does."""
         self.page.goto("about:blank")

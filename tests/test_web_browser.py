@@ -114,9 +114,7 @@ def test_decisions_by_keyboard_alone(browser, own):
     page.keyboard.press("u")  # takes the last one back, and returns to it
     page.keyboard.press("s")
     page.keyboard.press("3")
-    page.wait_for_timeout(600)
-    decided = {row["name"]: row["review"]["decision"] for row in visit.recordings(collection) if row["review"]}
-    assert decided == {names[0]: "wrong label", names[2]: "interesting", names[4]: "unsure"}
+    visit.reviewed(collection, {names[0]: "wrong label", names[2]: "interesting", names[4]: "unsure"})
     page.keyboard.press("/")
     page.keyboard.type("hiss/1")
     page.keyboard.press("Enter")
@@ -146,9 +144,7 @@ def test_decisions_by_mouse(browser, own):
     assert "Interesting" in pressed.inner_text()
     page.get_by_label("Your note").fill("heard twice, <b>really</b>")
     page.get_by_label("Your note").press("Enter")
-    page.wait_for_timeout(400)
-    (row,) = [row for row in visit.recordings(collection) if row["review"]]
-    assert (row["name"], row["review"]["note"]) == (wanted, "heard twice, <b>really</b>")
+    visit.reviewed(collection, {wanted: "heard twice, <b>really</b>"}, "note")
     assert "heard twice, <b>really</b>" in told(own, visit)
     visit.close()
 
@@ -411,11 +407,9 @@ def test_no_decision_is_lost_while_the_server_is_gone(browser, own, run):
         other.goto(again.address)  # the address that it printed brings the new key
         page.locator("#banner").wait_for(state="hidden")
         visit.until("localStorage['earwitness.outbox'] === '[]'")
-        decided = {row["name"]: row["review"]["decision"] for row in visit.recordings(collection) if row["review"]}
-        assert decided == {names[0]: "interesting", names[1]: "wrong label"}
+        visit.reviewed(collection, {names[0]: "interesting", names[1]: "wrong label"})
         page.keyboard.press("u")
-        page.wait_for_timeout(500)
-        assert len([row for row in visit.recordings(collection) if row["review"]]) == 1
+        visit.reviewed(collection, {names[0]: "interesting"})
     finally:
         again.kill()
         visit.context.close()

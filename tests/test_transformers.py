@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 import earwitness as ew
+import tiny_transformers
 from command import earwitness
 from earwitness.audio.frontend import log_mel, log_mel_stream
 from earwitness.core.errors import EarwitnessError, UsageError
@@ -22,8 +25,10 @@ from earwitness.explainers.inference.binding import bound, shown_layer
 from earwitness.explainers.inference.shown import showing
 from earwitness.explainers.registry import parse
 from earwitness.inspection.files import score_file
+from earwitness.models.foreign.backbone import load_backbone
 from earwitness.models.foreign.sound import score_waveform
 from earwitness.models.prediction import score_recording
+from tiny_sounds import LABELS, write_sounds
 from tiny_transformers import BANDS, CLASSES, FRAMES, KINDS, PATCH, RATE, STRIDE, burst, saved, transformers
 
 
@@ -514,3 +519,56 @@ def test_folders_are_explained_listened_to_and_checked(folders, tmp_path):
     assert list((tmp_path / "sounds").glob("*.wav"))
     left = earwitness("explain", str(sound), "--model", folder, "--method", "deeplift")
     assert (left.code, left.err.count("\n")) == (2, 1)
+
+
+# ---- training -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory) -> Path:
+    return write_sounds(tmp_path_factory.mktemp("labelled") / "sounds", clips=5, seconds=1.2)
+
+
+def test_the_embedding_of_a_folder_is_what_its_own_head_gets(tmp_path):
+    backbone = load_backbone(str(tiny_transformers.wav2vec2(tmp_path / "folder")), {"segment_seconds": 1.0})
+    assert backbone.embedding == 16
+    samples = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 16_000)).astype(np.float32))
+    network = transformers.Wav2Vec2Model.from_pretrained(tmp_path / "folder").eval()
+    with torch.inference_mode():
+        plain = (samples - samples.mean(dim=1, keepdim=True)) / samples.var(dim=1, correction=0, keepdim=True).sqrt()
+        wanted = network(plain).last_hidden_state.mean(dim=1)
+        found = backbone.opened.coat(samples)
+    np.testing.assert_allclose(found, wanted, atol=1e-4 * float(wanted.abs().max()))
+
+
+@pytest.mark.parametrize(("kind", "freeze"), [("ast", True), ("wav2vec2", True), ("wav2vec2", False)])
+def test_a_folder_is_trained_on(labelled, tmp_path, kind, freeze):
+    """Frozen under a new head, or in all its layers; one that never classified anything will do."""
+    folder = getattr(tiny_transformers, kind)(tmp_path / "folder")
+    without_head(folder)
+    with pytest.raises(UsageError, match="train --backbone"):
+        ew.load_model(folder)
+    description = {} if kind == "ast" else {"segment_seconds": 1.0}
+    asked = ew.Request(
+        data=labelled,
+        out=tmp_path / "run",
+        backbone=str(folder),
+        description=description,
+        freeze=freeze,
+        changes={"epochs": 2 if not freeze else 40},
+    )
+    trained = ew.train(asked, progress=False)
+    assert trained.metrics.files == 3
+    with safe_open(trained.run.model, framework="np") as stored:
+        assert any("inner." in name for name in stored.keys()) is not freeze  # noqa: SIM118
+    found = ew.explain(next(labelled.rglob("*.wav")), tmp_path / "run", methods=["gradcam", "rollout"], verdicts=False)
+    assert found["rollout"].values.max() > 0
+    assert set(found.scores) == set(LABELS)
+
+
+def without_head(folder: Path) -> None:
+    """Leave out the weights of the layers that classify, as checkpoints of pretraining are without them."""
+    with safe_open(folder / "model.safetensors", framework="pt") as stored:
+        kept = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    kept = {name: value for name, value in kept.items() if not name.startswith(("classifier", "projector"))}
+    save_file(kept, folder / "model.safetensors", {"format": "pt"})

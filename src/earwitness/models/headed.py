@@ -35,7 +35,9 @@ class Headed(Coat):
             feature_layer=coat.feature_layer,
             batch=coat.batch,
             output=coat.output,
+            pooled=coat.pooled,
             prepare=coat.prepare,
+            tokens=coat.tokens,
         )
         self.frozen = frozen
         self.linear = nn.Linear(embedding, classes)

@@ -14,7 +14,6 @@ from earwitness.core.errors import UsageError
 from earwitness.models.foreign.backbone import ForeignBackbone, load_backbone
 from earwitness.models.foreign.identity import check_steady
 from earwitness.models.foreign.loading import is_foreign
-from earwitness.models.foreign.reading import described
 from earwitness.models.registry import BACKBONES, Backbone, backbone_named
 from earwitness.models.weights import Resolved, resolve
 from earwitness.training.recipes import Augmentation, Recipe, recipe_named
@@ -164,7 +163,7 @@ def _plan_of_others(request: Request) -> TrainingPlan:
     if request.segment_seconds is not None:
         raise UsageError(f"--segment {request.segment_seconds:g}: its description says how long a segment is")
     device, given = choose_device(request.device), request.description
-    known = described(given) if isinstance(given, Mapping) else None if given is None else Path(given)
+    known = given if isinstance(given, Mapping | None) else Path(given)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(request.seed)
         backbone = load_backbone(request.backbone, known, device)
@@ -191,8 +190,8 @@ def _plan_of_others(request: Request) -> TrainingPlan:
         weights=None,
         recipe=recipe,
         recipe_name=name,
-        segment_frames=backbone.front_end.segment_frames,
-        judge_frames=backbone.front_end.segment_frames,
+        segment_frames=backbone.segment_frames,
+        judge_frames=backbone.segment_frames,
         device=device,
         notes=tuple(notes),
     )

@@ -47,8 +47,13 @@ class ForeignBackbone:
 
     @property
     def front_end(self) -> FrontEnd:
-        """What turns sound into its segments, of the length that it was described with."""
+        """What turns sound into its segments."""
         return self.opened.front_end
+
+    @property
+    def segment_frames(self) -> int:
+        """Frames of a segment, as it was described."""
+        return self.opened.known.frames()
 
     @property
     def segment_samples(self) -> int:
@@ -66,7 +71,9 @@ class ForeignBackbone:
 
 
 def load_backbone(
-    spec: str, description: Path | Description | None = None, device: torch.device | str = "cpu"
+    spec: str,
+    description: Path | Mapping[str, Any] | Description | None = None,
+    device: torch.device | str = "cpu",
 ) -> ForeignBackbone:
     """Return a model of others that answers an embedding.
 
@@ -82,7 +89,7 @@ def load_backbone(
     EarwitnessError
         The file is damaged, or the user's code fails.
     """
-    opened = open_foreign(spec, torch.device(device), description)
+    opened = open_foreign(spec, torch.device(device), description, embedding=True)
     embedding = opened.answers("embedding")
     return ForeignBackbone(
         opened=opened, embedding=embedding, origin=origin_of(spec, opened.runnable.network, opened.known)

@@ -27,13 +27,29 @@ UNUSED = ("masked_spec_embed",)
 ACTIVATIONS = {"multi_label_classification": "sigmoid", "regression": "none"}
 
 
+# What comes after the tokens: wav2vec2 and its kin project, average and classify, AST classifies.
+HEADS = ("projector", "classifier")
+NOT_TRAINED = (
+    "was not trained to classify sound; name the folder of a fine-tuned classifier, or train it: earwitness train "
+    "--backbone FOLDER"
+)
+
+
 def is_folder(path: Path) -> bool:
     """Return whether a folder holds a model of Transformers."""
     return (path / CONFIG).is_file()
 
 
-def opened(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+def opened(folder: Path, *, embedding: bool = False) -> tuple[nn.Module, dict[str, Any]]:
     """Return the network of a folder and the words of its description.
+
+    Parameters
+    ----------
+    folder
+        As ``save_pretrained`` wrote it.
+    embedding
+        Whether the network is to answer what its own head would get, the mean of its last tokens or what its class
+        tokens became: then the folder need not have been trained to classify.
 
     Raises
     ------
@@ -72,10 +88,15 @@ def opened(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
         except Exception as error:  # whatever their loaders raise
             raise EarwitnessError(f"{where}: cannot be loaded ({first_line(error, REASON)})") from error
     missing = sorted(name for name in loaded["missing_keys"] if not name.endswith(UNUSED))
+    if embedding:
+        missing = [name for name in missing if name.partition(".")[0] not in HEADS]
+        for head in HEADS:
+            if hasattr(network, head):
+                setattr(network, head, nn.Identity())
     if missing:
         raise UsageError(
             f"{where}: has no weights for {printable(missing[0])}{' and others' if len(missing) > 1 else ''}, so it "
-            "was not trained to classify sound; name the folder of a fine-tuned classifier"
+            + ("is not whole; name the folder of a trained network" if embedding else NOT_TRAINED)
         )
     return network, _words(where, network, extractor)
 

@@ -126,14 +126,21 @@ class Opened:
 
 
 def open_foreign(
-    spec: str, device: torch.device, description: Path | Mapping[str, Any] | Description | None = None
+    spec: str,
+    device: torch.device,
+    description: Path | Mapping[str, Any] | Description | None = None,
+    *,
+    embedding: bool = False,
 ) -> Opened:
-    """Return a foreign model that can be asked; parameters and errors are those of :func:`load_foreign`."""
+    """Return a foreign model that can be asked; parameters and errors are those of :func:`load_foreign`.
+
+    With ``embedding``, a folder's network answers what its own head would get; other models answer what they do.
+    """
     if is_factory(spec):
         network, own = made(spec)
         known, runnable = _description(spec, description, own), Runnable(network=network.to(device).eval())
     elif is_folder(Path(spec)):
-        network, words = opened(Path(spec))
+        network, words = opened(Path(spec), embedding=embedding)
         known, runnable = _over(spec, words, description), Runnable(network=network.to(device).eval())
     else:
         runnable = _run_file(Path(spec), device, lambda: _description(spec, description, None))

@@ -90,15 +90,20 @@ def opened(folder: Path, *, embedding: bool = False) -> tuple[nn.Module, dict[st
     missing = sorted(name for name in loaded["missing_keys"] if not name.endswith(UNUSED))
     if embedding:
         missing = [name for name in missing if name.partition(".")[0] not in HEADS]
-        for head in HEADS:
-            if hasattr(network, head):
-                setattr(network, head, nn.Identity())
+        _behead(network)
     if missing:
         raise UsageError(
             f"{where}: has no weights for {printable(missing[0])}{' and others' if len(missing) > 1 else ''}, so it "
             + ("is not whole; name the folder of a trained network" if embedding else NOT_TRAINED)
         )
     return network, _words(where, network, extractor)
+
+
+def _behead(network: nn.Module) -> None:
+    """Let a network answer what its head gets."""
+    for head in HEADS:
+        if hasattr(network, head):
+            setattr(network, head, nn.Identity())
 
 
 def _kind(folder: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import warnings
 from pathlib import Path
 
 import captum.attr
@@ -224,6 +225,16 @@ def test_transformers_is_asked_for_where_it_is_missing(folders, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(UsageError, match=r"needs transformers; pip install 'earwitness\[transformers\]'"):
         ew.load_model(folders["ast"])
+
+
+def test_bands_without_a_bin_are_no_matter(tmp_path):
+    """Published checkpoints have 128 bands, of which the lowest have none; theirs warns of it each time."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        folder = KINDS["ast"](tmp_path / "model", bands=128)
+        theirs = their_scores(folder, burst())
+    scored = score_file(ew.load_model(folder).classifier, written(tmp_path / "some.wav", burst()))
+    np.testing.assert_allclose(scored.scores[0], theirs, atol=1e-4)
 
 
 def test_loading_leaves_their_settings_as_they_were(folders, capfd):

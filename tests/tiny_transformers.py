@@ -26,17 +26,17 @@ CONVOLUTIONS = {
 }
 
 
-def ast(folder: Path, **options: Any) -> Path:
-    """Write an Audio Spectrogram Transformer that sees 98 frames of 16 bands, about a second."""
+def ast(folder: Path, bands: int = BANDS, **options: Any) -> Path:
+    """Write an Audio Spectrogram Transformer that sees 98 frames, about a second."""
     shape = {"patch_size": PATCH, "frequency_stride": STRIDE, "time_stride": STRIDE}
     config = transformers.ASTConfig(
-        **SIZES, **NAMES, **shape, max_length=FRAMES, num_mel_bins=BANDS, initializer_range=0.3, **options
+        **SIZES, **NAMES, **shape, max_length=FRAMES, num_mel_bins=bands, initializer_range=0.3, **options
     )
     torch.manual_seed(0)
     return saved(
         folder,
         transformers.ASTForAudioClassification(config),
-        transformers.ASTFeatureExtractor(num_mel_bins=BANDS, max_length=FRAMES),
+        transformers.ASTFeatureExtractor(num_mel_bins=bands, max_length=FRAMES),
     )
 
 

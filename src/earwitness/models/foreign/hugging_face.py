@@ -7,6 +7,7 @@ the folder is run.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -125,7 +126,9 @@ def _quiet(transformers: Any) -> Iterator[None]:
     logging.set_verbosity(logging.CRITICAL)
     logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of mel bands without a bin, which published checkpoints have
+            yield
     finally:
         logging.set_verbosity(level)
         if bars:

@@ -2,7 +2,7 @@
 
 import { get, isAbort, paths } from "./api.js";
 import { button, h, link, name, put, visible } from "./dom.js";
-import { count, percent, score, seconds } from "./format.js";
+import { count, percent, plural, score, seconds } from "./format.js";
 import { figures } from "./overview.js";
 import { Player } from "./player.js";
 import { outcome } from "./queue.js";
@@ -22,22 +22,24 @@ function segmentPlayer(collection, signal) {
     player.pause();
     if (same) return;
     const url = `${paths.recording(collection.id, id)}/sound`;
-    player.recording(url, start + length, { stream: true }); // a segment of an hour: only that is fetched
+    player.recording(url, start === null ? Infinity : start + length, { stream: true }); // a segment of an hour: only that is fetched
     now = control;
     put(control, "\u25a0 Stop");
-    try { await player.play(start); } catch (error) { if (!isAbort(error)) put(control, "cannot be played"); }
+    try { await player.play(start ?? 0); } catch (error) { if (!isAbort(error)) put(control, "cannot be played"); }
   };
 }
+
+const at = (each) => (each.start_seconds === null ? "" : ` at ${seconds(each.start_seconds)}`); // none: all of the recording
 
 function segmentList(collection, segments, hear, signal) {
   if (!segments.length) return h("p", { class: "quiet" }, "None.");
   return h("ul", { class: "segments" }, segments.map((each) => {
     const canvas = h("canvas", { class: "thumb", "aria-hidden": "true", width: 96, height: 32 });
     thumbnail(canvas, collection, each.recording, collection.grid.silence, signal);
-    const control = button("\u25b6 Hear", () => hear(control, each.recording, each.start_seconds, collection.segment_seconds), { class: "small", "aria-label": `Hear ${visible(each.name)} at ${seconds(each.start_seconds)}` });
+    const control = button("\u25b6 Hear", () => hear(control, each.recording, each.start_seconds, collection.segment_seconds), { class: "small", "aria-label": `Hear ${visible(each.name)}${at(each)}` });
     return h("li", {}, canvas, h("div", { class: "words" },
-      link([name(each.name)], recordingAddress(collection.id, each.recording, { at: each.start_seconds + collection.segment_seconds / 2, p: each.start_seconds })),
-      h("span", {}, outcome({ ...each, right: each.label === null ? null : each.label === each.predicted }), h("span", { class: "quiet number" }, ` at ${seconds(each.start_seconds)}, score ${score(each.score)}`))), control);
+      link([name(each.name)], recordingAddress(collection.id, each.recording, each.start_seconds === null ? {} : { at: each.start_seconds + collection.segment_seconds / 2, p: each.start_seconds })),
+      h("span", {}, outcome({ ...each, right: each.label === null ? null : each.label === each.predicted }), h("span", { class: "quiet number" }, `${at(each)}, score ${score(each.score)}`))), control);
   }));
 }
 
@@ -71,11 +73,11 @@ export async function confusionPage(root, { collection, label, predicted, signal
     get(`${paths.collection(collection.id)}/overview`, signal)]);
   const hear = segmentPlayer(collection, signal);
   const both = overview.figures.filter((each) => [each.title, each.question, each.id].some((text) => text?.includes(from) && text.includes(to)));
-  const rows = found.items.map((row) => ({ recording: row.id, name: row.name, start_seconds: 0, label: row.label, predicted: row.predicted, score: row.score }));
+  const rows = found.items.map((row) => ({ recording: row.id, name: row.name, start_seconds: null, label: row.label, predicted: row.predicted, score: row.score }));
   const wrong = [...one.contradictory, ...two.contradictory].filter((each) => each.label === from && each.predicted === to);
   const column = (given, text) => h("section", {}, h("h2", {}, text, name(given.name)), segmentList(collection, given.typical, hear, signal));
   put(root, h("div", { class: "class-page" }, h("header", { class: "view-head" }, h("h1", {}, name(from), " predicted as ", name(to)), h("nav", { class: "neighbours", "aria-label": "The two classes" }, link([name(from)], address(["c", collection.id, "k", label])), link([name(to)], address(["c", collection.id, "k", predicted])))),
-    h("p", { class: "lead" }, `${count(found.total)} recordings of `, name(from), " are predicted as ", name(to), `; the other way round ${count(back.total)}.`),
+    h("p", { class: "lead" }, `${plural(found.total, "recording")} of `, name(from), found.total === 1 ? " is predicted as " : " are predicted as ", name(to), `; the other way round ${count(back.total)}.`),
     h("p", { class: "actions" }, link("Go through them", address(["c", collection.id, "q"], { label: from, predicted: to }), { class: "button primary" }), link("The other way round", address(["c", collection.id, "x", predicted, label]), { class: "button" })),
     h("section", {}, h("h2", {}, "Recordings, surest first"), segmentList(collection, rows, hear, signal)),
     wrong.length ? h("section", {}, h("h2", {}, "Most contradictory segments"), segmentList(collection, wrong, hear, signal)) : null,

@@ -19,7 +19,14 @@ export function evidencePanel(scene, described) {
   const state = h("div", { class: "state", role: "status" });
   const result = h("div", { class: "map-result" });
   const text = h("p", { class: "map-text", id: described }, "No map is shown.");
-  const element = h("div", {}, h("div", { class: "pickers" }, field("Method", method), field("Class", target), field("rather than", against)), state, result);
+  const element = h("div", {}, h("div", { class: "pickers" }, field("Method", method), field("Class", target), field("rather than", against)), why(), state, result);
+
+  // Of a misclassified recording one wants to know why the one class, and not the other.
+  function why() {
+    const { label, predicted } = recording;
+    if (recording.right !== false || !collection.classes.includes(label)) return null;
+    return h("p", { class: "actions" }, button(["Why ", h("bdi", {}, visible(predicted)), " rather than ", h("bdi", {}, visible(label)), "?"], () => scene.choose({ method: method.value, target: predicted, against: label }), { class: "small wraps" }));
+  }
 
   let said = null, bar = null;
   // Drawn anew only where it says something else: who is about to press a button keeps it.

@@ -59,6 +59,9 @@ export class Player extends EventTarget {
     return start + ((at - start) % (end - start));
   }
 
+  // The position of this frame: all that is drawn in it shows the same.
+  get shown() { return this.running ? this.frame : this.place; }
+
   async play(from = this.place) {
     this.pause();
     const request = (this.request += 1);
@@ -97,6 +100,7 @@ export class Player extends EventTarget {
     const running = { parts, volume, from, loop, begun: when };
     parts[0].node.onended = () => { if (this.running === running) this.ended(); };
     this.running = running;
+    this.frame = from;
     this.say("state");
     this.tick();
   }
@@ -110,6 +114,7 @@ export class Player extends EventTarget {
     await element.play();
     if (request !== this.request) { element.pause(); return; }
     this.running = { element, loop };
+    this.frame = from;
     element.onended = () => this.ended();
     this.say("state");
     this.tick();
@@ -176,6 +181,7 @@ export class Player extends EventTarget {
     if (!running) return;
     if (running.element && running.loop && running.element.currentTime >= running.loop.end) running.element.currentTime = running.loop.start;
     else if (running.element && running.element.currentTime >= this.end) { running.element.pause(); this.ended(); return; }
+    this.frame = this.position;
     this.say("position");
     requestAnimationFrame(() => { if (this.running === running) this.tick(); });
   }

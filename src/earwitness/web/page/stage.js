@@ -117,7 +117,7 @@ export class Stage {
   moveCursor() {
     const { view, player } = this.scene;
     const width = this.picture.clientWidth;
-    const x = view.x(player.position, width);
+    const x = view.x(player.shown, width);
     this.cursor.style.transform = `translateX(${x}px)`;
     this.cursor.hidden = x < 0 || x > width;
     const { loop } = player;

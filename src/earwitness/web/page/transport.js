@@ -39,7 +39,7 @@ export function transport(scene, stage) {
     loop.setAttribute("aria-pressed", String(Boolean(player.loop)));
     loop.textContent = player.loop ? `Loop ${span(player.loop.start, player.loop.end)}` : "Loop";
   };
-  const where = () => { time.textContent = `${seconds(player.position)} / ${seconds(view.seconds)}`; };
+  const where = () => { time.textContent = `${seconds(player.shown)} / ${seconds(view.seconds)}`; };
   const bar = () => {
     layer.hidden = !scene.map;
     zoom.querySelector(".to-map").hidden = !scene.map;

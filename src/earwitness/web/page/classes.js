@@ -35,7 +35,7 @@ function segmentList(collection, segments, hear, signal) {
   if (!segments.length) return h("p", { class: "quiet" }, "None.");
   return h("ul", { class: "segments" }, segments.map((each) => {
     const canvas = h("canvas", { class: "thumb", "aria-hidden": "true", width: 96, height: 32 });
-    thumbnail(canvas, collection, each.recording, collection.grid.silence, signal);
+    thumbnail(canvas, collection, each.recording, signal, each.start_seconds === null ? null : { start: each.start_seconds, length: collection.segment_seconds });
     const control = button("\u25b6 Hear", () => hear(control, each.recording, each.start_seconds, collection.segment_seconds), { class: "small", "aria-label": `Hear ${visible(each.name)}${at(each)}` });
     return h("li", {}, canvas, h("div", { class: "words" },
       link([name(each.name)], recordingAddress(collection.id, each.recording, each.start_seconds === null ? {} : { at: each.start_seconds + collection.segment_seconds / 2, p: each.start_seconds })),
@@ -78,7 +78,7 @@ export async function confusionPage(root, { collection, label, predicted, signal
   const column = (given, text) => h("section", {}, h("h2", {}, text, name(given.name)), segmentList(collection, given.typical, hear, signal));
   put(root, h("div", { class: "class-page" }, h("header", { class: "view-head" }, h("h1", {}, name(from), " predicted as ", name(to)), h("nav", { class: "neighbours", "aria-label": "The two classes" }, link([name(from)], address(["c", collection.id, "k", label])), link([name(to)], address(["c", collection.id, "k", predicted])))),
     h("p", { class: "lead" }, `${plural(found.total, "recording")} of `, name(from), found.total === 1 ? " is predicted as " : " are predicted as ", name(to), `; the other way round ${count(back.total)}.`),
-    h("p", { class: "actions" }, link("Go through them", address(["c", collection.id, "q"], { label: from, predicted: to }), { class: "button primary" }), link("The other way round", address(["c", collection.id, "x", predicted, label]), { class: "button" })),
+    h("p", { class: "actions" }, found.total ? link("Go through them", address(["c", collection.id, "q"], { label: from, predicted: to }), { class: "button primary" }) : null, link("The other way round", address(["c", collection.id, "x", predicted, label]), { class: "button" })),
     h("section", {}, h("h2", {}, "Recordings, surest first"), segmentList(collection, rows, hear, signal)),
     wrong.length ? h("section", {}, h("h2", {}, "Most contradictory segments"), segmentList(collection, wrong, hear, signal)) : null,
     h("div", { class: "pair" }, column(one, "Most typical of "), column(two, "Most typical of ")),

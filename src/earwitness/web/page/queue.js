@@ -105,7 +105,7 @@ export function queue(root, { collection, parameters, signal }) {
       h("span", { role: "gridcell", class: "cell-class" }, outcome(row)),
       h("span", { role: "gridcell", class: "cell-score number" }, score(row.score)), h("span", { role: "gridcell", class: "cell-margin number quiet" }, score(row.margin)),
       h("span", { role: "gridcell", class: "cell-review" }, badge(reviewOf(row)), row.verdict ? h("span", { class: `badge verdict ${row.verdict.replace(" ", "-")}` }, row.verdict) : null));
-    thumbnail(canvas, collection, row.id, collection.grid.silence, leave.signal);
+    thumbnail(canvas, collection, row.id, leave.signal);
     return { element, drop: () => leave.abort() };
   }
 
@@ -128,7 +128,7 @@ export function queue(root, { collection, parameters, signal }) {
       decision.element,
       h("div", { class: "actions" }, button(player?.playing ? "\u25a0 Stop" : "\u25b6 Play", listen, { class: "play", "data-focus": "play" }), link("Open", there(list.selected), { class: "button", "data-focus": "open" }),
         button("Undo", takeBack, { title: "u", "data-focus": "undo" }), h("label", { class: "check" }, auto, " autoplay")));
-    thumbnail(canvas, collection, row.id, collection.grid.silence, signal);
+    thumbnail(canvas, collection, row.id, signal);
     if (focused) preview.querySelector(`[data-focus="${focused}"]`)?.focus();
     announce(`${list.selected + 1} of ${list.total}: ${visible(row.name)}, predicted ${visible(row.predicted)}, score ${score(row.score)}`);
   }

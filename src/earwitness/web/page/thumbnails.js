@@ -20,28 +20,37 @@ function next() {
   }
 }
 
-function paint(canvas, image) {
+// part: {start, length} in seconds of what is meant; the rest is dimmed
+function paint(canvas, { image, end }, part) {
   canvas.width = image.width;
   canvas.height = image.height;
-  canvas.getContext("2d").drawImage(image, 0, 0);
+  const context = canvas.getContext("2d");
+  context.drawImage(image, 0, 0);
+  if (part) {
+    const [from, to] = [part.start, part.start + part.length].map((seconds) => (image.width * seconds) / end);
+    context.fillStyle = "rgb(0 0 0 / .62)";
+    context.fillRect(0, 0, from, image.height);
+    context.fillRect(to, 0, image.width - to, image.height);
+  }
   canvas.classList.add("drawn");
 }
 
 // Draws a recording's thumbnail as soon as it is there; aborting the signal gives up on it.
-export function thumbnail(canvas, collection, id, silence, signal) {
+export function thumbnail(canvas, collection, id, signal, part = null) {
+  const { silence } = collection.grid;
   const key = `${collection.id}/${id}`;
   const found = kept.get(key);
-  if (found) { kept.delete(key); kept.set(key, found); paint(canvas, found); return; }
+  if (found) { kept.delete(key); kept.set(key, found); paint(canvas, found, part); return; }
   // Rows that fly past are not asked for.
   const timer = setTimeout(() => { waiting.push(task); next(); }, REST);
   signal.addEventListener("abort", () => clearTimeout(timer));
   const task = { signal, run: async () => {
     try {
       const tile = await numbers(`${paths.recording(collection.id, id)}/thumbnail`, signal);
-      const image = picture(tile, soundLimits(tile.values, silence), sound(true, false));
-      kept.set(key, image);
+      const drawn = { image: picture(tile, soundLimits(tile.values, silence), sound(true, false)), end: tile.end ?? 1 };
+      kept.set(key, drawn);
       if (kept.size > KEPT) kept.delete(kept.keys().next().value);
-      if (!signal.aborted) paint(canvas, image);
+      if (!signal.aborted) paint(canvas, drawn, part);
     } catch (error) {
       if (!isAbort(error) && !signal.aborted) canvas.classList.add("missing"); // the row's words are enough
     }

@@ -13,7 +13,7 @@ const SHOWN = 6; // classes
 export function whatIfPanel(scene) {
   const { collection, recording, player, view, signal } = scene;
   const { grid } = collection;
-  let past = new History(scene.edits), newest = 0, shownAnswer = 0, last = 0, timer = 0, open = false;
+  let past = new History(scene.edits), newest = 0, shownAnswer = 0, last = 0, timer = 0, open = false, asking = false, waiting = null;
   scene.action = "hide";
   scene.decibels = -20;
 
@@ -54,7 +54,7 @@ export function whatIfPanel(scene) {
       button("\u2715", () => { commit(scene.edits.filter((_, other) => other !== place)); undo.focus(); }, { class: "small", "aria-label": `Remove edit ${place + 1}` }))));
   }
 
-  // ---- scores: the newest answer alone is shown, and requests are no denser than the server can take ----
+  // ---- scores: one question at a time; what was drawn meanwhile is asked when it is answered, the newest alone ----
 
   function ask(edits, now = true) {
     clearTimeout(timer);
@@ -63,9 +63,12 @@ export function whatIfPanel(scene) {
   }
 
   async function request(edits) {
+    if (asking && edits.length) { waiting = edits; return; }
+    waiting = null;
     const mine = (newest += 1);
     last = performance.now();
     if (!edits.length) { shownAnswer = mine; put(bars); scene.effect = null; scene.say("effect"); return; }
+    asking = true;
     try {
       const answer = await send("POST", `${scene.path}/what-if`, { edits, start: null, end: null, sound: false }, signal);
       if (mine < shownAnswer) return;
@@ -76,6 +79,9 @@ export function whatIfPanel(scene) {
       drawBars(answer, mine === newest && edits === scene.edits);
     } catch (error) {
       if (!isAbort(error) && mine === newest) put(bars, h("p", { class: "failure" }, error.message));
+    } finally {
+      asking = false;
+      if (waiting) request(waiting);
     }
   }
 

@@ -1,0 +1,124 @@
+"""Time the live page as a person waits for it, and draw the pictures of ``docs/live-page.md``; both in Chromium.
+
+``python tools/page.py RUN ...`` prints for each run, over some boxes that are drawn by mouse on a recording, how long
+it takes from mouse-up until the scores stand there, and how long until the overview and the queue are painted.
+``python tools/page.py RUN --pictures docs/images`` draws the pictures instead, of the misclassified recording that the
+run is surest of. The run is shown from a copy, so that its own folder stays as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from earwitness.core.processor import features
+from live_page import Served, Visit, chromium
+
+BOXES = 20
+WIDE, NARROW = (1440, 900), (390, 844)
+# Notes when the mouse goes up, and when a number of the table of changes is drawn for the last time after it.
+WATCH = """() => {
+  window.waited = { up: NaN, drawn: NaN };
+  addEventListener('pointerup', () => { waited.up = performance.now(); waited.drawn = NaN; }, true);
+  new MutationObserver(found => {
+    if (found.some(each => each.target.closest?.('.changes') || each.target.parentElement?.closest('.changes')
+        || [...each.addedNodes].some(node => node.querySelector?.('.changes') || node.matches?.('.changes')))) {
+      requestAnimationFrame(() => { waited.drawn = performance.now(); });
+    }
+  }).observe(document.body, { subtree: true, childList: true, characterData: true });
+}"""
+PAINTED = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Time, or draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER")
+    wanted = parser.parse_args(arguments)
+    if not wanted.pictures:
+        print(f"{os.cpu_count()} cores, {', '.join(features()) or 'no vector features known'}")
+        print(f"{'run':24} {'what if: median':>16} {'longest':>8} {'overview':>9} {'queue':>7}   (ms)")
+    with chromium() as browser, tempfile.TemporaryDirectory() as folder:
+        for run in wanted.runs:
+            served = Served(Path(shutil.copytree(run, Path(folder) / run.name)))
+            try:
+                if wanted.pictures:
+                    draw(browser, served, wanted.pictures)
+                else:
+                    print(f"{run.name:24} {times(browser, served)}", flush=True)
+            finally:
+                served.kill()
+
+
+def times(browser: Any, served: Served) -> str:
+    """Return a run's figures, as a line of the table."""
+    visit = Visit(browser, served)
+    page, collection = visit.page, visit.collection()["id"]
+    painted = []
+    for place in ("", "/q"):
+        visit.go(f"#/c/{collection}{place}")
+        page.wait_for_selector("table.confusion" if not place else ".row a")
+        painted.append(page.evaluate(PAINTED))
+    visit.open(collection, visit.recordings(collection)[0]["id"], "?tab=what-if")
+    page.evaluate(WATCH)
+    box = page.locator(".picture").bounding_box()
+    waited = []
+    for number in range(BOXES + 1):
+        left, top = 0.1 + 0.6 * number / BOXES, 0.2 + 0.5 * (number % 5) / 5
+        page.mouse.move(box["x"] + left * box["width"], box["y"] + top * box["height"])
+        page.mouse.down()
+        page.mouse.move(box["x"] + (left + 0.15) * box["width"], box["y"] + (top + 0.2) * box["height"], steps=6)
+        page.mouse.up()
+        visit.until("waited.drawn > waited.up")
+        page.wait_for_timeout(500)  # what was asked while the mouse moved may have been shown first
+        found = page.evaluate("[waited.up, waited.drawn]")
+        waited.append(found[1] - found[0])
+        page.get_by_role("button", name="Reset", exact=True).click()
+    visit.close()
+    waited = waited[1:]  # the first one reads the recording
+    return f"{statistics.median(waited):16.0f} {max(waited):8.0f} {painted[0]:9.0f} {painted[1]:7.0f}"
+
+
+def draw(browser: Any, served: Served, folder: Path) -> None:
+    """Draw each view, wide and light, and the recording narrow and dark."""
+    visit = Visit(browser, served, viewport={"width": WIDE[0], "height": WIDE[1]})
+    page, collection = visit.page, visit.collection()["id"]
+    wrong = visit.recordings(collection, show="wrong", sort="surest-wrong")[0]
+    views = {
+        "overview": f"#/c/{collection}",
+        "queue": f"#/c/{collection}/q?show=wrong",
+        "recording": f"#/c/{collection}/r/{wrong['id']}",
+        "what-if": f"#/c/{collection}/r/{wrong['id']}?tab=what-if",
+    }
+    for name, address in views.items():
+        visit.go(address)
+        page.wait_for_load_state("networkidle")
+        page.wait_for_timeout(1500)
+        if name == "what-if":
+            box = page.locator(".picture").bounding_box()
+            page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.2 * box["height"])
+            page.mouse.down()
+            page.mouse.move(box["x"] + 0.45 * box["width"], box["y"] + 0.6 * box["height"], steps=6)
+            page.mouse.up()
+            page.wait_for_timeout(1500)
+        page.screenshot(path=folder / f"page-{name}.png")
+    visit.close()
+    visit = Visit(browser, served, viewport={"width": NARROW[0], "height": NARROW[1]}, color_scheme="dark")
+    visit.open(collection, wrong["id"])
+    visit.page.wait_for_timeout(1500)
+    visit.page.screenshot(path=folder / "page-narrow-dark.png")
+    visit.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -166,6 +166,7 @@ def test_a_run_with_a_head_is_asked_like_any_other(headed, sounds, tmp_path):
     assert earwitness("report", run).code == 0
     page = (run / "report.html").read_text()
     assert 'id="training"' in page
+    assert "changed at random" not in page
     assert "A segment is what the classifier judges at once: 0.50 s" in page
     explained = earwitness(
         "explain", sounds / "low" / "take0.wav", "--run", run, "--method", FEW, "--no-verdicts", "--out", tmp_path

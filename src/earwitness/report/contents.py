@@ -247,7 +247,7 @@ def training_words(history: list[dict[str, str]], recipe: Mapping[str, Any]) -> 
         accuracy, loss = float(end["validation_accuracy"]), float(end["validation_loss"])
         words += f" At the last validation, {percent(accuracy)} of segments were right, at a loss of {loss:.3f}."
     harder = ["its targets are softened (label smoothing)"] if recipe.get("label_smoothing") else []
-    if any((recipe.get("augmentation") or {}).values()):
+    if any((recipe.get("augmentation") or {}).get(name) for name in ("shift", "gain_db", "equalise_db", "masks")):
         harder.append("its segments are changed at random (augmentation)")
     if harder and measured:
         why = " and ".join(harder)

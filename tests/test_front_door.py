@@ -292,8 +292,9 @@ def test_the_most_specific_of_nested_classes_is_explained_and_said(nesting, whol
     assert found.classes == ("helicopter",)
     assert found.answer.nested == ("dog", "helicopter")
     monkeypatch.setattr(explaining, "model_named", lambda *_: nesting)
+    asked = ["explain", "some.wav", "--no-verdicts", "--method", "occlusion:mask=50%,stride=50%", "--out", "nested"]
     for options, said in (((), 1), (("--class", "helicopter"), 0)):
-        words = ["explain", "some.wav", "--no-verdicts", "--out", "nested", *options, *(["--whole"] if whole else [])]
+        words = [*asked, *options, *(["--whole"] if whole else [])]
         assert exit.run(app.app, words) == 0
         assert capsys.readouterr().out.count("  class:     helicopter, the most specific of dog > helicopter\n") == said
 

@@ -18,15 +18,19 @@ export const percent = (value, digits = 1) => (value === null || value === undef
 
 export function seconds(value, digits = 2) {
   if (value < 60) return `${value.toFixed(digits)} s`;
+  return `${minutes(value, digits)} min`;
+}
+
+function minutes(value, digits) {
   const whole = Math.floor(value / 60);
-  return `${whole}:${(value - 60 * whole).toFixed(digits).padStart(digits ? 3 + digits : 2, "0")} min`;
+  return `${whole}:${(value - 60 * whole).toFixed(digits).padStart(digits ? 3 + digits : 2, "0")}`;
 }
 
 export const hertz = (value) => (value >= 1000 ? `${trim(value / 1000)}k` : trim(value));
 
 export const band = (low, high) => `${Math.round(low)}\u2013${Math.round(high)} Hz`;
 
-export const span = (start, end) => `${start.toFixed(2)}\u2013${end.toFixed(2)} s`;
+export const span = (start, end) => (end < 60 ? `${start.toFixed(2)}\u2013${end.toFixed(2)} s` : `${minutes(start, 2)}\u2013${minutes(end, 2)} min`);
 
 // A few significant digits, without trailing zeros; very small and large ones with a power of ten.
 export function short(value) {

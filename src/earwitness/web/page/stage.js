@@ -117,6 +117,7 @@ export class Stage {
   moveCursor() {
     const { view, player } = this.scene;
     const width = this.picture.clientWidth;
+    this.follow();
     const x = view.x(player.shown, width);
     this.cursor.style.transform = `translateX(${x}px)`;
     this.cursor.hidden = x < 0 || x > width;
@@ -126,6 +127,15 @@ export class Stage {
     const from = Math.max(0, view.x(loop.start, width)), to = Math.min(width, view.x(loop.end, width));
     this.looped.style.transform = `translateX(${from}px)`;
     this.looped.style.width = `${Math.max(0, to - from)}px`;
+  }
+
+  // What plays out of sight is followed; who looks elsewhere meanwhile is left there.
+  follow() {
+    const { view, player } = this.scene;
+    const at = player.shown;
+    const inside = at >= view.start && at <= view.end;
+    if (player.playing && !inside && this.wasInside && at - view.end < 1) view.set(at, at + view.length);
+    this.wasInside = at >= view.start && at <= view.end;
   }
 
   drawLegend() {

@@ -11,8 +11,8 @@ export function classTable(collection, classes) {
     { text: "Class", value: (each) => each.name, cell: (each) => link([name(each.name)], address(["c", collection.id, "k", collection.classes.indexOf(each.name)])) },
     { text: "Recordings", value: (each) => each.recordings, cell: (each) => count(each.recordings), number: true },
     ...[["Precision", "precision"], ["Recall", "recall"], ["F1", "f1"], ["Segments right", "segments_right"]].map(([text, key]) =>
-      ({ text, value: (each) => each[key] ?? -1, cell: (each) => [percent(each[key]), bar(each[key])], number: true })),
-  ];
+      ({ text, key, value: (each) => each[key] ?? -1, cell: (each) => [percent(each[key]), bar(each[key])], number: true })),
+  ].filter(({ key }) => !key || classes.some((each) => Number.isFinite(each[key]))); // without labels nothing is right or wrong
   let sorted = { column: 0, down: false };
   const body = h("tbody"), head = h("tr");
   const draw = () => {

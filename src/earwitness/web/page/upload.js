@@ -1,7 +1,7 @@
 // A file of one's own, dropped on the page or picked: the model is asked about it as about any recording.
 
 import { get, upload } from "./api.js";
-import { announce, h, put, visible } from "./dom.js";
+import { announce, button, h, put, visible } from "./dom.js";
 import { address, go } from "./router.js";
 import { session } from "./store.js";
 
@@ -11,7 +11,12 @@ let collectionNow = () => null;
 async function ask(file) {
   const place = document.getElementById("drop");
   const say = (...words) => { place.hidden = false; put(place, h("p", {}, ...words)); };
-  if (file.size > MOST) { say(h("span", { class: "failure" }, `${visible(file.name)} has ${Math.round(file.size / 2 ** 20)} MB; at most 200 MB are taken.`)); setTimeout(() => { place.hidden = true; }, 5000); return; }
+  const refuse = (line) => {
+    const close = button("Close", () => { place.hidden = true; });
+    say(h("span", { class: "failure" }, line), " ", close);
+    close.focus();
+  };
+  if (file.size > MOST) { refuse(`${visible(file.name)} has ${Math.round(file.size / 2 ** 20)} MB; at most 200 MB are taken.`); return; }
   say(`Asking about ${visible(file.name)} \u2026`);
   announce(`asking about ${visible(file.name)}`);
   try {
@@ -20,9 +25,8 @@ async function ask(file) {
     place.hidden = true;
     go(address(["c", found.collection, "r", found.recording]));
   } catch (error) {
-    say(h("span", { class: "failure" }, `${visible(file.name)}: ${error.message}`));
+    refuse(error.message.includes(file.name) ? visible(error.message) : `${visible(file.name)}: ${visible(error.message)}`);
     announce(error.message);
-    setTimeout(() => { place.hidden = true; }, 6000);
   }
 }
 
@@ -34,6 +38,7 @@ export function pickFile() {
 export function dropping(now) {
   collectionNow = now;
   const place = document.getElementById("drop");
+  place.addEventListener("keydown", (event) => { if (event.key === "Escape") place.hidden = true; });
   const hasFile = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
   addEventListener("dragover", (event) => { if (hasFile(event)) { event.preventDefault(); if (place.hidden) { put(place, h("p", {}, "Drop the sound file: the model is asked about it.")); place.hidden = false; } } });
   addEventListener("dragleave", (event) => { if (!event.relatedTarget) place.hidden = true; });

@@ -131,6 +131,19 @@ def test_a_loop_stays_within_its_stretch(visit, rising):
     assert (np.diff(heard) < -0.3).any()  # it began again
 
 
+def test_what_plays_out_of_sight_is_followed(visit, rising):
+    visit.open(*rising, "?t0=1&t1=1.8")
+    visit.page.keyboard.press("Space")
+    visit.until(PLAYING)
+    visit.page.wait_for_timeout(2200)
+    start, end = visit.span()
+    assert end - start == pytest.approx(0.8, abs=0.01)
+    samples, share, rate, _ = visit.page.evaluate(NOW)
+    heard = (highest(samples, rate) - CHIRP_LOW) / CHIRP_SLOPE
+    assert 2 < heard < 6
+    assert 0 <= share <= 1
+
+
 # ---- boxes and switches -------------------------------------------------------------------------------------------
 
 

@@ -347,7 +347,7 @@ def test_saving_again_replaces_what_was_saved(told, tmp_path):
 def test_a_terminal_reads_the_moments(told):
     explanation, picture = told
     lines = text.long_explanation(explanation.answer, picture, 3, verdicts=True).splitlines()
-    assert lines[0].startswith("long.wav (29.98 s, ")
+    assert lines[0].startswith("long.wav (30.00 s, ")
     (head,) = [number for number, line in enumerate(lines) if line.strip().startswith("moment")]
     rows = [
         line.split() for line in lines[head + 2 : head + 2 + len(explanation.moments[explanation.methods[0], HISS])]

@@ -888,7 +888,7 @@ def test_explaining_one_of_two_files_is_done_and_said(at, bad):
     assert len(left.lines) == 2
     assert left.lines[0].startswith(f"earwitness: {bad}: is not a sound file that can be read; use WAV")
     assert left.lines[1] == "earwitness: finished, but 1 file(s) could not be used"
-    assert f"{at.sound} (1.98 s, mean scores of its segments)" in left.out
+    assert f"{at.sound} (2.00 s, mean scores of its segments)" in left.out
     assert (at.tmp / "out" / "0.png").exists()
 
 

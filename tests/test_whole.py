@@ -323,7 +323,7 @@ def told(explained: Explained) -> tuple[WholeExplanation, str]:
 
 def test_a_terminal_reads_what_was_heard_and_what_it_hangs_on(heard):
     lines = answer(heard).splitlines()
-    assert lines[0] == f"three.wav (2.98 s, {len(heard.scores)} segments)"
+    assert lines[0] == f"three.wav (3.00 s, {len(heard.scores)} segments)"
     assert lines[1].split()[:3] == ["detected", "from", "to"]
     for place, index in enumerate(heard.best(3), 3 + len(heard.detections)):
         assert lines[place].split()[0] == f"{100 * heard.mean[index]:.1f}%"

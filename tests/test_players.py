@@ -6,7 +6,6 @@ import base64
 import hashlib
 import io
 import json
-import os
 import re
 import shutil
 from dataclasses import replace
@@ -19,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
+import live_page
 import tiny_run
 from earwitness.audio.loudness import Meter
 from earwitness.core.errors import EarwitnessError
@@ -298,33 +298,17 @@ def test_an_index_from_elsewhere_reads_nothing_outside(asked, name):
 
 # ---- in a browser -------------------------------------------------------------------------------------------------
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = (
-    "--no-sandbox",
-    "--disable-quic",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--autoplay-policy=no-user-gesture-required",
-)
-
 
 @pytest.fixture
 def page(asked):
     """The report in a browser, or skip where there is none."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: no page is tried")
-    if BROWSER is None:
-        pytest.skip("no Chromium here: no page is tried")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=BROWSER, args=FLAGS, env={**os.environ})
+    with live_page.chromium() as browser:
         page = browser.new_page(viewport={"width": 1200, "height": 1000})
         faults: list[str] = []
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
         page.goto((asked / "report.html").as_uri())
         yield page
-        browser.close()
     assert faults == []
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 import earwitness as ew
+import own_code
 from command import earwitness
 from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.core.files import read_csv, read_json
@@ -81,11 +82,7 @@ class Waves(nn.Module):
 
 
 def spec_of(folder: Path, kind: str, description: dict, name: str = "mine") -> str:
-    (folder / f"{name}.py").write_text(
-        f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        f"from test_runs_of_others import Ear, Waves\ndef make():\n    return {kind}, {description!r}\n"
-    )
-    return f"{folder / name}.py:make"
+    return own_code.spec_of(folder, __name__, kind, description, name)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from safetensors import safe_open
 from torch import nn
 
 import earwitness as ew
+import own_code
 from command import earwitness
 from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.core.files import read_csv, read_json
@@ -73,12 +74,7 @@ class Sequence(nn.Module):
 
 
 def spec_of(folder: Path, kind: str, description: dict | None = None) -> str:
-    (folder / "mine.py").write_text(
-        f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from test_training_on_others import Embedding, Powers, Random, Sequence\n"
-        f"def make():\n    return {kind}, {description or SPECTRA!r}\n"
-    )
-    return f"{folder / 'mine.py'}:make"
+    return own_code.spec_of(folder, __name__, kind, description or SPECTRA)
 
 
 @pytest.fixture(scope="module")

@@ -72,7 +72,8 @@ def run(trained) -> Path:
 def asked(run, tmp_path_factory) -> tuple[Path, Left]:
     """Return a copy of the run that was asked everything, so that the first keeps what training alone writes."""
     copy = Path(shutil.copytree(run, tmp_path_factory.mktemp("asked") / "run"))
-    return copy, done("inquire", copy, *FAST)
+    # Without verdicts, which take longest; a whole job below has one for every map, and a question of a class.
+    return copy, done("inquire", copy, *FAST, "--no-verdicts")
 
 
 # ---- the single steps ---------------------------------------------------------------------------------------------
@@ -286,7 +287,7 @@ def test_inquire_answers_everything_that_the_report_shows(asked):
         else:
             assert (run / "figures" / entry["file"]).read_bytes().startswith(b"\x89PNG")
             assert str(run / "figures" / entry["file"]) in left.out
-    assert {path.name for path in run.iterdir()} == TRAINED | {"attributions", "figures", "sounds", "trust"}
+    assert {path.name for path in run.iterdir()} == TRAINED | {"attributions", "figures", "sounds"}
 
 
 def test_attributions_need_nothing_but_numpy(asked):

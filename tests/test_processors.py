@@ -39,6 +39,15 @@ def test_every_setting_holds_back_what_libraries_read(tool):
     assert {name for name, _ in tool.SHORT} <= {setting.name for setting in tool.SETTINGS}
 
 
+def test_what_the_short_form_leaves_out_is_there(tool):
+    """A name that nothing has any more would leave out nothing, and nobody would see."""
+    sources = {path.name: path.read_text(encoding="utf-8") for path in (PROJECT / "tests").glob("test_*.py")}
+    assert {f"test_{name}.py" for name in tool.WHOLE_JOBS} <= sources.keys()
+    named = [word for each in tool.APART for word in each.replace(" and not ", " ").split()]
+    everything = " ".join([*sources, *(text for name, text in sources.items() if name != "test_processors.py")])
+    assert [word for word in named if word not in everything] == []
+
+
 def test_what_a_machine_cannot_show_is_said_and_the_rest_is_run(tool, monkeypatch, capsys):
     asked = []
 

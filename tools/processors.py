@@ -59,9 +59,41 @@ SETTINGS = (
 )
 # What lies farthest from a machine with everything, which `make test` has shown already.
 SHORT = (("AVX2", 1), ("least", 1))
-# Runs that are the same byte for byte, and sounds that no network heard, take long and are rounded alike everywhere;
-# recordings of two minutes take long and do what short ones do.
-QUICK = ("-m", "computes and not slow", "-k", "not (test_study or test_soundscapes or test_two_minutes) or it_learns")
+# The short form keeps every kernel that rounds: convolutions and norms of each backbone, their gradients, folded,
+# packed, in bfloat16 and with fewer products (backbones, gradients, folding, before, winograd, twin, swift); batches of
+# other shapes (stages, cams, ablationcam); products and least squares over masks (occlusion, lime, rise, shapley,
+# designs); transforms (logmel, stft, features, waveform_models, sonify); steps of a training (training, augment); ranks
+# and sums of maps (faithfulness, randomisation, stability, similarity). What it leaves to the long form puts these
+# together.
+WHOLE_JOBS = (
+    "audit",  # many scores of one small network; backbones and evaluation look at scores
+    "auditbook",
+    "explained_segments",
+    "inquiry",  # commands over a run, and what they write
+    "listen",
+    "long_recordings",  # reading in parts; wholerecording compares scores in parts with scores in one
+    "old_runs",
+    "provenance",
+    "scoreboard",
+    "shortcuts",
+    "soundscapes",  # sounds that no network saw
+    "two_minutes",
+    "what_if",
+    "whole",
+)
+APART = (
+    "test_study and not it_learns",  # runs that are the same byte for byte
+    "a_file_is_explained_from_end_to_end",
+    "files_give_the_maps_of_their_network",
+    "a_network_with_a_spectrogram_of_its_own",
+    "each_processor_takes_the_way",  # with a processor that is made up
+    "captum_is_not_imported",
+    "on_vggish_guided_backpropagation",  # small networks and pictures are tested with random weights
+)
+QUICK = (
+    *("-m", "computes and not slow", "-k", " and ".join(f"not ({each})" for each in APART)),
+    *(f"--ignore=tests/test_{name}.py" for name in WHOLE_JOBS),
+)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ run is surest of. The run is shown from a copy, so that its own folder stays as 
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import shutil
 import statistics
@@ -18,12 +19,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from earwitness.core.processor import features
 from live_page import Served, Visit, chromium
 
 BOXES = 20
+COLOURS = 160
 WIDE, NARROW = (1440, 900), (390, 844)
 # Notes when the mouse goes up, and when a number of the table of changes is drawn for the last time after it.
 WATCH = """() => {
@@ -111,13 +115,19 @@ def draw(browser: Any, served: Served, folder: Path) -> None:
             page.mouse.move(box["x"] + 0.45 * box["width"], box["y"] + 0.6 * box["height"], steps=6)
             page.mouse.up()
             page.wait_for_timeout(1500)
-        page.screenshot(path=folder / f"page-{name}.png")
+        keep(page.screenshot(), folder / f"page-{name}.png")
     visit.close()
     visit = Visit(browser, served, viewport={"width": NARROW[0], "height": NARROW[1]}, color_scheme="dark")
     visit.open(collection, wrong["id"])
     visit.page.wait_for_timeout(1500)
-    visit.page.screenshot(path=folder / "page-narrow-dark.png")
+    keep(visit.page.screenshot(), folder / "page-narrow-dark.png")
     visit.close()
+
+
+def keep(picture: bytes, path: Path) -> None:
+    """Write a picture in few colours, small enough for a repository."""
+    few = Image.open(io.BytesIO(picture)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    few.save(path, optimize=True)
 
 
 if __name__ == "__main__":

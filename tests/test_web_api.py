@@ -17,9 +17,11 @@ from earwitness.audio.extraction import log_mel_of
 from earwitness.core.files import read_csv
 from earwitness.explainers.attribution import Attribution
 from earwitness.inspection.files import score_file
+from earwitness.trust.verdicts import advice
 from earwitness.web import collection, shapes
 from earwitness.web.app import make_app
 from earwitness.web.arrays import columns_of
+from earwitness.web.mapped import without_options
 from earwitness.web.studio import open_studio
 from earwitness.web.table import ENDPOINTS, openapi
 from earwitness.workflows import inquire
@@ -305,6 +307,14 @@ def test_a_map_without_evidence_has_no_sound(page, base):
     answer = page.post(f"{where}/listen", json={"map": silent["id"]})
     assert answer.status_code == 409
     assert "holds no sound" in answer.json()["error"]
+
+
+def test_advice_is_told_without_options_of_commands():
+    told = "ask a method whose maps depend more on what the network learned: --method ablationcam --method layercam"
+    assert without_options(told).endswith("network learned: Ablation-CAM or LayerCAM")
+    assert without_options("draw more samples: --method lime:samples=4096") == "draw more samples: LIME (samples=4096)"
+    assert without_options(f"the evidence fills its segment; {advice.WHOLE}").endswith("choose it as the method")
+    assert without_options("explain dog: without --class") == "explain dog"
 
 
 # ---- what if ------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,12 @@ from earwitness.core.arrays import Float64Array
 from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution
 from earwitness.explainers.findings import region_words
 from earwitness.explainers.registry import METHODS
-from earwitness.trust.verdicts.advice import Known
+from earwitness.trust.verdicts.advice import WHOLE, Known
 from earwitness.trust.verdicts.verdict import verdict_of
 from earwitness.web import shapes
 from earwitness.web.collection import Collection
-from earwitness.web.shelf import WHOLE, HeldMap
+from earwitness.web.shelf import WHOLE as WHOLE_METHOD
+from earwitness.web.shelf import HeldMap
 
 
 def map_shape(collection: Collection, held: HeldMap) -> shapes.Map:
@@ -26,7 +28,7 @@ def map_shape(collection: Collection, held: HeldMap) -> shapes.Map:
     against = found.target.against
     return shapes.Map(
         id=held.id,
-        method=WHOLE if held.whole else held.method,
+        method=WHOLE_METHOD if held.whole else held.method,
         title=METHODS[found.method].title if found.method in METHODS else found.method,
         target=found.target_label,
         name=classes[found.target.index],
@@ -92,5 +94,20 @@ def _verdict(collection: Collection, held: HeldMap, found: Attribution) -> shape
         level=verdict.level,  # type: ignore[arg-type]  # one of LEVELS
         chance=verdict.chance,
         reasons=[shapes.ReasonShape(good=each.good, text=each.text) for each in verdict.reasons],
-        advice=verdict.advice,
+        advice=without_options(verdict.advice),
     )
+
+
+def without_options(advice: str) -> str:
+    """Return advice with the page's words for the command line's options."""
+    told = advice.replace(WHOLE, "look at all of the recording: choose it as the method").replace(
+        ": without --class", ""
+    )
+    methods = [_title(each) for each in re.findall(r"--method (\S+)", told)]
+    return re.sub(r"--method \S+( --method \S+)*", " or ".join(methods), told)
+
+
+def _title(method: str) -> str:
+    name, _, settings = method.partition(":")
+    title = METHODS[name].title if name in METHODS else name
+    return f"{title} ({settings})" if settings else title

@@ -35,7 +35,7 @@ export class Scene extends EventTarget {
     Object.assign(this, { failure: null, job: null });
     this.say("question");
     const { method, target, against, at } = this.question;
-    const body = { method: method ?? this.usual, target: target || null, against: against || null, at: base(method ?? "") === WHOLE ? null : at };
+    const body = { method: method ?? this.usual, target: target || this.recording.predicted, against: against || null, at: base(method ?? "") === WHOLE ? null : at };
     try {
       const map = this.held({ ...body }) ?? await this.request({ ...body, verdict: false }, asked);
       if (asked !== this.asked) return;

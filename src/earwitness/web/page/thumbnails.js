@@ -26,7 +26,7 @@ function paint(canvas, { image, end }, part) {
   canvas.height = image.height;
   const context = canvas.getContext("2d");
   context.drawImage(image, 0, 0);
-  if (part) {
+  if (part && end > 0) {
     const [from, to] = [part.start, part.start + part.length].map((seconds) => (image.width * seconds) / end);
     context.fillStyle = "rgb(0 0 0 / .62)";
     context.fillRect(0, 0, from, image.height);
@@ -47,7 +47,7 @@ export function thumbnail(canvas, collection, id, signal, part = null) {
   const task = { signal, run: async () => {
     try {
       const tile = await numbers(`${paths.recording(collection.id, id)}/thumbnail`, signal);
-      const drawn = { image: picture(tile, soundLimits(tile.values, silence), sound(true, false)), end: tile.end ?? 1 };
+      const drawn = { image: picture(tile, soundLimits(tile.values, silence), sound(true, false)), end: tile.end };
       kept.set(key, drawn);
       if (kept.size > KEPT) kept.delete(kept.keys().next().value);
       if (!signal.aborted) paint(canvas, drawn, part);

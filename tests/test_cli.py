@@ -81,6 +81,11 @@ def seconds(*command: str) -> float:
 # ---- no output ----------------------------------------------------------------------------------------------------
 
 
+# Of these a training, which takes seconds, meets the same streams in others: a stream that is closed or full alone is
+# closed or full beside another one, too.
+WITHIN_OTHERS = (">&- 2>&-", "2>/dev/full", "| :")
+
+
 @pytest.mark.skipif(os.name != "posix", reason="closes streams by a shell")
 @pytest.mark.parametrize(
     "closed",
@@ -98,8 +103,9 @@ def test_the_work_is_done_though_nobody_can_read_of_it(sounds, tmp_path, closed)
         assert lost == (closed == ">/dev/full")
         return int(code.read_text())
 
-    assert code_of("train", sounds, "--out", tmp_path / "run", "--backbone", "compact", "--epochs", 1) == 0
-    assert (tmp_path / "run" / "model.safetensors").exists()
+    if closed not in WITHIN_OTHERS:
+        assert code_of("train", sounds, "--out", tmp_path / "run", "--backbone", "compact", "--epochs", 1) == 0
+        assert (tmp_path / "run" / "model.safetensors").exists()
     assert code_of("data", sounds) == 0
 
 

@@ -62,9 +62,8 @@ SHORT = (("AVX2", 1), ("least", 1))
 # The short form keeps every kernel that rounds: convolutions and norms of each backbone, their gradients, folded,
 # packed, in bfloat16 and with fewer products (backbones, gradients, folding, before, winograd, twin, swift); batches of
 # other shapes (stages, cams, ablationcam); products and least squares over masks (occlusion, lime, rise, shapley,
-# designs); transforms (logmel, stft, features, waveform_models, sonify); steps of a training (training, augment); ranks
-# and sums of maps (faithfulness, randomisation, stability, similarity). What it leaves to the long form puts these
-# together.
+# designs); transforms (logmel, features, waveform_models); steps of a training (training, augment); ranks and sums of
+# maps (faithfulness, randomisation, stability). What it leaves to the long form puts these together.
 WHOLE_JOBS = (
     "audit",  # many scores of one small network; backbones and evaluation look at scores
     "auditbook",

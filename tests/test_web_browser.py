@@ -115,6 +115,9 @@ def test_decisions_by_keyboard_alone(browser, own):
     page.keyboard.press("s")
     page.keyboard.press("3")
     visit.reviewed(collection, {names[0]: "wrong label", names[2]: "interesting", names[4]: "unsure"})
+    page.keyboard.press("Space")  # hears it
+    page.locator(".preview .play", has_text="Stop").wait_for()
+    page.locator(".preview .play", has_text="Play").wait_for()  # two seconds later it has ended
     page.keyboard.press("/")
     page.keyboard.type("hiss/1")
     page.keyboard.press("Enter")
@@ -317,6 +320,46 @@ def test_a_reload_restores_the_view(visit):
     assert page.get_by_role("tab", name="Facts").get_attribute("aria-selected") == "true"
     page.get_by_role("tab", name="Evidence").click()
     assert "Occlusion" in page.locator(".map-head").inner_text()
+
+
+def test_what_is_computed_can_be_cancelled(visit):
+    collection, recording = first(visit, text="hiss/1")
+    visit.open(collection, recording)
+    page = visit.page
+    pick(visit, "Method", "kernelshap")
+    page.locator(".state progress").wait_for()
+    page.locator(".state").get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name=re.compile("Explain with Kernel")).wait_for()
+    page.locator("#jobs").wait_for(state="hidden")
+    assert not visit.get(f"collections/{collection}/recordings/{recording}")["maps"]
+
+
+def test_two_fingers_zoom_and_one_moves(browser, served):
+    visit = Visit(browser, served, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    collection, recording = first(visit)
+    visit.open(collection, recording)
+    visit.page.locator(".picture").scroll_into_view_if_needed()
+    box = visit.page.locator(".picture").bounding_box()
+    middle, y = box["x"] + box["width"] / 2, box["y"] + 60
+    fingers = visit.context.new_cdp_session(visit.page)
+
+    def touch(kind: str, *places: float) -> None:
+        points = [{"x": x, "y": y, "id": number} for number, x in enumerate(places)]
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touch("touchStart", middle - 30)
+    touch("touchStart", middle - 30, middle + 30)
+    for apart in (40, 60, 80, 100):
+        touch("touchMove", middle - apart, middle + apart)
+    touch("touchEnd")
+    start, end = visit.span()
+    assert end - start == pytest.approx(2 * 30 / 100, rel=0.25)
+    touch("touchStart", middle)
+    for by in (20, 40, 60):
+        touch("touchMove", middle - by)
+    touch("touchEnd")
+    assert visit.span()[0] > start
+    visit.close()
 
 
 # ---- classes, comparison, files of one's own ----------------------------------------------------------------------

@@ -1,6 +1,6 @@
 // "What if this part had not sounded?": boxes and lassos that hide, keep or attenuate; the scores follow while drawing.
 
-import { isAbort, send } from "./api.js";
+import { connection, isAbort, send } from "./api.js";
 import { announce, button, field, h, picker, put, visible } from "./dom.js";
 import { ACTIONS, bounds, History, inWords } from "./edits.js";
 import { findings } from "./findings.js";
@@ -148,6 +148,8 @@ export function whatIfPanel(scene) {
     drawList();
     ask(scene.edits);
   });
+  // What was drawn while the server was gone is asked when it is back.
+  connection.addEventListener("change", () => { if (connection.state === "here") ask(scene.edits); }, { signal });
   drawList();
   return { element, shown: () => { open = true; if (scene.tool === "pan") { scene.tool = "box"; scene.say("tool"); } }, hidden: () => { open = false; scene.tool = "pan"; scene.say("tool"); player.use(null); } };
 }

@@ -207,6 +207,8 @@ def test_switching_what_is_heard_leaves_no_gap(visit, tmp_path):
     page.locator("[data-sound=removed]").focus()
     page.keyboard.press("ArrowUp")  # the same by keyboard
     assert page.locator("[data-sound=kept]").is_checked()
+    page.keyboard.press("Space")
+    page.locator(".transport .play", has_text="Play").wait_for()
 
 
 # ---- the picture --------------------------------------------------------------------------------------------------

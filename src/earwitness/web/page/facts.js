@@ -1,5 +1,6 @@
 // The recording in numbers: its scores, its detections, what is to be known about it.
 
+import { scoreBar } from "./bars.js";
 import { h, put, visible } from "./dom.js";
 import { loopButton } from "./evidencepanel.js";
 import { count, score, seconds, span } from "./format.js";
@@ -11,7 +12,7 @@ export function factsPanel(scene) {
   const { recording } = scene;
   const fact = (term, value) => h("div", {}, h("dt", {}, term), h("dd", { class: "number" }, value));
   const bars = (scores) => h("table", { class: "scores" }, h("caption", { class: "hidden" }, "Scores of the recording"), h("tbody", {}, scores.map((each) => h("tr", {},
-    h("th", { scope: "row" }, h("bdi", {}, visible(each.class)), h("span", { class: "score-bar", "aria-hidden": "true" }, h("span", { style: { width: `${100 * Math.min(1, Math.max(0, each.score))}%` } }))), h("td", { class: "number" }, score(each.score))))));
+    h("th", { scope: "row" }, h("bdi", {}, visible(each.class)), scoreBar(scene.collection, each.score)), h("td", { class: "number" }, score(each.score))))));
   const rest = recording.scores.slice(MOST);
   const element = h("div", {},
     recording.notes.map((each) => h("p", { class: "flag" }, h("b", {}, "Note: "), visible(each))),

@@ -13,7 +13,7 @@ export function bind(title, keys, signal) {
 // Fields, and controls that have a use of their own for arrows, keep their keys.
 const TYPING = "input:not([type=checkbox]):not([type=radio]):not([type=button]), select, textarea, [contenteditable]";
 const ARROWS = "[role=tablist] *, [role=slider], [role=group].stage-keys, input[type=radio]";
-const PRESSED = "button, a, summary, input, [role=button]";
+const PRESSED = "button, a, summary, input:not([type=radio]), [role=button]";
 
 function isFree(event) {
   const target = event.target instanceof Element ? event.target : document.body;

@@ -38,7 +38,7 @@ export function drawScores(canvas, scene, scores, chosen) {
   const { view } = scene;
   const { start_seconds: starts, length_seconds: length } = scene.recording.segments;
   if (!scores || !starts.length) return;
-  const low = Math.min(0, scores.least), high = Math.max(1, scores.most);
+  const { least: low, most: high } = scores;
   const y = (value) => 4 + (height - 8) * (1 - (value - low) / (high - low));
   context.strokeStyle = style(canvas, "--line");
   context.lineWidth = 1;
@@ -74,7 +74,7 @@ export function drawScores(canvas, scene, scores, chosen) {
 }
 
 export const limits = (scores) => {
-  let least = Infinity, most = -Infinity;
+  let least = 0, most = 1; // of probabilities; other scores go beyond
   for (const value of scores.values) { if (value < least) least = value; if (value > most) most = value; }
   return Object.assign(scores, { least, most });
 };

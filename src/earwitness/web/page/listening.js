@@ -1,6 +1,7 @@
 // Listening: the original, only what the map marks, and all but that, at one loudness, switched without a gap.
 
 import { isAbort, send } from "./api.js";
+import { scoreBar } from "./bars.js";
 import { button, field, h, later, put, visible } from "./dom.js";
 import { percent, score } from "./format.js";
 import { decoded } from "./player.js";
@@ -63,7 +64,7 @@ export function listeningPanel(scene) {
       const input = h("input", { type: "radio", name: `sound-${map.id}`, "data-sound": each, checked: each === before, on: { change: () => { enter(); player.select(track); if (!player.playing) player.play().catch(() => {}); } } });
       return h("label", { class: "sound-choice" }, input, h("span", { class: "words" }, h("b", {}, text), h("span", { class: "quiet" }, note)),
         h("span", { class: "own number", title: `score of ${visible(map.class)}` }, score(mine)),
-        h("span", { class: "score-bar", "aria-hidden": "true" }, h("span", { style: { width: `${100 * Math.min(1, Math.max(0, mine ?? 0))}%` } })),
+        scoreBar(scene.collection, mine),
         h("span", { class: "best quiet" }, scores.slice(0, TOP).map((one, at) => [at ? ", " : "", h("bdi", {}, visible(one.class)), ` ${score(one.score)}`])));
     }), h("p", { class: "quiet" }, "The number is the score of ", h("bdi", {}, visible(map.class)), "; keys: Space plays, arrows switch."),
     button("\u25b6 Play or pause", () => { enter(); player.toggle(); }, { class: "primary" }));

@@ -5,7 +5,7 @@ import { isAbort, numbers } from "./api.js";
 import { drawFrequencies, drawTimes, hertzOfShare } from "./axes.js";
 import { h, oncePerFrame, put, unique, visible } from "./dom.js";
 import { Evidence } from "./evidence.js";
-import { score, seconds } from "./format.js";
+import { score, seconds, short } from "./format.js";
 import { gestures, scrolling, stageKeys } from "./gestures.js";
 import { drawScores, drawWaveform, limits, tracks } from "./lanes.js";
 import { drawMarks } from "./marks.js";
@@ -40,6 +40,7 @@ export class Stage {
     this.legend = h("div", { class: "legend" });
     this.cursor = h("div", { class: "cursor" });
     this.looped = h("div", { class: "looped", hidden: true });
+    this.scale = h("div", { class: "gutter scale", "aria-hidden": "true" });
     this.thumb = h("span");
     this.scroller = h("div", { class: "scroller", "aria-hidden": "true" }, this.thumb);
     this.element = h("div", { class: "stage stage-keys", role: "group", tabindex: "0", "aria-label": `Lanes of ${label}: arrow keys move the cursor, plus and minus zoom, shift and arrows move the view` },
@@ -47,7 +48,7 @@ export class Stage {
       h("div", { class: "lane" }, h("div"), this.scroller),
       h("div", { class: "lane picture-lane" }, this.frequencies, this.picture),
       h("div", { class: "lane times-lane" }, h("div", { class: "gutter" }), this.times),
-      h("div", { class: "lane curve-lane" }, h("div", { class: "gutter scale", "aria-hidden": "true" }, h("span", {}, "1"), h("span", {}, "score"), h("span", {}, "0")), this.curveBox),
+      h("div", { class: "lane curve-lane" }, this.scale, this.curveBox),
       h("div", { class: "over", "aria-hidden": "true" }, this.looped, this.cursor));
   }
 
@@ -64,7 +65,7 @@ export class Stage {
     const failed = (error) => { if (!isAbort(error)) put(this.times, h("span", { class: "failure" }, error.message)); };
     this.mel.ready.then(() => this.element.classList.add("ready"), failed);
     this.sounding.ready.catch(failed);
-    numbers(`${path}/scores`, signal).then((found) => { this.scores = limits(found); this.draw(); }, failed);
+    numbers(`${path}/scores`, signal).then((found) => { this.scores = limits(found); put(this.scale, [short(this.scores.most), "score", short(this.scores.least)].map((each) => h("span", {}, each))); this.draw(); }, failed);
   }
 
   wire() {

@@ -4,6 +4,8 @@ import { button, h, link, name, put } from "./dom.js";
 import { count, percent } from "./format.js";
 import { address } from "./router.js";
 
+const MOST_CLASSES = 60, LISTED = 60;
+
 const bar = (value) => h("span", { class: "bar", "aria-hidden": "true" }, h("span", { style: { width: `${100 * (value ?? 0)}%` } }));
 
 export function classTable(collection, classes) {
@@ -26,11 +28,23 @@ export function classTable(collection, classes) {
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Classes" }, h("table", { class: "classes" }, h("caption", { class: "hidden" }, "How well each class is predicted"), h("thead", {}, head), body));
 }
 
+// Of hundreds of classes a table would have a hundred thousand cells: then the commonest confusions are listed.
+function confusionList(collection, rows) {
+  const pairs = rows.flatMap((row, label) => row.map((value, predicted) => ({ value, label, predicted }))).filter((each) => each.value && each.label !== each.predicted);
+  const most = pairs.sort((one, two) => two.value - one.value).slice(0, LISTED);
+  if (!most.length) return h("p", {}, "Nothing is misclassified.");
+  return h("ol", { class: "plain-list" }, most.map(({ value, label, predicted }) => {
+    const [from, to] = [collection.classes[label], collection.classes[predicted]];
+    return h("li", {}, link([name(from), " \u2192 ", name(to)], address(["c", collection.id, "q"], { label: from, predicted: to })), ` ${count(value)}`);
+  }));
+}
+
 export function confusionTable(collection, confusion) {
   const place = h("div"), { classes } = confusion; // of hundreds, those that recordings have or are predicted as
   let which = "files";
   const draw = () => {
     const rows = confusion[which];
+    if (rows.length > MOST_CLASSES) { put(place, confusionList(collection, rows)); return; }
     const totals = rows.map((row) => row.reduce((sum, value) => sum + value, 0));
     put(place, h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Confusion table" }, h("table", { class: "confusion" },
       h("caption", { class: "hidden" }, "Rows are the labels, columns what was predicted; each cell leads to its recordings"),

@@ -1,6 +1,7 @@
 // "What if this part had not sounded?": boxes and lassos that hide, keep or attenuate; the scores follow while drawing.
 
 import { connection, isAbort, send } from "./api.js";
+import { beforeAndAfter } from "./bars.js";
 import { announce, button, field, h, picker, put, visible } from "./dom.js";
 import { ACTIONS, bounds, History, inWords } from "./edits.js";
 import { findings } from "./findings.js";
@@ -92,13 +93,11 @@ export function whatIfPanel(scene) {
     const shown = [...new Set([...rows.slice(0, SHOWN), ...rows.filter((each) => each === best || each.class === recording.label)])];
     put(bars, h("p", { class: "lead" }, best.class === rows[0].class ? ["Still predicted: ", bdi(best.class)] : ["Now predicted: ", bdi(best.class), " instead of ", bdi(rows[0].class)]),
       h("table", { class: "scores" }, h("caption", { class: "hidden" }, "Scores before and after"), h("thead", {}, h("tr", {}, ["Class", "before", "after", "change"].map((each, at) => h("th", { scope: "col", class: at ? "number" : null }, each)))),
-        h("tbody", {}, shown.map((each) => h("tr", {}, h("th", { scope: "row" }, bdi(each.class), two(each)), h("td", { class: "number" }, score(each.before)), h("td", { class: "number" }, score(each.after)), h("td", { class: "number change" }, change(each.after - each.before)))))));
+        h("tbody", {}, shown.map((each) => h("tr", {}, h("th", { scope: "row" }, bdi(each.class), beforeAndAfter(collection, each.before, each.after)), h("td", { class: "number" }, score(each.before)), h("td", { class: "number" }, score(each.after)), h("td", { class: "number change" }, change(each.after - each.before)))))));
     if (settled) announce(`${visible(rows[0].class)}: ${score(rows[0].before)}, now ${score(rows[0].after)}`);
   }
 
   const bdi = (text) => h("bdi", {}, visible(text));
-  const wide = (value) => `${100 * Math.min(1, Math.max(0, value))}%`;
-  const two = (each) => h("span", { class: "before-after", "aria-hidden": "true" }, h("span", { class: "before", style: { width: wide(each.before) } }), h("span", { class: "after", style: { width: wide(each.after) } }));
 
   // ---- sound ----
 

@@ -45,7 +45,8 @@ METHODS = ("gradcam", "lime", "occlusion")
 ACROSS = 6
 TAGGED = "dog/1-100032-A.ogg"
 EVERY_METHODS_CLIP = "rooster/5-194930-B.ogg"  # harmonics, then near silence, and no digital silence
-HEAD = """# Pictures of README.md and docs/methods.md
+PAGE = ("overview", "queue", "recording", "what-if", "narrow-dark")  # of the live page, with misclassified clips
+HEAD = """# Pictures of README.md and of the pages beside it
 
 Made by `make pictures RUN=RUN DATA=DATA` from a run on ESC-10 (`earwitness run DATA --backbone mn04 --out RUN`), but
 `methods.png` from one with longer segments (`earwitness train DATA --backbone mn04 --recipe best --fold 5 --out RUN`):
@@ -64,6 +65,7 @@ COMMANDS = {
     "methods.png": "python tools/pictures.py RUN DATA methods.png",
     "calibration.png": "python tools/verdict.py fit SIGNS",
     "audit.png": "earwitness audit RUN",
+    **{f"page-{name}.png": "python tools/page.py RUN --pictures docs/images" for name in PAGE},
 }
 CREDIT = """
 The clips are from ESC-10 (K. J. Piczak, *ESC: Dataset for Environmental Sound Classification*, ACM Multimedia 2015,
@@ -197,6 +199,7 @@ def main(run: Path, data: Path) -> None:
         gallery.add_measures(copy)
         shrink(copy.figures / "chart-training.png", IMAGES / "training.png")
         shrink(copy.figures / "chart-confusion-segments.png", IMAGES / "confusion.png")
+        shown |= {row["file"] for row in files.read_csv(copy.files) if row["label"] != row["predicted"]}
         everything = inquire(copy.path, methods=("gradcam",), sounds=False, progress=progress)
         asked: dict[str, Any] = {"methods": METHODS, "count": 3, "sounds": False, "progress": progress}
         of_class = inquire(copy.path, of_class="helicopter", **asked)

@@ -29,26 +29,34 @@ export class Evidence {
     if (marks) this.outline(lines, width, height, dark);
   }
 
-  // Each pixel asks in which cell it lies: exact for cells of any width, and as fast for a few as for thousands.
+  // Each pixel asks in which cell it lies: exact for cells of any width, and as fast for a few as for thousands. Lines of
+  // pixels with the same cells are computed once, and stretched.
   paint(context, dark, opacity) {
     const { map, values } = this;
-    const { width, height } = this.colours;
-    const image = context.createImageData(width, height);
-    const pixels = new Uint32Array(image.data.buffer);
+    const { width: whole, height } = this.colours;
+    const within = (seconds) => Math.round(Math.min(Math.max(this.view.x(seconds, whole), 0), whole));
+    const left = within(map.time_edges[0]), width = within(map.time_edges.at(-1)) - left;
+    this.colours.style.opacity = opacity;
+    if (width < 1) return;
     const ladder = evidenceLadder(dark);
     const scale = map.strongest > 0 ? 255 / map.strongest : 0;
-    const rows = places(width, (x) => this.view.at(x + 0.5, width), map.time_edges);
-    const columns = places(height, (y) => 1 - (y + 0.5) / height, this.shares);
-    for (let y = 0; y < height; y += 1) {
-      if (columns[y] < 0) continue;
+    const rows = places(width, (x) => this.view.at(left + x + 0.5, whole), map.time_edges);
+    const runs = runsOf(places(height, (y) => 1 - (y + 0.5) / height, this.shares));
+    const image = context.createImageData(width, Math.max(1, runs.length));
+    const pixels = new Uint32Array(image.data.buffer);
+    runs.forEach(({ cell }, line) => {
       for (let x = 0; x < width; x += 1) {
         if (rows[x] < 0) continue;
-        const share = Math.round(scale * values[rows[x] * map.columns + columns[y]]);
-        pixels[y * width + x] = ladder[255 + Math.max(-255, Math.min(255, share))];
+        const share = Math.round(scale * values[rows[x] * map.columns + cell]);
+        pixels[line * width + x] = ladder[255 + Math.max(-255, Math.min(255, share))];
       }
-    }
-    context.putImageData(image, 0, 0);
-    this.colours.style.opacity = opacity;
+    });
+    this.lines ??= document.createElement("canvas");
+    Object.assign(this.lines, { width, height: image.height });
+    this.lines.getContext("2d").putImageData(image, 0, 0);
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.imageSmoothingEnabled = false;
+    runs.forEach(({ from, to }, line) => context.drawImage(this.lines, 0, line, width, 1, left, from, width, to - from));
   }
 
   // Cells too small to be outlined one by one are taken together, a few by a few.
@@ -142,6 +150,16 @@ function places(count, value, edges) {
     found[pixel] = low;
   }
   return found;
+}
+
+// Where neighbours are of one cell: [{cell, from, to}]; what is of none is left out.
+function runsOf(cells) {
+  const runs = [];
+  cells.forEach((cell, place) => {
+    if (cell < 0) return;
+    if (runs.at(-1)?.cell === cell) runs.at(-1).to = place + 1; else runs.push({ cell, from: place, to: place + 1 });
+  });
+  return runs;
 }
 
 // The bar that says what the colours mean, drawn with the colours themselves.

@@ -14,7 +14,7 @@ import { buttons, DECISIONS, review, reviewOf, reviews, undo } from "./reviews.j
 import { address, amend, go, number } from "./router.js";
 import { Scene } from "./scene.js";
 import { Stage } from "./stage.js";
-import { changes, set, settings } from "./store.js";
+import { set, settings } from "./store.js";
 import { tabs } from "./tabs.js";
 import { TimeView } from "./timeview.js";
 import { transport } from "./transport.js";
@@ -104,7 +104,7 @@ export async function recording(root, { collection, id, parameters, signal }) {
     { keys: ["u"], text: "undo the last decision", run: takeBack }, { keys: ["s"], text: "skip", run: () => step(1) }, { keys: ["n"], text: "write a note", run: () => note.focus() },
     { keys: ["a"], text: "autoplay on or off", run: () => { set("autoplay", !settings.autoplay); announce(`autoplay ${settings.autoplay ? "on" : "off"}`); } },
     { keys: ["b"], text: "draw boxes, or move", run: () => { scene.tool = scene.tool === "box" ? "pan" : "box"; scene.say("tool"); } },
-    { keys: ["o"], text: "outlines on or off", run: () => { set("marks", !settings.marks); changes.dispatchEvent(new Event("marks")); } },
+    { keys: ["o"], text: "outlines on or off", run: () => set("marks", !settings.marks) },
     { keys: ["e", "l", "w", "f"], text: "evidence, listen, what if, facts", run: (event) => side.open({ e: "evidence", l: "listen", w: "what-if", f: "facts" }[event.key], true) },
     { keys: ["q"], text: "back to the queue", run: () => go(queueAddress(collection, parameters)) },
   ], signal);

@@ -264,7 +264,7 @@ def test_one_class_rather_than_another_and_all_of_a_recording(page, base):
         ({"method": "no such"}, 400, "no such method"),
         ({"method": "lime:samples=-1"}, 400, "samples"),
         ({"method": "lime", "target": "elephant"}, 400, "no such class"),
-        ({"method": "lime", "at": 99.0}, 400, "lasts 1.98 s"),
+        ({"method": "lime", "at": 99.0}, 400, "lasts 2.00 s"),
         ({"method": "lime", "at": -1.0}, 400, "does not fit"),
         ({"method": "lime", "surprise": 1}, 400, "surprise"),
         ({"method": 7}, 400, "does not fit"),

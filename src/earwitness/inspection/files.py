@@ -31,8 +31,10 @@ HELD_SECONDS = 600.0  # a longer recording's log-mel is not held in memory
 MOST_LOOKED_AT = 16  # segments among which those to test a method on are looked for
 
 
-def score_file(classifier: Classifier, path: Path, progress: Progress = NO_PROGRESS) -> ScoredRecording:
-    """Return a file's segments with their scores; the last one ends where the file does.
+def score_file(
+    classifier: Classifier, path: Path, progress: Progress = NO_PROGRESS, *, tail: bool = True
+) -> ScoredRecording:
+    """Return a file's segments with their scores.
 
     Parameters
     ----------
@@ -43,6 +45,8 @@ def score_file(classifier: Classifier, path: Path, progress: Progress = NO_PROGR
         The file.
     progress
         Told a step a segment.
+    tail
+        Whether a last segment ends where the file does. A network over waveforms always gets it.
 
     Raises
     ------
@@ -56,10 +60,10 @@ def score_file(classifier: Classifier, path: Path, progress: Progress = NO_PROGR
     (beginning,) = stretches(StreamedLogMel(path, front_end, losses), [(0, most + 1)])
     if len(beginning) > most:
         losses = Losses((front_end.high_hz,))  # those before were of the beginning alone
-        scored = score_stream(classifier, StreamedLogMel(path, front_end, losses), name, progress)
+        scored = score_stream(classifier, StreamedLogMel(path, front_end, losses), name, progress, tail=tail)
         return replace(scored, source=StreamedLogMel(path, front_end), notes=losses.sentences, lasts=losses.seconds)
     frames = segment_frames(classifier, len(beginning))
-    scored = score_recording(classifier, beginning, name, segment_frames=frames, tail=True, progress=progress)
+    scored = score_recording(classifier, beginning, name, segment_frames=frames, tail=tail, progress=progress)
     return replace(scored, notes=losses.sentences, lasts=losses.seconds)
 
 

@@ -166,9 +166,14 @@ def score_recording(
 
 
 def score_stream(
-    classifier: Classifier, source: LogMelSource, file: str = "", progress: Progress = NO_PROGRESS
+    classifier: Classifier,
+    source: LogMelSource,
+    file: str = "",
+    progress: Progress = NO_PROGRESS,
+    *,
+    tail: bool = True,
 ) -> ScoredRecording:
-    """Score the segments of a recording that is longer than memory is large, the last one flush with its end.
+    """Score the segments of a recording that is longer than memory is large.
 
     Parameters
     ----------
@@ -180,6 +185,8 @@ def score_stream(
         Its name.
     progress
         Told a step a segment.
+    tail
+        Whether a last segment ends flush with the recording.
     """
     frames, padding = classifier.segment_frames, classifier.front_end.padding_value
     hop = segment_hop(frames, classifier.overlap)
@@ -200,7 +207,7 @@ def score_stream(
                 scores.append(_scores(classifier, data, np.arange(len(data)), advance))
             if len(own) < length:
                 break
-        if end - frames > starts[-1][-1]:
+        if tail and end - frames > starts[-1][-1]:
             data = cut([part[-frames:]], [file], padding, frames, classifier.overlap)
             starts.append(np.array([end - frames]))
             scores.append(_scores(classifier, data, np.arange(1), advance))

@@ -53,6 +53,8 @@ def scored_sound(
     sample_rate: int,
     seconds: float,
     before: ScoredRecording | None = None,
+    *,
+    tail: bool = True,
 ) -> ScoredRecording:
     """Return a sound's segments with their scores.
 
@@ -62,6 +64,8 @@ def scored_sound(
         As for :func:`score_sound`.
     before
         The same sound before something in it was changed: segments that did not change are not scored again.
+    tail
+        Whether a last segment ends flush with the sound.
     """
     front_end = classifier.front_end
     mono = (block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32) for block in blocks)
@@ -69,13 +73,13 @@ def scored_sound(
     if classifier.takes == WAVEFORM:
         return score_waveform(classifier, np.concatenate(list(at_rate)))
     if seconds > HELD_SECONDS:
-        return score_stream(classifier, _Passing(log_mel_blocks(at_rate, front_end)))
+        return score_stream(classifier, _Passing(log_mel_blocks(at_rate, front_end)), tail=tail)
     with one_thread():
         log_mel = log_mel_of_blocks(at_rate, front_end)
     if before is not None and before.real_frames == len(log_mel):
         return _scored_again(classifier, log_mel, before)
     frames = segment_frames(classifier, len(log_mel))
-    return score_recording(classifier, log_mel, segment_frames=frames, tail=True)
+    return score_recording(classifier, log_mel, segment_frames=frames, tail=tail)
 
 
 def _scored_again(classifier: Classifier, log_mel: LogMel, before: ScoredRecording) -> ScoredRecording:

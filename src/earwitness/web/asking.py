@@ -208,6 +208,8 @@ def what_if(studio: Studio, given: Given) -> shapes.WhatIfAnswer:
         id=given.ids["r"],
         start_seconds=stretch.start_seconds,
         end_seconds=stretch.end_seconds,
+        predicted_before=found.before.classes[best],
+        predicted_after=found.after.classes[found.after.voted],
         before=shown.scored_list(found.scores_before),
         after=shown.scored_list(found.scores),
         segments=shapes.SegmentScores(

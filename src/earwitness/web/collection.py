@@ -87,6 +87,8 @@ class Collection:
         Folder for what a person decides.
     run
         The run; None of other kinds.
+    tail
+        Whether a last segment ends where a recording does: of a run as it was measured, or numbers would differ.
     """
 
     id: str
@@ -100,6 +102,7 @@ class Collection:
     shelf: Shelf
     home: Path
     run: OpenRun | None = None
+    tail: bool = True
     known: dict[str, Known] = field(default_factory=dict)
     unusable: dict[str, str] = field(default_factory=dict)
     _by_id: dict[str, str] = field(default_factory=dict, repr=False)
@@ -220,7 +223,9 @@ class Collection:
 
         def make() -> ScoredRecording:
             with self.reading(name) as path:
-                return replace(self.worker.now(lambda: score_file(self.model.classifier, path)), file=name)
+                return replace(
+                    self.worker.now(lambda: score_file(self.model.classifier, path, tail=self.tail)), file=name
+                )
 
         return self._scored.get(name, make)
 
@@ -229,7 +234,7 @@ class Collection:
 
         def make() -> HeldSound:
             with self.reading(name) as path:
-                return hold(path, self.model, start=start, end=end)
+                return hold(path, self.model, start=start, end=end, tail=self.tail)
 
         return self._held.get((name, start, end), make)
 
@@ -239,7 +244,7 @@ class Collection:
         with progress.task("Scoring recordings", len(missing)) as advance:
             for name in missing:
                 try:
-                    self.note(name, score_file(self.model.classifier, self.paths[name]))
+                    self.note(name, score_file(self.model.classifier, self.paths[name], tail=self.tail))
                 except EarwitnessError as error:
                     self.unusable[name] = str(error)
                 advance(1)
@@ -299,6 +304,7 @@ def of_run(path: Path, device: str, data: Path | None = None) -> Collection:
         shelf=Shelf(run.folder.attributions),
         home=run.folder.path,
         run=run,
+        tail=run.classifier.tail,
     )
     found = run.predictions
     means, silent = found.mean_scores, found.silent
@@ -337,9 +343,9 @@ def of_folder(model: Model, folder: Path) -> Collection:
     return collection
 
 
-def of_uploads(model: Model, worker: Worker, beside: str) -> Collection:
-    """Return an empty collection for what is sent to a model."""
-    return replace(_plain(model, UPLOADS, "Your sounds", beside, worker), names=[])
+def of_uploads(base: Collection, beside: str) -> Collection:
+    """Return an empty collection for what is sent to a collection's model, which is asked in the same way."""
+    return replace(_plain(base.model, UPLOADS, "Your sounds", beside, base.worker), names=[], tail=base.tail)
 
 
 def _plain(model: Model, kind: str, title: str, place: str, worker: Worker | None = None) -> Collection:

@@ -123,7 +123,7 @@ def recording(studio: Studio, given: Given) -> shapes.Recording:
         findings=[shown.finding(each) for each in reviews.findings(name)],
         review=None if review is None else shown.review(review),
         why=shown.why(collection, name),
-        notes=list(scored.notes),
+        notes=[*scored.notes, *shown.unseen(scored)],
         next=_neighbour(ordered, place + 1),
         previous=_neighbour(ordered, place - 1),
     )

@@ -8,13 +8,12 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import msgspec
-from msgspec import Struct
 
 Decision = Literal["correct", "wrong label", "unsure", "interesting", ""]
 Level = Literal["reliable", "weak", "not reliable"]
 
 
-class Answer(Struct, frozen=True, kw_only=True):
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What is answered: JSON objects whose members are the fields."""
 
 
@@ -344,6 +343,8 @@ class WhatIfAnswer(Answer, frozen=True, kw_only=True):
     id: str
     start_seconds: float
     end_seconds: float
+    predicted_before: str
+    predicted_after: str
     before: list[Scored]
     after: list[Scored]
     segments: SegmentScores

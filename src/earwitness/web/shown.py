@@ -266,6 +266,14 @@ def segment_times(scored: ScoredRecording) -> shapes.SegmentTimes:
     return shapes.SegmentTimes(count=len(scored.scores), start_seconds=starts.tolist(), length_seconds=length)
 
 
+def unseen(scored: ScoredRecording) -> list[str]:
+    """Return a sentence on the end of a recording that no segment reaches; empty where there is none."""
+    frames = scored.real_frames - int(scored.start_frames[-1]) - scored.segment_frames
+    if frames <= 0:
+        return []
+    return [f"no segment reaches its last {frames * scored.clock.frame_seconds:.2f} s, as when the run was measured"]
+
+
 def detections(collection: Collection, scored: ScoredRecording) -> list[shapes.DetectionShape]:
     """Return what was detected in a recording, the surest of very many, in order of time."""
     found = detect(scored, collection.model.classifier.activation)

@@ -148,7 +148,7 @@ class Studio:
         data.rename(path)
         try:
             _check_length(path, shown)
-            scored = uploads.worker.now(lambda: score_file(uploads.model.classifier, path))
+            scored = uploads.worker.now(lambda: score_file(uploads.model.classifier, path, tail=uploads.tail))
         except BaseException as error:
             path.unlink(missing_ok=True)
             if isinstance(error, BadRecordingError):
@@ -165,7 +165,7 @@ class Studio:
             for each in self.collections.values():
                 if each.kind == UPLOADS and each.worker is base.worker:
                     return each
-            found = of_uploads(base.model, base.worker, self._uploads.name)
+            found = of_uploads(base, self._uploads.name)
             self.collections[found.id] = found
             return found
 

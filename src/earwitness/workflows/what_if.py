@@ -36,6 +36,8 @@ class HeldSound:
         Hz, the recording's own.
     start_seconds
         Where in the recording it begins.
+    tail
+        Whether a last segment ends where the stretch does.
     """
 
     file: str
@@ -43,6 +45,7 @@ class HeldSound:
     samples: Float32Array
     sample_rate: int
     start_seconds: float = 0.0
+    tail: bool = True
 
     @property
     def end_seconds(self) -> float:
@@ -56,7 +59,7 @@ class HeldSound:
 
     def _scored(self, samples: Float32Array, before: ScoredRecording | None = None) -> ScoredRecording:
         seconds = len(samples) / self.sample_rate
-        return scored_sound(self.model.classifier, iter([samples]), self.sample_rate, seconds, before)
+        return scored_sound(self.model.classifier, iter([samples]), self.sample_rate, seconds, before, tail=self.tail)
 
     def what_if(self, edits: Sequence[Edit]) -> WhatIf:
         """Return it under some edits, with the scores before and after."""
@@ -117,7 +120,9 @@ class WhatIf:
         return {self.before.classes[index]: float(means[index]) for index in order}
 
 
-def hold(file: Path | str, model: Model | Path | str, *, start: float = 0.0, end: float | None = None) -> HeldSound:
+def hold(
+    file: Path | str, model: Model | Path | str, *, start: float = 0.0, end: float | None = None, tail: bool = True
+) -> HeldSound:
     """Read a stretch of a recording that is to be edited.
 
     Parameters
@@ -128,6 +133,8 @@ def hold(file: Path | str, model: Model | Path | str, *, start: float = 0.0, end
         As for :func:`earwitness.explain`.
     start, end
         The stretch in seconds; None for the recording's end.
+    tail
+        As for :class:`HeldSound`.
 
     Raises
     ------
@@ -145,6 +152,7 @@ def hold(file: Path | str, model: Model | Path | str, *, start: float = 0.0, end
         samples=samples,
         sample_rate=sample_rate,
         start_seconds=start,
+        tail=tail,
     )
 
 

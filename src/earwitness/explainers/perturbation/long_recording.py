@@ -257,9 +257,10 @@ class _Work:
         return _Part(found=tuple(found), lost=lost, base=base, starts=first + data.start_frames, middles=np.zeros(0))
 
     def _cut(self, first: int, log_mel: LogMel) -> tuple[Segments, SegmentedLogMels]:
-        """Return an excerpt as one long segment, and its segments; a last one ends where the recording does."""
+        """Return an excerpt as one long segment, and its segments; the last one is the recording's own."""
         scored, files = self.scored, (self.scored.file,)
-        tail = first + len(log_mel) == scored.real_frames
+        flush = scored.start_frames[-1] + scored.segment_frames >= scored.real_frames
+        tail = bool(flush) and first + len(log_mel) == scored.real_frames
         data = cut([log_mel], files, scored.padding_value, scored.segment_frames, self.overlap, tail=tail)
         return Segments(log_mel[np.newaxis], np.array([first]), np.array([len(log_mel)]), files), data
 

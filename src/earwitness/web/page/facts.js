@@ -14,9 +14,11 @@ export function factsPanel(scene) {
   const bars = (scores) => h("table", { class: "scores" }, h("caption", { class: "hidden" }, "Scores of the recording"), h("tbody", {}, scores.map((each) => h("tr", {},
     h("th", { scope: "row" }, h("bdi", {}, visible(each.class)), scoreBar(scene.collection, each.score)), h("td", { class: "number" }, score(each.score))))));
   const rest = recording.scores.slice(MOST);
+  // A recording is predicted as what most of its segments are, which need not be the class of the highest mean.
+  const votes = recording.scores[0]?.class === recording.predicted ? null : h("p", { class: "quiet" }, "Most segments are predicted as ", h("bdi", {}, visible(recording.predicted)), ", and so is the recording.");
   const element = h("div", {},
     recording.notes.map((each) => h("p", { class: "flag" }, h("b", {}, "Note: "), visible(each))),
-    h("h2", {}, "Scores"), bars(recording.scores.slice(0, MOST)), rest.length ? h("details", {}, h("summary", {}, `${count(rest.length)} more classes`), bars(rest)) : null,
+    h("h2", {}, "Mean scores"), votes, bars(recording.scores.slice(0, MOST)), rest.length ? h("details", {}, h("summary", {}, `${count(rest.length)} more classes`), bars(rest)) : null,
     h("h2", {}, "Detections"), recording.detections.length ? h("ol", { class: "spans" }, recording.detections.map((each) => h("li", {}, loopButton(scene, each.start, each.end,
       [h("bdi", {}, visible(each.class)), h("span", { class: "number" }, span(each.start, each.end)), h("span", { class: "number" }, score(each.score))])))) : h("p", { class: "quiet" }, "None."),
     h("h2", {}, "Maps that are held"), h("div", { class: "held" }),

@@ -3,7 +3,7 @@
 import { isAbort, paths, send } from "./api.js";
 import { announce, button, field, h, link, put, visible } from "./dom.js";
 import { inWords } from "./edits.js";
-import { score } from "./format.js";
+import { score, scoreOf } from "./format.js";
 
 const FORMATS = [["csv", "CSV"], ["raven", "Raven"], ["audacity", "Audacity"]];
 
@@ -43,7 +43,7 @@ export function findings(scene, restore) {
 
   function draw() {
     put(list, recording.findings.map((each) => h("li", {}, h("b", {}, visible(each.title)), each.note ? h("p", {}, visible(each.note)) : null,
-      h("p", { class: "quiet" }, each.edits.length ? each.edits.map(inWords).join("; ") : "no edits", each.before?.length ? [": ", h("bdi", {}, visible(each.before[0].class)), ` ${score(each.before[0].score)} \u2192 ${score(each.after.find((one) => one.class === each.before[0].class)?.score)}`] : ""),
+      h("p", { class: "quiet" }, each.edits.length ? each.edits.map(inWords).join("; ") : "no edits", each.before?.length ? [": ", h("bdi", {}, visible(recording.predicted)), ` ${score(scoreOf(each.before, recording.predicted))} \u2192 ${score(scoreOf(each.after, recording.predicted))}`] : ""),
       h("div", { class: "actions" }, each.edits.length ? button("Show", () => restore(each.edits), { class: "small", "aria-label": `Show finding ${visible(each.title)}` }) : null, button("Delete", () => remove(each), { class: "small", "aria-label": `Delete finding ${visible(each.title)}` })))));
   }
   draw();

@@ -9,6 +9,8 @@ export function score(value) {
   return value.toFixed(2).replace("-", MINUS);
 }
 
+export const scoreOf = (scores, wanted) => scores.find((each) => each.class === wanted)?.score;
+
 export function change(value) {
   if (Math.abs(value) < 0.005) return "\u00b1 0.00";
   return (value > 0 ? "+" : MINUS) + Math.abs(value).toFixed(2);

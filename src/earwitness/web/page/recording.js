@@ -5,7 +5,7 @@ import { announce, h, later, link, name, put, unique, visible } from "./dom.js";
 import { evidencePanel } from "./evidencepanel.js";
 import { editsFromText, textOfEdits } from "./edits.js";
 import { factsPanel } from "./facts.js";
-import { rounded, score, seconds } from "./format.js";
+import { rounded, score, scoreOf, seconds } from "./format.js";
 import { bind } from "./keys.js";
 import { listeningPanel } from "./listening.js";
 import { Player } from "./player.js";
@@ -47,7 +47,7 @@ export async function recording(root, { collection, id, parameters, signal }) {
 
   put(root, h("div", { class: "recording" },
     h("header", { class: "view-head" },
-      h("div", { class: "identity" }, h("h1", {}, name(found.name)), h("p", { class: "said" }, outcome(found), h("span", { class: "quiet" }, `score ${score(found.scores[0]?.score)}, ${seconds(found.seconds)}`), position)),
+      h("div", { class: "identity" }, h("h1", {}, name(found.name)), h("p", { class: "said" }, outcome(found), h("span", { class: "quiet" }, `score ${score(scoreOf(found.scores, found.predicted))}, ${seconds(found.seconds)}`), position)),
       h("div", { class: "judging" }, decision.element, note, h("div", { class: "steps" }, link("Compare", address(["compare"], { a: `${collection.id}/${id}` }), { class: "button", title: "with another run, model or method" }),
         h("button", { type: "button", "aria-label": "Previous recording", title: "k", on: { click: () => step(-1) } }, "\u2190"), h("button", { type: "button", "aria-label": "Next recording", title: "j", on: { click: () => step(1) } }, "\u2192")))),
     found.why ? h("p", { class: "why" }, h("b", {}, "Likely cause: "), visible(found.why)) : null,

@@ -5,7 +5,7 @@ import { beforeAndAfter } from "./bars.js";
 import { announce, button, field, h, picker, put, visible } from "./dom.js";
 import { ACTIONS, bounds, History, inWords } from "./edits.js";
 import { findings } from "./findings.js";
-import { change, rounded, score } from "./format.js";
+import { change, rounded, score, scoreOf } from "./format.js";
 import { decoded } from "./player.js";
 
 const AT_MOST_EVERY = 120; // milliseconds between two requests while a shape is drawn
@@ -89,12 +89,15 @@ export function whatIfPanel(scene) {
   function drawBars(answer, settled) {
     const after = new Map(answer.after.map((each) => [each.class, each.score]));
     const rows = answer.before.map((each) => ({ class: each.class, before: each.score, after: after.get(each.class) ?? 0 }));
-    const best = [...rows].sort((one, two) => two.after - one.after)[0];
-    const shown = [...new Set([...rows.slice(0, SHOWN), ...rows.filter((each) => each === best || each.class === recording.label)])];
-    put(bars, h("p", { class: "lead" }, best.class === rows[0].class ? ["Still predicted: ", bdi(best.class)] : ["Now predicted: ", bdi(best.class), " instead of ", bdi(rows[0].class)]),
+    const { predicted_before: was, predicted_after: now } = answer;
+    const named = [was, now, recording.label];
+    const shown = rows.filter((each, place) => place < SHOWN || named.includes(each.class));
+    const best = rows.reduce((one, two) => (two.after > one.after ? two : one));
+    put(bars, h("p", { class: "lead" }, was === now ? ["Still predicted: ", bdi(now)] : ["Now predicted: ", bdi(now), " instead of ", bdi(was)]),
+      best.class === now ? null : h("p", { class: "quiet" }, "Most segments are predicted as it; the numbers are means over the segments."),
       h("table", { class: "scores" }, h("caption", { class: "hidden" }, "Scores before and after"), h("thead", {}, h("tr", {}, ["Class", "before", "after", "change"].map((each, at) => h("th", { scope: "col", class: at ? "number" : null }, each)))),
         h("tbody", {}, shown.map((each) => h("tr", {}, h("th", { scope: "row" }, bdi(each.class), beforeAndAfter(collection, each.before, each.after)), h("td", { class: "number" }, score(each.before)), h("td", { class: "number" }, score(each.after)), h("td", { class: "number change" }, change(each.after - each.before)))))));
-    if (settled) announce(`${visible(rows[0].class)}: ${score(rows[0].before)}, now ${score(rows[0].after)}`);
+    if (settled) announce(`${visible(was)}: ${score(scoreOf(answer.before, was))}, now ${score(scoreOf(answer.after, was))}`);
   }
 
   const bdi = (text) => h("bdi", {}, visible(text));

@@ -147,6 +147,11 @@ def test_a_class_shows_its_typical_segments_and_those_that_contradict(page, base
     assert tiny_run.FAKE in [each["name"] for each in told["contradictory"]]
     for each in told["contradictory"]:
         assert each["label"] != each["predicted"]
+        assert each["score"] > 1 / len(tiny_run.CLASSES)  # that of the class it is predicted as
+    confused = page.get(f"{base}/classes/2", params={"predicted": tiny_run.CLASSES[1]}).json()["contradictory"]
+    assert tiny_run.FAKE in [each["name"] for each in confused]
+    assert {(each["label"], each["predicted"]) for each in confused} == {(tiny_run.CLASSES[2], tiny_run.CLASSES[1])}
+    assert page.get(f"{base}/classes/2", params={"predicted": "elephant"}).status_code == 400
     for wrong in ("3", "-1", "one", "1e0", "\N{SUPERSCRIPT TWO}"):
         assert page.get(f"{base}/classes/{wrong}").status_code == 404
 

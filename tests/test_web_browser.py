@@ -384,6 +384,26 @@ def test_a_class_and_a_confusion_lead_to_their_segments(visit):
     assert row["name"] in page.locator(".segments a").all_inner_texts()
 
 
+def test_a_cell_that_counts_segments_leads_to_segments(visit):
+    """A recording that is predicted right may hold segments that are not."""
+    collection = visit.collection()["id"]
+    counted = visit.get(f"collections/{collection}/overview")["confusion"]
+    label, predicted = next(
+        (row, column)
+        for row, counts in enumerate(counted["segments"])
+        for column, count in enumerate(counts)
+        if row != column and count
+    )
+    page, names = visit.page, counted["classes"]
+    visit.go(f"#/c/{collection}")
+    page.get_by_label("segments", exact=True).check()
+    page.get_by_role("link", name=f"of {names[label]} predicted as {names[predicted]}").click()
+    section = page.locator("section", has=page.get_by_role("heading", name="Segments, the surest of each recording"))
+    told = section.locator("li").first.inner_text()
+    assert f"\u2717 {names[label]} \u2192 {names[predicted]} at " in told
+    assert f"{counted['segments'][label][predicted]} segment" in page.locator(".lead").inner_text()
+
+
 def test_two_methods_beside_each_other_in_step(visit):
     collection, recording = first(visit, text="hiss/0")
     visit.go(f"#/compare?a={collection}/{recording}&b={collection}")

@@ -31,6 +31,12 @@ class ListQuery(Asked, frozen=True, kw_only=True):
     limit: Annotated[int, Meta(ge=1, le=1000)] = 200
 
 
+class ClassQuery(Asked, frozen=True, kw_only=True):
+    """As what the contradictory segments are predicted: as any class where none is named."""
+
+    predicted: Name = ""
+
+
 class Span(Asked, frozen=True, kw_only=True):
     """A stretch in so many columns at most."""
 

@@ -50,7 +50,7 @@ def class_page(studio: Studio, given: Given) -> shapes.ClassPage:
     collection, number = studio.collection(given.ids["c"]), given.ids["index"]
     if not number.isascii() or not number.isdigit() or int(number) >= len(collection.model.classes):
         raise NotThereError("no such class; classes are counted from 0")
-    return shown.class_page(collection, int(number))
+    return shown.class_page(collection, int(number), given.query.predicted)
 
 
 def report(studio: Studio, given: Given) -> Response:

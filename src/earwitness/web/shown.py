@@ -210,8 +210,15 @@ def figure_path(collection: Collection, wanted: str) -> Path | None:
 # ---- a class ------------------------------------------------------------------------------------------------------
 
 
-def class_page(collection: Collection, index: int) -> shapes.ClassPage:
-    """Return what is known of a class."""
+def class_page(collection: Collection, index: int, predicted: str = "") -> shapes.ClassPage:
+    """Return what is known of a class; ``predicted`` names the class that its contradictory segments are taken for.
+
+    Raises
+    ------
+    UsageError
+        There is no such class.
+    """
+    other = collection.model.classifier.class_index(predicted) if predicted else None
     name, found = collection.model.classes[index], collection.predictions
     if found is None or collection.run is None:
         return shapes.ClassPage(name=name, metrics=None, figures=[], typical=[], contradictory=[], confused_with=[])
@@ -228,17 +235,25 @@ def class_page(collection: Collection, index: int) -> shapes.ClassPage:
         metrics=next(each for each in class_rows(measured) if each.name == name),
         figures=figures(collection, name),
         typical=_placed(found, np.flatnonzero(of_class & as_class), index),
-        # What is predicted as the class and is another, and what is of the class and scores least for it.
-        contradictory=_placed(found, np.flatnonzero(~of_class & as_class), index)[: SHOWN_SEGMENTS // 2]
-        + _placed(found, np.flatnonzero(of_class & ~as_class), index, least=True)[: SHOWN_SEGMENTS // 2],
+        contradictory=_contradictory(found, index)
+        if other is None
+        else _placed(found, np.flatnonzero(of_class & (found.predicted == other)), other),
         confused_with=confused,
     )
+
+
+def _contradictory(found: Predictions, index: int) -> list[shapes.PlacedSegment]:
+    """Return what is predicted as a class and is another, and what is of the class and scores least for it."""
+    of_class, as_class = found.segment_labels == index, found.predicted == index
+    taken = _placed(found, np.flatnonzero(~of_class & as_class), index)
+    missed = _placed(found, np.flatnonzero(of_class & ~as_class), index, least=True)
+    return taken[: SHOWN_SEGMENTS // 2] + missed[: SHOWN_SEGMENTS // 2]
 
 
 def _placed(
     found: Predictions, rows: np.typing.NDArray[np.int64], index: int, *, least: bool = False
 ) -> list[shapes.PlacedSegment]:
-    """Return the segments of the highest (or least) score for a class, one a recording."""
+    """Return the segments of the highest (or least) score for a class, one a recording, with that of the predicted."""
     order = np.argsort(found.scores[rows, index] * (1 if least else -1), kind="stable")
     firsts: dict[int, int] = {}
     for row in rows[order].tolist():
@@ -250,7 +265,7 @@ def _placed(
             start_seconds=float(found.start_seconds[row]),
             label=found.classes[int(found.labels[recording])],
             predicted=found.classes[int(found.predicted[row])],
-            score=float(found.scores[row, index]),
+            score=float(found.scores[row, found.predicted[row]]),
         )
         for recording, row in list(firsts.items())[:SHOWN_SEGMENTS]
     ]

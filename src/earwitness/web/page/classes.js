@@ -1,6 +1,6 @@
 // A class, and a confusion of two: their figures, the segments that show them best and least, and their recordings.
 
-import { get, isAbort, paths } from "./api.js";
+import { get, isAbort, paths, query } from "./api.js";
 import { button, h, link, name, put, visible } from "./dom.js";
 import { count, percent, plural, score, seconds } from "./format.js";
 import { figures } from "./overview.js";
@@ -67,20 +67,21 @@ function neighbours(collection, index) {
 
 export async function confusionPage(root, { collection, label, predicted, signal }) {
   const [from, to] = [collection.classes[label], collection.classes[predicted]];
-  const classAt = (place) => get(`${paths.collection(collection.id)}/classes/${place}`, signal);
+  const classAt = (place, as) => get(`${paths.collection(collection.id)}/classes/${place}${query({ predicted: as })}`, signal);
   const [found, back, one, two, overview] = await Promise.all([
-    page(collection.id, { label: from, predicted: to, sort: "score", descending: "1" }, 0, signal, FEW), page(collection.id, { label: to, predicted: from }, 0, signal, 1), classAt(label), classAt(predicted),
+    page(collection.id, { label: from, predicted: to, sort: "score", descending: "1" }, 0, signal, FEW), page(collection.id, { label: to, predicted: from }, 0, signal, 1), classAt(label, to), classAt(predicted),
     get(`${paths.collection(collection.id)}/overview`, signal)]);
   const hear = segmentPlayer(collection, signal);
   const both = overview.figures.filter((each) => [each.title, each.question, each.id].some((text) => text?.includes(from) && text.includes(to)));
   const rows = found.items.map((row) => ({ recording: row.id, name: row.name, start_seconds: null, label: row.label, predicted: row.predicted, score: row.score }));
-  const wrong = [...one.contradictory, ...two.contradictory].filter((each) => each.label === from && each.predicted === to);
+  const counted = overview.confusion, place = (each) => counted.classes.indexOf(each);
+  const segments = counted?.segments[place(from)]?.[place(to)] ?? 0;
   const column = (given, text) => h("section", {}, h("h2", {}, text, name(given.name)), segmentList(collection, given.typical, hear, signal));
   put(root, h("div", { class: "class-page" }, h("header", { class: "view-head" }, h("h1", {}, name(from), " predicted as ", name(to)), h("nav", { class: "neighbours", "aria-label": "The two classes" }, link([name(from)], address(["c", collection.id, "k", label])), link([name(to)], address(["c", collection.id, "k", predicted])))),
-    h("p", { class: "lead" }, `${plural(found.total, "recording")} of `, name(from), found.total === 1 ? " is predicted as " : " are predicted as ", name(to), `; the other way round ${count(back.total)}.`),
+    h("p", { class: "lead" }, `${plural(found.total, "recording")} and ${plural(segments, "segment")} of `, name(from), " are predicted as ", name(to), `; the other way round ${plural(back.total, "recording")}.`),
     h("p", { class: "actions" }, found.total ? link("Go through them", address(["c", collection.id, "q"], { label: from, predicted: to }), { class: "button primary" }) : null, link("The other way round", address(["c", collection.id, "x", predicted, label]), { class: "button" })),
     h("section", {}, h("h2", {}, "Recordings, surest first"), segmentList(collection, rows, hear, signal)),
-    wrong.length ? h("section", {}, h("h2", {}, "Most contradictory segments"), segmentList(collection, wrong, hear, signal)) : null,
+    h("section", {}, h("h2", {}, "Segments, the surest of each recording"), segmentList(collection, one.contradictory, hear, signal)),
     h("div", { class: "pair" }, column(one, "Most typical of "), column(two, "Most typical of ")),
     both.length ? h("section", {}, h("h2", {}, "Figures"), figures(both)) : null));
   return { title: `${visible(from)} predicted as ${visible(to)}` };

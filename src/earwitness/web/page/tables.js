@@ -1,7 +1,7 @@
 // Tables: classes that can be sorted, and the confusion table whose cells lead to their recordings.
 
 import { button, h, link, name, put } from "./dom.js";
-import { count, percent } from "./format.js";
+import { count, percent, plural } from "./format.js";
 import { address } from "./router.js";
 
 const MOST_CLASSES = 60, LISTED = 60;
@@ -51,13 +51,16 @@ export function confusionTable(collection, confusion) {
       h("thead", {}, h("tr", {}, h("th", { scope: "col", class: "corner" }, "label \u2193 predicted \u2192"), classes.map((each) => h("th", { scope: "col" }, h("span", { class: "upright" }, name(each)))))),
       h("tbody", {}, rows.map((row, label) => h("tr", {}, h("th", { scope: "row" }, name(classes[label])), row.map((value, predicted) => cell(value, label, predicted, totals[label]))))))));
   };
+  // A recording that is predicted right may hold segments that are not: those are the confusion's, not the queue's.
+  const counted = (from, to) => (which === "files" || from === to ? address(["c", collection.id, "q"], { label: from, predicted: to })
+    : address(["c", collection.id, "x", collection.classes.indexOf(from), collection.classes.indexOf(to)]));
   const cell = (value, label, predicted, total) => {
     const right = label === predicted;
     const style = { "--share": String(total ? value / total : 0) };
     if (!value) return h("td", { class: right ? "right" : null, style }, h("span", { class: "none" }, "\u00b7"));
     const [from, to] = [classes[label], classes[predicted]];
-    return h("td", { class: right ? "right" : "wrong", style }, link(String(value), address(["c", collection.id, "q"], { label: from, predicted: to }),
-      { "aria-label": `${value} ${which === "files" ? "recordings" : "segments"} of ${from} ${right ? "predicted right" : `predicted as ${to}`}: show the recordings` }));
+    return h("td", { class: right ? "right" : "wrong", style }, link(String(value), counted(from, to),
+      { "aria-label": `${plural(value, which === "files" ? "recording" : "segment")} of ${from} ${right ? "predicted right" : `predicted as ${to}`}: show ${value === 1 ? "it" : "them"}` }));
   };
   const radio = (value, text) => h("label", { class: "check" }, h("input", { type: "radio", name: "confusion", checked: which === value, on: { change: () => { which = value; draw(); } } }), ` ${text}`);
   draw();

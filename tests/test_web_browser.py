@@ -171,6 +171,40 @@ def test_going_through_the_unreviewed_leaves_none_out(browser, own):
     visit.close()
 
 
+def test_a_reload_among_the_unreviewed_leaves_none_out(browser, own):
+    """The list is shorter by what was decided: the place in it is another."""
+    visit = Visit(browser, own)
+    page = visit.page
+    collection = visit.collection()["id"]
+    names = [row["name"] for row in visit.recordings(collection)]
+    visit.go(f"#/c/{collection}/q?show=unreviewed")
+    page.wait_for_selector(".row a")
+    for key in "123":
+        page.keyboard.press(key)
+        page.wait_for_timeout(100)
+    visit.reviewed(collection, dict(zip(names, ("correct", "wrong label", "unsure"), strict=False)))
+    page.wait_for_timeout(500)
+    page.reload()
+    page.wait_for_selector(".row a")
+    page.locator(".preview h2", has_text=names[3]).wait_for()
+    page.keyboard.press("Enter")
+    visit.ready()
+    assert page.locator("h1").inner_text() == names[3]
+    page.keyboard.press("1")
+    page.locator("h1", has_text=names[4]).wait_for()
+    page.reload()
+    visit.ready()
+    page.keyboard.press("j")
+    page.locator("h1", has_text=names[5]).wait_for()
+    page.keyboard.press("k")
+    page.locator("h1", has_text=names[4]).wait_for()
+    page.keyboard.press("1")
+    page.locator("h1", has_text=names[5]).wait_for()
+    page.keyboard.press("q")
+    page.locator(".preview h2", has_text=names[5]).wait_for()
+    visit.close()
+
+
 def test_five_thousand_recordings_stay_smooth(visit):
     page = visit.page
     collection = visit.collection()["id"]

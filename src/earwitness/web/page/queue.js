@@ -10,7 +10,7 @@ import { address, amend, go } from "./router.js";
 import { set, settings } from "./store.js";
 import { thumbnail } from "./thumbnails.js";
 import { VirtualList } from "./virtual.js";
-import { filterOf, forget, PAGE, page, recordingAddress, remember } from "./walk.js";
+import { filterOf, following, forget, PAGE, page, recordingAddress, remember } from "./walk.js";
 
 const SHOW = [["all", "All"], ["wrong", "Misclassified"], ["low-margin", "Low margin"], ["not-reliable", "Not reliable"], ["unreviewed", "Unreviewed"]];
 const SORT = [["name", "Name"], ["score", "Score"], ["margin", "Margin"], ["surest-wrong", "Surest and wrong"], ["seconds", "Length"]];
@@ -41,18 +41,22 @@ export function queue(root, { collection, parameters, signal }) {
     filter = filterOf(new URLSearchParams(Object.entries({ ...filter, ...given }).filter(([, value]) => value)));
     if (filter.show === "all") delete filter.show;
     if (filter.sort === "name") delete filter.sort;
-    amend({ show: null, label: null, predicted: null, text: null, sort: null, descending: null, ...filter, i: null });
+    amend({ show: null, label: null, predicted: null, text: null, sort: null, descending: null, ...filter, i: null, r: null });
     load(0);
   }
 
-  async function load(index) {
+  async function load(index, recording = null) {
     generation += 1;
+    const candidates = [recording, ...following(collection.id, filter, index)].filter(Boolean);
     forget(collection.id, filter);
     rows = [];
     pages = new Map();
-    list.selected = index;
+    list.selected = recording && filter.show === "unreviewed" ? 0 : index;
     list.element.scrollTop = 0;
     await fetchPage(Math.floor(index / PAGE));
+    // What was decided has left the list of the unreviewed: the recording that was selected, or the next, lies elsewhere.
+    const place = candidates.map((id) => rows.findIndex((row) => row?.id === id)).find((each) => each >= 0) ?? list.selected;
+    if (recording && place !== list.selected) pick(place, { play: false });
   }
 
   async function fetchPage(which) {
@@ -111,7 +115,7 @@ export function queue(root, { collection, parameters, signal }) {
 
   function pick(index, { play = settings.autoplay } = {}) {
     list.select(index);
-    amend({ i: list.selected || null });
+    amend({ i: list.selected || null, r: rows[list.selected]?.id });
     show();
     if (play) listen();
   }
@@ -181,7 +185,7 @@ export function queue(root, { collection, parameters, signal }) {
   ], signal);
   text.addEventListener("keydown", (event) => { if (event.key === "Escape" || event.key === "Enter") list.element.focus(); });
 
-  load(Math.max(0, Number(parameters.get("i")) || 0)).then(() => { if (document.activeElement === document.body || document.activeElement === document.getElementById("view")) list.element.focus({ preventScroll: true }); });
+  load(Math.max(0, Number(parameters.get("i")) || 0), parameters.get("r")).then(() => { if (document.activeElement === document.body || document.activeElement === document.getElementById("view")) list.element.focus({ preventScroll: true }); });
   return { title: "Queue" };
 }
 

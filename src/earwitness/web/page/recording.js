@@ -106,12 +106,12 @@ export async function recording(root, { collection, id, parameters, signal }) {
     { keys: ["b"], text: "draw boxes, or move", run: () => { scene.tool = scene.tool === "box" ? "pan" : "box"; scene.say("tool"); } },
     { keys: ["o"], text: "outlines on or off", run: () => set("marks", !settings.marks) },
     { keys: ["e", "l", "w", "f"], text: "evidence, listen, what if, facts", run: (event) => side.open({ e: "evidence", l: "listen", w: "what-if", f: "facts" }[event.key], true) },
-    { keys: ["q"], text: "back to the queue", run: () => go(queueAddress(collection, parameters)) },
+    { keys: ["q"], text: "back to the queue", run: () => go(queueAddress(collection, id, parameters)) },
   ], signal);
-  return { title: visible(found.name), crumbs: [link("Queue", queueAddress(collection, parameters))] };
+  return { title: visible(found.name), crumbs: [link("Queue", queueAddress(collection, id, parameters))] };
 }
 
 const RANK = ["reliable", "weak", undefined, "not reliable"];
 
-const queueAddress = (collection, parameters) =>
-  address(["c", collection.id, "q"], { ...Object.fromEntries(new URLSearchParams(parameters.get("from") ?? "")), i: parameters.get("i") });
+const queueAddress = (collection, id, parameters) =>
+  address(["c", collection.id, "q"], { ...Object.fromEntries(new URLSearchParams(parameters.get("from") ?? "")), i: parameters.get("i"), r: parameters.has("from") ? id : null });

@@ -22,6 +22,9 @@ export function remember(collection, filter, offset, total, ids) {
   orders.set(key(collection, filter), order);
 }
 
+// The recordings from a place of that order on.
+export const following = (collection, filter, index) => orders.get(key(collection, filter))?.ids.slice(index) ?? [];
+
 export const forget = (collection, filter) => orders.delete(key(collection, filter));
 
 export const page = (collection, filter, offset, signal, limit = PAGE) =>
@@ -35,16 +38,24 @@ export async function stepFrom({ collection, recording, parameters }, by, signal
     return id ? { id, index: null } : null;
   }
   const filter = filterOf(new URLSearchParams(parameters.get("from")));
-  const wanted = index + by;
-  if (wanted < 0) return null;
-  let order = orders.get(key(collection, filter));
-  if (!order?.ids[wanted] && !(order && wanted >= order.total)) {
-    const offset = Math.max(0, wanted - PAGE / 2);
-    const found = await page(collection, filter, offset, signal);
-    remember(collection, filter, offset, found.total, found.items.map((each) => each.id));
-    order = orders.get(key(collection, filter));
+  const which = key(collection, filter);
+  const ask = async (around) => {
+    const found = await page(collection, filter, Math.max(0, around - PAGE / 2), signal);
+    remember(collection, filter, found.offset, found.total, found.items.map((each) => each.id));
+    return found;
+  };
+  let wanted = index + by;
+  if (orders.get(which)?.ids[index] !== recording.id) {
+    // After a reload: the list may be shorter than it was, or hold the recording no more; then from its beginning.
+    forget(collection, filter);
+    const { items, offset } = await ask(index);
+    const place = items.findIndex((each) => each.id === recording.id);
+    wanted = place < 0 ? by - 1 : offset + place + by;
   }
-  const id = order.ids[wanted];
+  if (wanted < 0) return null;
+  const { ids, total } = orders.get(which);
+  if (!ids[wanted] && wanted < total) await ask(wanted);
+  const id = orders.get(which).ids[wanted];
   return id ? { id, index: wanted } : null;
 }
 

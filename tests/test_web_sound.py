@@ -114,6 +114,30 @@ def test_a_click_seeks_and_the_sound_follows(visit, rising):
     assert 0 < heard < 2
 
 
+def test_play_and_pause_by_mouse(visit, rising):
+    visit.open(*rising)
+    play = visit.page.locator(".transport .play")
+    for _ in range(2):
+        play.click()
+        visit.until(PLAYING)
+        play.click()
+        visit.until(f"!({PLAYING})")
+
+
+def test_what_is_heard_in_the_queue_is_what_is_shown(visit):
+    page = visit.page
+    page.add_init_script(
+        "const { play } = HTMLMediaElement.prototype;"
+        "HTMLMediaElement.prototype.play = function () { window.player = this; return play.call(this); };"
+    )
+    visit.go(f"#/c/{visit.collection()['id']}/q")
+    page.wait_for_selector(".row a")
+    page.keyboard.press("p")
+    visit.until("window.player && !player.paused && document.querySelector('.play').textContent.includes('Stop')")
+    page.keyboard.press("j")
+    visit.until("player.paused && !player.ended && document.querySelector('.play').textContent.includes('Play')")
+
+
 def test_a_loop_stays_within_its_stretch(visit, rising):
     visit.open(*rising, "?t0=3&t1=4")
     visit.page.get_by_role("button", name="Loop").click()

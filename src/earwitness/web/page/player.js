@@ -155,7 +155,9 @@ export class Player extends EventTarget {
     this.say("position");
   }
 
-  toggle() { return this.playing ? this.pause() : this.play(this.place >= this.end - 0.02 ? this.source.start : this.place); }
+  async toggle() {
+    if (this.playing) this.pause(); else await this.play(this.place >= this.end - 0.02 ? this.source.start : this.place);
+  }
 
   seek(seconds) {
     const at = Math.min(Math.max(seconds, 0), Math.max(0, this.main.seconds - 0.001));

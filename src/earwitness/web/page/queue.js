@@ -117,7 +117,7 @@ export function queue(root, { collection, parameters, signal }) {
     list.select(index);
     amend({ i: list.selected || null, r: rows[list.selected]?.id });
     show();
-    if (play) listen();
+    if (play) listen(); else player?.pause(); // what is heard is what is shown
   }
 
   function show() {

@@ -7,7 +7,7 @@ import { changes, isDark, set, settings } from "./store.js";
 
 export function transport(scene, stage) {
   const { player, view, signal } = scene;
-  const play = button("\u25b6 Play", () => player.toggle().catch?.(failed), { class: "play primary", "aria-keyshortcuts": "Space" });
+  const play = button("\u25b6 Play", () => player.toggle().catch(failed), { class: "play primary", "aria-keyshortcuts": "Space" });
   const time = h("output", { class: "time number", "aria-label": "Position" });
   const loop = button("Loop", () => player.setLoop(player.loop ? null : stretch()), { "aria-pressed": "false", title: "loops the explained segment, or what is in sight" });
   const failure = h("span", { class: "failure", role: "alert" });

@@ -75,14 +75,10 @@ def times(browser: Any, served: Served) -> str:
         painted.append(page.evaluate(PAINTED))
     visit.open(collection, visit.recordings(collection)[0]["id"], "?tab=what-if")
     page.evaluate(WATCH)
-    box = page.locator(".picture").bounding_box()
     waited = []
     for number in range(BOXES + 1):
         left, top = 0.1 + 0.6 * number / BOXES, 0.2 + 0.5 * (number % 5) / 5
-        page.mouse.move(box["x"] + left * box["width"], box["y"] + top * box["height"])
-        page.mouse.down()
-        page.mouse.move(box["x"] + (left + 0.15) * box["width"], box["y"] + (top + 0.2) * box["height"], steps=6)
-        page.mouse.up()
+        drag(page, left, top, left + 0.15, top + 0.2)
         visit.until("waited.drawn > waited.up")
         page.wait_for_timeout(500)  # what was asked while the mouse moved may have been shown first
         found = page.evaluate("[waited.up, waited.drawn]")
@@ -94,34 +90,47 @@ def times(browser: Any, served: Served) -> str:
 
 
 def draw(browser: Any, served: Served, folder: Path) -> None:
-    """Draw each view, wide and light, and the recording narrow and dark."""
-    visit = Visit(browser, served, viewport={"width": WIDE[0], "height": WIDE[1]})
-    page, collection = visit.page, visit.collection()["id"]
-    wrong = visit.recordings(collection, show="wrong", sort="surest-wrong")[0]
-    views = {
+    """Draw each view, wide and light, and those that one opens first narrow and dark."""
+    for name in ("wide", "narrow"):
+        size = WIDE if name == "wide" else NARROW
+        scheme = "light" if name == "wide" else "dark"
+        window = {"width": size[0], "height": size[1]}
+        visit = Visit(browser, served, viewport=window, color_scheme=scheme)
+        for view, address in views(visit, all_of_them=name == "wide").items():
+            visit.go(address)
+            visit.page.wait_for_load_state("networkidle")
+            visit.page.wait_for_timeout(1500)
+            if view == "what-if":
+                drag(visit.page, 0.3, 0.2, 0.45, 0.6)
+                visit.page.wait_for_timeout(1500)
+            keep(visit.page.screenshot(), folder / f"page-{view}{'' if name == 'wide' else '-dark'}.png")
+        visit.close()
+
+
+def views(visit: Visit, *, all_of_them: bool) -> dict[str, str]:
+    """Return the addresses of the views, of the misclassified recording that the run is surest of."""
+    collection = visit.collection()["id"]
+    wrong = visit.recordings(collection, show="wrong", sort="surest-wrong")[0]["id"]
+    first = {
         "overview": f"#/c/{collection}",
         "queue": f"#/c/{collection}/q?show=wrong",
-        "recording": f"#/c/{collection}/r/{wrong['id']}",
-        "what-if": f"#/c/{collection}/r/{wrong['id']}?tab=what-if",
+        "recording": f"#/c/{collection}/r/{wrong}",
     }
-    for name, address in views.items():
-        visit.go(address)
-        page.wait_for_load_state("networkidle")
-        page.wait_for_timeout(1500)
-        if name == "what-if":
-            box = page.locator(".picture").bounding_box()
-            page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.2 * box["height"])
-            page.mouse.down()
-            page.mouse.move(box["x"] + 0.45 * box["width"], box["y"] + 0.6 * box["height"], steps=6)
-            page.mouse.up()
-            page.wait_for_timeout(1500)
-        keep(page.screenshot(), folder / f"page-{name}.png")
-    visit.close()
-    visit = Visit(browser, served, viewport={"width": NARROW[0], "height": NARROW[1]}, color_scheme="dark")
-    visit.open(collection, wrong["id"])
-    visit.page.wait_for_timeout(1500)
-    keep(visit.page.screenshot(), folder / "page-narrow-dark.png")
-    visit.close()
+    more = {
+        "listen": f"#/c/{collection}/r/{wrong}?tab=listen",
+        "what-if": f"#/c/{collection}/r/{wrong}?tab=what-if",
+        "class": f"#/c/{collection}/k/0",
+    }
+    return first | (more if all_of_them else {})
+
+
+def drag(page: Any, left: float, top: float, right: float, bottom: float) -> None:
+    """Draw a box on the log-mel by mouse; where, in shares of its width and height."""
+    box = page.locator(".picture").bounding_box()
+    page.mouse.move(box["x"] + left * box["width"], box["y"] + top * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + right * box["width"], box["y"] + bottom * box["height"], steps=6)
+    page.mouse.up()
 
 
 def keep(picture: bytes, path: Path) -> None:

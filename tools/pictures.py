@@ -45,7 +45,11 @@ METHODS = ("gradcam", "lime", "occlusion")
 ACROSS = 6
 TAGGED = "dog/1-100032-A.ogg"
 EVERY_METHODS_CLIP = "rooster/5-194930-B.ogg"  # harmonics, then near silence, and no digital silence
-PAGE = ("overview", "queue", "recording", "what-if", "narrow-dark")  # of the live page, with misclassified clips
+# Of the live page, with misclassified clips, and those of a class's page.
+PAGE = (
+    *("overview", "queue", "recording", "listen", "what-if", "class"),
+    *("overview-dark", "queue-dark", "recording-dark"),
+)
 HEAD = """# Pictures of README.md and of the pages beside it
 
 Made by `make pictures RUN=RUN DATA=DATA` from a run on ESC-10 (`earwitness run DATA --backbone mn04 --out RUN`), but

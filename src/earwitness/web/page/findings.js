@@ -9,7 +9,7 @@ const FORMATS = [["csv", "CSV"], ["raven", "Raven"], ["audacity", "Audacity"]];
 
 export function findings(scene, restore) {
   const { recording, signal } = scene;
-  const title = h("input", { type: "text", maxlength: "200", placeholder: "what was found" });
+  const title = h("input", { type: "text", maxlength: "200", placeholder: "what was found", on: { keydown: (event) => { if (event.key === "Enter") save(); } } });
   const note = h("textarea", { rows: 2, maxlength: "4000" });
   const wrong = h("p", { class: "failure", role: "alert" });
   const list = h("ul", { class: "findings" });

@@ -26,7 +26,7 @@ export function whatIfPanel(scene) {
   const fields = { start: entry("Start (s)", 0, recording.seconds), end: entry("End (s)", rounded(Math.min(1, recording.seconds)), recording.seconds), low: entry("Low (Hz)", limits.low, limits.high), high: entry("High (Hz)", limits.high, limits.high) };
   const typed = (key) => fields[key].querySelector("input");
   const wrong = h("p", { class: "failure", role: "alert" });
-  const form = h("div", { class: "numbers", role: "group", "aria-label": "A box by its numbers" }, Object.values(fields), button("Add box", addTyped));
+  const form = h("div", { class: "numbers", role: "group", "aria-label": "A box by its numbers", on: { keydown: (event) => { if (event.key === "Enter" && event.target.type === "number") addTyped(); } } }, Object.values(fields), button("Add box", addTyped));
   const undo = button("Undo", () => go(past.undo())), redo = button("Redo", () => go(past.redo())), reset = button("Reset", () => { if (scene.edits.length) commit([]); });
   const list = h("ol", { class: "edits" });
   const bars = h("div", { class: "changes", role: "status" });

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from urllib.parse import quote
 
 import pytest
 
@@ -448,6 +449,19 @@ def test_two_methods_beside_each_other_in_step(visit):
     page.keyboard.press("+")
     spans = page.evaluate("[...document.querySelectorAll('.times')].map(each => each.textContent)")
     assert spans[0] == spans[1]
+
+
+def test_two_methods_are_compared_on_one_class(visit):
+    collection, recording = first(visit, text="hiss/0")
+    visit.go(f"#/compare?a={collection}/{recording}&b={collection}&am=gradcam&at={quote(LOW, safe='')}")
+    page = visit.page
+    page.locator(".side").nth(0).locator(".map-head").wait_for()
+    page.locator(".side").nth(1).locator(".map-head").wait_for()
+    heads = page.locator(".map-head h2").all_inner_texts()
+    assert len(set(heads)) == 2
+    assert all(each.endswith(f"for {LOW}") for each in heads)
+    # Two maps of different strengths have no one scale in numbers.
+    visit.until("document.querySelector('.bar-numbers').textContent.includes('strongest')")
 
 
 def test_a_file_that_is_dropped_is_asked_about(visit, tmp_path):

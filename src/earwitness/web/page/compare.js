@@ -7,7 +7,7 @@ import { bind } from "./keys.js";
 import { Player } from "./player.js";
 import { outcome } from "./queue.js";
 import { address, amend, go, number } from "./router.js";
-import { Scene } from "./scene.js";
+import { base, Scene } from "./scene.js";
 import { Stage } from "./stage.js";
 import { collection as collectionOf, session } from "./store.js";
 import { TimeView } from "./timeview.js";
@@ -80,14 +80,19 @@ export async function compare(root, { parameters, signal }) {
     return h("section", { class: "side", "aria-label": `${place ? "Right" : "Left"}: ${visible(collection.title)}` },
       h("h2", {}, link([name(collection.title)], recordingAddress(collection.id, recording.id)), h("span", { class: "quiet" }, ` ${collection.backbone}`)), h("p", {}, outcome(recording)), stage.element, stage.legend, panel.element);
   });
-  put(root, h("div", { class: "compare" }, h("header", { class: "view-head" }, h("h1", {}, "Compare")), controls, h("div", { class: "sides" }, columns), transport(scenes[0].scene, scenes[0].stage)));
+  put(root, h("div", { class: "compare" }, h("header", { class: "view-head" }, h("h1", {}, "Compare")), controls, h("div", { class: "sides" }, columns), transport(scenes[0].scene, scenes[0].stage, scenes.map((each) => each.scene))));
   root.querySelector('.transport [aria-label="What dragging does"]')?.remove(); // nothing is drawn here
   // Side by side the same method says most where both have it.
+  const heldBy = ({ recording }) => recording.maps.find((map) => !map.against && !map.whole && map.class === recording.predicted) ?? recording.maps[0];
   for (const [place, { scene }] of scenes.entries()) {
-    const held = scene.recording.maps.find((map) => !map.against && map.class === scene.recording.predicted) ?? scene.recording.maps[0];
-    // One model on both sides: then another method says something new.
-    const other = place && two === one ? one.methods.find((each) => each.name !== scenes[0].scene.usual && each.default) : null;
-    if (scene.question.method) scene.choose({}); else if (other) scene.choose({ method: other.name }); else if (held) scene.show(held).catch(() => {});
+    const held = heldBy(scene), first = heldBy(scenes[0].scene);
+    // One model on both sides: then another method, of the same class and segment, says something new.
+    const { method, target } = scenes[0].scene.question;
+    const shown = method ?? (first ? base(first.method) : scene.usual);
+    const other = place && two === one ? one.methods.find((each) => each.name !== shown && each.default) : null;
+    if (scene.question.method) scene.choose({});
+    else if (other) scene.choose({ method: other.name, target: target ?? first?.class ?? scene.recording.predicted, at: first && !first.whole ? (first.start_seconds + first.end_seconds) / 2 : null });
+    else if (held) scene.show(held).catch(() => {});
   }
   view.addEventListener("change", () => amend({ t0: view.isWhole ? null : view.start.toFixed(3), t1: view.isWhole ? null : view.end.toFixed(3) }), { signal });
   bind("Compare", [{ keys: [" ", "p"], text: "play or pause", run: () => player.toggle() }, { keys: ["+", "="], text: "nearer", run: () => view.zoom(1.5, player.position) }, { keys: ["-"], text: "farther", run: () => view.zoom(1 / 1.5, player.position) }, { keys: ["0"], text: "all of the recording", run: () => view.fit() }], signal);

@@ -5,7 +5,8 @@ import { drawBar } from "./evidence.js";
 import { seconds, short, span } from "./format.js";
 import { changes, isDark, set, settings } from "./store.js";
 
-export function transport(scene, stage) {
+// Of several scenes the first one is played and drawn on; the colours are those of all.
+export function transport(scene, stage, scenes = [scene]) {
   const { player, view, signal } = scene;
   const play = button("\u25b6 Play", () => player.toggle().catch(failed), { class: "play primary", "aria-keyshortcuts": "Space" });
   const time = h("output", { class: "time number", "aria-label": "Position" });
@@ -41,10 +42,12 @@ export function transport(scene, stage) {
   };
   const where = () => { time.textContent = `${seconds(player.shown)} / ${seconds(view.seconds)}`; };
   const bar = () => {
-    layer.hidden = !scene.map;
+    const strongest = scenes.flatMap((each) => each.map?.strongest ?? []);
+    layer.hidden = !strongest.length;
     zoom.querySelector(".to-map").hidden = !scene.map;
-    if (!scene.map) return;
-    put(numbers, ...[-1, 0, 1].map((share) => h("span", {}, short(share * scene.map.strongest))));
+    if (!strongest.length) return;
+    const scale = new Set(strongest.map(short)).size > 1 ? ["\u2212strongest", "0", "strongest"] : [-1, 0, 1].map((share) => short(share * strongest[0]));
+    put(numbers, ...scale.map((each) => h("span", {}, each)));
     drawBar(canvas, isDark());
   };
   const tool = () => tools.forEach((each, place) => each.setAttribute("aria-pressed", String(scene.tool === ["pan", "box", "lasso"][place])));
@@ -53,7 +56,7 @@ export function transport(scene, stage) {
   player.addEventListener("state", () => put(failure), { signal });
   player.addEventListener("position", where, { signal });
   player.addEventListener("state", where, { signal });
-  scene.addEventListener("map", () => requestAnimationFrame(bar));
+  for (const each of scenes) each.addEventListener("map", () => requestAnimationFrame(bar));
   for (const what of ["theme", "marks"]) changes.addEventListener(what, () => { marks.checked = settings.marks; bar(); }, { signal });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", bar, { signal });
   scene.addEventListener("tool", () => { tool(); stage.draw(); });

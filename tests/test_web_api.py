@@ -476,7 +476,8 @@ def test_a_recording_too_long_to_be_held_is_drawn_as_a_short_one_is(run, monkeyp
             np.testing.assert_allclose(drawn.values, wanted.values, atol=1e-4)
             assert drawn.start_seconds == pytest.approx(wanted.start_seconds)
             assert drawn.end_seconds == pytest.approx(wanted.end_seconds)
-        assert one.thumbnail(HELD).shape[1] == 32
+        assert one.thumbnail(HELD).values.shape[1] == 32
+        assert one.thumbnail(HELD).end_seconds == pytest.approx(float(clock.frame_edge_seconds(len(whole))))
         assert len(one.waveform(HELD, 0.0, None, 50).values) == 50
     finally:
         studio.close()

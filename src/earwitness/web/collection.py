@@ -109,7 +109,8 @@ class Collection:
     _scored: Remembered[ScoredRecording] = field(default_factory=lambda: Remembered(12), repr=False)
     _log_mels: Remembered[LogMel] = field(default_factory=lambda: Remembered(24), repr=False)
     _samples: Remembered[tuple[Samples, int]] = field(default_factory=lambda: Remembered(6), repr=False)
-    _pictures: Remembered[Float32Array] = field(default_factory=lambda: Remembered(6000), repr=False)
+    _overviews: Remembered[Float32Array] = field(default_factory=lambda: Remembered(24), repr=False)
+    _thumbnails: Remembered[Drawn] = field(default_factory=lambda: Remembered(6000), repr=False)
     _long: Remembered[bool] = field(default_factory=lambda: Remembered(10_000), repr=False)
     _held: Remembered[HeldSound] = field(default_factory=lambda: Remembered(6), repr=False)
 
@@ -185,20 +186,20 @@ class Collection:
         first, stop = frames_between(clock, start, end, frames)
         if stop - first > frames // 4:  # most of it: kept, since it takes seconds to read
             key = (name, first, stop, columns)
-            found = self._pictures.get(key, lambda: _pooled(source, first, stop, columns))
+            found = self._overviews.get(key, lambda: _pooled(source, first, stop, columns))
             edges = clock.frame_edge_seconds(np.array([first, stop]))
             return Drawn(found, float(edges[0]), float(edges[1]))
         (part,) = stretches(source, [(first, stop)])
         return columns_of(part, clock, start, end, columns, first)
 
-    def thumbnail(self, name: str) -> Float32Array:
-        """Return a small picture of a recording's log-mel, shape (columns, bands)."""
+    def thumbnail(self, name: str) -> Drawn:
+        """Return a small picture of a recording's log-mel, (columns, bands)."""
 
-        def make() -> Float32Array:
-            held = self.log_mel(name)
-            return smaller(self.drawn(name, 0.0, None, THUMBNAIL[0]).values if held is None else held, *THUMBNAIL)
+        def make() -> Drawn:
+            drawn = self.drawn(name, 0.0, None, THUMBNAIL[0])
+            return replace(drawn, values=smaller(drawn.values, *THUMBNAIL))
 
-        return self._pictures.get(name, make)
+        return self._thumbnails.get(name, make)
 
     def samples(self, name: str, sample_rate: int | None = None) -> tuple[Samples, int]:
         """Return a recording's mono samples, shape (n,), and their rate: the recording's own unless one is named."""

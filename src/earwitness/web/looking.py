@@ -154,7 +154,7 @@ def waveform(studio: Studio, given: Given) -> Response:
 def thumbnail(studio: Studio, given: Given) -> Response:
     """Return a small picture of a log-mel."""
     collection, name = studio.recording(given.ids["c"], given.ids["r"])
-    return array(Drawn(collection.thumbnail(name), 0.0, 0.0))
+    return array(collection.thumbnail(name))
 
 
 def _between(query: Span) -> tuple[float, float | None]:

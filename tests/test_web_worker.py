@@ -169,9 +169,6 @@ def test_what_is_remembered_is_bounded_and_what_was_asked_for_last_stays():
     for key in (1, 2, 1, 3, 1, 2):
         assert held.get(key, lambda key=key: made.append(key) or key * 10) == key * 10
     assert made == [1, 2, 3, 2]
-    assert held.find(3) is None
-    held.put(1, 5)
-    assert held.find(1) == 5
 
 
 # ---- arrays -------------------------------------------------------------------------------------------------------

@@ -37,14 +37,3 @@ class Remembered(Generic[T]):
             while len(self._held) > self._most:
                 self._held.popitem(last=False)
         return made
-
-    def find(self, key: Hashable) -> T | None:
-        """Return what was made for a key; None where it was not, or is forgotten."""
-        with self._lock:
-            return self._held.get(key)
-
-    def put(self, key: Hashable, value: T) -> None:
-        """Hold something."""
-        with self._lock:
-            self._held.pop(key, None)
-        self.get(key, lambda: value)

@@ -15,12 +15,10 @@ from earwitness.core.errors import BadRecordingError, EarwitnessError, UsageErro
 from earwitness.core.run_folder import IDENTITY, RunFolder
 from earwitness.inspection.files import score_file
 from earwitness.inspection.model import Model
-from earwitness.web.cache import Remembered
 from earwitness.web.collection import FOLDER, UPLOADS, Collection, of_folder, of_run, of_uploads
 from earwitness.web.reviews import Reviews
 from earwitness.web.sounds import Sounds
 from earwitness.web.worker import Job, Worker
-from earwitness.workflows.what_if import WhatIf
 
 MOST_UPLOADS = 100
 MOST_UPLOAD_SECONDS = 600.0
@@ -47,7 +45,6 @@ class Studio:
     sounds: Sounds = field(default_factory=Sounds)
     _scoring: dict[str, Job] = field(default_factory=dict)
     _reviews: dict[str, Reviews] = field(default_factory=dict)
-    _edited: Remembered[WhatIf] = field(default_factory=lambda: Remembered(32))
     _taking: threading.Lock = field(default_factory=threading.Lock)
     _uploads: tempfile.TemporaryDirectory[str] = field(
         default_factory=lambda: tempfile.TemporaryDirectory(prefix="earwitness-uploads-")
@@ -106,17 +103,6 @@ class Studio:
             job = collection.worker.submit(f"Scoring {collection.title}", collection.score_all)
             self._scoring[collection.id] = job
         return None if job.ended else job
-
-    def remember(self, name: str, found: WhatIf) -> None:
-        """Hold an edited sound for those who want to hear it."""
-        self._edited.put(name, found)
-
-    def remembered(self, name: str) -> WhatIf:
-        """Return an edited sound; raises as :meth:`collection` does."""
-        found = self._edited.find(name)
-        if found is None:
-            raise NotThereError("this edit is no longer held; ask again")
-        return found
 
     def receive(self, beside: str, file_name: str, data: Path) -> tuple[Collection, str]:
         """Take in a file that was sent, and score it.

@@ -696,7 +696,7 @@ def explain_a_folder_without_a_sound(at: Place):
     return at.explain(at.tmp / "none")
 
 
-@ends(2, r"--at 9: <RUN>/\.\./data/click/0\.wav lasts 1\.\d\d s; name a moment within it")
+@ends(2, r"--at 9: <RUN>/\.\./data/click/0\.wav lasts 2\.00 s; name a moment within it")
 def explain_moment_out_of_range(at: Place):
     return at.explain(at.run / ".." / "data" / "click" / "0.wav", "--at", 9)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,8 @@ from earwitness.core.arrays import Float64Array
 from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution
 from earwitness.explainers.findings import region_words
 from earwitness.explainers.registry import METHODS
-from earwitness.trust.verdicts.advice import WHOLE, Known
+from earwitness.trust.verdicts.advice import WHOLE as WHOLE_ADVICE
+from earwitness.trust.verdicts.advice import Known
 from earwitness.trust.verdicts.verdict import verdict_of
 from earwitness.web import shapes
 from earwitness.web.collection import Collection
@@ -87,27 +87,25 @@ def in_words(found: Attribution) -> str:
 def _verdict(collection: Collection, held: HeldMap, found: Attribution) -> shapes.VerdictShape | None:
     known = collection.known.get(held.recording)
     alone = known is not None and known.segments == 1
-    verdict = verdict_of(found, Known(predicted=known.predicted if known else "", alone=alone))
+    there = {each.method.partition(":")[0] for each in collection.shelf.of(held.recording) if not each.whole}
+    beyond = set(METHODS).difference(collection.model.askable(list(METHODS)))
+    predicted = known.predicted if known else ""
+    verdict = verdict_of(found, Known(asked=frozenset(there | beyond), predicted=predicted, alone=alone))
     if verdict is None:
         return None
     return shapes.VerdictShape(
         level=verdict.level,  # type: ignore[arg-type]  # one of LEVELS
         chance=verdict.chance,
         reasons=[shapes.ReasonShape(good=each.good, text=each.text) for each in verdict.reasons],
-        advice=without_options(verdict.advice),
+        advice=_on_the_page(verdict.advice),
     )
 
 
-def without_options(advice: str) -> str:
-    """Return advice with the page's words for the command line's options."""
-    told = advice.replace(WHOLE, "look at all of the recording: choose it as the method").replace(
-        ": without --class", ""
-    )
-    methods = [_title(each) for each in re.findall(r"--method (\S+)", told)]
-    return re.sub(r"--method \S+( --method \S+)*", " or ".join(methods), told)
-
-
-def _title(method: str) -> str:
-    name, _, settings = method.partition(":")
-    title = METHODS[name].title if name in METHODS else name
-    return f"{title} ({settings})" if settings else title
+def _on_the_page(advice: str) -> str:
+    """Return advice that names a command's options in the words of the page; settings are a command's alone."""
+    advice = advice.replace(WHOLE_ADVICE, 'choose the method "All of the recording"').replace(": without --class", "")
+    options = advice.partition("--method ")[2]
+    if ":" in options:
+        return advice.replace("--method", "`earwitness explain --method", 1) + "`"
+    titles = " or ".join(METHODS[each].title for each in options.split(" --method ") if each)
+    return advice.replace(f"--method {options}", titles)

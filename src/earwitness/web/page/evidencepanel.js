@@ -60,7 +60,7 @@ export function evidencePanel(scene, described) {
     const away = button("Hide the map", () => scene.hide(), { class: "small" });
     put(result,
       h("div", { class: "map-head" }, h("h2", {}, map.title, h("span", { class: "quiet" }, " for "), h("bdi", {}, visible(map.target))), away),
-      h("dl", { class: "facts" }, fact("Segment", span(map.start_seconds, map.end_seconds)), fact(map.score_kind, score(map.score)), fact("Strongest value", short(map.strongest)), fact("Cells", `${map.rows} \u00d7 ${map.columns}`)),
+      h("dl", { class: "facts" }, fact("Segment", span(...scene.extentOf(map))), fact(map.score_kind, score(map.score)), fact("Strongest value", short(map.strongest)), fact("Cells", `${map.rows} \u00d7 ${map.columns}`)),
       map.flags.map((each) => h("p", { class: "flag" }, h("b", {}, "Note: "), visible(each))),
       verdict(map), text, regions(scene, map));
   }
@@ -89,12 +89,15 @@ function verdict(map) {
     given.advice ? h("p", {}, visible(given.advice)) : null);
 }
 
+const rough = (hz) => Number(hz.toPrecision(3)); // as the map in words has it
+
 // Regions and detections: a button each, which loops its span.
 function regions(scene, map) {
   if (!map.regions.length) return h("p", { class: "quiet" }, "No region stands out.");
-  return h("section", {}, h("h3", {}, "Regions that the score relies on"), h("ol", { class: "spans" }, map.regions.map((each, place) =>
-    h("li", {}, loopButton(scene, each.start_seconds, each.end_seconds, [h("span", { class: "letter" }, String.fromCharCode(65 + place)), h("span", { class: "number" }, span(each.start_seconds, each.end_seconds)), h("span", { class: "number" }, band(each.low_hz, each.high_hz)),
-      h("span", { class: "quiet" }, `${percent(each.share, 0)} of the evidence`, each.without === null || each.without === undefined ? "" : `; without it ${score(each.score)} \u2192 ${score(each.without)}`)])))));
+  return h("section", {}, h("h3", {}, "Regions with most of the evidence"), h("ol", { class: "spans" }, map.regions.map((each, place) =>
+    h("li", {}, loopButton(scene, each.start_seconds, each.end_seconds, [h("span", { class: "letter" }, String.fromCharCode(65 + place)), h("span", { class: "number" }, span(each.start_seconds, each.end_seconds)), h("span", { class: "number" }, band(rough(each.low_hz), rough(each.high_hz))),
+      h("span", { class: "quiet" }, `${percent(each.share, 0)} of the evidence`, each.without === null || each.without === undefined ? "" : `; without it ${score(each.score)} \u2192 ${score(each.without)}`)])))),
+    h("p", { class: "quiet" }, "Without it: with the segment's mean level in its place. Listen and What if silence a place, so their numbers differ."));
 }
 
 export function loopButton(scene, start, end, content) {

@@ -98,6 +98,14 @@ export class Scene extends EventTarget {
     return starts.length ? nearest(starts, at - length / 2) : null;
   }
 
+  // The seconds of what a map explains, as segments are told elsewhere: the edges of its cells lie half a frame beside them.
+  extentOf(map) {
+    const { start_seconds: starts, length_seconds: length } = this.recording.segments;
+    const start = starts[this.segmentOf(map)];
+    if (map.whole || !(Math.abs(start - map.start_seconds) < length / 20)) return [map.start_seconds, map.end_seconds];
+    return [start, Math.min(start + length, this.recording.seconds)];
+  }
+
   segmentOf(map) { return this.segmentAt((map.start_seconds + map.end_seconds) / 2); }
 }
 

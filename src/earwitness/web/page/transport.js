@@ -14,7 +14,7 @@ export function transport(scene, stage, scenes = [scene]) {
   const failure = h("span", { class: "failure", role: "alert" });
   const volume = h("input", { type: "range", min: 0, max: 1, step: 0.05, value: settings.volume, on: { input: () => { set("volume", Number(volume.value)); player.setVolume(settings.volume); } } });
   const stretch = () => {
-    const { start_seconds: start, end_seconds: end } = scene.map ?? {};
+    const [start, end] = scene.map ? scene.extentOf(scene.map) : [];
     const isPart = scene.map && (start > 0 || end < view.seconds);
     return isPart && start >= view.start && end <= view.end ? { start, end } : { start: view.start, end: view.end };
   };
@@ -53,6 +53,7 @@ export function transport(scene, stage, scenes = [scene]) {
   const tool = () => tools.forEach((each, place) => each.setAttribute("aria-pressed", String(scene.tool === ["pan", "box", "lasso"][place])));
 
   for (const what of ["state", "loop", "source"]) player.addEventListener(what, draw, { signal });
+  player.addEventListener("source", where, { signal });
   player.addEventListener("state", () => put(failure), { signal });
   player.addEventListener("position", where, { signal });
   player.addEventListener("state", where, { signal });

@@ -87,7 +87,7 @@ def overview(collection: Collection, scoring: str | None) -> shapes.Overview:
             recordings=len(collection.names),
             segments=sum(each.segments for each in list(collection.known.values())),
             trained=False,
-            headline=f"{len(collection.names)} recordings {what}; {known} are scored by {collection.model.name}.",
+            headline=f"Recordings {what}: {len(collection.names)}; scored by {collection.model.name}: {known}.",
             classes=_counted(collection),
             confusion=None,
             history=None,

@@ -14,8 +14,8 @@ export function factsPanel(scene) {
   const bars = (scores) => h("table", { class: "scores" }, h("caption", { class: "hidden" }, "Scores of the recording"), h("tbody", {}, scores.map((each) => h("tr", {},
     h("th", { scope: "row" }, h("bdi", {}, visible(each.class)), scoreBar(scene.collection, each.score)), h("td", { class: "number" }, score(each.score))))));
   const rest = recording.scores.slice(MOST);
-  // A recording is predicted as what most of its segments are, which need not be the class of the highest mean.
-  const votes = recording.scores[0]?.class === recording.predicted ? null : h("p", { class: "quiet" }, "Most segments are predicted as ", h("bdi", {}, visible(recording.predicted)), ", and so is the recording.");
+  // A recording is predicted as what more of its segments are than any other class, which need not be the class of the highest mean.
+  const votes = recording.scores[0]?.class === recording.predicted ? null : h("p", { class: "quiet" }, "More segments are predicted as ", h("bdi", {}, visible(recording.predicted)), " than as any other class, and so is the recording.");
   const element = h("div", {},
     recording.notes.map((each) => h("p", { class: "flag" }, h("b", {}, "Note: "), visible(each))),
     h("h2", {}, "Mean scores"), votes, bars(recording.scores.slice(0, MOST)), rest.length ? h("details", {}, h("summary", {}, `${count(rest.length)} more classes`), bars(rest)) : null,
@@ -25,7 +25,7 @@ export function factsPanel(scene) {
     h("h2", {}, "The file"), h("dl", { class: "facts" }, fact("Length", seconds(recording.seconds)), fact("Sample rate", `${count(recording.sample_rate)} Hz`), fact("Channels", recording.channels), fact("Segments", count(recording.segments.count)), fact("Decided", reviewOf(recording)?.decision || "not yet")));
   const held = element.querySelector(".held");
   const draw = () => put(held, recording.maps.length ? h("ul", { class: "spans" }, recording.maps.map((map) => h("li", {}, h("button", { type: "button", class: "span", "aria-pressed": String(scene.map?.id === map.id), on: { click: () => scene.show(map).catch(() => {}) } },
-    h("b", {}, map.title), h("bdi", {}, visible(map.target)), h("span", { class: "number" }, span(map.start_seconds, map.end_seconds)), map.verdict ? h("span", { class: "quiet" }, map.verdict.level) : null)))) : h("p", { class: "quiet" }, "None yet."));
+    h("b", {}, map.title), h("bdi", {}, visible(map.target)), h("span", { class: "number" }, span(...scene.extentOf(map))), map.verdict ? h("span", { class: "quiet" }, map.verdict.level) : null)))) : h("p", { class: "quiet" }, "None yet."));
   scene.addEventListener("map", draw);
   draw();
   return { element };

@@ -3,7 +3,7 @@
 import { get, paths } from "./api.js";
 import { interval, trainingCurve } from "./charts.js";
 import { h, link, name, put, visible } from "./dom.js";
-import { count } from "./format.js";
+import { count, plural } from "./format.js";
 import { address } from "./router.js";
 import { classTable, confusionTable } from "./tables.js";
 
@@ -16,7 +16,7 @@ export async function overview(root, { collection, signal }) {
     h("p", { class: "lead" }, visible(found.headline)),
     found.warnings.length ? h("ul", { class: "warnings" }, found.warnings.map((each) => h("li", {}, h("b", {}, "Note: "), visible(each)))) : null,
     h("div", { class: "cards" },
-      interval("Recordings predicted right", found.accuracy?.file, `${count(found.recordings)} recordings`), interval("Segments predicted right", found.accuracy?.segment, `${count(found.segments)} segments`),
+      interval("Recordings predicted right", found.accuracy?.file, `${plural(found.recordings, "recording")}`), interval("Segments predicted right", found.accuracy?.segment, `${count(found.segments)} segments`),
       h("nav", { class: "figure-card ways", "aria-label": "Ways to the recordings" }, h("span", { class: "quiet" }, "Go through"),
         found.accuracy ? link("Misclassified, surest first", to({ show: "wrong", sort: "surest-wrong" })) : null, link("Low margin", to({ show: "low-margin", sort: "margin" })),
         link("Verdict: not reliable", to({ show: "not-reliable" })), link("Unreviewed", to({ show: "unreviewed" })), link("All recordings", to({})))),

@@ -28,9 +28,13 @@ export function queue(root, { collection, parameters, signal }) {
   const select = (label, key, options) => field(label, picker(options, filter[key] ?? options[0].value, (value) => change({ [key]: value })));
   const classes = [{ value: "", text: "any" }, ...collection.classes.map((each) => ({ value: each, text: each }))];
   const asOptions = (pairs) => pairs.map(([value, each]) => ({ value, text: each }));
+  const order = picker(asOptions([["", "ascending"], ["1", "descending"]]), "", (value) => change({ descending: value }));
+  // The surest of the misclassified ones come first, whichever way: nobody wants the others first.
+  const drawOrder = () => { order.disabled = filter.sort === "surest-wrong"; order.value = order.disabled ? "1" : filter.descending ?? ""; };
+  drawOrder();
   const controls = h("div", { class: "filters", role: "search" },
     select("Show", "show", asOptions(SHOW)), select("Label", "label", classes), select("Predicted", "predicted", classes), select("Sort by", "sort", asOptions(SORT)),
-    field("Order", picker(asOptions([["", "ascending"], ["1", "descending"]]), filter.descending ?? "", (value) => change({ descending: value }))), field("Search", text));
+    field("Order", order), field("Search", text));
   const auto = h("input", { type: "checkbox", checked: settings.autoplay, on: { change: () => set("autoplay", auto.checked) } });
   const confusion = h("span");
   const heads = h("div", { class: "heads", "aria-hidden": "true" }, h("span", {}, "Sound"), h("span", {}, "Name"), h("span", {}, "Label \u2192 predicted"), h("span", { class: "right" }, "Score"), h("span", { class: "right" }, "Margin"), h("span", {}, "Decision, verdict"));
@@ -41,6 +45,7 @@ export function queue(root, { collection, parameters, signal }) {
     filter = filterOf(new URLSearchParams(Object.entries({ ...filter, ...given }).filter(([, value]) => value)));
     if (filter.show === "all") delete filter.show;
     if (filter.sort === "name") delete filter.sort;
+    drawOrder();
     amend({ show: null, label: null, predicted: null, text: null, sort: null, descending: null, ...filter, i: null, r: null });
     load(0);
   }

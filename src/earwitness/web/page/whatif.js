@@ -94,7 +94,7 @@ export function whatIfPanel(scene) {
     const shown = rows.filter((each, place) => place < SHOWN || named.includes(each.class));
     const best = rows.reduce((one, two) => (two.after > one.after ? two : one));
     put(bars, h("p", { class: "lead" }, was === now ? ["Still predicted: ", bdi(now)] : ["Now predicted: ", bdi(now), " instead of ", bdi(was)]),
-      best.class === now ? null : h("p", { class: "quiet" }, "Most segments are predicted as it; the numbers are means over the segments."),
+      best.class === now ? null : h("p", { class: "quiet" }, "More segments are predicted as it than as any other class; the numbers are means over the segments."),
       h("table", { class: "scores" }, h("caption", { class: "hidden" }, "Scores before and after"), h("thead", {}, h("tr", {}, ["Class", "before", "after", "change"].map((each, at) => h("th", { scope: "col", class: at ? "number" : null }, each)))),
         h("tbody", {}, shown.map((each) => h("tr", {}, h("th", { scope: "row" }, bdi(each.class), beforeAndAfter(collection, each.before, each.after)), h("td", { class: "number" }, score(each.before)), h("td", { class: "number" }, score(each.after)), h("td", { class: "number change" }, change(each.after - each.before)))))));
     if (settled) announce(`${visible(was)}: ${score(scoreOf(answer.before, was))}, now ${score(scoreOf(answer.after, was))}`);

@@ -148,7 +148,10 @@ WORDS = {
         "its cells alone restore the decision hardly sooner than chance",
     ),
     "energy": ("it beats simply taking the loudest cells", "it does not beat simply taking the loudest cells"),
-    "correlation": ("hiding its red cells lowers the score", "hiding its red cells hardly lowers the score"),
+    "correlation": (
+        "the redder the hidden cells, the lower the score",
+        "hiding its redder cells lowers the score hardly more than hiding others",
+    ),
     "shift": ("it is the same one frame earlier or later", "it is another one frame earlier or later"),
     "noise": ("it stays under faint noise", "it changes under faint noise"),
     "seeds": ("it stays with other random draws", "it changes with other random draws"),

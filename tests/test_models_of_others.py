@@ -385,6 +385,21 @@ def test_a_users_code_that_fails_is_one_line(tmp_path, code, words):
         load_foreign(f"{tmp_path / 'mine.py'}:make", CPU)
 
 
+def test_a_feature_layer_that_the_network_does_not_have_is_refused_and_not_left_out(tmp_path):
+    code = "from torch import nn\ndef make():\n    return nn.Sequential(nn.Flatten(), nn.Linear(2048, 3)), {}\n"
+    for layer, words in (
+        ("conv", r"its last layers are 0, 1$"),
+        ("1.", r"did you mean 1\?"),
+    ):
+        (tmp_path / "mine.py").write_text(code.format({**LIBROSA, "feature_layer": layer}))
+        with pytest.raises(
+            UsageError, match=rf"mine.py:make: feature_layer {layer}: the network has no such layer; {words}"
+        ):
+            load_foreign(f"{tmp_path / 'mine.py'}:make", CPU)
+    (tmp_path / "mine.py").write_text(code.format({**LIBROSA, "feature_layer": "inner.1"}))
+    assert load_foreign(f"{tmp_path / 'mine.py'}:make", CPU).network.feature_layer == "inner.1"
+
+
 def test_a_function_that_fails_is_told_the_shape_that_it_got(tmp_path):
     (tmp_path / "mine.py").write_text(
         f"def answer(x):\n    return x['no such']\ndef make():\n    return answer, {LIBROSA!r}\n"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from earwitness.audio.frontend import FrontEnd
 from earwitness.core.device import without_tf32
@@ -19,10 +21,19 @@ from earwitness.models.foreign.factory import is_factory, made
 from earwitness.models.foreign.hugging_face import is_folder, opened
 from earwitness.models.foreign.identity import origin_of
 from earwitness.models.foreign.reading import ENDINGS, described, read_classes, read_description, read_words
-from earwitness.models.foreign.runtimes import EXPORTED, REASON, SCRIPTED, Runnable, run_exported, run_scripted
+from earwitness.models.foreign.runtimes import (
+    EXPORTED,
+    REASON,
+    SCRIPTED,
+    Runnable,
+    is_opaque,
+    run_exported,
+    run_scripted,
+)
 from earwitness.models.foreign.sessions import ONNX, run_onnx
 
 FILES = (*ONNX, *EXPORTED, *SCRIPTED)
+LAYERS_NAMED = 4
 LENGTHS = ("segment_seconds", "segment_frames", "segment_samples")  # ways to say one thing
 CLASS_FILES = ("{stem}.txt", "{stem}.labels.txt", "{stem}-labels.txt", "labels.txt", "classes.txt")
 
@@ -148,6 +159,7 @@ def open_foreign(
     if (known.inputs or known.step_samples) and Path(spec).suffix.lower() not in ONNX:
         raise UsageError(f"{printable(spec)}: inputs and step_samples are for ONNX files; a function gives its own")
     known = _fitted(spec, known, runnable)
+    _check_layer(spec, runnable.network, known.feature_layer)
     coat = Coat(
         runnable.network,
         known.layout,
@@ -167,6 +179,16 @@ def open_foreign(
         samples=known.samples() if known.takes_waveforms else 0,
         device=device,
     )
+
+
+def _check_layer(spec: str, network: nn.Module, layer: str) -> None:
+    """Refuse a feature layer that a network whose layers can be looked at does not have."""
+    names = [name for name, _ in network.named_modules() if name]
+    if not layer or is_opaque(network) or layer.removeprefix("inner.") in names:
+        return
+    near = get_close_matches(layer, names, n=1)
+    told = f"did you mean {near[0]}?" if near else f"its last layers are {', '.join(names[-LAYERS_NAMED:]) or 'none'}"
+    raise UsageError(f"{printable(spec)}: feature_layer {printable(layer)}: the network has no such layer; {told}")
 
 
 def _over(spec: str, own: Mapping[str, Any], given: Path | Mapping[str, Any] | Description | None) -> Description:

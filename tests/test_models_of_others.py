@@ -17,6 +17,7 @@ import earwitness as ew
 from command import earwitness
 from earwitness.audio.frontend import log_mel
 from earwitness.core.errors import EarwitnessError, UsageError
+from earwitness.explainers.registry import METHODS
 from earwitness.models.foreign.description import Description
 from earwitness.models.foreign.loading import load_foreign
 from earwitness.models.foreign.reading import described, read_description
@@ -437,6 +438,12 @@ def test_a_models_network_is_not_trained_here(tmp_path):
 
 
 # ---- the command line ---------------------------------------------------------------------------------------------
+
+
+def test_a_function_over_arrays_is_asked_only_by_methods_that_hide_parts(tmp_path):
+    (tmp_path / "mine.py").write_text(f"def make():\n    return (lambda x: x[:, 0, 0, :3]), {LIBROSA!r}\n")
+    asked = ew.load_model(f"{tmp_path / 'mine.py'}:make").askable(tuple(METHODS))
+    assert set(asked) == {"lime", "occlusion", "rise", "shapley", "kernelshap"}
 
 
 @pytest.fixture

@@ -36,6 +36,7 @@ from earwitness.explainers.inference.scoring import LOGIT, PROBABILITY, check_va
 from earwitness.explainers.inference.shown import is_shown, refuse_shown
 from earwitness.explainers.inference.trial import check_answers, tried
 from earwitness.explainers.parameters import in_force
+from earwitness.models.foreign.runtimes import is_outside
 from earwitness.models.protocols import Explainable
 from earwitness.models.reduction import reduction_of
 
@@ -200,10 +201,14 @@ class Explainer(ABC):
             return
         trial = tried(prepared, segments)
         if trial is not None and not trial.gradients:
-            raise UsageError(
-                f"{self.name} needs gradients, and this network lets none through; ask a method that needs its scores "
-                "alone: lime, occlusion, rise, shapley, kernelshap"
-            )
+            raise self.without_gradients()
+
+    def without_gradients(self) -> UsageError:
+        """Return the refusal of a network that lets no gradient through, with the methods that need none."""
+        return UsageError(
+            f"{self.name} needs gradients, and this network lets none through; ask a method that needs its scores "
+            "alone: lime, occlusion, rise, shapley, kernelshap"
+        )
 
     @abstractmethod
     def explained(
@@ -248,7 +253,8 @@ FAMILIES = ("activation maps", "attention", "perturbation", "gradients")
 def check_needs(explainer: Explainer, network: nn.Module) -> None:
     """Refuse a method that needs what a network does not have, before anything is computed.
 
-    Every PyTorch network gives scores and gradients; that a layer's output is a map shows only in a pass.
+    Every PyTorch network gives scores and gradients, but for a function over arrays; that a layer's output is a map
+    shows only in a pass.
 
     Raises
     ------
@@ -259,6 +265,8 @@ def check_needs(explainer: Explainer, network: nn.Module) -> None:
     explainer.refuse(network)
     if Need.FEATURE_LAYER in explainer.needs:
         refuse_layer(explainer.name, network, explainer.layer)
+    elif Need.GRADIENTS in explainer.needs and is_outside(network):
+        raise explainer.without_gradients()
 
 
 def check_request(classifier: Explainable, segments: Segments, targets: Sequence[Sequence[Target]]) -> None:

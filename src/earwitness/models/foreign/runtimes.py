@@ -45,6 +45,11 @@ def is_opaque(network: nn.Module) -> bool:
     return any(isinstance(each, Outside | Program | Script) for each in network.modules())
 
 
+def is_outside(network: nn.Module) -> bool:
+    """Return whether a network is a function over arrays, which lets no gradient through."""
+    return any(isinstance(each, Outside) for each in network.modules())
+
+
 class Held:
     """Something that is called and never copied; it hides modules from those who look for them."""
 

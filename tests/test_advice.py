@@ -149,6 +149,9 @@ def test_where_there_is_nothing_to_point_at_no_method_is_asked():
     for flags, why in (((SILENT,), "nothing sounds in this segment"), ((CONSTANT,), "no cell speaks for class1")):
         words = advised(a_map(values=zeros, flags=flags, level=NOT_RELIABLE))
         assert words == f"there is nothing to point at: {why}"
+    # A layer has positive answers to silence, too.
+    silent = a_map("gradcam", against=("agrees",), flags=(SILENT,), level=NOT_RELIABLE)
+    assert advised(silent) == "there is nothing to point at: nothing sounds in this segment"
 
 
 def test_a_probability_that_cannot_move_gives_way_to_log_odds():

@@ -61,13 +61,13 @@ def advice(found: Verdict, attribution: Attribution, known: Known) -> str:
     known
         What else is known.
     """
+    if SILENT in attribution.flags:
+        return "there is nothing to point at: nothing sounds in this segment"
     saturated = attribution.parameters.get("score") == PROBABILITY and attribution.score > SATURATED
     if attribution.fill and saturated and (other := _with(attribution, score=LOG_ODDS)):
         return f"explain the log-odds, which move where the probability cannot: --method {other}"
     if not float(attribution.values.max(initial=0.0)) > 0:
-        silent = SILENT in attribution.flags
-        why = "nothing sounds in this segment" if silent else f"no cell speaks for {attribution.target_label}"
-        return f"there is nothing to point at: {why}"
+        return f"there is nothing to point at: no cell speaks for {attribution.target_label}"
     if _fills(attribution) and not known.alone:
         return f"the evidence fills its segment; {WHOLE}"
     against = [reason.sign for reason in found.reasons if not reason.good]

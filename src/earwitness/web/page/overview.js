@@ -3,7 +3,7 @@
 import { get, paths } from "./api.js";
 import { interval, trainingCurve } from "./charts.js";
 import { h, link, name, put, visible } from "./dom.js";
-import { count, plural } from "./format.js";
+import { count, plural, seconds } from "./format.js";
 import { address } from "./router.js";
 import { classTable, confusionTable } from "./tables.js";
 
@@ -12,7 +12,7 @@ export async function overview(root, { collection, signal }) {
   const to = (parameters) => address(["c", collection.id, "q"], parameters);
   const classes = [...found.classes];
   put(root, h("div", { class: "overview" },
-    h("header", { class: "view-head" }, h("h1", {}, name(collection.title)), h("p", { class: "quiet" }, `${collection.backbone}, ${count(collection.classes.length)} classes, segments of ${collection.segment_seconds} s`)),
+    h("header", { class: "view-head" }, h("h1", {}, name(collection.title)), h("p", { class: "quiet" }, `${collection.backbone}, ${count(collection.classes.length)} classes, segments of ${seconds(collection.segment_seconds)}`)),
     h("p", { class: "lead" }, visible(found.headline)),
     found.warnings.length ? h("ul", { class: "warnings" }, found.warnings.map((each) => h("li", {}, h("b", {}, "Note: "), visible(each)))) : null,
     h("div", { class: "cards" },

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -478,6 +480,16 @@ def test_check_model_names_methods_that_do_not_fit(beside):
     assert left.code == 0, left.err
     assert "Not by gradcam" in left.out
     assert "names no feature_layer" in left.out
+
+
+def test_the_step_that_check_model_names_next_goes_on_with_what_it_was_told(tmp_path, beside):
+    (tmp_path / "it is.toml").write_text("\n".join(f"{word} = {json.dumps(value)}" for word, value in LIBROSA.items()))
+    (tmp_path / "names.txt").write_text("low\nhigh\nnone\n")
+    known = ("--description", tmp_path / "it is.toml", "--classes", tmp_path / "names.txt")
+    left = earwitness("check-model", f"{beside}:plain", *known)
+    assert left.code == 0, left.err
+    step = left.out.splitlines()[-1].removeprefix("Next: earwitness ")
+    assert shlex.split(step) == ["explain", "some.wav", "--model", f"{beside}:plain", *map(str, known)]
 
 
 @pytest.mark.parametrize(

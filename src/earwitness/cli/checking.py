@@ -49,7 +49,9 @@ def check_model(
     for sentence in found.warnings:
         warn(f"warning: {sentence}")
     option = "--run" if (Path(spec) / "run.json").exists() else "--backbone" if spec == "mn04" else "--model"
-    next_step(f"earwitness explain {typed(file or Path('some.wav'))} {option} {typed(Path(spec))}")
+    given = {"--description": description, "--classes": names}
+    more = "".join(f" {name} {typed(path)}" for name, path in given.items() if path is not None)
+    next_step(f"earwitness explain {typed(file or Path('some.wav'))} {option} {typed(Path(spec))}{more}")
 
 
 def _takes(found: ModelCheck) -> str:

@@ -200,6 +200,12 @@ def test_labels_that_are_no_class_are_named_with_the_nearest(sounds, tmp_path, t
     assert not (tmp_path / "run").exists()
 
 
+def test_labels_that_mean_none_of_classes_without_names_ask_for_the_names(sounds, tmp_path):
+    nameless = {word: value for word, value in SPECTRA.items() if word != "classes"}
+    with pytest.raises(UsageError, match=r"'low' .*its classes have no names; name them with --classes FILE"):
+        ew.evaluate(model=spec_of(tmp_path, "Ear()", nameless), data=sounds, out=tmp_path / "run", progress=False)
+
+
 def test_what_cannot_be_read_is_set_aside(sounds, tmp_path):
     data = Path(shutil.copytree(sounds, tmp_path / "data"))
     (data / "low" / "take0.wav").write_bytes(b"nothing")

@@ -12,6 +12,11 @@ from earwitness.core.errors import UsageError
 MOST_LISTED = 12
 
 
+def numbered(count: int) -> tuple[str, ...]:
+    """Return the names of classes that nobody named."""
+    return tuple(f"class {number}" for number in range(count))
+
+
 def class_index(classes: Sequence[str], name: str) -> int:
     """Return the position of the class that a name means, as :func:`classes_called` finds it.
 
@@ -56,9 +61,10 @@ def classes_meant(classes: Sequence[str], labels: Iterable[str]) -> dict[str, st
     if wrong:
         more = f" and {len(wrong) - MOST_LISTED} more" if len(wrong) > MOST_LISTED else ""
         which = "is no class" if len(wrong) == 1 else "are no classes"
-        raise UsageError(
-            f"{', '.join(wrong[:MOST_LISTED])}{more} {which} of the model; rename these labels, or leave them out"
-        )
+        remedy = "rename these labels, or leave them out"
+        if tuple(classes) == numbered(len(classes)):
+            remedy = "its classes have no names; name them with --classes FILE, or as classes in its description"
+        raise UsageError(f"{', '.join(wrong[:MOST_LISTED])}{more} {which} of the model; {remedy}")
     return found
 
 

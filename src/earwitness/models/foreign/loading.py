@@ -15,6 +15,7 @@ from earwitness.audio.frontend import FrontEnd
 from earwitness.core.device import without_tf32
 from earwitness.core.errors import UsageError, first_line, printable
 from earwitness.models.adapter import BANDS, CHANNEL, FRAMES, SAMPLES, Coat
+from earwitness.models.class_names import numbered
 from earwitness.models.classifier import Classifier
 from earwitness.models.foreign.description import Description
 from earwitness.models.foreign.factory import is_factory, made
@@ -76,7 +77,7 @@ def load_foreign(
     known, answers = model.known, model.answers("classes")
     named = _classes(spec, known, model.runnable, classes)
     if not named:
-        named = tuple(f"class {number}" for number in range(answers))
+        named = numbered(answers)
     if (twice := next((name for name in named if named.count(name) > 1), None)) is not None:
         raise UsageError(f"{printable(spec)}: the class {printable(twice)} is named twice; give each its own name")
     if len(named) != answers:

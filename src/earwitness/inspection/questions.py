@@ -106,7 +106,7 @@ def recordings(predictions: Predictions, *, seed: int = 0) -> Question:
         kind="recordings",
         name="recordings",
         title="Data samples",
-        question="What do the recordings look like to the classifier, one of each class?",
+        question="What do the recordings look like, one of each class?",
         recordings=tuple(names),
         notes=tuple(notes),
     )

@@ -68,7 +68,7 @@ READING = {
         "at the bottom."
     ),
     "recordings": (
-        "Above is the waveform, below the log-mel spectrogram, all that the classifier gets: time to the right, "
+        "Above is the waveform, below the log-mel spectrogram that the maps lie on: time to the right, "
         "low frequencies at the bottom, brighter is louder."
     ),
     "samples": (

@@ -32,9 +32,9 @@ from earwitness.explainers.inference.binding import bindings, shown_layer
 from earwitness.explainers.inference.layers import refuse_layer
 from earwitness.explainers.inference.modules import precision_of
 from earwitness.explainers.inference.prepared import Prepared, working
-from earwitness.explainers.inference.scoring import LOGIT, PROBABILITY, check_values
+from earwitness.explainers.inference.scoring import LOGIT, PROBABILITY
 from earwitness.explainers.inference.shown import is_shown, refuse_shown
-from earwitness.explainers.inference.trial import check_answers, tried
+from earwitness.explainers.inference.trial import check_answers, check_request, tried
 from earwitness.explainers.parameters import in_force
 from earwitness.models.foreign.runtimes import is_outside
 from earwitness.models.protocols import Explainable
@@ -267,29 +267,6 @@ def check_needs(explainer: Explainer, network: nn.Module) -> None:
         refuse_layer(explainer.name, network, explainer.layer)
     elif Need.GRADIENTS in explainer.needs and is_outside(network):
         raise explainer.without_gradients()
-
-
-def check_request(classifier: Explainable, segments: Segments, targets: Sequence[Sequence[Target]]) -> None:
-    """Refuse targets that do not fit the segments or the classes, and segments of what is not a number.
-
-    Raises
-    ------
-    UsageError
-        If there is not one list of targets per segment, or a target names no class.
-    EarwitnessError
-        If a segment holds NaN or infinite numbers.
-    """
-    if len(targets) != len(segments):
-        raise UsageError(f"{len(targets)} lists of targets for {len(segments)} segments; give one list per segment")
-    count = len(classifier.classes)
-    for target in {target for listed in targets for target in listed}:
-        for index in (target.index, target.against):
-            if index is not None and not 0 <= index < count:
-                raise UsageError(f"target {index} is out of range; the classifier's classes are 0 to {count - 1}")
-        if target.index == target.against:
-            name = classifier.classes[target.index]
-            raise UsageError(f"target '{name}' is contrasted with itself; name another class")
-    check_values(classifier, segments)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""What a foreign network is found to be when it is tried: whether gradients pass, whether answers are probabilities."""
+"""What is checked before a network is asked: the request, and, by a trial, gradients and answers."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,11 +11,13 @@ from torch import Tensor
 
 from earwitness.audio.segments import Segments
 from earwitness.core.errors import EarwitnessError, UsageError, first_line
+from earwitness.explainers.attribution import Target
 from earwitness.explainers.inference.prepared import Prepared
-from earwitness.explainers.inference.scoring import LOG_ODDS, PROBABILITY, as_input, logits_of
+from earwitness.explainers.inference.scoring import LOG_ODDS, PROBABILITY, as_input, check_values, logits_of
 from earwitness.models.adapter import NONE, Coat
 from earwitness.models.foreign.runtimes import REASON
 from earwitness.models.foreign.waveform import Waveforms
+from earwitness.models.protocols import Explainable
 
 ADDS_UP = 1e-3  # how far from 1 the answers of a softmax may add up to
 
@@ -124,3 +127,26 @@ def check_answers(prepared: Prepared, segments: Segments, kind: str) -> None:
             "a sigmoid is applied to them",
             stacklevel=2,
         )
+
+
+def check_request(classifier: Explainable, segments: Segments, targets: Sequence[Sequence[Target]]) -> None:
+    """Refuse targets that do not fit the segments or the classes, and segments of what is not a number.
+
+    Raises
+    ------
+    UsageError
+        If there is not one list of targets per segment, or a target names no class.
+    EarwitnessError
+        If a segment holds NaN or infinite numbers.
+    """
+    if len(targets) != len(segments):
+        raise UsageError(f"{len(targets)} lists of targets for {len(segments)} segments; give one list per segment")
+    count = len(classifier.classes)
+    for target in {target for listed in targets for target in listed}:
+        for index in (target.index, target.against):
+            if index is not None and not 0 <= index < count:
+                raise UsageError(f"target {index} is out of range; the classifier's classes are 0 to {count - 1}")
+        if target.index == target.against:
+            name = classifier.classes[target.index]
+            raise UsageError(f"target '{name}' is contrasted with itself; name another class")
+    check_values(classifier, segments)

@@ -43,7 +43,8 @@ from earwitness.explainers.inference.scoring import (
     stopwatch,
     target_scores,
 )
-from earwitness.explainers.method import Cost, attribution_of, check_request
+from earwitness.explainers.inference.trial import check_request
+from earwitness.explainers.method import Cost, attribution_of
 from earwitness.explainers.perturbation.occlusion import Masks, Occlusion
 from earwitness.explainers.perturbation.precision import SEGMENTS_CHECKED, settle
 from earwitness.explainers.perturbation.scoring import Piece, Sheet

@@ -23,7 +23,7 @@ from earwitness.explainers.baselines import energy_map
 from earwitness.explainers.inference.binding import bound
 from earwitness.explainers.inference.prepared import Prepared, prepare
 from earwitness.explainers.inference.scoring import PROBABILITY, SCORE_KINDS, activated, stopwatch, target_scores
-from earwitness.explainers.method import check_request
+from earwitness.explainers.inference.trial import check_request
 from earwitness.explainers.parameters import UnreadableError
 from earwitness.explainers.perturbation.scoring import Scoring
 from earwitness.models.protocols import Explainable

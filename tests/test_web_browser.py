@@ -206,6 +206,44 @@ def test_a_reload_among_the_unreviewed_leaves_none_out(browser, own):
     visit.close()
 
 
+def test_what_was_decided_moves_no_other_recording(visit):
+    """The server's list of the unreviewed becomes shorter while its later parts are not fetched yet."""
+    page = visit.page
+    collection = visit.collection()["id"]
+    row = visit.recordings(collection)[0]
+    everything = [{**row, "id": f"{place:016x}", "name": f"night/{place:03d}.wav"} for place in range(260)]
+    decided = set()
+
+    def answer(route):
+        query = dict(re.findall(r"[?&](\w+)=([^&]*)", route.request.url))
+        left = [each for each in everything if each["id"] not in decided]
+        start = int(query["offset"])
+        route.fulfill(json={"total": len(left), "offset": start, "items": left[start : start + 200]})
+
+    def decide(route):
+        decided.add(route.request.url.split("/")[-2])
+        route.fulfill(json={"decision": "unsure", "note": "", "at": "2026-01-01T00:00:00Z"})
+
+    page.route("**/recordings?*", answer)
+    page.route("**/review", decide)
+    page.route("**/thumbnail*", lambda route: route.continue_(url=re.sub("[0-9a-f]{16}", row["id"], route.request.url)))
+    visit.go(f"#/c/{collection}/q?show=unreviewed")
+    page.wait_for_selector(".row a")
+    for place in range(5):
+        page.keyboard.press("3")
+        page.locator(".preview h2", has_text=f"{place + 1:03d}").wait_for()
+    for _ in range(100):
+        page.wait_for_timeout(50)
+        if len(decided) == 5:
+            break
+    page.evaluate("document.querySelector('.virtual').scrollTop = 198 * 52")
+    page.get_by_role("link", name="night/203.wav").wait_for()
+    names = page.locator(".cell-name").all_inner_texts()
+    first = int(names[0][6:9])
+    assert sorted(names) == [f"night/{first + place:03d}.wav" for place in range(len(names))]
+    assert "260 of" in page.locator("[role=status]").first.inner_text()
+
+
 def test_five_thousand_recordings_stay_smooth(visit):
     page = visit.page
     collection = visit.collection()["id"]

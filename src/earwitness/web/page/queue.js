@@ -10,7 +10,7 @@ import { address, amend, go } from "./router.js";
 import { set, settings } from "./store.js";
 import { thumbnail } from "./thumbnails.js";
 import { VirtualList } from "./virtual.js";
-import { filterOf, following, forget, PAGE, page, recordingAddress, remember } from "./walk.js";
+import { filterOf, following, forget, PAGE, part, recordingAddress } from "./walk.js";
 
 const SHOW = [["all", "All"], ["wrong", "Misclassified"], ["low-margin", "Low margin"], ["not-reliable", "Not reliable"], ["unreviewed", "Unreviewed"]];
 const SORT = [["name", "Name"], ["score", "Score"], ["margin", "Margin"], ["surest-wrong", "Surest and wrong"], ["seconds", "Length"]];
@@ -69,9 +69,8 @@ export function queue(root, { collection, parameters, signal }) {
     const mine = generation;
     pages.set(which, true);
     try {
-      const found = await page(collection.id, filter, which * PAGE, signal);
+      const found = await part(collection.id, filter, which * PAGE, signal);
       if (mine !== generation) return;
-      remember(collection.id, filter, found.offset, found.total, found.items.map((each) => each.id));
       found.items.forEach((row, place) => { rows[found.offset + place] = row; });
       if (list.total !== found.total || pages.size === 1) {
         list.reset(found.total);

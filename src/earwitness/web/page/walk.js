@@ -2,6 +2,7 @@
 // takes a recording out of "unreviewed", but not out from under the person who decides.
 
 import { get, paths, query } from "./api.js";
+import { reviewOf } from "./reviews.js";
 import { address } from "./router.js";
 
 export const PAGE = 200;
@@ -15,13 +16,6 @@ export const filterOf = (parameters) => {
 
 const key = (collection, filter) => `${collection}?${new URLSearchParams(filter)}`;
 
-export function remember(collection, filter, offset, total, ids) {
-  const order = orders.get(key(collection, filter)) ?? { ids: [] };
-  order.total = total;
-  ids.forEach((id, place) => { order.ids[offset + place] = id; });
-  orders.set(key(collection, filter), order);
-}
-
 // The recordings from a place of that order on.
 export const following = (collection, filter, index) => orders.get(key(collection, filter))?.ids.slice(index) ?? [];
 
@@ -29,6 +23,18 @@ export const forget = (collection, filter) => orders.delete(key(collection, filt
 
 export const page = (collection, filter, offset, signal, limit = PAGE) =>
   get(`${paths.collection(collection)}/recordings${query({ ...filter, offset, limit })}`, signal);
+
+// A part of the order that is gone through, which is remembered. The server's list of the unreviewed has become shorter by
+// what was decided meanwhile; here each recording keeps its place.
+export async function part(collection, filter, offset, signal) {
+  const order = orders.get(key(collection, filter)) ?? { ids: [] };
+  const gone = order.ids.map((id, place) => (filter.show === "unreviewed" && reviewOf({ id }) ? place : null)).filter((place) => place !== null);
+  const found = await page(collection, filter, offset - gone.filter((place) => place < offset).length, signal);
+  order.total = found.total + gone.length;
+  found.items.forEach((each, place) => { order.ids[offset + place] = each.id; });
+  orders.set(key(collection, filter), order);
+  return { items: found.items, offset, total: order.total };
+}
 
 // The recording so many steps on, as {id, index}, or null at an end. Without a queue it is the next by name.
 export async function stepFrom({ collection, recording, parameters }, by, signal) {
@@ -39,22 +45,17 @@ export async function stepFrom({ collection, recording, parameters }, by, signal
   }
   const filter = filterOf(new URLSearchParams(parameters.get("from")));
   const which = key(collection, filter);
-  const ask = async (around) => {
-    const found = await page(collection, filter, Math.max(0, around - PAGE / 2), signal);
-    remember(collection, filter, found.offset, found.total, found.items.map((each) => each.id));
-    return found;
-  };
   let wanted = index + by;
   if (orders.get(which)?.ids[index] !== recording.id) {
     // After a reload: the list may be shorter than it was, or hold the recording no more; then from its beginning.
     forget(collection, filter);
-    const { items, offset } = await ask(index);
+    const { items, offset } = await part(collection, filter, Math.max(0, index - PAGE / 2), signal);
     const place = items.findIndex((each) => each.id === recording.id);
     wanted = place < 0 ? by - 1 : offset + place + by;
   }
   if (wanted < 0) return null;
   const { ids, total } = orders.get(which);
-  if (!ids[wanted] && wanted < total) await ask(wanted);
+  if (!ids[wanted] && wanted < total) await part(collection, filter, by > 0 ? wanted : Math.max(0, index - PAGE), signal);
   const id = orders.get(which).ids[wanted];
   return id ? { id, index: wanted } : null;
 }

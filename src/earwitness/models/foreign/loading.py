@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -251,10 +253,12 @@ def _fitted(spec: str, known: Description, runnable: Runnable) -> Description:
         wanted[SAMPLES] = known.samples()
         for axis, size in sizes.items():
             if size is not None and size != wanted[axis]:
+                fits = (each for each in permutations(known.layout) if _fits(shape, each, wanted))
+                other = next((f" (layout = {json.dumps(each)} fits)" for each in fits), "")
                 raise UsageError(
                     f"{printable(spec)}: takes {_told(shape)} ({', '.join(('batch', *known.layout))}), and the "
                     f"description gives {wanted[axis]} as {axis}; check layout, bands and the segment's length"
-                    + (f" (segment_frames = {size})" if axis == FRAMES else "")
+                    + (other or (f" (segment_frames = {size})" if axis == FRAMES else ""))
                 )
         if not known.frames() and sizes.get(FRAMES):
             known = replace(known, segment_frames=int(sizes[FRAMES] or 0))
@@ -264,6 +268,11 @@ def _fitted(spec: str, known: Description, runnable: Runnable) -> Description:
         other = "segment_samples" if known.takes_waveforms else "segment_frames"
         raise UsageError(f"{printable(spec)}: how long is a segment? name segment_seconds or {other}")
     return known
+
+
+def _fits(shape: Sequence[int | None], layout: Sequence[str], wanted: Mapping[str, int | None]) -> bool:
+    """Return whether a file's input, whose first axis is the batch, is of the wanted sizes in a layout."""
+    return all(size in (None, wanted[axis]) for axis, size in zip(layout, shape[1:], strict=True))
 
 
 def _with_samples(spec: str, known: Description, runnable: Runnable) -> Description:

@@ -295,6 +295,7 @@ def test_a_description_that_contradicts_the_file_is_refused(tmp_path, change, wo
     ("given", "words"),
     [
         ({"sample_rat": 16_000}, r"sample_rat: is no word of a description \(did you mean sample_rate\?\)"),
+        ({"n_mels": 64}, r"n_mels: is no word of a description \(did you mean bands\?\)"),
         ({"hop": "256"}, r"hop '256': has the wrong type"),
         ({"bands": True}, r"bands True: has the wrong type"),
         ({"scale": "bark"}, r"scale 'bark': is unknown; name one of htk, slaney"),

@@ -14,6 +14,23 @@ from earwitness.models.foreign.description import CELLS, LIKE, NAMES, Descriptio
 
 ENDINGS = (".toml", ".yaml", ".yml")
 
+# What librosa and torchaudio call what a description names otherwise.
+LIBROSA = {
+    "sr": "sample_rate",
+    "n_fft": "fft",
+    "hop_length": "hop",
+    "win_length": "window",
+    "n_mels": "bands",
+    "fmin": "low_hz",
+    "fmax": "high_hz",
+    "f_min": "low_hz",
+    "f_max": "high_hz",
+    "center": "centred",
+    "pad_mode": "padding",
+    "amin": "floor",
+    "ref": "reference",
+}
+
 
 def described(given: Mapping[str, Any]) -> Description:
     """Return a description of what a file or a user's code says.
@@ -26,6 +43,7 @@ def described(given: Mapping[str, Any]) -> Description:
     unknown = next((name for name in given if name not in NAMES), None)
     if unknown is not None:
         near = get_close_matches(str(unknown), NAMES, n=1)
+        near = [LIBROSA[unknown]] if unknown in LIBROSA else near
         raise UsageError(f"{unknown}: is no word of a description{f' (did you mean {near[0]}?)' if near else ''}")
     waves = given.get("input") == WAVEFORM
     missing = [name for name in ("sample_rate", "hop")[: 1 if waves else 2] if name not in given]

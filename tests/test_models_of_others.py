@@ -376,6 +376,7 @@ def test_a_magnitude_in_decibels_is_that_of_its_power():
     [
         ("def other(): pass", r"has no function make"),
         ("def make(): return 3", r"returns int; return a network and a description"),
+        ("def make(): return {'weight': 1}, {}", r"returns dict as the network; return a torch.nn.Module"),
         ("def make(): return print, {'hop': 1}", r"a description names sample_rate, too"),
         ("def make(): return print, 7", r"its description is no dictionary"),
         ("def make(): raise ValueError('no weights')", r"fails \(ValueError: no weights\)"),

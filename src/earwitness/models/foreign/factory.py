@@ -90,9 +90,14 @@ def _module(place: str) -> Any:
 
 
 def _network(spec: str, found: Any) -> tuple[nn.Module, Description]:
-    if not isinstance(found, tuple) or len(found) != 2 or not callable(found[0]):
+    if not isinstance(found, tuple) or len(found) != 2:
         raise UsageError(f"{printable(spec)}: returns {type(found).__name__}; return a network and a description")
     network, description = found
+    if not callable(network):
+        raise UsageError(
+            f"{printable(spec)}: returns {type(network).__name__} as the network; return a torch.nn.Module, with its "
+            "weights loaded, or a function"
+        )
     try:
         known = described(description) if isinstance(description, Mapping) else description
     except UsageError as error:

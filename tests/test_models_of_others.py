@@ -421,9 +421,11 @@ def test_files_that_are_no_models_are_one_line(tmp_path, plain):
         path.write_bytes(b"nothing")
         with pytest.raises(EarwitnessError, match=words):
             load_foreign(str(path), CPU, description=plain)
-    torch.save({"weight": torch.zeros(2)}, tmp_path / "weights.pt")
-    with pytest.raises(EarwitnessError, match=r"if it holds weights, write file.py with a make\(\)"):
-        load_foreign(str(tmp_path / "weights.pt"), CPU, description=plain)
+    for saved in ({"weight": torch.zeros(2)}, nn.Linear(2, 2)):
+        torch.save(saved, tmp_path / "weights.pt")
+        with pytest.raises(EarwitnessError, match=r"written by torch.save, .* write file.py with a make\(\)") as told:
+            load_foreign(str(tmp_path / "weights.pt"), CPU, description=plain)
+        assert "corrupted" not in str(told.value)
 
 
 def test_a_description_goes_with_models_of_others_alone(tmp_path):

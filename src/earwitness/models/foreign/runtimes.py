@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile, is_zipfile
 
 import numpy as np
 import torch
@@ -152,8 +153,20 @@ def run_scripted(path: Path, device: torch.device) -> Runnable:
     try:
         network = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
     except Exception as error:
+        # Of a file of torch.save, torch.jit says that it is corrupted.
+        reason = "" if _is_saved(path) else f" ({first_line(error, REASON)})"
         raise EarwitnessError(
-            f"{printable(path)}: is no TorchScript program; if it holds weights, write file.py with a make() that "
-            f"builds the network and loads them (docs/your-model.md), or export it ({first_line(error, REASON)})"
+            f"{printable(path)}: {'' if reason else 'was written by torch.save, and '}is no TorchScript program; if "
+            f"it holds weights or a pickled network, write file.py with a make() that builds the network and loads "
+            f"them (docs/your-model.md), or export it{reason}"
         ) from error
     return Runnable(network=Script(network.eval()))
+
+
+def _is_saved(path: Path) -> bool:
+    """Return whether a file is one of torch.save: an archive of a pickle, without a program's constants."""
+    if not is_zipfile(path):
+        return False
+    with ZipFile(path) as archive:
+        names = {name.rpartition("/")[2] for name in archive.namelist()}
+    return "data.pkl" in names and "constants.pkl" not in names

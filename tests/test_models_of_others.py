@@ -428,6 +428,13 @@ def test_files_that_are_no_models_are_one_line(tmp_path, plain):
         assert "corrupted" not in str(told.value)
 
 
+def test_what_is_neither_a_run_nor_a_folder_of_transformers_is_said(tmp_path):
+    with pytest.raises(UsageError, match=r"is not a run folder \(.*\), nor one of Transformers \(no config.json\)$"):
+        ew.load_model(tmp_path)
+    with pytest.raises(UsageError, match=r"mit/ast: no such run folder, .* of this machine: nothing is fetched$"):
+        ew.load_model("mit/ast")
+
+
 def test_a_description_goes_with_models_of_others_alone(tmp_path):
     with pytest.raises(UsageError, match="are for models of others"):
         ew.load_model("mn04", description=LIBROSA)

@@ -234,14 +234,20 @@ def _loaded(model: Model | Path | str, weights: Path | str | None, device: str) 
     if isinstance(model, Model):
         return model
     path = Path(model)
+    if path.is_dir() and not (RunFolder(path).started or RunFolder(path).finished) and str(model) not in BACKBONES:
+        raise UsageError(
+            f"{printable(path)}: is not a run folder (it holds no model.safetensors), nor one of Transformers (no "
+            "config.json)"
+        )
     if RunFolder(path).started or (path.is_dir() and str(model) not in BACKBONES):
         if weights is not None:
             raise UsageError(f"{printable(weights)}: a run has its own weights; leave out the weights or the run")
         return model_of_run(path, device=device)
     if str(model) not in BACKBONES:
         raise UsageError(
-            f"{printable(path)}: no such run folder, and no model of this name; `earwitness train` makes a run, and "
-            "mn04 knows AudioSet's 527 classes"
+            f"{printable(path)}: no such run folder, and no model of this name; `earwitness train` makes a run, "
+            "mn04 knows AudioSet's 527 classes, and models of others are files or folders of this machine: nothing is "
+            "fetched"
         )
     return model_of_backbone(str(model), weights=weights, device=device)
 

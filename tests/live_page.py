@@ -50,7 +50,7 @@ window.AudioContext = class extends Native {
 class Served:
     """A server in a process of its own, and the address that it printed."""
 
-    def __init__(self, *places: Path, port: int = 0) -> None:
+    def __init__(self, *places: Path | str, port: int = 0) -> None:
         command = [sys.executable, "-m", "earwitness", "serve", *map(str, places), "--no-open", "--port", str(port)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         said: list[str] = []

@@ -268,6 +268,22 @@ def test_five_thousand_recordings_stay_smooth(visit):
     assert page.locator(".row[aria-selected=true]").get_attribute("aria-rowindex") == "5000"
 
 
+@pytest.fixture
+def folder(browser, run):
+    """A server of recordings that nobody has scored yet."""
+    started = Served("--model", run, run.parent / "data")
+    yield started
+    started.kill()
+
+
+def test_a_folder_is_scored_while_its_page_is_looked_at(browser, folder):
+    visit = Visit(browser, folder)
+    total = len(visit.recordings(visit.collection()["id"]))
+    visit.page.locator(".lead", has_text=re.compile(rf": {total}; scored by .*: {total}\.")).wait_for()
+    assert visit.page.locator("table.classes th[scope=col]").all_inner_texts() == ["Class\n\u25b2", "Predicted"]
+    visit.close()
+
+
 # ---- one recording ------------------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ import { get, paths } from "./api.js";
 import { interval, trainingCurve } from "./charts.js";
 import { h, link, name, put, visible } from "./dom.js";
 import { count, plural, seconds } from "./format.js";
+import { follow, progress } from "./jobs.js";
 import { address } from "./router.js";
 import { classTable, confusionTable } from "./tables.js";
 
@@ -28,7 +29,18 @@ export async function overview(root, { collection, signal }) {
     h("section", {}, h("h2", {}, "Take away"), h("p", { class: "actions" },
       found.report ? link("Save as report (one offline file)", `${paths.collection(collection.id)}/report`, { class: "button", download: "" }) : null,
       ...[["csv", "CSV"], ["raven", "Raven"], ["audacity", "Audacity"]].map(([format, text]) => link(`Decisions and findings: ${text}`, `${paths.collection(collection.id)}/export?format=${format}`, { class: "button", download: "" }))))));
+  if (found.scoring) scored(root, { collection, signal }, found.scoring);
   return { title: visible(collection.title) };
+}
+
+// A folder's recordings are being scored: how far, and at the end what was found, while the page is looked at.
+async function scored(root, given, id) {
+  const job = await get(`/api/jobs/${id}`, given.signal).catch(() => null);
+  if (!job || given.signal.aborted) return;
+  const bar = progress(job);
+  root.querySelector(".lead").after(bar.element);
+  await follow(job, bar.update).catch(() => null); // the tray lets it be cancelled
+  if (!given.signal.aborted) overview(root, given);
 }
 
 // Figures that the run holds: small, and large on demand.

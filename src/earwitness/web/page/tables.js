@@ -8,13 +8,16 @@ const MOST_CLASSES = 60, LISTED = 60;
 
 const bar = (value) => h("span", { class: "bar", "aria-hidden": "true" }, h("span", { style: { width: `${100 * (value ?? 0)}%` } }));
 
+const MEASURES = [["Precision", "precision"], ["Recall", "recall"], ["F1", "f1"], ["Segments right", "segments_right"]];
+
 export function classTable(collection, classes) {
+  const measured = classes.some((each) => MEASURES.some(([, key]) => each[key] !== null)); // a folder's recordings are counted alone
   const columns = [
     { text: "Class", value: (each) => each.name, cell: (each) => link([name(each.name)], address(["c", collection.id, "k", collection.classes.indexOf(each.name)])) },
-    { text: "Recordings", value: (each) => each.recordings, cell: (each) => count(each.recordings), number: true },
-    ...[["Precision", "precision"], ["Recall", "recall"], ["F1", "f1"], ["Segments right", "segments_right"]].map(([text, key]) =>
-      ({ text, key, value: (each) => each[key] ?? -1, cell: (each) => [percent(each[key]), bar(each[key])], number: true })),
-  ].filter(({ key }) => !key || classes.some((each) => Number.isFinite(each[key]))); // without labels nothing is right or wrong
+    { text: measured ? "Recordings" : "Predicted", value: (each) => each.recordings, cell: (each) => count(each.recordings), number: true },
+    ...(measured ? MEASURES : []).map(([text, key]) =>
+      ({ text, value: (each) => each[key] ?? -1, cell: (each) => [percent(each[key]), bar(each[key])], number: true })),
+  ];
   let sorted = { column: 0, down: false };
   const body = h("tbody"), head = h("tr");
   const draw = () => {
@@ -25,7 +28,7 @@ export function classTable(collection, classes) {
     put(body, rows.map((each) => h("tr", {}, columns.map((column, place) => h(place ? "td" : "th", { scope: place ? null : "row", class: column.number ? "number" : null }, column.cell(each))))));
   };
   draw();
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Classes" }, h("table", { class: "classes" }, h("caption", { class: "hidden" }, "How well each class is predicted"), h("thead", {}, head), body));
+  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Classes" }, h("table", { class: "classes" }, h("caption", { class: "hidden" }, measured ? "How well each class is predicted" : "How often each class is predicted"), h("thead", {}, head), body));
 }
 
 // Of hundreds of classes a table would have a hundred thousand cells: then the commonest confusions are listed.

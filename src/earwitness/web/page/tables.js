@@ -32,12 +32,12 @@ export function classTable(collection, classes) {
 }
 
 // Of hundreds of classes a table would have a hundred thousand cells: then the commonest confusions are listed.
-function confusionList(collection, rows) {
+function confusionList(collection, classes, rows) {
   const pairs = rows.flatMap((row, label) => row.map((value, predicted) => ({ value, label, predicted }))).filter((each) => each.value && each.label !== each.predicted);
   const most = pairs.sort((one, two) => two.value - one.value).slice(0, LISTED);
   if (!most.length) return h("p", {}, "Nothing is misclassified.");
   return h("ol", { class: "plain-list" }, most.map(({ value, label, predicted }) => {
-    const [from, to] = [collection.classes[label], collection.classes[predicted]];
+    const [from, to] = [classes[label], classes[predicted]];
     return h("li", {}, link([name(from), " \u2192 ", name(to)], address(["c", collection.id, "q"], { label: from, predicted: to })), ` ${count(value)}`);
   }));
 }
@@ -47,7 +47,7 @@ export function confusionTable(collection, confusion) {
   let which = "files";
   const draw = () => {
     const rows = confusion[which];
-    if (rows.length > MOST_CLASSES) { put(place, confusionList(collection, rows)); return; }
+    if (rows.length > MOST_CLASSES) { put(place, confusionList(collection, classes, rows)); return; }
     const totals = rows.map((row) => row.reduce((sum, value) => sum + value, 0));
     put(place, h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Confusion table" }, h("table", { class: "confusion" },
       h("caption", { class: "hidden" }, "Rows are the labels, columns what was predicted; each cell leads to its recordings"),

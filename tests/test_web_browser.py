@@ -90,6 +90,21 @@ def test_one_run_opens_at_its_overview_and_a_cell_leads_to_its_recordings(visit)
     assert page.locator(".row .outcome.wrong").count() == count
 
 
+def test_of_hundreds_of_classes_the_commonest_confusions_are_named(visit):
+    names, counts = [f"kind {number}" for number in range(70)], [[0] * 70 for _ in range(70)]
+    counts[3][5], counts[5][3], counts[7][7] = 4, 9, 90
+
+    def answer(route):
+        found = route.fetch().json()
+        route.fulfill(json={**found, "confusion": {"classes": names, "files": counts, "segments": counts}})
+
+    visit.page.route("**/overview", answer)
+    visit.go(f"#/c/{visit.collection()['id']}")
+    listed = visit.page.locator(".plain-list li")
+    listed.first.wait_for()
+    assert listed.all_inner_texts() == ["kind 5 \N{RIGHTWARDS ARROW} kind 3 9", "kind 3 \N{RIGHTWARDS ARROW} kind 5 4"]
+
+
 def test_names_are_text_and_nothing_else(visit):
     visit.go(f"#/c/{visit.collection()['id']}/q")
     visit.page.wait_for_selector(".row a")

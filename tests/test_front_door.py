@@ -346,7 +346,7 @@ def test_the_end_of_a_recording_is_explained(here, late):
 def test_at_explains_a_segment_that_holds_the_moment(place, late, share):
     model = ew.load_model(place / "runs" / "demo")
     scored = score_file(model.classifier, late)
-    at = share * scored.seconds
+    at = share * scored.real_frames * scored.clock.frame_seconds  # what follows the last frame is in no segment
     inquiry = explain_segment(model, late, scored, [], at=at)
     (finding,) = inquiry.findings
     assert finding.start_seconds - 1e-9 <= at <= finding.end_seconds + 1e-9
@@ -362,5 +362,8 @@ def test_a_run_says_whether_its_tails_were_learned_from(here, recipe, tail, tmp_
     for row in files.read_csv(run.predictions):
         ends[row["file"]] = max(ends.get(row["file"], 0.0), float(row["end_s"]))
     classifier = ew.load_model(run.path).classifier
-    left = [score_file(classifier, Path("sounds", name)).seconds - end for name, end in ends.items()]
+    seconds, scored = classifier.front_end.clock.frame_seconds, {}
+    for name in ends:
+        scored[name] = score_file(classifier, Path("sounds", name)).real_frames * seconds
+    left = [scored[name] - end for name, end in ends.items()]
     assert (max(left) < 1e-6) is tail

@@ -9,9 +9,10 @@ DEMO ?= demo
 PIP_OPTIONS ?=
 # What `make test` hands to pytest, for instance: make test ARGS="tests/test_audio.py -x"
 ARGS ?=
-# Two processes and more where there are cores for them, but one for a named part; ARGS="-n 0" is one in any case.
+# One process more than there are cores, for tests in a browser wait more than they compute, but one for a named part;
+# ARGS="-n 0" is one in any case.
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
-WORKERS = $(if $(filter 1,$(CORES))$(findstring tests/,$(ARGS)),,-n auto --maxprocesses 8 --dist worksteal)
+WORKERS = $(if $(filter 1,$(CORES))$(findstring tests/,$(ARGS)),,-n $(shell echo $$(( $(CORES) < 8 ? $(CORES) + 1 : 8 ))) --dist worksteal)
 
 .DEFAULT_GOAL := all
 .PHONY: all help install demo test test-processors check format docs docs-check pictures bench gpu wheel clean
@@ -43,7 +44,7 @@ demo: $(READY) ## Make ten classes of sounds, train on them, explain, report
 test: $(READY) ## Run the tests
 	$(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
-test-processors: $(READY) ## Run the tests that compute as other processors would (ARGS=--short: two, in minutes)
+test-processors: $(READY) ## Run the tests that compute as other processors would (ARGS=--short: one, in minutes)
 	$(BIN)/python tools/processors.py $(ARGS)
 
 check: $(READY) ## Lint, formatting, types, who may import whom

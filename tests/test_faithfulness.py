@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 
 import numpy as np
 import pytest
@@ -450,7 +451,11 @@ def test_gini_and_entropy_do_not_depend_on_scale_or_sign(values, factor):
 
 @pytest.fixture(scope="module")
 def quantus():
-    import quantus
+    with warnings.catch_warnings():
+        # Its docstrings hold backslashes that Python warns of where it compiles them.
+        warnings.simplefilter("ignore", SyntaxWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import quantus
 
     return quantus
 

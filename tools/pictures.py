@@ -203,7 +203,7 @@ def main(run: Path, data: Path) -> None:
         gallery.add_measures(copy)
         shrink(copy.figures / "chart-training.png", IMAGES / "training.png")
         shrink(copy.figures / "chart-confusion-segments.png", IMAGES / "confusion.png")
-        shown |= {row["file"] for row in files.read_csv(copy.files) if row["label"] != row["predicted"]}
+        shown |= {row["file"] for row in files.read_csv(copy.files)}  # the live page shows any of them, small
         everything = inquire(copy.path, methods=("gradcam",), sounds=False, progress=progress)
         asked: dict[str, Any] = {"methods": METHODS, "count": 3, "sounds": False, "progress": progress}
         of_class = inquire(copy.path, of_class="helicopter", **asked)

@@ -57,8 +57,8 @@ SETTINGS = (
     # No vector code of PyTorch's own, and the sums of MKL that are the same everywhere.
     Setting("least", AVX2, {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE"}),
 )
-# What lies farthest from a machine with everything, which `make test` has shown already. Between the two lies AVX2, which
-# the long form shows, with one thread and with two.
+# What lies farthest from a machine with everything, which `make test` has shown already. Between the two lies AVX2,
+# which the long form shows, with one thread and with two.
 SHORT = (("least", 1),)
 # The short form keeps every kernel that rounds: convolutions and norms of each backbone, their gradients, folded,
 # packed, in bfloat16 and with fewer products (backbones, gradients, folding, before, winograd, twin, swift); batches of

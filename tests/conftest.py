@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 
 def _cores() -> int:
@@ -93,3 +95,22 @@ def shared() -> Path:
     if not (folder / "golden").is_dir():
         pytest.skip(f"no shared material at {folder}; set EARWITNESS_SHARED to the folder that holds golden/ and data/")
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """The system's Chromium; skips, saying why, where there is none."""
+    import live_page
+
+    with live_page.chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def visit(browser: Any, served: Any) -> Iterator[Any]:
+    """A window on what the test's module serves, in which nothing may go wrong."""
+    import live_page
+
+    started = live_page.Visit(browser, served)
+    yield started
+    started.close()

@@ -16,12 +16,6 @@ CLICK, HISS, LOW = tiny_run.CLASSES
 
 
 @pytest.fixture(scope="module")
-def browser():
-    with live_page.chromium() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
 def run(browser, tmp_path_factory):
     return tiny_run.make(tmp_path_factory.mktemp("live"))
 
@@ -31,13 +25,6 @@ def served(run):
     started = Served(run)
     yield started
     started.kill()
-
-
-@pytest.fixture
-def visit(browser, served):
-    started = Visit(browser, served)
-    yield started
-    started.close()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-import live_page
 import tiny_run
 from live_page import Served, Visit
 
@@ -46,12 +45,6 @@ FOCUSED = f"""() => {{
     each => each && getComputedStyle(each).outlineStyle !== 'none');
   return [named(it), place < 0 ? null : place, outlined];
 }}"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with live_page.chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import live_page
 import tiny_run
 from live_page import (
     CHIRP_LOW,
@@ -32,23 +31,10 @@ PLAYING = "window.heard && document.querySelector('.play').textContent.includes(
 
 
 @pytest.fixture(scope="module")
-def browser():
-    with live_page.chromium() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
 def served(browser, tmp_path_factory):
     started = Served(tiny_run.make(tmp_path_factory.mktemp("live")))
     yield started
     started.kill()
-
-
-@pytest.fixture
-def visit(browser, served):
-    started = Visit(browser, served)
-    yield started
-    started.close()
 
 
 @pytest.fixture(scope="module")

@@ -250,5 +250,10 @@ def _segment_at(scored: ScoredRecording, at: float) -> int:
     """Return the segment whose middle is nearest to a moment."""
     if not 0.0 <= at <= scored.seconds:
         raise UsageError(f"--at {at:g}: {scored.file} lasts {scored.seconds:.2f} s; name a moment within it")
+    return nearest_segment(scored, at)
+
+
+def nearest_segment(scored: ScoredRecording, at: float) -> int:
+    """Return the segment whose middle is nearest to a moment (seconds), counted from 0."""
     middles = scored.clock.frame_centre_seconds(scored.start_frames + scored.segment_frames / 2)
     return int(np.abs(middles - at).argmin())

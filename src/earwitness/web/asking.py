@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import msgspec
-import numpy as np
 from starlette.responses import Response
 
 from earwitness.core.errors import UsageError
@@ -18,6 +17,7 @@ from earwitness.explainers.attribution import Attribution, Target
 from earwitness.explainers.method import Explainer
 from earwitness.explainers.parameters import in_force, spec
 from earwitness.explainers.registry import parse
+from earwitness.inspection.files import nearest_segment
 from earwitness.models.hierarchy import most_specific
 from earwitness.models.prediction import ScoredRecording
 from earwitness.sonify.edits import Edit, Outline
@@ -81,10 +81,8 @@ def _held(
 def _target(collection: Collection, scored: ScoredRecording, asked: MapQuestion) -> Target:
     """Return what is to be explained: where nobody names a class, the one of the highest mean score."""
     classifier = collection.model.classifier
-    if asked.target is None:
-        best = most_specific(scored.mean, classifier.parents)[-1]
-        return Target(best, None if asked.against is None else classifier.class_index(asked.against))
-    index = classifier.class_index(asked.target)
+    best = most_specific(scored.mean, classifier.parents)[-1]
+    index = best if asked.target is None else classifier.class_index(asked.target)
     return Target(index, None if asked.against is None else classifier.class_index(asked.against))
 
 
@@ -106,8 +104,7 @@ def _segment(scored: ScoredRecording, at: float | None, target: Target) -> int:
         return int(scored.scores[:, target.index].argmax())
     if at > scored.seconds:
         raise UsageError(f"{at:g} s: {scored.file} lasts {scored.seconds:.2f} s; name a moment within it")
-    middles = scored.clock.frame_centre_seconds(scored.start_frames + scored.segment_frames / 2)
-    return int(np.abs(middles - at).argmin())
+    return nearest_segment(scored, at)
 
 
 def map_values(studio: Studio, given: Given) -> Response:

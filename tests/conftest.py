@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -114,3 +115,17 @@ def visit(browser: Any, served: Any) -> Iterator[Any]:
     started = live_page.Visit(browser, served)
     yield started
     started.close()
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that everybody may enter, which pytest's are not; afterwards be root again if we were."""
+    was = os.geteuid()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+        os.seteuid(was)
+        folder.chmod(0o755)
+        for closed in folder.iterdir():
+            closed.chmod(0o755)

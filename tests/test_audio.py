@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import os
 import struct
-import tempfile
 import tracemalloc
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -540,19 +538,6 @@ def test_header_without_channels(tmp_path):
     data[22:24] = bytes(2)
     (tmp_path / "a.wav").write_bytes(data)
     assert "cannot be decoded as WAV" in refusal(tmp_path / "a.wav")
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """Return a folder that everybody may enter, which pytest's are not; afterwards be root again if we were."""
-    was = os.geteuid()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        yield folder
-        os.seteuid(was)
-        for closed in folder.iterdir():
-            closed.chmod(0o755)
 
 
 def become_ordinary_user() -> None:

@@ -11,10 +11,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import threading
 import zipfile
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -286,18 +284,6 @@ def test_a_folder_is_made_where_it_is_missing(tmp_path):
     (tmp_path / "file").write_text("x")
     below = Reviews(tmp_path / "file" / "folder")
     assert "could not be written (" in refused(lambda: below.put("a", "correct"))
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """Return a folder that everybody may enter, which pytest's are not; afterwards be root again if we were."""
-    was = os.geteuid()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        yield folder
-        os.seteuid(was)
-        folder.chmod(0o755)
 
 
 @pytest.mark.skipif(not hasattr(os, "seteuid"), reason="needs POSIX permissions")

@@ -19,13 +19,14 @@ Limits:
 - Values round as the processor's do; speed, memory, TF32's and cuDNN's rounding and asynchronous errors are not shown.
 - Backward hooks and custom functions are given plain tensors by autograd, so nothing is checked inside them.
 - Functions of PyTorch that are written in Python count as one operation; devices inside them are not looked at.
-- In a thread other than the one that opened it, nothing can be moved to the GPU; what is there works.
+- In a thread that was started before it, nothing can be moved to the GPU; what is there works.
 - Autocast is the processor's. ``torch.Generator(device="cuda")``, streams, events and memory statistics are missing.
 - Operations that a GPU lacks, or that are not deterministic there, pass.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -355,6 +356,13 @@ def pretended_gpu() -> Iterator[Gpu]:
         found = apply(cls, *args, **kwargs)
         return _there(found) if any(isinstance(each, OnGpu) for each in _tensors(args)) else found
 
+    started = threading.Thread.run
+
+    def run(thread: threading.Thread) -> None:
+        # A mode is the thread's that entered it.
+        with _Everywhere():
+            started(thread)
+
     def seed(number: int) -> torch.Generator:
         _gpu.seed(number)
         return seeded(number)
@@ -363,6 +371,7 @@ def pretended_gpu() -> Iterator[Gpu]:
         return autocast("cpu" if device_type == "cuda" else device_type, *args, **kwargs)
 
     patches = {
+        "threading.Thread.run": run,
         "torch.autograd._engine_run_backward": backward,
         "torch.autograd.Function.apply": classmethod(applied),
         "torch.manual_seed": seed,

@@ -261,7 +261,7 @@ def _measure_others(
 def check_described(classifier: Classifier, segments: SegmentedLogMels) -> None:
     """Refuse a model of others whose answers, by a trial, are not what they are said to be."""
     one = segments.take([0])
-    with bound(Prepared(classifier, lasting=False), one) as prepared:
+    with bound(Prepared(classifier, lasting=False), one) as prepared, prepared.working():
         check_answers(prepared, one, "logit")
 
 

@@ -57,6 +57,7 @@ SPEAKING = {
     "test_maps_first",
     "test_models_of_others",
     "test_on_a_gpu",
+    "test_others_on_a_gpu",
     "test_paper",
     "test_players",
     "test_remarks",

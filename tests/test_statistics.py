@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from earwitness.core.statistics import (
@@ -17,6 +18,7 @@ from earwitness.core.statistics import (
     bootstrap_interval,
     drawn_groups,
     grouped_interval,
+    ranks,
     student_interval,
     wilson_interval,
 )
@@ -134,3 +136,27 @@ def test_the_area_under_roc_is_scikit_learns_ties_too(pairs):
         assert found == pytest.approx(roc_auc_score(positive, values))
     else:
         assert math.isnan(found)
+
+
+@given(st.lists(st.sampled_from([-1.0, -0.0, 0.0, 0.5, 1e-300, 3.0]), max_size=30))
+def test_ranks_are_scipy_s(values):
+    np.testing.assert_array_equal(ranks(values), stats.rankdata(values))
+
+
+def test_ranks_with_a_nan_are_none():
+    assert np.isnan(ranks([1.0, math.nan, 2.0])).all()
+
+
+@given(st.integers(1, 3000), st.data(), st.floats(0.5, 0.999))
+def test_wilson_s_interval_is_scipy_s(total, data, confidence):
+    right = data.draw(st.integers(0, total))
+    theirs = stats.binomtest(right, total).proportion_ci(confidence, method="wilson")
+    assert wilson_interval(right, total, confidence) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=12), st.floats(0.5, 0.999))
+def test_student_s_interval_is_scipy_s(shares, confidence):
+    reach = stats.t.ppf(0.5 + confidence / 2, len(shares) - 1) * np.std(shares, ddof=1) / np.sqrt(len(shares))
+    middle = np.mean(shares)
+    wanted = max(0.0, middle - reach), min(1.0, middle + reach)
+    assert student_interval(shares, confidence) == pytest.approx(wanted, abs=1e-12)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import signal
 
 from earwitness.core.arrays import Float32Array, Float64Array
 
@@ -42,6 +41,8 @@ class Meter:
         """Take in a block of shape (k, channels)."""
         if not len(block):
             return
+        from scipy import signal  # takes half a second, and few commands measure loudness
+
         if self._state is None:
             self._state = np.zeros((len(self._filters), 2, block.shape[1]))
         self.peak = max(self.peak, float(np.abs(block).max()))

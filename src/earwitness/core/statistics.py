@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest, rankdata
-from scipy.stats import t as student
 
 from earwitness.core.arrays import Float64Array
 
@@ -30,16 +29,22 @@ def wilson_interval(right: int, total: int, confidence: float = CONFIDENCE) -> I
     """
     if total == 0:
         return 0.0, 1.0
-    interval = binomtest(right, total).proportion_ci(confidence, method="wilson")
-    return float(interval.low), float(interval.high)
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    share, weight = right / total, z * z / total
+    middle, reach = share + weight / 2, z * math.sqrt((share * (1 - share) + weight / 4) / total)
+    # The ends are exact where all or none are right; rounding must not put them beyond.
+    low = 0.0 if right == 0 else (middle - reach) / (1 + weight)
+    return low, 1.0 if right == total else (middle + reach) / (1 + weight)
 
 
 def student_interval(shares: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
     """Return Student's interval of a mean of shares, cut to 0..1; one share alone says nothing."""
     if len(shares) < 2:
         return 0.0, 1.0
+    from scipy.special import stdtrit  # a fifth of a second, for cross-validations alone
+
     spread = float(np.std(shares, ddof=1)) / np.sqrt(len(shares))
-    reach = float(student.ppf(0.5 + confidence / 2, len(shares) - 1)) * spread
+    reach = float(stdtrit(len(shares) - 1, 0.5 + confidence / 2)) * spread
     return max(0.0, float(np.mean(shares)) - reach), min(1.0, float(np.mean(shares)) + reach)
 
 
@@ -105,5 +110,22 @@ def area_under_roc(values: npt.ArrayLike, positive: npt.ArrayLike) -> float:
     negatives = len(marked) - positives
     if not positives or not negatives:
         return math.nan
-    wins = rankdata(values)[marked].sum() - positives * (positives + 1) / 2
+    wins = ranks(values)[marked].sum() - positives * (positives + 1) / 2
     return float(wins / (positives * negatives))
+
+
+def ranks(values: npt.ArrayLike) -> Float64Array:
+    """Return each value's rank from 1 on, shape (n,); those that tie get the mean of theirs.
+
+    ``scipy.stats.rankdata`` gives the same (the tests hold this to it), and takes half a second to import.
+
+    Parameters
+    ----------
+    values
+        Of any shape; looked at in C order. With a NaN among them, all ranks are NaN.
+    """
+    given = np.asarray(values).ravel()
+    if np.isnan(given).any():
+        return np.full(len(given), math.nan)
+    _, places, counts = np.unique(given, return_inverse=True, return_counts=True)
+    return (counts.cumsum() - (counts - 1) / 2)[places]

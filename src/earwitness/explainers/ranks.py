@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from earwitness.core.arrays import Float64Array
 from earwitness.core.errors import EarwitnessError
+from earwitness.core.statistics import ranks
 from earwitness.explainers.attribution import is_constant
 
 Map = npt.NDArray[np.floating[Any]]
@@ -39,7 +39,7 @@ def standard_ranks(a: Map) -> Float64Array:
     The rank correlation of two maps is the scalar product of theirs, so many pairs of maps need each map's ranks once.
     """
     values = np.asarray(a, dtype=np.float64)
-    return standard_values(stats.rankdata(values).reshape(values.shape)) if tells(values) else np.zeros(values.size)
+    return standard_values(ranks(values)) if tells(values) else np.zeros(values.size)
 
 
 def standard_values(a: Map) -> Float64Array:

@@ -48,9 +48,9 @@ def place(tmp_path_factory) -> Path:
         ew.train(ew.Request(data="sounds", out="runs/demo", backbone="compact", changes={"epochs": 8}))
     for name in ("mn04", "other"):
         shutil.copytree(place / "runs" / "demo", place / "runs" / name)
-    # README's, of which every verdict is asked: maps of half a segment take half as long.
+    # README's, of which every verdict is asked: maps of a quarter of a segment take a quarter as long.
     identity = json.loads((place / "runs" / "mn04" / "run.json").read_text())["identity"]
-    shorter = replace(classifier.load(place / "runs" / "demo" / "model.safetensors"), segment_frames=48)
+    shorter = replace(classifier.load(place / "runs" / "demo" / "model.safetensors"), segment_frames=24)
     shorter.save(place / "runs" / "mn04" / "model.safetensors", identity)
     for name, label in (("some.wav", "dog"), ("other.wav", "rain"), ("a.wav", "dog"), ("b.wav", "rain")):
         shutil.copy(sorted((place / "sounds" / label).glob("*.wav"))[0], place / name)

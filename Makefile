@@ -10,9 +10,9 @@ PIP_OPTIONS ?=
 # What `make test` hands to pytest, for instance: make test ARGS="tests/test_audio.py -x"
 ARGS ?=
 # One process more than there are cores, for tests in a browser wait more than they compute, but one for a named part;
-# ARGS="-n 0" is one in any case.
+# ARGS="-n 0" is one in any case. A file's tests share what they need, so that one process runs them all.
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
-WORKERS = $(if $(filter 1,$(CORES))$(findstring tests/,$(ARGS)),,-n $(shell echo $$(( $(CORES) < 8 ? $(CORES) + 1 : 8 ))) --dist worksteal)
+WORKERS = $(if $(filter 1,$(CORES))$(findstring tests/,$(ARGS)),,-n $(shell echo $$(( $(CORES) < 8 ? $(CORES) + 1 : 8 ))) --dist loadfile --no-loadscope-reorder)
 
 .DEFAULT_GOAL := all
 .PHONY: all help install demo test test-processors check format docs docs-check pictures bench gpu wheel clean

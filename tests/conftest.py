@@ -83,8 +83,18 @@ def _computes(module: ModuleType) -> bool:
     return any(f"{name}.".startswith(f"{each}.") for name in names for each in COMPUTING)
 
 
+# Files that take longest begin first, so that nobody waits for one of them in the end.
+LONGEST = (
+    *("web_browser", "cli_runs", "front_door", "cli", "web_looks", "gpu_script", "study", "report", "web_sound"),
+    *("players", "web_attacks", "on_a_gpu", "training", "paper", "two_minutes", "detected_files", "web_api"),
+    *("real_models", "soundscapes", "listen", "maps_first", "others_on_a_gpu", "second_decoder", "long_recordings"),
+)
+PLACES = {f"test_{name}": place for place, name in enumerate(LONGEST)}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that compute, for `make test-processors`."""
+    """Put the longest files first, and mark the tests that compute, for `make test-processors`."""
+    items.sort(key=lambda item: PLACES.get(item.path.stem, len(PLACES)))
     for item in items:
         if isinstance(item, pytest.Function) and _computes(item.module):
             item.add_marker("computes")

@@ -417,14 +417,14 @@ def test_run_does_the_whole_job_and_can_be_repeated(sounds, run, tmp_path, monke
         assert (out / name).read_bytes() == (run / name).read_bytes()
     assert earwitness(*words).code == 2
     stamp = (out / "model.safetensors").stat().st_mtime_ns
+    asked = []  # what was asked and drawn once is not asked again and again
+    monkeypatch.setattr("earwitness.cli.app.investigate_and_report", lambda run, *_: asked.append(run))
     again = done(*words, "--resume")
     assert (out / "model.safetensors").stat().st_mtime_ns == stamp
     assert any("finished already" in line for line in again.lines)
-    asked = []  # what was asked and drawn twice is not asked a third time
-    monkeypatch.setattr("earwitness.cli.app.investigate_and_report", lambda run, *_: asked.append(run))
     done(*words, "--overwrite")
     assert (out / "model.safetensors").stat().st_mtime_ns > stamp
-    assert asked == [out]
+    assert asked == [out, out]
 
 
 def test_cross_validation_measures_every_recording_once(sounds, tmp_path):

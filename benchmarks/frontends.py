@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from earwitness.audio import decoding
-from earwitness.audio.frontend import EFFICIENTAT, VGGISH, FrontEnd, log_mel, mel_filters
+from earwitness.audio.frontend import EFFICIENTAT, VGGISH, FrontEnd
+from earwitness.audio.logmel import log_mel, mel_filters
 from earwitness.core.arrays import LogMel, Samples
 from earwitness.data import extraction
 from measuring import Result, Setting, SkippedError, compared, installed, measure, threads

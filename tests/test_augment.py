@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earwitness.audio.frontend import FRONT_ENDS, VGGISH, log_mel
+from earwitness.audio.frontend import FRONT_ENDS, VGGISH
+from earwitness.audio.logmel import log_mel
 from earwitness.audio.segments import cut
 from earwitness.training.augmentation import draw
 from earwitness.training.recipes import Augmentation

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from earwitness.audio import decoding
-from earwitness.audio.frontend import EFFICIENTAT, log_mel
+from earwitness.audio.frontend import EFFICIENTAT
+from earwitness.audio.logmel import log_mel
 from earwitness.core.errors import UsageError
 from earwitness.models.hierarchy import audioset_parents
 from earwitness.models.mobilenet import round_channels

@@ -148,6 +148,18 @@ print(*sorted(set({HEAVY!r}) & set(sys.modules)), file=sys.stderr)
     assert done.stdout.count("Usage: earwitness") == len(COMMANDS) + 2
 
 
+def test_data_is_looked_at_without_what_computes(sounds):
+    code = f"""
+import sys
+from earwitness.cli import exit
+from earwitness.cli.app import app
+assert exit.run(app, ["data", {str(sounds)!r}]) == 0
+print(*sorted({{"torch", "matplotlib", "sklearn"}} & set(sys.modules)), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment())
+    assert done.stderr.split() == []
+
+
 def test_help_comes_at_once():
     # The time of an interpreter that does nothing is the machine's own; 0.2 s on most.
     nothing = seconds(sys.executable, "-c", "pass")

@@ -11,7 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earwitness.audio.frontend import FrontEnd, energy_of, log_mel, log_mel_stream, log_of, mel_filters
+from earwitness.audio.frontend import FrontEnd
+from earwitness.audio.logmel import energy_of, log_mel, log_mel_stream, log_of, mel_filters
 from earwitness.audio.timefreq import SCALES, Clock, hz_to_mel, mel_to_hz
 from earwitness.core.errors import UsageError
 

@@ -53,7 +53,12 @@ def sound(run, tmp_path_factory) -> Path:
 def told(run, sound, tmp_path_factory):
     folder = tmp_path_factory.mktemp("out")
     done = explain_to_folder(
-        sound, run, folder / "out", methods=["gradcam", "occlusion:mask=40%,stride=40%"], table=folder / "all.csv", progress=False
+        sound,
+        run,
+        folder / "out",
+        methods=["gradcam", "occlusion:mask=40%,stride=40%"],
+        table=folder / "all.csv",
+        progress=False,
     )
     ((explanation, picture),) = done.explanations
     return explanation, picture, folder / "all.csv"

@@ -10,7 +10,8 @@ import torch
 
 from earwitness.audio import decoding, extraction
 from earwitness.audio.extraction import log_mel_of, one_thread
-from earwitness.audio.frontend import FRONT_ENDS, VGGISH, log_mel
+from earwitness.audio.frontend import FRONT_ENDS, VGGISH
+from earwitness.audio.logmel import log_mel
 from earwitness.core.errors import BadRecordingError, UsageError
 from earwitness.data import loading
 from earwitness.data.extraction import extract_log_mels

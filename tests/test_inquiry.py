@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import tiny_run
 from earwitness.audio import decoding, extraction
-from earwitness.audio.frontend import VGGISH, log_mel
+from earwitness.audio.frontend import VGGISH
+from earwitness.audio.logmel import log_mel
 from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.core.files import read_csv, read_json, safe_name, write_json
 from earwitness.explainers.attribution import Attribution, Target, is_silent

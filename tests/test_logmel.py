@@ -4,7 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from earwitness.audio.frontend import EFFICIENTAT, FRONT_ENDS, VGGISH, energy_of, log_mel, log_mel_stream, log_of
+from earwitness.audio.frontend import EFFICIENTAT, FRONT_ENDS, VGGISH
+from earwitness.audio.logmel import energy_of, log_mel, log_mel_stream, log_of
 from earwitness.audio.timefreq import segment_starts
 from rounding import rounding
 

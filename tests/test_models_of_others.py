@@ -17,7 +17,7 @@ from torch import nn
 
 import earwitness as ew
 from command import earwitness
-from earwitness.audio.frontend import log_mel
+from earwitness.audio.logmel import log_mel
 from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.explainers.registry import METHODS
 from earwitness.models.foreign.description import Description

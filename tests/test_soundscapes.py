@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earwitness.audio import decoding
-from earwitness.audio.frontend import EFFICIENTAT, VGGISH, FrontEnd, log_mel
+from earwitness.audio.frontend import EFFICIENTAT, VGGISH, FrontEnd
+from earwitness.audio.logmel import log_mel
 from earwitness.audio.timefreq import segment_starts
 from earwitness.core.errors import BadRecordingError, EarwitnessError, UsageError
 from earwitness.data import loading

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 import explain_toys as toys
-from earwitness.audio.frontend import EFFICIENTAT, VGGISH, energy_of
+from earwitness.audio.frontend import EFFICIENTAT, VGGISH
+from earwitness.audio.logmel import energy_of
 from earwitness.audio.segments import Segments
 from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.explainers.attribution import Target

@@ -55,7 +55,7 @@ def test_frame_centres_are_the_middles_of_the_windows():
 def test_a_click_is_loudest_in_the_frame_that_the_clock_names(front_end):
     import torch
 
-    from earwitness.audio.frontend import log_mel
+    from earwitness.audio.logmel import log_mel
 
     for seconds in (0.2013, 0.35, 0.7777):
         waveform = np.zeros(front_end.sample_rate, dtype=np.float64)
@@ -69,7 +69,7 @@ def test_a_click_is_loudest_in_the_frame_that_the_clock_names(front_end):
 def test_a_tone_is_loudest_in_the_band_that_the_clock_names(front_end, hz):
     import torch
 
-    from earwitness.audio.frontend import log_mel
+    from earwitness.audio.logmel import log_mel
 
     time = np.arange(front_end.sample_rate) / front_end.sample_rate
     loudest = int(log_mel(front_end, torch.from_numpy(0.5 * np.sin(2 * np.pi * hz * time))).mean(dim=0).argmax())

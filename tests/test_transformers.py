@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 import earwitness as ew
 import tiny_transformers
 from command import earwitness
-from earwitness.audio.frontend import log_mel, log_mel_stream
+from earwitness.audio.logmel import log_mel, log_mel_stream
 from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.explainers.attribution import Target
 from earwitness.explainers.inference.binding import bound, shown_layer

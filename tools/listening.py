@@ -21,7 +21,7 @@ import soundfile
 import torch
 
 from earwitness.audio import decoding
-from earwitness.audio.frontend import energy_of, log_mel
+from earwitness.audio.logmel import energy_of, log_mel
 from earwitness.cli.output import table
 from earwitness.core.arrays import Float32Array, Float64Array
 from earwitness.core.device import to_numpy

@@ -14,7 +14,8 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from earwitness.audio import decoding
-from earwitness.audio.frontend import FrontEnd, log_mel_stream
+from earwitness.audio.frontend import FrontEnd
+from earwitness.audio.logmel import log_mel_stream
 from earwitness.audio.losses import Losses
 from earwitness.core.arrays import LogMel, Samples
 

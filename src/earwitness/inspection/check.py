@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from earwitness.audio.frontend import log_mel
+from earwitness.audio.logmel import log_mel
 from earwitness.audio.segments import Segments
 from earwitness.core.arrays import Float32Array, Float64Array
 from earwitness.core.device import to_numpy

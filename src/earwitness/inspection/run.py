@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from earwitness.audio import decoding, extraction
-from earwitness.audio.frontend import log_mel
+from earwitness.audio.logmel import log_mel
 from earwitness.audio.segments import Segments
 from earwitness.audio.timefreq import Clock
 from earwitness.core import run_folder

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from earwitness.audio.frontend import energy_of
+from earwitness.audio.logmel import energy_of
 from earwitness.audio.stft import Stft, apply_gains
 from earwitness.core.arrays import BoolArray, Float32Array, Float64Array, LogMel
 from earwitness.core.device import to_numpy

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from earwitness.audio.frontend import FrontEnd, energy_of, log_of
+from earwitness.audio.frontend import FrontEnd
+from earwitness.audio.logmel import energy_of, log_of
 from earwitness.audio.segments import SegmentedLogMels
 from earwitness.audio.timefreq import segment_hop
 from earwitness.core.arrays import Float32Array, Float64Array, Int64Array

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from earwitness.audio.frontend import FrontEnd, energy_of
+from earwitness.audio.frontend import FrontEnd
+from earwitness.audio.logmel import energy_of
 
 SEGMENT, WAV2VEC2 = "segment", "wav2vec2"
 PER_SEGMENT = (SEGMENT, WAV2VEC2)

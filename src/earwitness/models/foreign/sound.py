@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from earwitness.audio.extraction import HeldLogMel
-from earwitness.audio.frontend import FrontEnd, log_mel
+from earwitness.audio.frontend import FrontEnd
+from earwitness.audio.logmel import log_mel
 from earwitness.audio.segments import pad, sound_at
 from earwitness.audio.timefreq import segment_starts
 from earwitness.core.arrays import LogMel, Samples

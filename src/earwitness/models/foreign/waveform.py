@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from earwitness.audio.frontend import FrontEnd, window_of
+from earwitness.audio.frontend import FrontEnd
+from earwitness.audio.logmel import window_of
 from earwitness.audio.segments import SILENCE_TOLERANCE
 from earwitness.audio.timefreq import Clock
 from earwitness.core.arrays import Float32Array

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from earwitness.audio.frontend import FrontEnd, energy_of, log_of
+from earwitness.audio.frontend import FrontEnd
+from earwitness.audio.logmel import energy_of, log_of
 from earwitness.audio.segments import Segments
 from earwitness.core.arrays import Float64Array, LogMel
 from earwitness.core.device import to_numpy

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from earwitness.audio import decoding
+from earwitness.audio import decoding, logmel
 from earwitness.audio.artefacts import rms
-from earwitness.audio.frontend import FrontEnd, log_mel
+from earwitness.audio.frontend import FrontEnd
 from earwitness.audio.segments import sound_at
 from earwitness.core.arrays import Float32Array, Samples
 from earwitness.core.device import to_numpy
@@ -96,7 +96,7 @@ class Stage:
 
     def log_mel(self, samples: Samples) -> Float32Array:
         """Return the segment, shape (frames, bands), of samples at the front end's rate."""
-        return to_numpy(log_mel(self.front_end, torch.from_numpy(samples)))[: self.frames]
+        return to_numpy(logmel.log_mel(self.front_end, torch.from_numpy(samples)))[: self.frames]
 
     def sound(self, samples: Samples) -> Samples | None:
         """Return the segment's sound, shape (segment_samples,); None where the classifier gets log-mels."""

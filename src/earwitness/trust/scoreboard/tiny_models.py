@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from earwitness.audio import decoding
-from earwitness.audio.frontend import log_mel
+from earwitness.audio.logmel import log_mel
 from earwitness.audio.segments import cut
 from earwitness.core.arrays import Float32Array, Int64Array
 from earwitness.core.device import to_numpy

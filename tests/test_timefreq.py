@@ -85,12 +85,19 @@ def test_segments_lie_inside_the_recording_and_leave_less_than_a_hop_or_nothing(
     whole = segment_starts(frames, length, overlap)
     np.testing.assert_array_equal(whole[: len(starts)], starts)
     assert len(whole) <= len(starts) + 1
-    assert whole[-1] == max(0, frames - length)
+    last = max(0, frames - length)
+    assert whole[-1] == last - (last % hop == 1 and length >= 20)  # a single frame of many makes no segment
     assert np.all(np.diff(whole) > 0)
     if frames >= length:
         assert starts[-1] + length <= frames < starts[-1] + length + hop
     else:
         assert len(starts) == 1
+
+
+def test_a_single_frame_more_makes_no_segment_that_doubles_the_last_one():
+    assert segment_starts(501, 100, 0.0).tolist() == [0, 100, 200, 300, 400]  # 5.0003 s at a hop of 10 ms
+    assert segment_starts(502, 100, 0.0).tolist() == [0, 100, 200, 300, 400, 402]
+    assert segment_starts(21, 10, 0.0).tolist() == [0, 10, 11]  # of few frames, one is much
 
 
 def test_75_percent_of_96_frames_is_a_hop_of_24():

@@ -573,3 +573,16 @@ def test_a_spectrogram_has_no_samples():
 def test_a_hop_of_about_ten_milliseconds_divides_the_segment(rate, samples, hop):
     known = described({"input": "waveform", "sample_rate": rate, "segment_samples": samples})
     assert known.front_end().hop == hop
+
+
+# ---- the end of a recording ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("seconds", "segments"), [(5.0, 5), (5.0003, 5), (1.0003, 1), (5.3, 6)])
+def test_a_few_samples_more_make_no_segment_that_counts_sound_twice(tmp_path, seconds, segments):
+    classifier = load_foreign(made(tmp_path, "16000", said()), CPU)
+    scored = score_waveform(classifier, tones(16_000, seconds))
+    assert len(scored.scores) == segments
+    assert scored.start_frames[0] == 0
+    if seconds < 5.3:
+        assert (np.diff(scored.start_frames) == scored.segment_frames).all()

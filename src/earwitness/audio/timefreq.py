@@ -28,6 +28,7 @@ SLANEY_BREAK_HZ = 1_000.0
 SLANEY_STEP = np.log(6.4) / 27.0
 EDGES = "edges"
 SCALES = (*MEL_PER_NEPER, "slaney", "linear", EDGES)
+FRAMES_PER_TAIL = 20  # in a segment of so many frames, one more frame than whole segments hold makes no segment
 
 
 def hz_to_mel(hz: npt.ArrayLike, scale: str = "htk") -> Float64Array:
@@ -217,8 +218,9 @@ def segment_starts(frames: int, segment_frames: int, overlap: float, *, tail: bo
     overlap
         Overlap of consecutive segments in percent, 0 <= overlap < 100; 75 % of 96 frames is a hop of 24.
     tail
-        Whether a last segment ends flush with the recording, where the others leave a tail; its overlap is larger.
-        Without, up to a segment less a frame is seen by none, as in the published VGGish and the MathWorks example.
+        Whether a last segment ends flush with the recording, where the others leave a tail (:func:`leaves_tail`); its
+        overlap is larger. Without, up to a segment less a frame is seen by none, as in the published VGGish and the
+        MathWorks example.
 
     Returns
     -------
@@ -226,7 +228,16 @@ def segment_starts(frames: int, segment_frames: int, overlap: float, *, tail: bo
     """
     hop, last = segment_hop(segment_frames, overlap), max(frames - segment_frames, 0)
     starts = np.arange(0, last + 1, hop, dtype=np.int64)
-    return np.append(starts, last) if tail and starts[-1] < last else starts
+    return np.append(starts, last) if tail and leaves_tail(last - int(starts[-1]), segment_frames) else starts
+
+
+def leaves_tail(remainder: int, segment_frames: int) -> bool:
+    """Return whether the frames that follow the last of the evenly spaced segments get a segment of their own.
+
+    A single frame gets none, where it is a twentieth of a segment at most: that segment would see again what the one
+    before it sees, and count it twice. A centred front end gives 5 s of sound one frame more than 5 x 1 s of segments.
+    """
+    return remainder > 1 or (remainder == 1 and segment_frames < FRAMES_PER_TAIL)
 
 
 def segment_hop(segment_frames: int, overlap: float) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 
 from earwitness.audio.extraction import HeldLogMel, LogMelSource, stretches
 from earwitness.audio.segments import SegmentedLogMels, Segments, cut, sound_at
-from earwitness.audio.timefreq import Clock, segment_hop
+from earwitness.audio.timefreq import Clock, leaves_tail, segment_hop
 from earwitness.core.arrays import BoolArray, Float64Array, Int64Array, LogMel, Samples
 from earwitness.core.device import to_numpy
 from earwitness.core.errors import EarwitnessError
@@ -207,7 +207,7 @@ def score_stream(
                 scores.append(_scores(classifier, data, np.arange(len(data)), advance))
             if len(own) < length:
                 break
-        if tail and end - frames > starts[-1][-1]:
+        if tail and leaves_tail(end - frames - int(starts[-1][-1]), frames):
             data = cut([part[-frames:]], [file], padding, frames, classifier.overlap)
             starts.append(np.array([end - frames]))
             scores.append(_scores(classifier, data, np.arange(1), advance))

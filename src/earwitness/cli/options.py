@@ -126,7 +126,10 @@ Classes = Annotated[
     list[str] | None,
     typer.Option("--class", metavar="NAME", help="Class to explain, by its name or a word of it; repeatable."),
 ]
-At = Annotated[float | None, typer.Option(help="Moment of the segment to explain, in seconds.")]
+At = Annotated[
+    float | None,
+    typer.Option(help="Moment of the segment to explain, in seconds. [default: the surest with sound]"),
+]
 Whole = Annotated[bool, typer.Option("--whole", help="Explain whole recordings, over time, and not single segments.")]
 MovedData = Annotated[
     Path | None, typer.Option("--data", help="Where the recordings are now, if they were moved since the run.")

@@ -17,7 +17,7 @@ from earwitness.core.errors import UsageError, printable
 from earwitness.core.files import file_name
 from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.explainers.attribution import Attribution, Target, is_silent
-from earwitness.explainers.findings import Finding, Inquiry
+from earwitness.explainers.findings import Finding, Inquiry, shown_score
 from earwitness.explainers.method import Explainer
 from earwitness.explainers.regions import with_regions
 from earwitness.inspection.model import Model
@@ -107,8 +107,8 @@ def explain_segment(
         Classes to explain; none takes the one of the highest mean score, or, with ``at``, the one that the segment was
         predicted as; of nested classes that lead, the most specific.
     at
-        A moment in seconds: the segment around it is explained. None takes the segment that scores highest for the
-        first class.
+        A moment in seconds: the segment around it is explained. None takes the segment with sound that scores highest
+        for the first class (:func:`surest_segment`); a silent one that scores higher is named in a note.
     progress
         Told how far it is.
 
@@ -123,8 +123,10 @@ def explain_segment(
     if not indices:  # of this segment, if it was named, which need not be the file's
         nested = most_specific(scored.mean if row is None else scored.scores[row], classifier.parents)
         indices = nested[-1:]
+    notes: tuple[str, ...] = ()
     if row is None:
-        row = int(scored.scores[:, indices[0]].argmax())
+        row = surest_segment(scored, indices[0])
+        notes = _passed_over(scored, row, indices[0])
     segment = scored.take([row])
     wanted = [[Target(index) for index in indices]]
     found = [method.attribute(model.prepared, segment, wanted, progress) for method in methods]
@@ -138,6 +140,7 @@ def explain_segment(
         ("chosen" if classes else _role(nested, at),) * len(indices),
         [finding_of(path, scored, row, segment, maps)],
         nested=tuple(scored.classes[index] for index in nested),
+        notes=notes,
     )
 
 
@@ -187,6 +190,7 @@ def inquiry_of(
     findings: Sequence[Finding],
     *,
     nested: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
 ) -> Inquiry:
     """Return what was found about segments of a file as an answer to a question."""
     return Inquiry(
@@ -200,6 +204,7 @@ def inquiry_of(
         methods=tuple(method.title for method in methods),
         targets=targets,
         nested=nested,
+        notes=notes,
         findings=tuple(findings),
     )
 
@@ -244,6 +249,44 @@ def segments_to_test(classifier: Classifier, scored: ScoredRecording) -> tuple[S
     some = np.unique(np.linspace(0, len(scored.scores) - 1, MOST_LOOKED_AT).astype(np.int64))
     rows = some[rows_to_test(classifier, scored.take(some))]
     return scored.take(rows), [Target(int(scored.predicted[row])) for row in rows]
+
+
+def surest_segment(scored: ScoredRecording, index: int) -> int:
+    """Return the segment that scores highest for a class among those with sound, of which a map can say something.
+
+    Where none holds sound, it is the one that scores highest.
+    """
+    order = np.argsort(-scored.scores[:, index], kind="stable")
+    first = scored.take(order[:1])
+    if not is_silent(first.values[0], int(first.real_frames[0]), scored.silence):
+        return int(order[0])
+    ends = np.minimum(scored.start_frames + scored.segment_frames, scored.real_frames)
+    spans = list(zip(scored.start_frames.tolist(), ends.tolist(), strict=True))
+    silent = np.array([is_silent(found, len(found), scored.silence) for found in scored.excerpts(spans)])
+    return int(next((row for row in order if not silent[row]), order[0]))
+
+
+def _passed_over(scored: ScoredRecording, row: int, index: int) -> tuple[str, ...]:
+    """Return what to say of a segment without sound that scores higher for a class than the explained one."""
+    highest, clock = int(scored.scores[:, index].argmax()), scored.clock
+    if highest == row:
+        return ()
+    start = float(clock.frame_start_seconds(scored.start_frames[highest]))
+    middle = start + 0.5 * scored.segment_frames * clock.frame_seconds
+    return (
+        f"the segment at {start:.2f} s scores highest for {scored.classes[index]} "
+        f"({shown_score(float(scored.scores[highest, index]))}) and is silent, so the surest one with sound is "
+        f"explained; --at {min(middle, scored.seconds):.2f} explains the silent one",
+    )
+
+
+def silence_explained(findings: Sequence[Finding]) -> tuple[str, ...]:
+    """Return what to say of explained segments that hold no sound, where nobody named their moments."""
+    starts = [f"{each.start_seconds:.2f} s" for each in findings if each.silent]
+    if not starts:
+        return ()
+    what, holds = ("segment", "holds") if len(starts) == 1 else ("segments", "hold")
+    return (f"the explained {what} at {', '.join(starts)} {holds} no sound; --at SECONDS explains another moment",)
 
 
 def _segment_at(scored: ScoredRecording, at: float) -> int:

@@ -17,7 +17,7 @@ from earwitness.explainers.attribution import Attribution, Target
 from earwitness.explainers.method import Explainer
 from earwitness.explainers.parameters import in_force, spec
 from earwitness.explainers.registry import parse
-from earwitness.inspection.files import nearest_segment
+from earwitness.inspection.files import nearest_segment, surest_segment
 from earwitness.models.hierarchy import most_specific
 from earwitness.models.prediction import ScoredRecording
 from earwitness.sonify.edits import Edit, Outline
@@ -99,9 +99,9 @@ def _bounded(asked: str) -> Explainer:
 
 
 def _segment(scored: ScoredRecording, at: float | None, target: Target) -> int:
-    """Return the segment around a moment; where none is named, the one that scores highest for the target."""
+    """Return the segment around a moment; where none is named, the surest one with sound for the target."""
     if at is None:
-        return int(scored.scores[:, target.index].argmax())
+        return surest_segment(scored, target.index)
     if at > scored.seconds:
         raise UsageError(f"{at:g} s: {scored.file} lasts {scored.seconds:.2f} s; name a moment within it")
     return nearest_segment(scored, at)

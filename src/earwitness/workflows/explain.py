@@ -25,7 +25,7 @@ from earwitness.explainers.parameters import spec
 from earwitness.explainers.perturbation.occlusion import Occlusion
 from earwitness.explainers.registry import DEFAULT_METHODS, parse
 from earwitness.inspection.detections import MOST_EXPLAINED, explain_detections, wanted
-from earwitness.inspection.files import explain_segment, score_file
+from earwitness.inspection.files import explain_segment, score_file, silence_explained
 from earwitness.inspection.model import Model, load_model
 from earwitness.inspection.recordings import LONG_SECONDS, along_time, explain_whole, explainers
 from earwitness.inspection.recordings import METHODS as WHOLE_METHODS
@@ -68,8 +68,8 @@ def explain(
         A moment in seconds: the segment around it is explained.
     detections
         How many detections to explain at most, each by its best segment, the best of each class first. None takes six
-        of a recording longer than 20 s; of a shorter one, or where nothing is detected, the segment that scores highest
-        for the first class.
+        of a recording longer than 20 s; of a shorter one, or where nothing is detected, the segment with sound that
+        scores highest for the first class. ``notes`` name a silent one that scores higher.
     whole
         Explain the mean score of the whole recording, from its beginning to its end; there are no verdicts on this.
     verdicts
@@ -241,7 +241,8 @@ def _segments(methods: Sequence[Explainer], at: float | None, detections: int | 
         maps, moments = maps_by_name(methods, inquiry)
         between = first.start_seconds, min(first.end_seconds, scored.seconds)
         made = _explanation(model, path, scored, between, maps, answer, found, moments)
-        return replace(made, scored=scored, explainers=tuple(methods))
+        silent = silence_explained(inquiry.findings) if at is None else ()
+        return replace(made, scored=scored, explainers=tuple(methods), notes=(*made.notes, *inquiry.notes, *silent))
 
     return one
 

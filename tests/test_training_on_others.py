@@ -274,6 +274,52 @@ def test_an_answer_that_is_no_embedding_is_refused(sounds, tmp_path):
         ew.train(request(sounds, tmp_path / "run", spec_of(tmp_path, "Sequence()")), progress=False)
 
 
+SCORES = """
+import numpy as np
+
+def scores(x):
+    found = x.mean(axis=(1, 3)) / 40
+    return found[:, :{count}]
+
+def sure(x):
+    found = np.exp(scores(x))
+    return found / found.sum(axis=1, keepdims=True)
+
+def make():
+    return {kind}, {description!r}
+"""
+
+
+def scorer(folder: Path, count: int, kind: str = "scores", **more) -> str:
+    """Return the name of a function over arrays that answers so many numbers."""
+    (folder / "scorer.py").write_text(SCORES.format(count=count, kind=kind, description={**SPECTRA, **more}))
+    return f"{folder / 'scorer.py'}:make"
+
+
+@pytest.mark.parametrize(
+    ("count", "more", "why"),
+    [
+        (5, {"classes": list("abcde")}, "answers 5 numbers, and 5 names of classes come with it"),
+        (5, {"kind": "sure"}, "answers 5 numbers, which are probabilities"),
+        (3, {}, "answers 3 numbers, for 3 classes to learn"),
+    ],
+)
+def test_class_scores_are_not_taken_for_an_embedding_unless_said_so(sounds, tmp_path, count, more, why):
+    left = earwitness("train", sounds, "--backbone", scorer(tmp_path, count, **more), "--out", tmp_path / "run")
+    assert left.code == 2
+    (line,) = left.lines
+    assert why in line
+    assert "class scores, not an embedding; name another output" in line
+    assert "embedding = true" in line
+    said = scorer(tmp_path, count, embedding=True, **more)
+    trained = ew.train(request(sounds, tmp_path / "run", said, changes={"epochs": 1}), progress=False)
+    assert ew.evaluate(trained.run.path, progress=False).metrics == trained.metrics
+
+
+def test_few_numbers_that_look_like_no_class_scores_are_learned_from(sounds, tmp_path):
+    ew.train(request(sounds, tmp_path / "run", scorer(tmp_path, 4), changes={"epochs": 1}), progress=False)
+
+
 def test_a_frozen_backbone_whose_weights_nobody_keeps_is_refused(sounds, tmp_path):
     spec = spec_of(tmp_path, "Random()")
     with pytest.raises(UsageError, match="gives other weights each time"):

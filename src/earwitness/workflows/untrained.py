@@ -22,6 +22,8 @@ def build(plan: TrainingPlan, classes: tuple[str, ...]) -> Classifier:
 
     Raises
     ------
+    UsageError
+        A backbone of others answers class scores.
     EarwitnessError
         The file of weights is not this network's.
     """
@@ -49,6 +51,7 @@ def build(plan: TrainingPlan, classes: tuple[str, ...]) -> Classifier:
 
 def _over_others(plan: TrainingPlan, backbone: ForeignBackbone, classes: tuple[str, ...]) -> Classifier:
     """Return the untrained classifier of a plan over a model that others trained."""
+    backbone.check_embedding(len(classes))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.request.seed)
         network = backbone.build(len(classes), frozen=plan.request.freeze)

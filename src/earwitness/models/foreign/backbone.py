@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from earwitness.audio.frontend import FrontEnd
-from earwitness.core.errors import EarwitnessError, printable
+from earwitness.core.errors import EarwitnessError, UsageError, printable
 from earwitness.models.classifier import Classifier
 from earwitness.models.foreign.description import Description
+from earwitness.models.foreign.hugging_face import is_folder
 from earwitness.models.foreign.identity import origin_of
 from earwitness.models.foreign.loading import Opened, open_foreign
 from earwitness.models.foreign.reading import described
@@ -20,6 +21,10 @@ from earwitness.models.foreign.reference import check_unchanged, check_weights
 from earwitness.models.foreign.runtimes import is_opaque
 from earwitness.models.headed import Headed
 from earwitness.models.origin import Origin
+
+# An embedding of so many numbers and fewer is rare, and classes are often more than a hundred.
+FEW = 32
+NEAR_ONE = 1e-4  # of a sum of probabilities in float32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +39,14 @@ class ForeignBackbone:
         How many numbers it answers.
     origin
         Where it comes from.
+    probabilities
+        Whether what it answers to silence adds up to 1, as a softmax's answers do.
     """
 
     opened: Opened
     embedding: int
     origin: Origin
+    probabilities: bool = False
 
     @property
     def name(self) -> str:
@@ -65,6 +73,32 @@ class ForeignBackbone:
         """Whether its layers have weights that can learn."""
         return not is_opaque(self.opened.coat) and any(each.requires_grad for each in self.opened.coat.parameters())
 
+    def check_embedding(self, classes: int) -> None:
+        """Refuse to learn a number of classes from what is obviously class scores, unless its description says to.
+
+        Raises
+        ------
+        UsageError
+            The model names a class for each number, its numbers are probabilities, or they are few and no more than
+            the classes.
+        """
+        if self.opened.known.embedding or is_folder(Path(self.opened.spec)):  # whose own head is off
+            return
+        count, named = self.embedding, len(self.opened.class_names())
+        if count == named:
+            why = f"and {named} names of classes come with it"
+        elif self.probabilities:
+            why = "which are probabilities, for they add up to 1"
+        elif count <= min(classes, FEW):
+            why = f"for {classes} classes to learn"
+        else:
+            return
+        raise UsageError(
+            f"{printable(self.opened.spec)}: answers {count} numbers, {why}: class scores, not an embedding; name "
+            "another output, or a model that ends before its classifier, or write embedding = true in its description "
+            "to learn from them all the same"
+        )
+
     def build(self, classes: int, *, frozen: bool) -> Headed:
         """Return the network under a new head for a number of classes."""
         return Headed(self.opened.coat, self.embedding, classes, frozen=frozen)
@@ -90,9 +124,12 @@ def load_backbone(
         The file is damaged, or the user's code fails.
     """
     opened = open_foreign(spec, torch.device(device), description, embedding=True)
-    embedding = opened.answers("embedding")
+    answer = opened.answers("embedding")
     return ForeignBackbone(
-        opened=opened, embedding=embedding, origin=origin_of(spec, opened.runnable.network, opened.known)
+        opened=opened,
+        embedding=answer.shape[1],
+        origin=origin_of(spec, opened.runnable.network, opened.known),
+        probabilities=bool((answer >= 0).all()) and abs(float(answer.sum()) - 1) < NEAR_ONE,
     )
 
 

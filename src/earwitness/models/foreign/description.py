@@ -40,7 +40,7 @@ OF_WAVEFORMS = (
     *("input", "sample_rate", "hop", "window", "fft", "bands", "scale", "low_hz", "high_hz", "edges_hz", "layout"),
     *("segment_seconds", "segment_samples", "overlap", "batch", "output", "activation", "feature_layer", "classes"),
     *("mean", "std", "normalise", "shortest_seconds", "tokens", "class_tokens", "token_width", "attention"),
-    *("inputs", "step_samples", "context_samples", "pooled"),
+    *("inputs", "step_samples", "context_samples", "pooled", "embedding"),
 )
 CHOICES = {
     "input": (SPECTROGRAM, WAVEFORM),
@@ -103,6 +103,8 @@ class Description:
         How many segments it takes at once, where that is fixed; 0 for any.
     output
         Which of its answers holds the classes, by name or place, where it gives several.
+    embedding
+        Of a backbone: that its answers are to be learned from although they look like class scores.
     pooled
         How answers of several moments, (n, moments, classes), become one: their ``"max"`` or their ``"mean"``.
     inputs
@@ -161,6 +163,7 @@ class Description:
     overlap: float = 0.0
     batch: int = 0
     output: str | int | None = None
+    embedding: bool = False
     pooled: str = ""
     inputs: Mapping[str, Any] = field(default_factory=dict)
     step_samples: int = 0

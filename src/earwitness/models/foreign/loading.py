@@ -76,8 +76,8 @@ def load_foreign(
         The file is damaged, or the user's code fails.
     """
     model = open_foreign(spec, device, description)
-    known, answers = model.known, model.answers("classes")
-    named = _classes(spec, known, model.runnable, classes)
+    known, answers = model.known, model.answers("classes").shape[1]
+    named = model.class_names(classes)
     if not named:
         named = numbered(answers)
     if (twice := next((name for name in named if named.count(name) > 1), None)) is not None:
@@ -127,8 +127,8 @@ class Opened:
     samples: int
     device: torch.device
 
-    def answers(self, what: str) -> int:
-        """Return how many numbers it answers to a segment of silence, which are said to be ``what``.
+    def answers(self, what: str) -> torch.Tensor:
+        """Return what it answers to a segment of silence, shape (1, ``what``).
 
         Raises
         ------
@@ -137,6 +137,16 @@ class Opened:
         """
         silent = _silent(self.front_end, self.known.frames(), self.samples, self.device)
         return _answers(self.spec, self.coat, silent, what)
+
+    def class_names(self, given: Path | Sequence[str] | None = None) -> tuple[str, ...]:
+        """Return the names that are given, or those of the description, the file, or a text file beside it, if any.
+
+        Raises
+        ------
+        UsageError
+            A file of names cannot be read.
+        """
+        return _classes(self.spec, self.known, self.runnable, given)
 
 
 def open_foreign(
@@ -324,8 +334,8 @@ def _silent(front_end: FrontEnd, frames: int, samples: int, device: torch.device
     return torch.full((1, frames, front_end.bands), front_end.silence, device=device)
 
 
-def _answers(spec: str, coat: Coat, silent: torch.Tensor, what: str = "classes") -> int:
-    """Return how many numbers the network answers to a segment of silence."""
+def _answers(spec: str, coat: Coat, silent: torch.Tensor, what: str = "classes") -> torch.Tensor:
+    """Return what the network answers to a segment of silence, shape (1, numbers)."""
     try:
         with torch.inference_mode(), without_tf32(silent.device):
             found = coat(silent)
@@ -348,4 +358,4 @@ def _answers(spec: str, coat: Coat, silent: torch.Tensor, what: str = "classes")
         )
     if not bool(found.isfinite().all()):
         raise UsageError(f"{printable(spec)}: answers what is not finite to silence; check log, floor and mean")
-    return int(found.shape[1])
+    return found

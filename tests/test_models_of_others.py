@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 import earwitness as ew
@@ -433,6 +434,37 @@ def test_what_is_neither_a_run_nor_a_folder_of_transformers_is_said(tmp_path):
         ew.load_model(tmp_path)
     with pytest.raises(UsageError, match=r"mit/ast: no such run folder, .* of this machine: nothing is fetched$"):
         ew.load_model("mit/ast")
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("explain", "a.wav", "--model"), "holds model.safetensors, but neither run.json"),
+        (("explain", "a.wav", "--run"), "holds model.safetensors, but neither run.json"),
+        (("check-model",), "holds model.safetensors, but neither run.json"),
+        (("inquire",), "holds model.safetensors, but neither run.json"),
+        (("train", ".", "--out", "run", "--backbone"), "holds model.safetensors, but neither run.json"),
+    ],
+)
+def test_a_folder_of_weights_alone_lacks_what_makes_it_a_run_or_one_of_transformers(tmp_path, monkeypatch, words, why):
+    monkeypatch.chdir(tmp_path)
+    Path("weights").mkdir()
+    Path("a.wav").touch()
+    save_file({"weight": torch.zeros(2)}, "weights/model.safetensors")
+    left = earwitness(*words, "weights")
+    assert left.code == 2
+    (line,) = left.lines
+    assert f"weights: {why}, as a run does, nor config.json and preprocessor_config.json" in line
+
+
+def test_a_folder_of_transformers_is_no_run_and_a_run_no_model_of_others(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    save_file({"weight": torch.zeros(2)}, tmp_path / "model.safetensors")
+    with pytest.raises(UsageError, match="is a folder of Transformers and no run; name it with --model"):
+        ew.inquire(tmp_path)
+    (tmp_path / "config.json").rename(tmp_path / "run.json")
+    with pytest.raises(UsageError, match="is a run folder and no model of others"):
+        load_foreign(str(tmp_path), CPU)
 
 
 def test_a_description_goes_with_models_of_others_alone(tmp_path):

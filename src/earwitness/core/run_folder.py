@@ -120,6 +120,8 @@ class RunFolder:
 
 # What run.json, and the JSON in the model's metadata, call the hash that tells one training from others.
 IDENTITY = "identity"
+# What a folder of Transformers holds beside its weights.
+OF_TRANSFORMERS = ("config.json", "preprocessor_config.json")
 # Under what run.json says of a model that others trained where it comes from; runs of ours do not have it.
 MODEL = "model"
 METADATA = "earwitness"  # one key: safetensors writes several in no certain order
@@ -244,7 +246,7 @@ def open_finished(path: Path | str) -> RunFolder:
     Raises
     ------
     UsageError
-        There is no such folder, or its training is unfinished.
+        There is no such folder, it is no run's, or its training is unfinished.
     EarwitnessError
         Its model is another run's.
     """
@@ -252,6 +254,8 @@ def open_finished(path: Path | str) -> RunFolder:
     if not folder.path.is_dir():
         raise UsageError(f"{printable(path)}: no such run folder; `earwitness train` makes one")
     if folder.finished:
+        if not folder.started and folder.mark == folder.model and _identity_of_model(folder) is None:
+            raise UsageError(no_model_folder(path))
         check_identity(folder)
         return folder
     if folder.started and (of := read_json(folder.run_json).get("evaluation_of")):
@@ -261,6 +265,17 @@ def open_finished(path: Path | str) -> RunFolder:
     if folder.started:
         raise UsageError(f"{printable(path)}: its training is unfinished; go on with `earwitness train --resume`")
     raise UsageError(f"{printable(path)}: is not a run folder (it holds no model.safetensors)")
+
+
+def no_model_folder(path: Path | str) -> str:
+    """Return what a folder lacks to be a run, and to be a model of Transformers, whose weights have the same name."""
+    folder, where = RunFolder(Path(path)), printable(path)
+    if (folder.path / OF_TRANSFORMERS[0]).is_file():
+        return f"{where}: is a folder of Transformers and no run; name it with --model"
+    if folder.started:
+        return f"{where}: is a run folder and no model of others; commands take it as RUN or --run"
+    lacks = f"neither run.json, as a run does, nor {' and '.join(OF_TRANSFORMERS)}, as a folder of Transformers does"
+    return f"{where}: holds {f'{folder.mark.name}, but ' if folder.finished else ''}{lacks}; copy the whole folder"
 
 
 def check_identity(folder: RunFolder) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from earwitness.core.device import choose_device
 from earwitness.core.errors import UsageError
+from earwitness.core.run_folder import no_model_folder
 from earwitness.models.foreign.backbone import ForeignBackbone, load_backbone
 from earwitness.models.foreign.identity import check_steady
 from earwitness.models.foreign.loading import is_foreign
@@ -124,6 +125,8 @@ def make_plan(request: Request) -> TrainingPlan:
     check_overlap(request.overlap)
     if request.backbone not in BACKBONES and is_foreign(request.backbone):
         return _plan_of_others(request)
+    if request.backbone not in BACKBONES and Path(request.backbone).is_dir():
+        raise UsageError(no_model_folder(request.backbone))
     if request.description is not None:
         raise UsageError(f"--description: goes with a --backbone that others trained; {request.backbone} is ours")
     backbone = backbone_named(request.backbone)

@@ -16,6 +16,7 @@ from torch import nn
 from earwitness.audio.frontend import FrontEnd
 from earwitness.core.device import without_tf32
 from earwitness.core.errors import UsageError, first_line, printable
+from earwitness.core.run_folder import no_model_folder
 from earwitness.models.adapter import BANDS, CHANNEL, FRAMES, SAMPLES, Coat
 from earwitness.models.class_names import numbered
 from earwitness.models.classifier import Classifier
@@ -221,6 +222,8 @@ def _over(spec: str, own: Mapping[str, Any], given: Path | Mapping[str, Any] | D
 
 def _run_file(path: Path, device: torch.device, describe: Callable[[], Description]) -> Runnable:
     """Return the network of a model file."""
+    if path.is_dir():
+        raise UsageError(no_model_folder(path))
     if not path.is_file():
         raise UsageError(f"{printable(path)}: no such model file")
     if path.suffix.lower() in ONNX:

@@ -26,9 +26,11 @@ from earwitness.models.foreign.identity import words_of
 from earwitness.models.foreign.reading import described
 from earwitness.models.weights import audioset_labels
 from earwitness.training.metrics import Confusion
+from earwitness.trust.scoreboard import analytic, collect
 from earwitness.trust.scoreboard.board import measure
 from earwitness.trust.scoreboard.collect import Gathered, choose
 from earwitness.trust.scoreboard.mixtures import Stage, recorded
+from earwitness.workflows import scoreboard as scorebook
 from earwitness.workflows.scoreboard import classifier_and_recordings
 from tiny_sounds import write_sounds
 
@@ -394,6 +396,53 @@ def test_mixtures_of_its_recordings_score_methods_on_it(kind, request):
     assert note.startswith("left out of mixtures: gradcam")
     with pytest.raises(UsageError, match="nowhere"):
         measure(Gathered((bench,), ()), ("gradcam:layer=nowhere",))
+
+
+LOUDNESS = """
+import numpy as np
+
+def answer(x):
+    loud = x[:, 0].mean(axis=2) / 10 + 10
+    low, high, least = loud[:, :10].max(axis=1), loud[:, 22:].max(axis=1), loud.min(axis=1)
+    return np.stack([low - high, high - low, 2 * (least - 7)], axis=1)
+
+def make():
+    return answer, {description!r}
+"""
+
+
+@pytest.fixture(scope="module")
+def arrays(tmp_path_factory, sounds) -> Path:
+    """A run of a function over arrays, which has neither layers nor gradients."""
+    folder = tmp_path_factory.mktemp("arrays")
+    (folder / "loudness.py").write_text(LOUDNESS.format(description=SPECTRA))
+    ew.evaluate(model=f"{folder / 'loudness.py'}:make", data=sounds, out=folder / "run", progress=False)
+    return folder / "run"
+
+
+def test_a_scoreboard_ranks_no_method_by_which_the_run_cannot_be_asked(arrays, tmp_path, monkeypatch):
+    names = ("gradcam", "saliency", "eigencam", "smoothgrad", "rise:samples=16", FEW[0])
+    monkeypatch.setattr(collect.Preset, "methods", lambda _preset: names)
+    known = analytic.build("matched filter", cases=2)
+    bench, _ = choose(known.classifier, ([case] for case in known.cases), "known networks", 2)
+    monkeypatch.setattr(scorebook, "gather", lambda *_, **__: Gathered((bench,), ()))
+    board = ew.scoreboard(arrays, out=tmp_path / "board", progress=False).board
+    assert {each.method for each in board.standings} == {"rise", "occlusion", "energy", "edge", "centre", "random"}
+    (note,) = board.gathered.notes
+    assert note == (
+        "4 of 6 methods left out, for loudness.py:make has no layers to look at, and lets no gradient through: "
+        "gradcam, saliency, eigencam, smoothgrad"
+    )
+    with pytest.raises(UsageError, match="layers inside a model file or a function cannot be looked at"):
+        ew.scoreboard(arrays, out=tmp_path / "board", methods="gradcam", progress=False)
+
+
+def test_no_advice_names_a_method_by_which_the_model_cannot_be_asked(arrays, tmp_path):
+    run = copied(arrays, tmp_path)
+    ew.inquire(run, of_class="hiss", count=1, methods="rise:samples=8", sounds=False, progress=False)
+    (entry,) = read_json(run / "figures" / "index.json")
+    assert any("--method" in line for line in entry["advice"])
+    assert not any("cam" in line for line in entry["advice"])
 
 
 # ---- many classes -------------------------------------------------------------------------------------------------

@@ -7,9 +7,11 @@ import importlib
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from torch import nn
 
 import tiny_run
 from earwitness.audio.frontend import VGGISH
@@ -243,7 +245,7 @@ def test_so_many_mixtures_are_gathered_as_are_asked_for(monkeypatch, tmp_path):
     def gather(_classifier, _recordings, *, preset, **_others):
         raise Asked(preset.mixtures, preset.planted)
 
-    monkeypatch.setattr(scorebook, "classifier_and_recordings", lambda *_: (None, []))
+    monkeypatch.setattr(scorebook, "classifier_and_recordings", lambda *_: (SimpleNamespace(network=nn.Identity()), []))
     monkeypatch.setattr(scorebook, "gather", gather)
     quick = collect.PRESETS["quick"]
     for mixtures, expected in ((None, quick.mixtures), (24, 24)):

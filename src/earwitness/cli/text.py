@@ -31,7 +31,6 @@ from earwitness.explainers.findings import (
     shown_score,
 )
 from earwitness.explainers.parameters import spec
-from earwitness.explainers.registry import METHODS
 from earwitness.explainers.timeline import Moment, Timeline
 from earwitness.inspection.notes import SATURATED
 from earwitness.inspection.recordings import METHODS as WHOLE_METHODS
@@ -71,7 +70,7 @@ def judged(found: Explanation) -> str:
     else:
         assert isinstance(found.answer, Inquiry)
         inquiry, lines = found.answer, verdict_block(found.answer)
-    beyond = () if found.model is None else set(METHODS) - set(found.model.askable(tuple(METHODS)))
+    beyond = () if found.model is None else found.model.beyond
     advice = advice_lines(inquiry, alone=found.segments == 1, beyond=beyond)
     lines = ["verdicts (in the picture, too):", *lines, *(f"advice:    {line}" for line in advice)]
     return "\n".join(f"  {line}" for line in lines)

@@ -9,20 +9,25 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from earwitness.core.device import choose_device
 from earwitness.core.errors import UsageError, printable
 from earwitness.core.home import home_folder
 from earwitness.core.run_folder import RunFolder
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.explainers.method import check_needs
-from earwitness.explainers.registry import parse
+from earwitness.explainers.registry import METHODS, parse
 from earwitness.models.adapter import Coat
 from earwitness.models.classifier import Classifier
 from earwitness.models.foreign.loading import check_segments, is_foreign, load_foreign
+from earwitness.models.foreign.runtimes import is_opaque, is_outside
 from earwitness.models.loading import load_classifier
 from earwitness.models.reduction import Reduction, reduced
 from earwitness.models.registry import BACKBONES, backbone_named
 from earwitness.training.request import check_overlap, check_seconds, segment_frames
+
+FEW_NAMED = 3  # methods that are left out; more are counted, too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,16 +72,13 @@ class Model:
         return self.classifier.segment_seconds
 
     def askable(self, methods: Sequence[str]) -> tuple[str, ...]:
-        """Return those of several methods that the network has a layer for, or that need none."""
+        """Return those of several methods that the network can be asked by (:func:`askable`)."""
+        return askable(methods, self.classifier.network)
 
-        def fits(method: str) -> bool:
-            try:
-                check_needs(parse(method), self.classifier.network)
-            except UsageError:
-                return False
-            return True
-
-        return tuple(filter(fits, methods))
+    @property
+    def beyond(self) -> frozenset[str]:
+        """The names of all methods that the network cannot be asked by; nobody is to be advised to ask them."""
+        return frozenset(METHODS).difference(self.askable(tuple(METHODS)))
 
     def with_segments(self, seconds: float | None = None, overlap: float | None = None) -> Model:
         """Return the model for segments of another length (seconds) or overlap (percent); None leaves one as it is.
@@ -127,6 +129,32 @@ class Model:
     def __repr__(self) -> str:
         what = f"{self.classifier.backbone}, {len(self.classes)} classes, segments of {self.segment_seconds:.2f} s"
         return f"Model({self.name!r}: {what})"
+
+
+def askable(methods: Sequence[str], network: nn.Module) -> tuple[str, ...]:
+    """Return those of several methods that need no layer and no gradient that a network does not have."""
+
+    def fits(method: str) -> bool:
+        try:
+            check_needs(parse(method), network)
+        except UsageError:
+            return False
+        return True
+
+    return tuple(filter(fits, methods))
+
+
+def left_out(methods: Sequence[str], fitting: Sequence[str], name: str, network: nn.Module) -> str:
+    """Return a note on the methods that a network cannot be asked by, and why; empty where there are none."""
+    names = [each.partition(":")[0] for each in methods if each not in fitting]
+    if not names:
+        return ""
+    lacks = "names no feature_layer"
+    if is_opaque(network):
+        lacks = "has no layers to look at" + (", and lets no gradient through" if is_outside(network) else "")
+    if len(names) <= FEW_NAMED:
+        return f"{', '.join(names)} left out, for {name} {lacks}"
+    return f"{len(names)} of {len(methods)} methods left out, for {name} {lacks}: {', '.join(names)}"
 
 
 def other_segments(classifier: Classifier, seconds: float | None, overlap: float | None) -> Classifier:

@@ -8,7 +8,7 @@ row a region), panels (where in the picture which segment and map is shown) and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -126,6 +126,7 @@ def add(
     look: MapStyle = PLAIN,
     sounds: tuple[Played, ...] = (),
     formats: Sequence[str] = (),
+    beyond: Collection[str] = (),
 ) -> Path | None:
     """Draw an inquiry's answer into the run folder; the same question replaces its earlier picture.
 
@@ -141,6 +142,8 @@ def add(
         What the report plays of it.
     formats
         In which else the picture is kept, beside the PNG: ``"svg"`` or ``"pdf"``.
+    beyond
+        Methods that the model cannot be asked by, which no advice names.
 
     Returns
     -------
@@ -158,7 +161,7 @@ def add(
         alt=_alt(inquiry),
         notes=inquiry.notes,
         verdicts=verdicts,
-        advice=tuple(advice_lines(inquiry)),
+        advice=tuple(advice_lines(inquiry, beyond=beyond)),
         counts=tuple(counted_verdicts(inquiry)),
         regions=tuple(_regions(inquiry)),
         sounds=sounds,
@@ -189,6 +192,7 @@ def add_all(
     look: MapStyle = PLAIN,
     sounds: Mapping[str, tuple[Played, ...]] = MappingProxyType({}),
     formats: Sequence[str] = (),
+    beyond: Collection[str] = (),
 ) -> list[Path | None]:
     """Draw several inquiries' answers, as :func:`add` does, and say how far it is and what was replaced.
 
@@ -204,7 +208,7 @@ def add_all(
         How maps are drawn.
     sounds
         What the report plays of each, by the inquiry's name.
-    formats
+    formats, beyond
         As for :func:`add`.
     """
     told = progress
@@ -212,7 +216,7 @@ def add_all(
     paths = []
     with told.task("Drawing", len(inquiries)) as advance:
         for inquiry in inquiries:
-            paths.append(add(run, inquiry, look, sounds.get(inquiry.name, ()), formats))
+            paths.append(add(run, inquiry, look, sounds.get(inquiry.name, ()), formats, beyond))
             advance(1)
     for path in paths:
         if path in before and path.read_bytes() != before[path]:

@@ -88,9 +88,8 @@ def _verdict(collection: Collection, held: HeldMap, found: Attribution) -> shape
     known = collection.known.get(held.recording)
     alone = known is not None and known.segments == 1
     there = {each.method.partition(":")[0] for each in collection.shelf.of(held.recording) if not each.whole}
-    beyond = set(METHODS).difference(collection.model.askable(list(METHODS)))
     predicted = known.predicted if known else ""
-    verdict = verdict_of(found, Known(asked=frozenset(there | beyond), predicted=predicted, alone=alone))
+    verdict = verdict_of(found, Known(asked=collection.model.beyond | there, predicted=predicted, alone=alone))
     if verdict is None:
         return None
     return shapes.VerdictShape(

@@ -26,11 +26,10 @@ from earwitness.explainers.perturbation.occlusion import Occlusion
 from earwitness.explainers.registry import DEFAULT_METHODS, parse
 from earwitness.inspection.detections import MOST_EXPLAINED, explain_detections, wanted
 from earwitness.inspection.files import explain_segment, score_file, silence_explained
-from earwitness.inspection.model import Model, load_model
+from earwitness.inspection.model import Model, left_out, load_model
 from earwitness.inspection.recordings import LONG_SECONDS, along_time, explain_whole, explainers
 from earwitness.inspection.recordings import METHODS as WHOLE_METHODS
 from earwitness.models.detections import Detection, detect
-from earwitness.models.foreign.runtimes import is_opaque
 from earwitness.models.prediction import ScoredRecording
 from earwitness.models.reduction import reduction_of
 from earwitness.workflows.explanation import Explanation
@@ -187,11 +186,8 @@ def explain_all(
 def fitting_defaults(model: Model, methods: Sequence[str], progress: Progress) -> tuple[str, ...]:
     """Return the methods that explain where nobody names any, and say which of them the model has no place for."""
     fitting = model.askable(methods)
-    if left_out := [each.partition(":")[0] for each in methods if each not in fitting]:
-        progress.say(
-            f"earwitness: note: {', '.join(left_out)} left out, for {model.name} "
-            + ("has no layers to look at" if is_opaque(model.classifier.network) else "names no feature_layer")
-        )
+    if note := left_out(methods, fitting, model.name, model.classifier.network):
+        progress.say(f"earwitness: note: {note}")
     return fitting
 
 

@@ -171,7 +171,8 @@ def inquire(
             found = answer(opened, question, explainers, verdicts=verdicts, progress=progress)
             answers.append(with_notes(found if least is None else believed(found, least)))
         played = {each.name: write_players(opened, each, progress) for each in answers} if sounds else {}
-        pictures = gallery.add_all(opened.folder, answers, progress, look, played, pictured)
+        beyond = opened.model.beyond
+        pictures = gallery.add_all(opened.folder, answers, progress, look, played, pictured, beyond)
         for found in (each for each in answers if each.methods):
             export(region_table(_maps(found, explainers)), opened.folder.figures, found.name, exports)
     return [Answer(*each) for each in zip(answers, pictures, strict=True)]

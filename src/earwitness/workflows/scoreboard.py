@@ -13,6 +13,9 @@ from earwitness.core.errors import UsageError, printable
 from earwitness.core.locks import folder_held
 from earwitness.core.progress import Progress, shown
 from earwitness.data.recordings import Recording
+from earwitness.explainers.method import check_needs
+from earwitness.explainers.registry import parse
+from earwitness.inspection.model import askable, left_out
 from earwitness.inspection.run import open_run
 from earwitness.models.classifier import Classifier
 from earwitness.plots import style
@@ -59,7 +62,7 @@ def scoreboard(
     mixtures
         Of each source, 2 or more; None takes the preset's number. More make intervals narrower.
     methods
-        As one types them; none means all, with the preset's settings.
+        As one types them; none means all by which the run's classifier can be asked, with the preset's settings.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
     seed
@@ -70,7 +73,7 @@ def scoreboard(
     Raises
     ------
     UsageError
-        Something asked for does not exist.
+        Something asked for does not exist, or the run's classifier cannot be asked by a method that is named.
 
     Examples
     --------
@@ -87,14 +90,21 @@ def scoreboard(
     spent = PRESETS[preset] if mixtures is None else replace(PRESETS[preset], mixtures=mixtures)
     if spent.mixtures < 2:
         raise UsageError(f"--mixtures {mixtures}: two kinds take turns; ask for 2 or more")
-    chosen = tuple(listed(methods)) or spent.methods()
-    explainers(chosen)  # a wrong method must not be found out after the training
+    named = tuple(listed(methods))
+    explainers(named)  # a wrong method must not be found out after the training
     folder = Path(out)
     files.check_writable(folder)
     with folder_held(folder):
         classifier, recordings = classifier_and_recordings(run, data, device, seed, progress)
+        for method in named:
+            check_needs(parse(method), classifier.network)
+        every = spent.methods()
+        chosen = named or askable(every, classifier.network)
         gathered = gather(classifier, recordings, preset=spent, seed=seed, progress=progress)
-        board = measure(gathered, chosen, every=not methods, seed=seed, progress=progress)
+        # A method by which the run cannot be asked ranks nowhere, though the other cases' own networks could be asked.
+        if note := "" if named else left_out(every, chosen, classifier.backbone, classifier.network):
+            gathered = replace(gathered, notes=(*gathered.notes, note))
+        board = measure(gathered, chosen, every=not named, seed=seed, progress=progress)
         settings: dict[str, str | int | None] = {"preset": preset, "mixtures": spent.mixtures, "seed": seed}
         write(board, folder, settings | {"run": None if run is None else printable(run)})
     return ScoreboardResult(board, folder)

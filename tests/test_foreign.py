@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import numpy as np
 import pytest
 import torch
@@ -89,16 +91,18 @@ def test_every_method_explains_a_foreign_network(method):
 def test_feature_maps_are_turned_back():
     (found,) = parse("gradcam").attribute(adapted(), decibels().take([1]), [[Target(0)]])
     assert found.native.shape == (10, 8)
-    assert found.parameters["layer"] == "inner.4"
+    assert found.parameters["layer"] == "4"
 
 
 def test_a_layer_is_named_as_in_the_foreign_network_or_chosen_by_its_full_name():
     (own,) = parse("gradcam").attribute(adapted(), decibels().take([1]), [[Target(0)]])
-    (named,) = parse("gradcam:layer=inner.4").attribute(adapted(), decibels().take([1]), [[Target(0)]])
-    np.testing.assert_array_equal(own.values, named.values)
-    with pytest.raises(UsageError, match=r"gradcam: layer 'inner.9' is unknown; these would do: inner.0"):
-        parse("gradcam:layer=inner.9").attribute(adapted(), decibels(), [[Target(0)]] * 2)
-    with pytest.raises(UsageError, match=r"the network names no feature_layer; these would do: inner.0"):
+    for name in ("4", "inner.4"):
+        (named,) = parse(f"gradcam:layer={name}").attribute(adapted(), decibels().take([1]), [[Target(0)]])
+        np.testing.assert_array_equal(own.values, named.values)
+        assert named.parameters["layer"] == "4"
+    with pytest.raises(UsageError, match=r"gradcam: layer '9' is unknown; these would do: 0 "):
+        parse("gradcam:layer=9").attribute(adapted(), decibels(), [[Target(0)]] * 2)
+    with pytest.raises(UsageError, match=r"the network names no feature_layer; these would do: 0 "):
         parse("gradcam").attribute(adapted(feature_layer=""), decibels(), [[Target(0)]] * 2)
 
 
@@ -273,3 +277,24 @@ def test_one_of_several_outputs_is_named():
     assert torch.equal(Coat(inner, ("frames", "bands"), output=1)(x), x[:, 1])
     inner.forward = lambda x: (x[:, 0],)
     assert torch.equal(Coat(inner, ("frames", "bands"))(x), x[:, 0])
+
+
+class Nested(nn.Module):
+    """A network with a part that is called as a coat calls the network, and holds a layer of the same name."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.act = nn.Conv2d(1, 2, 3, padding=1), nn.ReLU()
+        self.inner = nn.Sequential(OrderedDict(conv=nn.Conv2d(2, 2, 3, padding=1, stride=2), act=nn.ReLU()))
+
+    def forward(self, x):
+        return self.inner(self.act(self.conv(x))).mean(dim=3)[:, :, 0]
+
+
+@pytest.mark.parametrize(("name", "rows"), [("act", 20), ("inner.act", 10)])
+def test_a_layer_is_the_one_that_its_owner_calls_so(name, rows):
+    classifier = Adapter.around(Nested().eval(), ("cough", "sneeze"), FRONT_END, feature_layer=name, turned=True)
+    for method in ("gradcam", f"gradcam:layer={name}"):
+        (found,) = parse(method).attribute(classifier, decibels().take([1]), [[Target(0)]])
+        assert found.native.shape[0] == rows
+        assert found.parameters["layer"] == name

@@ -416,17 +416,17 @@ def test_other_tokens_are_moments(folders, kind, moments):
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        ("wav2vec2.encoder.layers.7", "layer 'inner.wav2vec2.encoder.layers.7' is unknown"),
+        ("wav2vec2.encoder.layers.7", "layer 'wav2vec2.encoder.layers.7' is unknown"),
         ("wav2vec2.feature_extractor.conv_layers.1", "where tokens of 16 numbers are expected"),
     ],
 )
 def test_layers_without_tokens_are_refused(folders, layer, message):
     with pytest.raises(UsageError, match=message):
-        explained(ew.load_model(folders["wav2vec2"]), f"gradcam:layer=inner.{layer}")
+        explained(ew.load_model(folders["wav2vec2"]), f"gradcam:layer={layer}")
 
 
 def test_a_convolution_of_a_wav2vec2_has_moments_too(folders):
-    layer = "inner.wav2vec2.feature_extractor.conv_layers.1.conv"
+    layer = "wav2vec2.feature_extractor.conv_layers.1.conv"
     assert explained(ew.load_model(folders["wav2vec2"]), f"hirescam:layer={layer}").native.shape == (98, 1)
 
 

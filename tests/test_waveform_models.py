@@ -260,7 +260,7 @@ def test_a_layer_over_time_gives_a_map_of_moments(tmp_path, method):
     assert found.native.shape == (159, 1)
     assert (found.values == found.values[:, :1]).all()  # of all bands at once
     assert found.times[int(found.values[:, 0].argmax())] == pytest.approx(MOMENT, abs=0.07)
-    assert found.parameters["layer"] == "inner.second"
+    assert found.parameters["layer"] == "second"
     assert not hasattr(classifier.network.inner.second, "map")
 
 
@@ -278,8 +278,8 @@ def test_layers_that_have_no_map_over_time_are_refused(tmp_path):
     classifier = layered(tmp_path)
     segments = score_waveform(classifier, tones(16_000)).take([0])
     for layer, words in (
-        ("inner.last", r"'inner.last' has no map over time \(its output is \(2,\)"),
-        ("inner.third", r"'inner.third' is unknown; its last layers are inner.first, inner.act, inner.second"),
+        ("last", r"'last' has no map over time \(its output is \(2,\)"),
+        ("third", r"'third' is unknown; its last layers are first, act, second"),
     ):
         with pytest.raises(UsageError, match=words):
             parse(f"gradcam:layer={layer}").attribute(classifier, segments, [[Target(0)]])
@@ -310,7 +310,7 @@ def test_a_network_with_a_spectrogram_of_its_own_is_explained_by_what_needs_no_l
         )
         assert found.score == pytest.approx(float(logits), rel=2e-2 if "bfloat16" in method else 1e-4)
         assert found.values.any()
-    with pytest.raises(UsageError, match=r"'inner.layers.3' has no map over time \(its output is \(2, 253, 59\)"):
+    with pytest.raises(UsageError, match=r"'layers.3' has no map over time \(its output is \(2, 253, 59\)"):
         parse("gradcam").attribute(classifier, segments, [[Target(0)]])
 
 

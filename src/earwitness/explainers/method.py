@@ -29,13 +29,14 @@ from earwitness.explainers.attribution import (
 )
 from earwitness.explainers.inference.attention import refuse_without_attention
 from earwitness.explainers.inference.binding import bindings, shown_layer
-from earwitness.explainers.inference.layers import refuse_layer
+from earwitness.explainers.inference.layers import chosen_layer, refuse_layer
 from earwitness.explainers.inference.modules import precision_of
 from earwitness.explainers.inference.prepared import Prepared, working
 from earwitness.explainers.inference.scoring import LOGIT, PROBABILITY
 from earwitness.explainers.inference.shown import is_shown, refuse_shown
 from earwitness.explainers.inference.trial import check_answers, check_request, tried
 from earwitness.explainers.parameters import in_force
+from earwitness.models.adapter import shown_name
 from earwitness.models.foreign.runtimes import is_outside
 from earwitness.models.protocols import Explainable
 from earwitness.models.reduction import reduction_of
@@ -177,7 +178,7 @@ class Explainer(ABC):
                 check_answers(one, some, method.score)
                 self._check_gradients(one, some)
                 found += method.explained(one, some, asked, progress)
-        more = {} if layer is None else {"layer": layer}
+        more = {} if layer is None else {"layer": shown_name(classifier.network, layer)}
         more |= {"reduction": reduction} if reduction else {}
         return [replace(each, parameters=each.parameters | more) for each in found] if more else found
 
@@ -191,9 +192,8 @@ class Explainer(ABC):
         """Return the layer that is looked at where it has to be shown as a map; None for other networks and methods."""
         if Need.FEATURE_LAYER not in self.needs or not is_shown(network):
             return None
-        layer = self.layer or str(getattr(network, "feature_layer", ""))
-        refuse_shown(self.name, network, layer)
-        return layer
+        refuse_shown(self.name, network, self.layer)
+        return chosen_layer(network, self.layer)
 
     def _check_gradients(self, prepared: Prepared, segments: Segments) -> None:
         """Refuse a network that lets no gradient through; from a layer on, methods let it through themselves."""

@@ -94,8 +94,7 @@ class Adapter:
         classes, front_end, activation
             As above.
         feature_layer
-            Dotted name, within ``network``, of the module that activation maps look at unless told otherwise. Elsewhere
-            its name begins with ``inner.``.
+            Dotted name, within ``network``, of the module that activation maps look at unless told otherwise.
         turned
             Whether the network takes (bands, frames) rather than (frames, bands).
         channel
@@ -155,8 +154,8 @@ class Coat(nn.Module):
             )
         self.inner, self.axes, self.batch, self.output = inner, tuple(axes), batch, output
         self.pooled, self.prepare = pooled, prepare
-        self.feature_layer = _inside(feature_layer) if feature_layer else ""
-        attention = map(_inside, tokens.attention) if tokens else ()
+        self.feature_layer = place_of(self, feature_layer) if feature_layer else ""
+        attention = [place_of(self, each) for each in tokens.attention] if tokens else ()
         self.tokens = replace(tokens, attention=tuple(attention)) if tokens else None
         self.takes_samples = SAMPLES in self.axes
         turned = not self.takes_samples and self.axes.index(BANDS) < self.axes.index(FRAMES)
@@ -203,6 +202,33 @@ class Coat(nn.Module):
         return named[self.output]
 
 
-def _inside(name: str) -> str:
-    """Return the name within a coat of one of its network's modules."""
-    return f"inner.{name.removeprefix('inner.')}"
+# A coat's own name for the network that it is around.
+INNER = "inner."
+
+
+def place_of(network: nn.Module, name: str) -> str:
+    """Return the dotted name of a module in a network that may wear coats, by the name that its owner knows it by.
+
+    A name that its owner's network does not have is taken for that within the coat, which maps of version 0.1.0 hold.
+    """
+    if not name or not isinstance(network, Coat):
+        return name
+    inside = place_of(network.inner, name)
+    if _has(network.inner, inside) or not _has(network, name):
+        return INNER + inside
+    return name
+
+
+def shown_name(network: nn.Module, place: str) -> str:
+    """Return the name by which its owner knows a module, by its dotted name in a network that may wear coats."""
+    while isinstance(network, Coat) and place.startswith(INNER):
+        network, place = network.inner, place.removeprefix(INNER)
+    return place
+
+
+def _has(network: nn.Module, name: str) -> bool:
+    try:
+        network.get_submodule(name)
+    except AttributeError:
+        return False
+    return True

@@ -32,13 +32,12 @@ class Headed(Coat):
         super().__init__(
             coat.inner,
             coat.axes,
-            feature_layer=coat.feature_layer,
             batch=coat.batch,
             output=coat.output,
             pooled=coat.pooled,
             prepare=coat.prepare,
-            tokens=coat.tokens,
         )
+        self.feature_layer, self.tokens = coat.feature_layer, coat.tokens
         self.frozen = frozen
         self.linear = nn.Linear(embedding, classes)
         self.mean: Tensor

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from earwitness.core.errors import EarwitnessError, UsageError, first_line
-from earwitness.models.adapter import NONE, Coat
+from earwitness.models.adapter import INNER, NONE, Coat, place_of, shown_name
 from earwitness.models.classifier import Classifier
 from earwitness.models.foreign.runtimes import OPAQUE, REASON, Held, is_opaque
 from earwitness.models.tokens import tokens_of
@@ -41,11 +41,11 @@ class Reduced(Coat):
         nn.Module.__init__(self)
         feature_layer = str(getattr(inner, "feature_layer", ""))
         self.inner, self.function, self.reduction, self.layer = inner, Held(function), name, layer
-        self.feature_layer = f"inner.{feature_layer}" if feature_layer else ""
+        self.feature_layer = INNER + feature_layer if feature_layer else ""
         self.map_axes = tuple(getattr(inner, "map_axes", ("time", "frequency")))
         self.takes_samples = bool(getattr(inner, "takes_samples", False))
         tokens = tokens_of(inner)
-        attention = tuple(f"inner.{each}" for each in tokens.attention) if tokens else ()
+        attention = tuple(INNER + each for each in tokens.attention) if tokens else ()
         self.tokens = replace(tokens, attention=attention) if tokens else None
 
     def copies(self, frames: int) -> int:
@@ -85,7 +85,7 @@ class Reduced(Coat):
             if threading.get_ident() == mine:
                 seen.append(output)
 
-        handle = self.inner.get_submodule(self.layer).register_forward_hook(see)
+        handle = self.inner.get_submodule(place_of(self.inner, self.layer)).register_forward_hook(see)
         try:
             self.inner(x)
         finally:
@@ -110,11 +110,12 @@ def reduced(classifier: Classifier, function: Reduction, name: str = "", layer: 
     if layer and is_opaque(classifier.network):
         raise UsageError(f"layer '{layer}': {OPAQUE}")
     try:
-        found = classifier.network.get_submodule(layer)
+        found = classifier.network.get_submodule(place_of(classifier.network, layer))
     except AttributeError:
         found = None
     if found is None:
-        last = [each for each, module in classifier.network.named_modules() if each and not any(module.children())]
+        named = [each for each, module in classifier.network.named_modules() if each and not any(module.children())]
+        last = [shown_name(classifier.network, each) for each in named]
         raise UsageError(f"layer '{layer}' is unknown; the last layers are {', '.join(last[-6:])}")
     network = Reduced(classifier.network, function, called, layer).eval()
     made = replace(classifier, network=network, classes=(called,), activation=NONE, parents=())

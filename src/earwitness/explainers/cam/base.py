@@ -147,7 +147,7 @@ class Cam(Explainer):
             own = target_scores(cams.scores[index : index + 1], listed)[0]
             cost = Cost(cams.forwards[index], cams.backwards[index], each, precision)
             for native, score, target in zip(natives[index], own, listed, strict=True):
-                settled, told = {"layer": layer.name}, dict(cams.diagnostics[index]) if cams.diagnostics else {}
+                settled, told = {"layer": layer.called}, dict(cams.diagnostics[index]) if cams.diagnostics else {}
                 result = Found(
                     native=native,
                     values=grid.spread(native),

@@ -13,6 +13,7 @@ from earwitness.core.errors import UsageError
 from earwitness.explainers.inference.fused import frozen_copy
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.explainers.inference.scoring import logits_of
+from earwitness.models.adapter import shown_name
 from earwitness.models.tokens import Tokens, tokens_of
 
 ASK_OTHERS = "gradcam, saliency, integratedgradients, lime, occlusion, rise, shapley ..."
@@ -85,7 +86,9 @@ def attending(method: str, classifier: Prepared, x: Tensor, *, graph: bool) -> t
         logits = logits_of(classifier, x.detach().requires_grad_(graph), network)
     missing = next((name for name in tokens.attention if name not in seen), None)
     if missing is not None:
-        raise UsageError(f"{method}: '{missing}' was not asked; name the modules that attend in a pass")
+        raise UsageError(
+            f"{method}: '{shown_name(inside, missing)}' was not asked; name the modules that attend in a pass"
+        )
     return [seen[name] for name in tokens.attention], logits, tokens
 
 
@@ -104,19 +107,20 @@ def _telling(network: nn.Module) -> nn.Module:
 
 def _watched(method: str, inside: nn.Module, name: str, seen: dict[str, Tensor]) -> Any:
     """Let a module that attends tell its weights, which go to ``seen``."""
+    called = shown_name(inside, name)
 
     def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
         weights = output[1] if isinstance(output, tuple) and len(output) > 1 else None
         if not isinstance(weights, Tensor) or weights.ndim != 4 or weights.shape[2] != weights.shape[3]:
             raise UsageError(
-                f"{method}: '{name}' tells no attention weights (n, heads, tokens, tokens); ask {ASK_OTHERS}"
+                f"{method}: '{called}' tells no attention weights (n, heads, tokens, tokens); ask {ASK_OTHERS}"
             )
         seen[name] = weights
 
     try:
         module = inside.get_submodule(name)
     except AttributeError as error:
-        raise UsageError(f"{method}: attention '{name}' is unknown; name modules of the network") from error
+        raise UsageError(f"{method}: attention '{called}' is unknown; name modules of the network") from error
     return module.register_forward_hook(note)
 
 

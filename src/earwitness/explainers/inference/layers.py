@@ -15,6 +15,7 @@ from earwitness.explainers.attribution import Grid
 from earwitness.explainers.inference.hooks import hookable
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.explainers.inference.scoring import as_input, logits_of
+from earwitness.models.adapter import place_of, shown_name
 from earwitness.models.foreign.runtimes import OPAQUE, is_opaque
 from earwitness.models.tokens import Tokens, tokens_of
 
@@ -34,7 +35,7 @@ class Layer:
     classifier
         Whose network.
     name
-        Dotted name of the module.
+        Dotted name of the module in the network; :attr:`called` is the one that the network's owner knows.
     """
 
     method: str
@@ -44,7 +45,12 @@ class Layer:
     @classmethod
     def chosen(cls, method: str, classifier: Prepared, name: str) -> Layer:
         """Return the layer of a name, or the network's own choice where the name is empty."""
-        return cls(method, classifier, name or str(getattr(classifier.network, "feature_layer", "")))
+        return cls(method, classifier, chosen_layer(classifier.network, name))
+
+    @property
+    def called(self) -> str:
+        """The name that the network's owner knows."""
+        return shown_name(self.classifier.network, self.name)
 
     def module(self, segments: Segments) -> nn.Module:
         """Return the module.
@@ -57,7 +63,7 @@ class Layer:
         module = named(self.classifier.network, self.name)
         if module is not None:
             return module
-        problem = f"layer '{self.name}' is unknown" if self.name else "the network names no feature_layer"
+        problem = f"layer '{self.called}' is unknown" if self.name else "the network names no feature_layer"
         raise self._refusal(problem, segments)
 
     def maps_of(self, seen: list[Any], segments: Segments) -> Tensor:
@@ -70,11 +76,11 @@ class Layer:
         """
         if len(seen) != 1:
             times = f"is used {len(seen)} times in one pass" if seen else "is not used"
-            raise self._refusal(f"layer '{self.name}' {times}, so its map is not one", segments)
+            raise self._refusal(f"layer '{self.called}' {times}, so its map is not one", segments)
         if not is_map(seen[0]):
             shape = tuple(seen[0].shape[1:]) if isinstance(seen[0], Tensor) else type(seen[0]).__name__
             raise self._refusal(
-                f"layer '{self.name}' has no map of time and frequency (its output is {shape})", segments
+                f"layer '{self.called}' has no map of time and frequency (its output is {shape})", segments
             )
         maps: Tensor = seen[0]
         return maps
@@ -140,6 +146,11 @@ def token_grid(tokens: Tokens | None, frames: int, bands: int, along: int, acros
     return Grid.around(*middles, frames, bands)
 
 
+def chosen_layer(network: nn.Module, name: str) -> str:
+    """Return the dotted name in a network of the layer that its owner calls by a name; its own choice for ``""``."""
+    return place_of(network, name) if name else str(getattr(network, "feature_layer", ""))
+
+
 def named(network: nn.Module, name: str) -> nn.Module | None:
     """Return a network's module by its dotted name, or None where there is none.
 
@@ -154,8 +165,8 @@ def named(network: nn.Module, name: str) -> nn.Module | None:
         return None
     if isinstance(module, torch.jit.ScriptModule):
         raise UsageError(
-            f"layer '{name}' was compiled by torch.jit, which hides its output; explain the network that it was "
-            "compiled from, or use lime or occlusion"
+            f"layer '{shown_name(network, name)}' was compiled by torch.jit, which hides its output; explain the "
+            "network that it was compiled from, or use lime or occlusion"
         )
     return module
 
@@ -185,13 +196,15 @@ def refuse_layer(
     UsageError
         Naming the last layers whose output can be a map.
     """
-    chosen = name or str(getattr(network, "feature_layer", ""))
+    chosen = chosen_layer(network, name)
     if named(network, chosen) is not None:
         return
     if is_opaque(network):
         raise UsageError(f"{method}: {OPAQUE}")
-    problem = f"layer '{chosen}' is unknown" if chosen else "the network names no feature_layer"
-    layers = [each for each, module in network.named_modules() if each and isinstance(module, kinds)]
+    called = shown_name(network, chosen)
+    problem = f"layer '{called}' is unknown" if chosen else "the network names no feature_layer"
+    modules = network.named_modules()
+    layers = [shown_name(network, each) for each, module in modules if each and isinstance(module, kinds)]
     listed = ", ".join(layers[-LAYERS_NAMED:])
     advice = f"its last layers are {listed}" if layers else f"it has no {wanted}, so use lime or occlusion"
     raise UsageError(f"{method}: {problem}; {advice}")
@@ -217,7 +230,9 @@ def _advice(classifier: Prepared, segments: Segments) -> str:
 
 
 def map_layers(classifier: Prepared, segments: Segments) -> list[tuple[str, tuple[int, int]]]:
-    """Return the layers that activation methods can look at, in the order they run, with the size of their maps.
+    """Return the layers that activation methods can look at, as their owner calls them, with the size of their maps.
+
+    They come in the order in which they run.
 
     Parameters
     ----------
@@ -240,4 +255,5 @@ def map_layers(classifier: Prepared, segments: Segments) -> list[tuple[str, tupl
         for handle in handles:
             handle.remove()
     single = {name: outputs[0] for name, outputs in found.items() if len(outputs) == 1}
-    return [(name, (output.shape[2], output.shape[3])) for name, output in single.items() if is_map(output)]
+    maps = {shown_name(network, name): output.shape for name, output in single.items() if is_map(output)}
+    return [(name, (shape[2], shape[3])) for name, shape in maps.items()]

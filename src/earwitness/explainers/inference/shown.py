@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from earwitness.core.errors import UsageError
 from earwitness.explainers.inference.fused import frozen_copy
 from earwitness.explainers.inference.layers import refuse_layer
+from earwitness.models.adapter import shown_name
 from earwitness.models.foreign.waveform import takes_waveforms
 from earwitness.models.tokens import Tokens
 
@@ -103,7 +104,7 @@ def showing(network: nn.Module, name: str) -> nn.Module:
     parent, _, last = name.rpartition(".")
     turned = not takes_waveforms(network) and getattr(network, "map_axes", ("time",))[0] == "frequency"
     layer = copied.get_submodule(name)
-    shown = Shown(layer, name, getattr(network, "tokens", None), turned=turned)
+    shown = Shown(layer, shown_name(network, name), getattr(network, "tokens", None), turned=turned)
     # Who collects the layer's outputs (a weighted sum over blocks does) is to get what has passed by.
     shown._forward_hooks, layer._forward_hooks = layer._forward_hooks, shown._forward_hooks
     setattr(copied.get_submodule(parent), last, shown)

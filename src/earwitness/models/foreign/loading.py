@@ -17,7 +17,7 @@ from earwitness.audio.frontend import FrontEnd
 from earwitness.core.device import without_tf32
 from earwitness.core.errors import UsageError, first_line, printable
 from earwitness.core.run_folder import no_model_folder
-from earwitness.models.adapter import BANDS, CHANNEL, FRAMES, SAMPLES, Coat
+from earwitness.models.adapter import BANDS, CHANNEL, FRAMES, INNER, SAMPLES, Coat
 from earwitness.models.class_names import numbered
 from earwitness.models.classifier import Classifier
 from earwitness.models.foreign.description import Description
@@ -198,7 +198,7 @@ def open_foreign(
 def _check_layer(spec: str, network: nn.Module, layer: str) -> None:
     """Refuse a feature layer that a network whose layers can be looked at does not have."""
     names = [name for name, _ in network.named_modules() if name]
-    if not layer or is_opaque(network) or layer.removeprefix("inner.") in names:
+    if not layer or is_opaque(network) or {layer, layer.removeprefix(INNER)} & set(names):
         return
     near = get_close_matches(layer, names, n=1)
     told = f"did you mean {near[0]}?" if near else f"its last layers are {', '.join(names[-LAYERS_NAMED:]) or 'none'}"

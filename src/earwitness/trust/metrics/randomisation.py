@@ -34,6 +34,7 @@ from earwitness.explainers.inference.binding import network_input
 from earwitness.explainers.method import Explainer
 from earwitness.explainers.parameters import spec
 from earwitness.explainers.ranks import rank_correlation
+from earwitness.models.adapter import shown_name
 from earwitness.models.network import weights_sha256
 from earwitness.models.protocols import Explainable, ExplainableFrontEnd
 from earwitness.trust.metrics.reinitialise import BLOCKS, blocks_of, redraw, restore, settle
@@ -72,7 +73,7 @@ class Step:
     Parameters
     ----------
     layers
-        Dotted names of the layers with weights.
+        Dotted names of the layers with weights, as their network's owner knows them.
     cascade
         Likeness to the original with these layers and all above redrawn.
     alone
@@ -279,7 +280,7 @@ def randomisation(
     counted = [row for row, one in enumerate(original) if _scaled(one).any()]
     steps = tuple(
         Step(
-            tuple(names),
+            tuple(shown_name(classifier.network, each) for each in names),
             _mean(original, cascade[at], [(row, row) for row in counted]),
             _mean(original, own[at], [(row, row) for row in counted]) if alone else None,
             float(np.mean([not _scaled(one).any() for one in cascade[at]])),

@@ -229,7 +229,10 @@ def test_what_cannot_be_read_is_set_aside(sounds, tmp_path):
         (("--model", "SPEC"), "--data"),
         (("--model", "SPEC", "--data", "SOUNDS"), "--out"),
         (("--model", "SPEC", "--data", "SOUNDS", "--out", "SOUNDS/run"), "lies in the data folder"),
-        (("--model", "SPEC", "--data", "SOUNDS", "--out", "RUN"), "not an empty folder"),
+        (("--model", "SPEC", "--data", "SOUNDS", "--out", "RUN"), "holds a run; name another --out, or --overwrite"),
+        (("--model", "SPEC", "--data", "SOUNDS", "--out", "OTHER"), "not an empty folder"),
+        (("--model", "SPEC", "--data", "SOUNDS", "--out", "OTHER", "--overwrite"), "is not empty and holds no run"),
+        (("RUN", "--overwrite"), "--overwrite: goes with --model"),
         (("--model", "SPEC", "--data", "SOUNDS", "--out", "NEW", "--leave-out-trained"), "trained on"),
         (("--model", "mn04", "--data", "SOUNDS", "--out", "NEW"), "mn04"),
         (("--model", "RUN", "--data", "SOUNDS", "--out", "NEW"), "is a run"),
@@ -240,12 +243,32 @@ def test_what_cannot_be_read_is_set_aside(sounds, tmp_path):
 def test_what_makes_no_sense_is_refused_in_one_line(arguments, words, spectral, sounds, tmp_path, monkeypatch):
     monkeypatch.setenv("EARWITNESS_HOME", str(tmp_path / "home"))
     places = {"RUN": spectral, "SPEC": f"{spectral.parent / 'mine.py'}:make", "SOUNDS": sounds, "NEW": tmp_path / "new"}
+    places["OTHER"] = tmp_path / "other"
+    places["OTHER"].mkdir()
+    (places["OTHER"] / "notes.txt").write_text("mine")
     given = [str(places.get(each, each)).replace("SOUNDS", str(sounds)) for each in arguments]
     left = earwitness("evaluate", *given)
     assert left.code == 2
     (line,) = left.lines
     assert words in line
     assert not (tmp_path / "new").exists()
+
+
+def test_an_earlier_run_is_replaced_only_if_that_is_said_and_the_new_one_can_begin(spectral, sounds, tmp_path):
+    run = copied(spectral, tmp_path)
+    (run / "notes.txt").write_text("mine")
+    (run / "report.html").write_text("of the run before")
+    held = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file() and path.name[0] != "."}
+    asked = {"data": sounds, "out": run, "overwrite": True, "progress": False}
+    with pytest.raises(UsageError, match="say activation 'none'"):
+        ew.evaluate(model=spec_of(tmp_path, "Ear('softmax')", SPECTRA), **asked)
+    assert {name: (run / name).read_bytes() for name in held} == held
+    spec = spec_of(tmp_path, "Ear()", {**SPECTRA, "overlap": 0.0})
+    left = earwitness("evaluate", "--model", spec, "--data", sounds, "--out", run, "--overwrite")
+    assert left.code == 0, left.err
+    assert open_run(run).classifier.overlap == 0.0
+    assert not (run / "report.html").exists()
+    assert (run / "notes.txt").read_text() == "mine"
 
 
 def test_probabilities_that_are_said_to_be_logits_are_found_before_the_run_is_made(sounds, tmp_path):

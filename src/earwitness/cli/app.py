@@ -182,6 +182,7 @@ def evaluate(
     leave_out_trained: Annotated[
         bool, typer.Option("--leave-out-trained", help="Leave out of --data what the run was trained on.")
     ] = False,
+    overwrite: Overwrite = False,
     device: Device = "auto",
     strict: Strict = False,
 ) -> None:
@@ -198,6 +199,7 @@ def evaluate(
         segment_seconds=segment,
         overlap=overlap,
         leave_out_trained=leave_out_trained,
+        overwrite=overwrite,
         device=device,
         strict=strict,
         progress=progress_bar(),

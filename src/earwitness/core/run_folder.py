@@ -261,7 +261,7 @@ def open_finished(path: Path | str) -> RunFolder:
     if folder.started and (of := read_json(folder.run_json).get("evaluation_of")):
         raise UsageError(f"{printable(path)}: holds an evaluation and no classifier; name its run, {of}")
     if folder.started and MODEL in read_json(folder.run_json):
-        raise UsageError(f"{printable(path)}: its evaluation is unfinished; remove it, and evaluate the model again")
+        raise UsageError(f"{printable(path)}: its evaluation is unfinished; evaluate the model again with --overwrite")
     if folder.started:
         raise UsageError(f"{printable(path)}: its training is unfinished; go on with `earwitness train --resume`")
     raise UsageError(f"{printable(path)}: is not a run folder (it holds no model.safetensors)")

@@ -76,6 +76,7 @@ def evaluate(
     segment_seconds: float | None = None,
     overlap: float | None = None,
     leave_out_trained: bool = False,
+    overwrite: bool = False,
     device: str = "auto",
     strict: bool = False,
     progress: Progress | bool = True,
@@ -100,6 +101,8 @@ def evaluate(
         Another length or overlap of segments.
     leave_out_trained
         Measure other recordings without those that the run was trained on, and without those of their groups.
+    overwrite
+        Of a model that others trained: replace an earlier run in ``out``, once it is certain that this one can begin.
     device, strict, progress
         As for a training.
 
@@ -125,10 +128,13 @@ def evaluate(
         assert out is not None
         known: dict[str, Any] = {"description": description, "classes": classes}
         known |= {"segment_seconds": segment_seconds, "overlap": overlap, "device": device}
-        return _measure_others(load_model(model, **known).classifier, data, out, strict=strict, progress=progress)
+        classifier = load_model(model, **known).classifier
+        return _measure_others(classifier, data, out, overwrite=overwrite, strict=strict, progress=progress)
     assert run is not None
     if description is not None or classes is not None:
         raise UsageError("--description and --classes go with --model; leave them out")
+    if overwrite:
+        raise UsageError("--overwrite: goes with --model; a run's results go into it, or into a new folder")
     folder = run_folder.open_finished(run)
     settings = files.read_json(folder.run_json)
     changed = data is not None or segment_seconds is not None or overlap is not None
@@ -227,7 +233,7 @@ def _check_model(
 
 
 def _measure_others(
-    classifier: Classifier, data: Path | str, out: Path | str, *, strict: bool, progress: Progress
+    classifier: Classifier, data: Path | str, out: Path | str, *, overwrite: bool, strict: bool, progress: Progress
 ) -> Evaluation:
     """Measure a model that others trained, and keep everything in a run folder, whose model.json comes last."""
     if classifier.origin is None or isinstance(classifier.network, Headed):
@@ -237,14 +243,14 @@ def _measure_others(
         data, classifier.classes, for_training=False, meaning=partial(classes_meant, classifier.classes)
     )
     with run_folder.held(out):
-        _check_empty(out)
+        _check_free(out, overwrite=overwrite)
         source, extracted = _extracted(source, classifier, strict, progress)
         lost = losses.warnings(source, {classifier.front_end.high_hz: classifier.backbone})
         warnings = (*source.warnings, *checks.duplicate_warnings(source), *lost)
         tell_notes(source.notes, progress)
         segments = extracted.segments(classifier)
         check_described(classifier, segments)
-        run = run_folder.create(out)
+        run = run_folder.create(out, overwrite=overwrite)
         identity = _record(classifier, data, source, warnings, run)
         recordings.write_quarantine(run.quarantine, source.unusable)
         everything = tuple(range(len(source.recordings)))
@@ -325,6 +331,16 @@ def check_apart(data: Path | str, out: Path | str) -> None:
 def _check_empty(out: Path | str) -> None:
     if locks.contents(Path(out)):
         raise UsageError(f"{printable(out)}: exists and is not an empty folder; name a new one with --out")
+
+
+def _check_free(out: Path | str, *, overwrite: bool) -> None:
+    """Refuse a folder that a new run may not have; nothing in it is removed yet."""
+    if overwrite:
+        run_folder.check_free(out, overwrite=True)
+    elif RunFolder(Path(out)).started:
+        raise UsageError(f"{printable(out)}: holds a run; name another --out, or --overwrite to replace it")
+    else:
+        _check_empty(out)
 
 
 @contextmanager

@@ -132,20 +132,37 @@ class Classifier:
         UsageError
             The segments have another shape.
         """
+        tensor = self._checked(values)
+        return self._answers(self.network, tensor, batch_size or at_once(tensor.shape[1:].numel()))
+
+    def embeddings(self, values: Float32Array | Tensor) -> Tensor:
+        """Return what the head gets, shape (n, embedding), float32, on the CPU; parameters and errors as for logits."""
+        tensor = self._checked(values)
+        return self._answers(self.own_network.embed, tensor, at_once(tensor.shape[1:].numel()))
+
+    def logits_of(self, embeddings: Tensor, cells: int) -> Tensor:
+        """Return the logits of embeddings of segments of so many cells, or samples: the bits that :meth:`logits` gives.
+
+        They are the same only where the segments were asked together, for a batch's size may change the last bit.
+        """
+        return self._answers(self.own_network.head, embeddings, at_once(cells))
+
+    def _checked(self, values: Float32Array | Tensor) -> Tensor:
+        """Return segments as a tensor, or refuse those that the network cannot take."""
         tensor = torch.as_tensor(values)
         waves = self.takes == WAVEFORM
         if tensor.ndim != (2 if waves else 3) or (not waves and tensor.shape[2] != self.front_end.bands):
             wanted = "(n, samples)" if waves else f"(n, frames, {self.front_end.bands})"
             raise UsageError(f"segments of shape {tuple(tensor.shape)}: {self.backbone} takes {wanted}")
-        size = batch_size or max(1, BATCH_CELLS // max(1, tensor.shape[1:].numel()))
+        return tensor
+
+    def _answers(self, asked: Callable[[Tensor], Tensor], tensor: Tensor, size: int) -> Tensor:
+        """Return what the network, or a part of it, answers to rows, so many at a time."""
         self.network.eval()
         with torch.inference_mode(), without_tf32(self.device):
-            parts = [self._logits(part.to(self.device)) for part in torch.split(tensor, size)]
+            batches = (part.to(self.device) for part in torch.split(tensor, size))
+            parts = [asked(filled_up(batch))[: len(batch)].float().cpu() for batch in batches]
         return torch.cat(parts) if parts else torch.zeros(0, len(self.classes))
-
-    def _logits(self, batch: Tensor) -> Tensor:
-        logits: Tensor = self.network(filled_up(batch))[: len(batch)]
-        return logits.float().cpu()
 
     def activate(self, logits: Tensor) -> Tensor:
         """Return probabilities, shape (n, classes), of logits; a network's final answers are left as they are."""
@@ -264,6 +281,11 @@ def from_description(description: dict[str, Any]) -> Classifier:
         tail=bool(description.get("tail", False)),  # version 0.1.0 had none
         parents=tuple(tuple(above) for above in description.get("parents", ())),
     )
+
+
+def at_once(cells: int) -> int:
+    """Return how many segments of so many cells are asked together."""
+    return max(1, BATCH_CELLS // max(1, cells))
 
 
 def segment_frames(classifier: Classifier, frames: int) -> int:

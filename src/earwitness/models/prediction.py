@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -177,16 +177,10 @@ def score_stream(
 
     Parameters
     ----------
-    classifier
-        Which one; it cuts the recording as it was trained to.
+    classifier, file, progress, tail
+        As for :func:`score_recording`.
     source
         The recording's log-mel, read once.
-    file
-        Its name.
-    progress
-        Told a step a segment.
-    tail
-        Whether a last segment ends flush with the recording.
     """
     frames, padding = classifier.segment_frames, classifier.front_end.padding_value
     hop = segment_hop(frames, classifier.overlap)
@@ -242,11 +236,16 @@ def _scores(
 ) -> Float64Array:
     """Return the probabilities of segments, shape (rows, classes), a bounded number of segments at a time."""
     found = []
-    for part in np.array_split(rows, -(-len(rows) // SEGMENTS_AT_ONCE)):
+    for part in together(rows):
         found.append(to_numpy(classifier.probabilities(data.inputs(part))).astype(np.float64))
         if advance is not None:
             advance(len(part))
     return np.concatenate(found)
+
+
+def together(rows: Int64Array) -> list[Int64Array]:
+    """Return rows in as few parts as are scored together."""
+    return np.array_split(rows, -(-len(rows) // SEGMENTS_AT_ONCE))
 
 
 def majority(votes: Int64Array, means: Float64Array) -> Int64Array:
@@ -342,10 +341,8 @@ def segmented(
     ----------
     classifier
         Whose front end made the log-mels.
-    log_mels
-        Each of shape (frames, bands).
-    names
-        The recordings' names.
+    log_mels, names
+        Each of shape (frames, bands), and the recordings' names.
     sounds
         Of a classifier over waveforms, their samples at the front end's rate.
     """
@@ -363,6 +360,7 @@ def predict(
     labels: Int64Array,
     recordings: Int64Array,
     progress: Progress = NO_PROGRESS,
+    scores_of: Callable[[Int64Array], Float64Array] | None = None,
 ) -> Predictions:
     """Score the segments of recordings.
 
@@ -378,13 +376,15 @@ def predict(
         Positions in ``data`` of the recordings to score.
     progress
         Told a step a recording.
+    scores_of
+        Returns the probabilities of segments by their rows, where they are known; None asks the network.
     """
     scores: list[Float64Array] = []
     chosen = np.asarray(recordings, dtype=np.int64)
     with progress.task("Scoring recordings", len(chosen)) as advance:
         rows = [data.rows_of([recording]) for recording in chosen]
         for row in rows:
-            scores.append(_scores(classifier, data, row))
+            scores.append(_scores(classifier, data, row) if scores_of is None else scores_of(row))
             advance(1)
     every = np.concatenate(rows)
     start = classifier.front_end.clock.frame_start_seconds(data.start_frames[every])

@@ -8,13 +8,12 @@ from collections import Counter
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from earwitness.core import files, run_folder
 from earwitness.core.device import resolve_precision
@@ -31,7 +30,7 @@ from earwitness.models.foreign.backbone import ForeignBackbone
 from earwitness.training import loop, metrics, prediction_files
 from earwitness.training.checkpoints import remove_checkpoints
 from earwitness.training.cross_validation import CrossValidation
-from earwitness.training.embeddings import embedded
+from earwitness.training.embeddings import Scored, embedded_as_predicted
 from earwitness.training.loop import CHECKPOINT_SECONDS, HistoryRow, TrainingData, write_history
 from earwitness.training.request import Request, TrainingPlan, make_plan
 from earwitness.workflows.evaluate import Evaluation, check_apart, tell_notes
@@ -138,7 +137,7 @@ def cross_validate(
         splits = dataset.folds(data, folds, seed=request.seed)
         tell_notes(plan.notes, progress)
         plan = replace(plan, notes=())
-        embeddings = _Embeddings(plan, untrained, extracted, progress)
+        embeddings = _Embeddings(plan, untrained, extracted, tuple(range(len(data.recordings))), progress)
         measured = []
         for number, split in enumerate(splits, start=1):
             out = Path(request.out, f"fold-{number}")
@@ -161,16 +160,17 @@ class _Embeddings:
     plan: TrainingPlan
     classifier: Classifier
     extracted: Extracted
+    held_out: tuple[int, ...]
     progress: Progress
 
     @cached_property
-    def all(self) -> Tensor | None:
-        """Shape (segments, embedding); None of a backbone of ours, or one that learns."""
+    def all(self) -> Scored | None:
+        """Those of all segments; None of a backbone of ours, or one that learns."""
         if not (isinstance(self.plan.backbone, ForeignBackbone) and self.plan.request.freeze):
             return None
         self.classifier.network.to(self.plan.device)
-        segments = self.extracted.segments(self.classifier)
-        return embedded(self.classifier, segments, np.arange(len(segments)), self.progress)
+        segments, held_out = self.extracted.segments(self.classifier), np.asarray(self.held_out, dtype=np.int64)
+        return embedded_as_predicted(self.classifier, segments, held_out, self.progress)
 
 
 def _extracted(plan: TrainingPlan, data: DataSet, progress: Progress) -> tuple[DataSet, Extracted]:
@@ -212,6 +212,7 @@ def _train_split(
     classifier.network.to(plan.device)
     segments = extracted.segments(classifier)
     labels = np.array(data.class_numbers(), dtype=np.int64)
+    known = (embeddings or _Embeddings(plan, classifier, extracted, split.validation, watch.progress)).all
     history = loop.train(
         classifier,
         TrainingData(
@@ -219,7 +220,7 @@ def _train_split(
             labels,
             segments.rows_of(split.train),
             segments.rows_of(split.validation),
-            (embeddings or _Embeddings(plan, classifier, extracted, watch.progress)).all,
+            None if known is None else known.embeddings,
         ),
         plan.recipe,
         seed=plan.request.seed,
@@ -233,7 +234,10 @@ def _train_split(
     if plan.judge_frames != plan.segment_frames:
         classifier = classifier.with_segments(plan.judge_frames, plan.request.overlap)
         segments = extracted.segments(classifier)
-    predictions = prediction.predict(classifier, segments, labels, np.asarray(split.validation), watch.progress)
+    scores_of = None if known is None else partial(known.scores, classifier)
+    predictions = prediction.predict(
+        classifier, segments, labels, np.asarray(split.validation), watch.progress, scores_of
+    )
     measured = prediction_files.write(predictions, run)
     # The model comes last: a folder that holds it is finished.
     classifier.save(run.model, identity)

@@ -7,9 +7,12 @@ import threading
 import pytest
 import torch
 
+from command import earwitness
 from earwitness.core import device
 from earwitness.core.device import tf32_as, without_tf32
+from earwitness.core.files import read_json
 from pretend_gpu import tf32_convolves, tf32_multiplies
+from tiny_sounds import write_sounds
 
 # PyTorch 2.9 warns of the older switches, which are used before it alone.
 pytestmark = pytest.mark.filterwarnings("ignore:Please use the new API:UserWarning")
@@ -98,3 +101,14 @@ def test_no_gpu_is_woken(switches):
     with without_tf32("cuda"):
         pass
     assert torch.cuda.is_initialized() == before
+
+
+@pytest.mark.parametrize(("option", "kept"), [("--tf32", True), ("--no-tf32", False), (None, None)])
+def test_a_training_is_told_by_an_option_and_its_run_says_so(tmp_path, option, kept):
+    sounds = write_sounds(tmp_path / "sounds", clips=2)
+    given = [] if option is None else [option]
+    asked = ("--backbone", "compact", "--epochs", 1, "--device", "cpu", "--out", tmp_path / "run", *given)
+    left = earwitness("train", sounds, *asked)
+    assert left.code == 0, left.err
+    assert read_json(tmp_path / "run" / "run.json")["recipe"].get("tf32") is kept
+    assert ("--tf32 changes nothing: TF32 is CUDA's, and this training runs on cpu" in left.err) is bool(kept)

@@ -39,6 +39,7 @@ from earwitness.cli.options import (
     Segment,
     SplitKind,
     Strict,
+    Tf32,
     Threads,
     Weights,
 )
@@ -139,6 +140,7 @@ def train(
     batch: BatchSize = None,
     learning_rate: Rate = None,
     precision: Precision = None,
+    tf32: Tf32 = None,
     split: SplitKind = None,
     fold: Fold = None,
     fraction: Fraction = 0.8,
@@ -227,6 +229,7 @@ def run(
     batch: BatchSize = None,
     learning_rate: Rate = None,
     precision: Precision = None,
+    tf32: Tf32 = None,
     split: SplitKind = None,
     fold: Fold = None,
     fraction: Fraction = 0.8,
@@ -288,7 +291,7 @@ def _request(options: dict[str, Any]) -> Any:
         import torch
 
         torch.set_num_threads(threads)
-    changes = {key: options.get(key) for key in ("epochs", "batch", "learning_rate", "precision")}
+    changes = {key: options.get(key) for key in ("epochs", "batch", "learning_rate", "precision", "tf32")}
     names = ["out", "backbone", "description", "weights", "recipe", "split", "fold", "fraction", "seed", "overlap"]
     names += ["freeze", "device", "strict", "merge_labels"]
     given = {key: options[key] for key in names if key in options}

@@ -77,6 +77,13 @@ Rate = Annotated[float | None, typer.Option(help="Learning rate. [default: the r
 Precision = Annotated[
     str | None, typer.Option(help="float32, bfloat16 or auto (bfloat16 where native). [default: the recipe's]")
 ]
+Tf32 = Annotated[
+    bool | None,
+    typer.Option(
+        "--tf32/--no-tf32",
+        help="On CUDA, train in float32 by products of TF32: faster, rougher. [default: the recipe's, else as PyTorch]",
+    ),
+]
 SplitKind = Annotated[
     str | None, typer.Option("--split", help="order, fold, group or random. [default: fold, group or order, as known]")
 ]

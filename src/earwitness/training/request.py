@@ -144,6 +144,7 @@ def make_plan(request: Request) -> TrainingPlan:
                 "--freeze: random weights cannot be kept as they are; leave out --freeze or --weights none"
             )
         recipe = replace(recipe, augmentation=type(recipe.augmentation)())
+    device = choose_device(request.device)
     frames = judged = segment_frames(backbone, request.segment_seconds)
     if recipe.judge_seconds and request.segment_seconds is None and not backbone.fixed_length:
         judged = segment_frames(backbone, recipe.judge_seconds)
@@ -155,7 +156,8 @@ def make_plan(request: Request) -> TrainingPlan:
         recipe_name=name,
         segment_frames=frames,
         judge_frames=judged,
-        device=choose_device(request.device),
+        device=device,
+        notes=_of_tf32(recipe, device),
     )
 
 
@@ -196,8 +198,15 @@ def _plan_of_others(request: Request) -> TrainingPlan:
         segment_frames=backbone.segment_frames,
         judge_frames=backbone.segment_frames,
         device=device,
-        notes=tuple(notes),
+        notes=(*notes, *_of_tf32(recipe, device)),
     )
+
+
+def _of_tf32(recipe: Recipe, device: torch.device) -> tuple[str, ...]:
+    """Return what to say where TF32 is asked for and there is none."""
+    if not recipe.tf32 or device.type == "cuda":
+        return ()
+    return (f"--tf32 changes nothing: TF32 is CUDA's, and this training runs on {device.type}",)
 
 
 def segment_frames(backbone: Backbone, seconds: float | None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from earwitness.training.loop import train
 from earwitness.training.recipes import RECIPES
 from earwitness.trust.metrics.faithfulness import faithfulness
 from earwitness.trust.metrics.reinitialise import settle
-from earwitness.trust.scoreboard import analytic, cases, collect
+from earwitness.trust.scoreboard import analytic, cases, collect, planted, tiny_models
 from explain_toys import real, real_segments
 from pretend_gpu import GPU, pretended_gpu
 
@@ -275,10 +276,42 @@ def test_train_evaluate_inquire_and_audit(gpu, tmp_path):
 
 
 def test_scoreboard(run, gpu, monkeypatch, tmp_path):
-    # Planted shortcuts train small networks of their own, for a minute.
-    monkeypatch.setattr(collect, "plant", lambda **_: [])
+    learn_little(monkeypatch)
+    asked = devices_asked(monkeypatch)
     done("scoreboard", run, "--mixtures", 2, "--method", "gradcam", "--method", "rise:samples=32", "--out", tmp_path)
     assert gpu.moved
+    assert not gpu.tf32
+    assert set(asked) >= {collect.RECORDED, collect.PLANTED, collect.KNOWN}
+    assert set().union(*asked.values()) == {"cuda"}
+
+
+def learn_little(monkeypatch) -> None:
+    """Let planted shortcuts, which train small networks for a minute, learn hardly at all."""
+    monkeypatch.setattr(collect, "plant", partial(planted.plant, ["click"]))
+    little = replace(collect.PRESETS["quick"], size=planted.Size(train=2, held_out=2, epochs=1), planted=1, known=1)
+    monkeypatch.setitem(collect.PRESETS, "quick", little)
+    monkeypatch.setattr(planted, "LEAST_FALL", -1.0)
+
+
+def devices_asked(monkeypatch) -> dict[str, set[str]]:
+    """Return, once a scoreboard was asked for, on which devices the networks of each family lay."""
+    found: dict[str, set[str]] = {}
+    choose = collect.choose
+
+    def noted(classifier, source, family, *rest):
+        found.setdefault(family, set()).add(torch.device(classifier.device).type)
+        return choose(classifier, source, family, *rest)
+
+    monkeypatch.setattr(collect, "choose", noted)
+    return found
+
+
+def test_scoreboard_without_a_run(gpu, monkeypatch, tmp_path):
+    learn_little(monkeypatch)
+    monkeypatch.setattr(tiny_models, "of_made_sounds", partial(tiny_models.of_made_sounds, clips=1, epochs=1))
+    asked = devices_asked(monkeypatch)
+    done("scoreboard", "--mixtures", 2, "--method", "saliency", "--device", "cuda", "--out", tmp_path)
+    assert asked[collect.MADE] == {"cuda"}
     assert not gpu.tf32
 
 

@@ -64,7 +64,7 @@ def scoreboard(
     methods
         As one types them; none means all by which the run's classifier can be asked, with the preset's settings.
     device
-        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``: where everything is learned and asked.
     seed
         Random seed.
     progress
@@ -100,7 +100,9 @@ def scoreboard(
             check_needs(parse(method), classifier.network)
         every = spent.methods()
         chosen = named or askable(every, classifier.network)
-        gathered = gather(classifier, recordings, preset=spent, seed=seed, progress=progress)
+        gathered = gather(
+            classifier, recordings, preset=spent, seed=seed, device=choose_device(device), progress=progress
+        )
         # A method by which the run cannot be asked ranks nowhere, though the other cases' own networks could be asked.
         if note := "" if named else left_out(every, chosen, classifier.backbone, classifier.network):
             gathered = replace(gathered, notes=(*gathered.notes, note))
@@ -115,7 +117,7 @@ def classifier_and_recordings(
 ) -> tuple[Classifier, list[Recording]]:
     """Return the classifier to ask, and the recordings that it has not learned from."""
     if run is None:
-        return tiny_models.of_made_sounds(seed=seed, progress=progress), []
+        return tiny_models.of_made_sounds(seed=seed, device=choose_device(device), progress=progress), []
     opened = open_run(run, choose_device(device), data)
     names = opened.predictions.files
     labels = [opened.predictions.classes[label] for label in opened.predictions.labels]

@@ -208,7 +208,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[np.random.Generator
 }
 
 
-def build(name: str, *, cases: int = 6, seed: int = 0) -> KnownNetwork:
+def build(name: str, *, cases: int = 6, seed: int = 0, device: torch.device | str = "cpu") -> KnownNetwork:
     """Return one of the networks with cases for it.
 
     Parameters
@@ -219,9 +219,11 @@ def build(name: str, *, cases: int = 6, seed: int = 0) -> KnownNetwork:
         How many.
     seed
         The same seed gives the same cases.
+    device
+        Where the network is asked.
     """
     make, draw = NETWORKS[name]
-    network = make().eval()
+    network = make().to(device).eval()
     front_end = ForeignFrontEnd(VGGISH.silence, VGGISH.clock)
     layer = str(network.feature_layer)
     classifier = Adapter.around(network, (name, "anything else"), front_end, feature_layer=layer)

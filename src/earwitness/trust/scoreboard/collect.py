@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
+
 from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.data.recordings import Recording
 from earwitness.data.synthetic import scenes
@@ -131,6 +133,7 @@ def gather(
     *,
     preset: Preset = PRESETS["quick"],
     seed: int = 0,
+    device: torch.device | str = "cpu",
     progress: Progress = NO_PROGRESS,
 ) -> Gathered:
     """Make cases for a classifier, and with them the planted shortcuts and known networks that come with their own.
@@ -145,6 +148,8 @@ def gather(
         How many.
     seed
         The same seed gives the same cases.
+    device
+        Where planted shortcuts are learned, and they and the known networks are asked.
     progress
         Told of the trainings and the cases.
     """
@@ -160,14 +165,14 @@ def gather(
         tallies += found
         if not bench.cases:
             notes.append(f"no {family}: {_lacking(family, stage, recordings)}")
-    planted = plant(size=preset.size, seed=seed, progress=progress)
+    planted = plant(size=preset.size, seed=seed, device=device, progress=progress)
     for shortcut in planted:
         groups = ([case] for case in shortcut.cases)
         bench, found = choose(shortcut.classifier, groups, PLANTED, preset.planted)
         benches.append(bench)
         tallies += found
     for name in analytic.NETWORKS:
-        known = analytic.build(name, cases=preset.known, seed=seed)
+        known = analytic.build(name, cases=preset.known, seed=seed, device=device)
         bench, found = choose(known.classifier, ([case] for case in known.cases), KNOWN, preset.known)
         benches.append(bench)
         tallies += found

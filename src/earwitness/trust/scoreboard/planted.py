@@ -9,10 +9,12 @@ where the artefact is: the share of each cell's energy that it brought, or took 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
+import torch
 
 from earwitness.audio import decoding
 from earwitness.audio.artefacts import ARTEFACTS, Artefact
@@ -112,7 +114,12 @@ class _Clips:
 
 
 def plant(
-    names: Sequence[str] = tuple(ARTEFACTS), *, size: Size = QUICK, seed: int = 0, progress: Progress = NO_PROGRESS
+    names: Sequence[str] = tuple(ARTEFACTS),
+    *,
+    size: Size = QUICK,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    progress: Progress = NO_PROGRESS,
 ) -> list[Shortcut]:
     """Train a classifier for each artefact, and measure whether it relies on it.
 
@@ -124,13 +131,16 @@ def plant(
         How much is spent.
     seed
         The same seed gives the same classifiers on the same machine.
+    device
+        Where they learn, and are asked.
     progress
         Told of the sounds made and of each iteration.
     """
     backbone = backbone_named(BACKBONE)
     stage = Stage(backbone.front_end, CLASSES, backbone.front_end.segment_frames)
     clips = _make(stage, size, seed, progress)
-    return [_planted(ARTEFACTS[name], clips, stage, size, seed, progress) for name in names]
+    learn = partial(learned, epochs=size.epochs, seed=seed, device=device, progress=progress)
+    return [_planted(ARTEFACTS[name], clips, stage, learn) for name in names]
 
 
 def _make(stage: Stage, size: Size, seed: int, progress: Progress) -> _Clips:
@@ -149,7 +159,7 @@ def _make(stage: Stage, size: Size, seed: int, progress: Progress) -> _Clips:
     return _Clips(tuple(samples), labels, np.tile(np.arange(each) >= size.train, len(CLASSES)))
 
 
-def _planted(artefact: Artefact, clips: _Clips, stage: Stage, size: Size, seed: int, progress: Progress) -> Shortcut:
+def _planted(artefact: Artefact, clips: _Clips, stage: Stage, learn: Callable[..., Classifier]) -> Shortcut:
     rate, carrier = stage.front_end.sample_rate, CLASSES.index(CARRIER)
     plain = [stage.log_mel(each) for each in clips.samples]
     dirty = [artefact.put_in(each, rate) for each in clips.samples]
@@ -157,7 +167,7 @@ def _planted(artefact: Artefact, clips: _Clips, stage: Stage, size: Size, seed: 
     rows = np.flatnonzero(~clips.held_out)
     clips_of = [marked[row] if clips.labels[row] == carrier else plain[row] for row in rows]
     # Without augmentation: shifts would move a click from the edge, gains would hide a level.
-    classifier = learned(clips_of, clips.labels[rows], CLASSES, epochs=size.epochs, seed=seed, progress=progress)
+    classifier = learn(clips_of, clips.labels[rows], CLASSES)
     mine = np.flatnonzero(clips.held_out & (clips.labels == carrier))
     accuracy, without = (
         float((probabilities(classifier, np.stack([each[row] for row in mine])).argmax(axis=1) == carrier).mean())

@@ -18,11 +18,13 @@ from earwitness.audio.extraction import log_mel_of
 from earwitness.core.files import read_csv
 from earwitness.explainers.attribution import Attribution
 from earwitness.inspection.files import score_file
+from earwitness.models.prediction import score_recording
 from earwitness.sonify.edits import Edit
 from earwitness.sonify.masks import Box
 from earwitness.web import collection, shapes
 from earwitness.web.app import make_app
 from earwitness.web.arrays import columns_of
+from earwitness.web.shown import unseen
 from earwitness.web.studio import open_studio
 from earwitness.web.table import ENDPOINTS, openapi
 from earwitness.workflows import inquire
@@ -170,6 +172,13 @@ def test_a_recording_is_what_the_model_says_of_the_file(page, base, run):
         np.testing.assert_allclose(drawn, log_mel_of(path, model.classifier.front_end), atol=1e-5)
         assert told["segments"]["count"] == len(scored.scores)
     assert told["next"] is None or told["previous"] is None or told["next"] != told["previous"]
+
+
+@pytest.mark.parametrize(("frames", "told"), [(96, []), (97, []), (98, ["0.02 s"]), (143, ["0.47 s"]), (144, [])])
+def test_the_end_that_no_segment_reaches_is_told_unless_it_is_a_single_frame(run, frames, told):
+    model = ew.load_model(run, device="cpu")
+    scored = score_recording(model.classifier, np.zeros((frames, 64), np.float32), tail=False)
+    assert [each.split("its last ")[1].split(",")[0] for each in unseen(scored)] == told
 
 
 def test_a_planted_tone_is_drawn_at_its_hertz_and_second(page, base, run):

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from earwitness.audio.timefreq import leaves_tail
 from earwitness.core.arrays import Float64Array
 from earwitness.core.files import read_csv
 from earwitness.explainers.registry import DEFAULT_METHODS, METHODS
@@ -282,9 +283,9 @@ def segment_times(scored: ScoredRecording) -> shapes.SegmentTimes:
 
 
 def unseen(scored: ScoredRecording) -> list[str]:
-    """Return a sentence on the end of a recording that no segment reaches; empty where there is none."""
+    """Return a sentence on the end of a recording that no segment reaches; empty where there is none to speak of."""
     frames = scored.real_frames - int(scored.start_frames[-1]) - scored.segment_frames
-    if frames <= 0:
+    if not leaves_tail(frames, scored.segment_frames):
         return []
     return [f"no segment reaches its last {frames * scored.clock.frame_seconds:.2f} s, as when the run was measured"]
 

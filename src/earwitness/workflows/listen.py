@@ -267,9 +267,9 @@ def listen_to_run(
 ) -> ListenedRun:
     """Explain all of a run's held-out recordings, and score the evidence and the rest as sound, against patches.
 
-    Of each recording one segment is explained, the one that scores highest for the class that is predicted. Only the
-    evidence, and all without it, go through the mean of the channels, resampling, front end and classifier again, and
-    so do what a random patch, the loudest patch and the loudest band-pass of the same area keep and leave.
+    Of each recording one segment is explained, the one with sound that scores highest for the class that is predicted.
+    Only the evidence, and all without it, go through the mean of the channels, resampling, front end and classifier
+    again, and so do what a random patch, the loudest patch and the loudest band-pass of the same area keep and leave.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ from earwitness.inspection.files import score_file
 from earwitness.models.prediction import score_recording
 from earwitness.sonify.edits import Edit
 from earwitness.sonify.masks import Box
-from earwitness.web import collection, shapes
+from earwitness.web import asking, collection, shapes
 from earwitness.web.app import make_app
 from earwitness.web.arrays import columns_of
 from earwitness.web.shown import unseen
@@ -354,6 +354,33 @@ def test_an_edit_gives_the_library_s_scores_and_its_sound(page, base, run):
     np.testing.assert_allclose(heard, wanted.samples[:, 0], atol=1e-4)
     lasso = {"shape": "lasso", "points": [[0.5, 0], [1.5, 0], [1.5, 600], [0.5, 600]], "action": "keep"}
     assert page.post(f"{where}/what-if", json={"edits": [lasso]}).status_code == 200
+
+
+def scores(told) -> dict[str, float]:
+    return {each["class"]: each["score"] for each in told}
+
+
+@pytest.mark.parametrize("long", [False, True])
+def test_an_edit_tells_the_scores_of_the_explained_segment_too(page, base, run, monkeypatch, long):
+    name = "low/0@home.wav"
+    where = place(page, base, name)
+    starts = page.get(where).json()["segments"]["start_seconds"]
+    edit = {"shape": "box", "start": 0.0, "end": starts[1], "low": 0, "high": 8000}
+    if long:  # then the edit's surroundings alone are scored, which hold the segment or do not
+        monkeypatch.setattr(asking, "MOST_EDITED_SECONDS", 1.9)
+        monkeypatch.setattr(asking, "AROUND_SECONDS", 0.0)
+    lane = array(page.get(f"{where}/scores"))
+    classes = page.get("/api/session").json()["collections"][0]["classes"]
+    for row, start in enumerate(starts):
+        told = page.post(f"{where}/what-if", json={"edits": [edit], "segment": start}).json()["segment"]
+        assert told["start_seconds"] == pytest.approx(start)
+        assert scores(told["before"]) == pytest.approx(dict(zip(classes, lane[row], strict=True)), abs=2e-2)
+        assert [each["class"] for each in told["before"]] == [each["class"] for each in told["after"]]
+        if row == 0:
+            assert told["before"] != told["after"]
+        if start > edit["end"] + 0.3:
+            assert told["before"] == told["after"]
+    assert page.post(f"{where}/what-if", json={"edits": [edit]}).json()["segment"] is None
 
 
 @pytest.mark.parametrize(

@@ -345,6 +345,12 @@ def test_what_is_drawn_changes_the_scores(visit):
     page.mouse.up()
     page.get_by_text("Now predicted").wait_for()
     page.wait_for_url("**edits=box_**")
+    (whole,) = page.locator(".changes caption").all_inner_texts()
+    assert whole.startswith("All of the recording")
+    page.get_by_role("slider", name=re.compile("Segment")).focus()
+    page.keyboard.press("Home")  # a segment is chosen: then its scores are told beside the recording's
+    page.locator(".changes caption", has_text="The chosen segment, 0.00").wait_for()
+    assert page.locator(".changes caption").count() == 2
     page.get_by_role("button", name="Undo", exact=True).click()
     visit.until("!document.querySelector('.changes tbody')")
     page.get_by_role("button", name="Redo", exact=True).click()
@@ -357,6 +363,14 @@ def test_what_is_drawn_changes_the_scores(visit):
     page.mouse.up()
     page.keyboard.up("Shift")
     page.locator(".edits li", has_text="lasso").wait_for()
+
+
+def test_a_change_is_that_of_the_shown_numbers(visit):
+    """0.126 is shown as 0.13 and 0.134 as 0.13; by itself their difference would be 0.01."""
+    code = "pairs => import('./format.js').then(({ change }) => pairs.map(each => change(...each)))"
+    pairs = [[0.126, 0.134], [0.124, 0.126], [0.999, 0.504], [0.5, 0.4949], [0.3, 0.001]]
+    wanted = ["\u00b1 0.00", "+0.01", "\u22120.50", "\u22120.01", "\u22120.30"]
+    assert visit.page.evaluate(code, pairs) == wanted
 
 
 def test_a_box_by_its_numbers_is_kept_as_a_finding(browser, own):

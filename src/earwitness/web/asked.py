@@ -86,11 +86,15 @@ Edits = Annotated[list[BoxEdit | LassoEdit], Meta(max_length=50)]
 
 
 class WhatIfQuestion(Asked, frozen=True, kw_only=True):
-    """What is done to which stretch (None: all of a short recording, the edits' surroundings in a long one)."""
+    """What is done to which stretch (None: all of a short recording, the edits' surroundings in a long one).
+
+    ``segment`` is where the segment begins whose own scores are wanted, too.
+    """
 
     edits: Edits
     start: Second | None = None
     end: Second | None = None
+    segment: Second | None = None
     sound: bool = False
 
 

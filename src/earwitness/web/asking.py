@@ -9,8 +9,10 @@ from functools import partial
 from typing import Any
 
 import msgspec
+import numpy as np
 from starlette.responses import Response
 
+from earwitness.audio.timefreq import segment_hop
 from earwitness.core.errors import UsageError
 from earwitness.core.progress import Progress
 from earwitness.explainers.attribution import Attribution, Target
@@ -32,6 +34,7 @@ from earwitness.web.looking import array
 from earwitness.web.shelf import WHOLE, HeldMap
 from earwitness.web.studio import NotThereError, Studio
 from earwitness.workflows.maps import Shown
+from earwitness.workflows.what_if import WhatIf
 
 MOST_OF_A_SETTING = 10_000  # samples, steps, cells of a grid: several times of what any method needs
 MOST_EDITED_SECONDS = 60.0  # of a longer recording the surroundings of the edits are scored
@@ -214,8 +217,28 @@ def what_if(studio: Studio, given: Given) -> shapes.WhatIfAnswer:
             before=found.before.scores[:, best].tolist(),
             after=found.after.scores[:, best].tolist(),
         ),
+        segment=None if asked.segment is None else _edited_segment(collection, name, found, asked.segment),
         milliseconds=1000 * (time.perf_counter() - began),
         sound=url,
+    )
+
+
+def _edited_segment(collection: Collection, name: str, found: WhatIf, start: float) -> shapes.EditedSegment:
+    """Return the scores of the segment that begins at a moment; where the stretch does not hold it, it is cut alone."""
+    before, clock = found.before, found.before.clock
+    starts = found.sound.start_seconds + clock.frame_start_seconds(before.start_frames)
+    row = int(np.abs(starts - start).argmin())
+    if abs(starts[row] - start) > clock.frame_seconds / 2:
+        end = start + (before.segment_frames + 1) * clock.frame_seconds
+        alone = collection.held_sound(name, start, end)
+        found, row = collection.worker.now(lambda: alone.what_if(found.edits)), 0
+    named = shown.ranked(found.before.classes, found.before.scores[row])
+    after = {each: found.after.scores[row, found.after.classes.index(each)] for each in named}
+    return shapes.EditedSegment(
+        start_seconds=start,
+        end_seconds=min(start + before.segment_frames * clock.frame_seconds, found.sound.end_seconds),
+        before=shown.scored_list(named),
+        after=shown.scored_list(after),
     )
 
 
@@ -241,7 +264,9 @@ def _stretch(
         return first, end
     first = max(0.0, min(each.shape.start_seconds for each in edits) - AROUND_SECONDS)
     last = max(each.shape.end_seconds for each in edits) + AROUND_SECONDS
-    return _stretch(collection, name, edits, float(int(first)), float(int(last) + 1))
+    classifier = collection.model.classifier  # from where a segment begins, so that its segments are the recording's
+    step = segment_hop(classifier.segment_frames, classifier.overlap) * classifier.front_end.clock.frame_seconds
+    return _stretch(collection, name, edits, first // step * step, float(int(last) + 1))
 
 
 # ---- what a person decides ----------------------------------------------------------------------------------------

@@ -337,8 +337,17 @@ class SegmentScores(Answer, frozen=True, kw_only=True):
     after: list[float]
 
 
+class EditedSegment(Answer, frozen=True, kw_only=True):
+    """One segment's scores before and after, the highest before first."""
+
+    start_seconds: float
+    end_seconds: float
+    before: list[Scored]
+    after: list[Scored]
+
+
 class WhatIfAnswer(Answer, frozen=True, kw_only=True):
-    """A stretch of a recording under edits."""
+    """A stretch of a recording under edits; ``segment`` is the one that was asked about."""
 
     id: str
     start_seconds: float
@@ -348,6 +357,7 @@ class WhatIfAnswer(Answer, frozen=True, kw_only=True):
     before: list[Scored]
     after: list[Scored]
     segments: SegmentScores
+    segment: EditedSegment | None
     milliseconds: float
     sound: str | None
 

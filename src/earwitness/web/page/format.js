@@ -11,7 +11,9 @@ export function score(value) {
 
 export const scoreOf = (scores, wanted) => scores.find((each) => each.class === wanted)?.score;
 
-export function change(value) {
+// The difference of the two numbers as they are shown: rounded by itself it would not be what one reckons from them.
+export function change(before, after) {
+  const value = rounded(after) - rounded(before);
   if (Math.abs(value) < 0.005) return "\u00b1 0.00";
   return (value > 0 ? "+" : MINUS) + Math.abs(value).toFixed(2);
 }

@@ -5,11 +5,11 @@ import { beforeAndAfter } from "./bars.js";
 import { announce, button, field, h, picker, put, visible } from "./dom.js";
 import { ACTIONS, bounds, History, inWords } from "./edits.js";
 import { findings } from "./findings.js";
-import { change, rounded, score, scoreOf } from "./format.js";
+import { change, rounded, score, scoreOf, span } from "./format.js";
 import { decoded } from "./player.js";
 
 const AT_MOST_EVERY = 120; // milliseconds between two requests while a shape is drawn
-const SHOWN = 6; // classes
+const SHOWN = 4; // classes
 
 export function whatIfPanel(scene) {
   const { collection, recording, player, view, signal } = scene;
@@ -70,8 +70,9 @@ export function whatIfPanel(scene) {
     last = performance.now();
     if (!edits.length) { shownAnswer = mine; put(bars); scene.effect = null; scene.say("effect"); return; }
     asking = true;
+    about = explained();
     try {
-      const answer = await send("POST", `${scene.path}/what-if`, { edits, start: null, end: null, sound: false }, signal);
+      const answer = await send("POST", `${scene.path}/what-if`, { edits, start: null, end: null, segment: about, sound: false }, signal);
       if (mine < shownAnswer) return;
       shownAnswer = mine;
       scene.effect = answer;
@@ -86,18 +87,33 @@ export function whatIfPanel(scene) {
     }
   }
 
-  function drawBars(answer, settled) {
-    const after = new Map(answer.after.map((each) => [each.class, each.score]));
-    const rows = answer.before.map((each) => ({ class: each.class, before: each.score, after: after.get(each.class) ?? 0 }));
-    const { predicted_before: was, predicted_after: now } = answer;
-    const named = [was, now, recording.label];
+  // Where the segment begins that is explained; null where none is, or there is but one.
+  function explained() {
+    const { map } = scene, { start_seconds: starts } = recording.segments;
+    const place = map ? (map.whole ? null : scene.segmentOf(map)) : scene.segment;
+    return place === null || starts.length < 2 ? null : starts[place];
+  }
+
+  const table = (text, { before, after: list }, named) => {
+    const after = new Map(list.map((each) => [each.class, each.score]));
+    const rows = before.map((each) => ({ class: each.class, before: each.score, after: after.get(each.class) ?? 0 }));
     const shown = rows.filter((each, place) => place < SHOWN || named.includes(each.class));
-    const best = rows.reduce((one, two) => (two.after > one.after ? two : one));
-    put(bars, h("p", { class: "lead" }, was === now ? ["Still predicted: ", bdi(now)] : ["Now predicted: ", bdi(now), " instead of ", bdi(was)]),
-      best.class === now ? null : h("p", { class: "quiet" }, "More segments are predicted as it than as any other class; the numbers are means over the segments."),
-      h("table", { class: "scores" }, h("caption", { class: "hidden" }, "Scores before and after"), h("thead", {}, h("tr", {}, ["Class", "before", "after", "change"].map((each, at) => h("th", { scope: "col", class: at ? "number" : null }, each)))),
-        h("tbody", {}, shown.map((each) => h("tr", {}, h("th", { scope: "row" }, bdi(each.class), beforeAndAfter(collection, each.before, each.after)), h("td", { class: "number" }, score(each.before)), h("td", { class: "number" }, score(each.after)), h("td", { class: "number change" }, change(each.after - each.before)))))));
-    if (settled) announce(`${visible(was)}: ${score(scoreOf(answer.before, was))}, now ${score(scoreOf(answer.after, was))}`);
+    return h("table", { class: "scores" }, h("caption", {}, text), h("thead", {}, h("tr", {}, ["Class", "before", "after", "change"].map((each, at) => h("th", { scope: "col", class: at ? "number" : null }, each)))),
+      h("tbody", {}, shown.map((each) => h("tr", {}, h("th", { scope: "row" }, bdi(each.class), beforeAndAfter(collection, each.before, each.after)), h("td", { class: "number" }, score(each.before)), h("td", { class: "number" }, score(each.after)), h("td", { class: "number change" }, change(each.before, each.after))))));
+  };
+
+  function drawBars(answer, settled) {
+    const { predicted_before: was, predicted_after: now, segment } = answer;
+    const whole = answer.start_seconds < 0.01 && answer.end_seconds > recording.seconds - 0.01;
+    const means = h("span", { class: "quiet" }, recording.segments.count > 1 ? " (mean of its segments)" : "");
+    const best = answer.after.reduce((one, two) => (two.score > one.score ? two : one)).class;
+    const own = segment && (scene.map?.class ?? segment.before[0].class);
+    put(bars, h("p", { class: "lead" }, was === now ? ["The recording is still predicted: ", bdi(now)] : ["The recording is now predicted: ", bdi(now), " instead of ", bdi(was)]),
+      best === now ? null : h("p", { class: "quiet" }, "More segments are predicted as it than as any other class; the numbers are means over the segments."),
+      segment ? table([scene.map ? "The explained segment, " : "The chosen segment, ", h("span", { class: "number" }, span(segment.start_seconds, segment.end_seconds))], segment, [own, was, now, recording.label]) : null,
+      table([whole ? "All of the recording" : ["The surroundings, ", h("span", { class: "number" }, span(answer.start_seconds, answer.end_seconds))], means], answer, [was, now, recording.label]));
+    const told = segment ? `the ${scene.map ? "explained" : "chosen"} segment's ${visible(own)}: ${score(scoreOf(segment.before, own))}, now ${score(scoreOf(segment.after, own))}; the recording's ` : "";
+    if (settled) announce(`${told}${visible(was)}: ${score(scoreOf(answer.before, was))}, now ${score(scoreOf(answer.after, was))}`);
   }
 
   const bdi = (text) => h("bdi", {}, visible(text));
@@ -144,6 +160,9 @@ export function whatIfPanel(scene) {
     scene.openTab?.("what-if");
     commit([...scene.edits, detail]);
   });
+  // Another map explains another segment: its scores are asked, where they are looked at.
+  let about = null;
+  for (const what of ["map", "segment"]) scene.addEventListener(what, () => { if (about !== explained() && scene.edits.length) ask(scene.edits); });
   scene.addEventListener("edits", () => {
     if (past.now !== scene.edits) past = new History(scene.edits);
     put(wrong);

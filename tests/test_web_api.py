@@ -21,7 +21,7 @@ from earwitness.inspection.files import score_file
 from earwitness.models.prediction import score_recording
 from earwitness.sonify.edits import Edit
 from earwitness.sonify.masks import Box
-from earwitness.web import asking, collection, shapes
+from earwitness.web import asking, collection, glance, shapes
 from earwitness.web.app import make_app
 from earwitness.web.arrays import columns_of
 from earwitness.web.shown import unseen
@@ -129,6 +129,9 @@ def test_lists_are_filtered_sorted_and_cut(page, base, run):
     wrong = rows(page, base, show="wrong")
     assert [row["name"] for row in wrong] == [row["name"] for row in everything if not row["right"]]
     assert tiny_run.FAKE in [row["name"] for row in wrong]
+    right = rows(page, base, show="right")
+    assert [row["name"] for row in right] == [row["name"] for row in everything if row["right"]]
+    assert len(right) == page.get(f"{base}/overview").json()["right"]
     assert rows(page, base, show="wrong", sort="surest-wrong")[0]["score"] == max(row["score"] for row in wrong)
     by_margin = [row["margin"] for row in rows(page, base, sort="margin", descending=1)]
     assert by_margin == sorted(by_margin, reverse=True)
@@ -519,9 +522,9 @@ def test_every_answer_fits_its_description(page, base):
     where = place(page, base, HELD)
     for kind, path in (
         (shapes.Session, "/api/session"),
-        (shapes.Overview, f"{base}/overview"),
+        (glance.Overview, f"{base}/overview"),
         (shapes.Rows, f"{base}/recordings"),
-        (shapes.ClassPage, f"{base}/classes/0"),
+        (glance.ClassPage, f"{base}/classes/0"),
         (shapes.Recording, where),
     ):
         msgspec.json.decode(page.get(path).content, type=kind)

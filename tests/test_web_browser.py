@@ -83,6 +83,21 @@ def test_one_run_opens_at_its_overview_and_a_cell_leads_to_its_recordings(visit)
     assert page.locator(".row .outcome.wrong").count() == count
 
 
+def test_the_overview_s_numbers_lead_to_what_they_count(visit):
+    page = visit.page
+    told = visit.get(f"collections/{visit.collection()['id']}/overview")
+    right, wrong = told["right"], told["recordings"] - told["right"]
+    for name, count in (
+        (f"{right} of {told['recordings']} recordings", right),
+        (f"{right} right", right),
+        (f"{wrong} misclassified", wrong),
+    ):
+        page.get_by_role("link", name=name, exact=True).click()
+        page.wait_for_selector(".row a")
+        assert page.locator("[role=grid]").get_attribute("aria-rowcount") == str(count)
+        page.go_back()
+
+
 def test_of_hundreds_of_classes_the_commonest_confusions_are_named(visit):
     names, counts = [f"kind {number}" for number in range(70)], [[0] * 70 for _ in range(70)]
     counts[3][5], counts[5][3], counts[7][7] = 4, 9, 90
@@ -479,6 +494,9 @@ def test_a_class_and_a_confusion_lead_to_their_segments(visit):
     visit.go(f"#/c/{collection['id']}/k/2")
     page.wait_for_selector(".segments li")
     assert page.locator("h1").inner_text() == LOW
+    segments = visit.get(f"collections/{collection['id']}/classes/2")["metrics"]["segments_right"]
+    card = page.locator(".figure-card", has_text="Segments predicted right")
+    assert card.locator("b").inner_text() == f"{100 * segments:.1f} %"
     page.get_by_role("button", name=re.compile("^Hear")).first.click()
     page.get_by_role("button", name=re.compile("^Hear")).first.wait_for()
     page.locator(".segments a").first.click()

@@ -21,7 +21,7 @@ class Asked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class ListQuery(Asked, frozen=True, kw_only=True):
     """Which recordings, in which order."""
 
-    show: Literal["all", "wrong", "low-margin", "not-reliable", "unreviewed"] = "all"
+    show: Literal["all", "right", "wrong", "low-margin", "not-reliable", "unreviewed"] = "all"
     label: Name = ""
     predicted: Name = ""
     text: Name = ""

@@ -67,6 +67,7 @@ def _row(collection: Collection, name: str, review: ReviewShape | None, level: s
 def _fits(row: Row, query: ListQuery) -> bool:
     shown = {
         "all": True,
+        "right": row.right is True,
         "wrong": row.right is False,
         "low-margin": row.margin is not None and row.margin < LOW_MARGIN,
         "not-reliable": row.verdict == NOT_RELIABLE,

@@ -13,7 +13,7 @@ from earwitness.core.errors import UsageError
 from earwitness.core.files import safe_name
 from earwitness.core.run_folder import RunFolder
 from earwitness.core.version import VERSION
-from earwitness.web import listing, mapped, shapes, shown
+from earwitness.web import glance, listing, mapped, shapes, shown
 from earwitness.web.arrays import Drawn, little_endian
 from earwitness.web.asked import Span
 from earwitness.web.collection import recording_id
@@ -31,7 +31,7 @@ def session(studio: Studio, given: Given) -> shapes.Session:
     return shapes.Session(version=VERSION, collections=[shown.collection_shape(each) for each in studio.shown])
 
 
-def overview(studio: Studio, given: Given) -> shapes.Overview:
+def overview(studio: Studio, given: Given) -> glance.Overview:
     """Return a collection at a glance; its recordings are scored if they are not."""
     collection = studio.collection(given.ids["c"])
     job = studio.score(collection)
@@ -45,7 +45,7 @@ def recordings(studio: Studio, given: Given) -> shapes.Rows:
     return listing.rows(collection, given.query, reviews)
 
 
-def class_page(studio: Studio, given: Given) -> shapes.ClassPage:
+def class_page(studio: Studio, given: Given) -> glance.ClassPage:
     """Return what is known of a class."""
     collection, number = studio.collection(given.ids["c"]), given.ids["index"]
     if not number.isascii() or not number.isdigit() or int(number) >= len(collection.model.classes):

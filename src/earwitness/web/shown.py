@@ -21,7 +21,7 @@ from earwitness.report.headline import headline
 from earwitness.training import metrics
 from earwitness.training.metrics import Confusion, Metrics
 from earwitness.trust.audit import store
-from earwitness.web import shapes
+from earwitness.web import glance, shapes
 from earwitness.web.collection import RUN, UPLOADS, Collection, recording_id
 from earwitness.web.reviews import Review, SavedFinding
 from earwitness.web.worker import Job, Worker
@@ -77,14 +77,15 @@ def ranked(classes: tuple[str, ...], means: Float64Array) -> dict[str, float]:
 # ---- a collection -------------------------------------------------------------------------------------------------
 
 
-def overview(collection: Collection, scoring: str | None) -> shapes.Overview:
+def overview(collection: Collection, scoring: str | None) -> glance.Overview:
     """Return a collection at a glance; ``scoring`` is the job that scores it."""
     run = collection.run
     if run is None:
         known = len(collection.known)
         what = "sent here" if collection.kind == UPLOADS else f"in {collection.title}"
-        return shapes.Overview(
+        return glance.Overview(
             accuracy=None,
+            right=None,
             recordings=len(collection.names),
             segments=sum(each.segments for each in list(collection.known.values())),
             trained=False,
@@ -99,8 +100,9 @@ def overview(collection: Collection, scoring: str | None) -> shapes.Overview:
         )
     measured, folder = metrics.read(run.folder), run.folder
     split = run.settings.get("split", {})
-    return shapes.Overview(
+    return glance.Overview(
         accuracy=_accuracies(measured),
+        right=int(np.trace(np.asarray(measured.confusion.files))),
         recordings=measured.files,
         segments=measured.segments,
         trained=folder.history.exists(),
@@ -114,39 +116,39 @@ def overview(collection: Collection, scoring: str | None) -> shapes.Overview:
     )
 
 
-def _counted(collection: Collection) -> list[shapes.ClassRow]:
+def _counted(collection: Collection) -> list[glance.ClassRow]:
     """Return the classes that were predicted or that recordings are labelled as, without measures."""
     counts = dict.fromkeys(collection.model.classes, 0)
     for known in list(collection.known.values()):  # the worker may be adding to them
         counts[known.predicted] += 1
     return [
-        shapes.ClassRow(name=name, recordings=count, precision=None, recall=None, f1=None, segments_right=None)
+        glance.ClassRow(name=name, recordings=count, precision=None, recall=None, f1=None, segments_right=None)
         for name, count in counts.items()
         if count
     ]
 
 
-def _confusion(found: Confusion) -> shapes.ConfusionShape:
+def _confusion(found: Confusion) -> glance.ConfusionShape:
     files, segments = np.asarray(found.files), np.asarray(found.segments)
     there = np.flatnonzero(files.sum(axis=1) + segments.sum(axis=0))
     grid = np.ix_(there, there)
     names = [found.classes[index] for index in there]
-    return shapes.ConfusionShape(classes=names, files=files[grid].tolist(), segments=segments[grid].tolist())
+    return glance.ConfusionShape(classes=names, files=files[grid].tolist(), segments=segments[grid].tolist())
 
 
-def _accuracies(measured: Metrics) -> shapes.Accuracies:
+def _accuracies(measured: Metrics) -> glance.Accuracies:
     low, high = measured.intervals.file_accuracy
     # Segments of one recording are not independent: there is no interval for them.
-    return shapes.Accuracies(
-        segment=shapes.Share(value=measured.segment_accuracy, low=None, high=None),
-        file=shapes.Share(value=measured.file_accuracy, low=low, high=high),
+    return glance.Accuracies(
+        segment=glance.Share(value=measured.segment_accuracy, low=None, high=None),
+        file=glance.Share(value=measured.file_accuracy, low=low, high=high),
     )
 
 
-def class_rows(measured: Metrics) -> list[shapes.ClassRow]:
+def class_rows(measured: Metrics) -> list[glance.ClassRow]:
     """Return how well each class is told from the others."""
     return [
-        shapes.ClassRow(
+        glance.ClassRow(
             name=name,
             recordings=each.files.support,
             precision=each.files.precision,
@@ -158,7 +160,7 @@ def class_rows(measured: Metrics) -> list[shapes.ClassRow]:
     ]
 
 
-def _history(path: Path) -> shapes.History | None:
+def _history(path: Path) -> glance.History | None:
     rows = read_csv(path)
     if not rows:
         return None
@@ -166,7 +168,7 @@ def _history(path: Path) -> shapes.History | None:
     train = rows[::step]
     judged = [row for row in rows if row.get("validation_accuracy")]
     judged = judged[:: max(1, len(judged) // MOST_POINTS)]
-    return shapes.History(
+    return glance.History(
         iteration=[int(row["iteration"]) for row in train],
         train_loss=[float(row["train_loss"]) for row in train],
         train_accuracy=[float(row["train_accuracy"]) for row in train],
@@ -176,12 +178,12 @@ def _history(path: Path) -> shapes.History | None:
     )
 
 
-def figures(collection: Collection, about: str = "") -> list[shapes.Figure]:
+def figures(collection: Collection, about: str = "") -> list[glance.Figure]:
     """Return the run's pictures; with a class, those whose title names it."""
     if collection.run is None:
         return []
     return [
-        shapes.Figure(
+        glance.Figure(
             id=figure_id(collection, entry.name),
             title=entry.title,
             question=entry.question,
@@ -211,7 +213,7 @@ def figure_path(collection: Collection, wanted: str) -> Path | None:
 # ---- a class ------------------------------------------------------------------------------------------------------
 
 
-def class_page(collection: Collection, index: int, predicted: str = "") -> shapes.ClassPage:
+def class_page(collection: Collection, index: int, predicted: str = "") -> glance.ClassPage:
     """Return what is known of a class; ``predicted`` names the class that its contradictory segments are taken for.
 
     Raises
@@ -222,16 +224,16 @@ def class_page(collection: Collection, index: int, predicted: str = "") -> shape
     other = collection.model.classifier.class_index(predicted) if predicted else None
     name, found = collection.model.classes[index], collection.predictions
     if found is None or collection.run is None:
-        return shapes.ClassPage(name=name, metrics=None, figures=[], typical=[], contradictory=[], confused_with=[])
+        return glance.ClassPage(name=name, metrics=None, figures=[], typical=[], contradictory=[], confused_with=[])
     measured = metrics.read(collection.run.folder)
     of_class, as_class = found.segment_labels == index, found.predicted == index
     row = measured.confusion.files[index]
     confused = [
-        shapes.Confused(name=found.classes[other], count=int(row[other]))
+        glance.Confused(name=found.classes[other], count=int(row[other]))
         for other in np.argsort(-np.asarray(row), kind="stable")
         if other != index and row[other]
     ]
-    return shapes.ClassPage(
+    return glance.ClassPage(
         name=name,
         metrics=next(each for each in class_rows(measured) if each.name == name),
         figures=figures(collection, name),
@@ -243,7 +245,7 @@ def class_page(collection: Collection, index: int, predicted: str = "") -> shape
     )
 
 
-def _contradictory(found: Predictions, index: int) -> list[shapes.PlacedSegment]:
+def _contradictory(found: Predictions, index: int) -> list[glance.PlacedSegment]:
     """Return what is predicted as a class and is another, and what is of the class and scores least for it."""
     of_class, as_class = found.segment_labels == index, found.predicted == index
     taken = _placed(found, np.flatnonzero(~of_class & as_class), index)
@@ -253,14 +255,14 @@ def _contradictory(found: Predictions, index: int) -> list[shapes.PlacedSegment]
 
 def _placed(
     found: Predictions, rows: np.typing.NDArray[np.int64], index: int, *, least: bool = False
-) -> list[shapes.PlacedSegment]:
+) -> list[glance.PlacedSegment]:
     """Return the segments of the highest (or least) score for a class, one a recording, with that of the predicted."""
     order = np.argsort(found.scores[rows, index] * (1 if least else -1), kind="stable")
     firsts: dict[int, int] = {}
     for row in rows[order].tolist():
         firsts.setdefault(int(found.recording[row]), row)
     return [
-        shapes.PlacedSegment(
+        glance.PlacedSegment(
             recording=recording_id(found.files[recording]),
             name=found.files[recording],
             start_seconds=float(found.start_seconds[row]),

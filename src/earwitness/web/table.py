@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from earwitness.core.version import VERSION
-from earwitness.web import asked, asking, looking, shapes
+from earwitness.web import asked, asking, glance, looking, shapes
 from earwitness.web.endpoint import BINARY, EVENTS, JSON, PNG, TEXT, WAV, Endpoint
 
 C, R = "/api/collections/{c}", "/api/collections/{c}/recordings/{r}"
@@ -16,7 +16,7 @@ EVENTS_PATH = "/api/jobs/{j}/events"
 
 ENDPOINTS = (
     Endpoint(method="GET", path="/api/session", answer=looking.session, gives=shapes.Session),
-    Endpoint(method="GET", path=f"{C}/overview", answer=looking.overview, gives=shapes.Overview),
+    Endpoint(method="GET", path=f"{C}/overview", answer=looking.overview, gives=glance.Overview),
     Endpoint(
         method="GET",
         path=f"{C}/recordings",
@@ -28,7 +28,7 @@ ENDPOINTS = (
         method="GET",
         path=f"{C}/classes/{{index}}",
         answer=looking.class_page,
-        gives=shapes.ClassPage,
+        gives=glance.ClassPage,
         query=asked.ClassQuery,
     ),
     Endpoint(method="GET", path=f"{C}/report", answer=looking.report, gives=BINARY),

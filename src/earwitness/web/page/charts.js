@@ -48,12 +48,13 @@ export function trainingCurve(history) {
     h("figure", {}, chart(loss, { low: 0, high: Math.max(...loss.flatMap((line) => line.y).filter(Number.isFinite)) * 1.02 || 1, format: short, unit: "iteration", label: `Loss while training, at the end ${short(last(history.validation_loss) ?? last(history.train_loss) ?? 0)}` }), h("figcaption", {}, "Loss")));
 }
 
-export function interval(text, given, note) {
+// What stands below leads to what was counted.
+export function interval(text, given, note, below) {
   if (!given) return null;
   const at = (value) => `${100 * value}%`;
   const known = Number.isFinite(given.low) && Number.isFinite(given.high);
   return h("div", { class: "figure-card" }, h("span", { class: "quiet" }, text), h("b", {}, percent(given.value)),
     known && h("div", { class: "interval", role: "img", "aria-label": `95 % interval from ${percent(given.low)} to ${percent(given.high)}` },
       h("span", { class: "range", style: { left: at(given.low), width: at(given.high - given.low) } }), h("span", { class: "point", style: { left: at(given.value) } })),
-    h("span", { class: "quiet" }, [known && `${percent(given.low)} to ${percent(given.high)} (95 %)`, note].filter(Boolean).join(", ")));
+    h("span", { class: "quiet" }, [known && `${percent(given.low)} to ${percent(given.high)} (95 %)`, note].filter(Boolean).join(", ")), below);
 }

@@ -51,7 +51,7 @@ export async function classPage(root, { collection, index, signal }) {
   const { metrics } = found;
   const card = (text, value) => h("div", { class: "figure-card" }, h("span", { class: "quiet" }, text), h("b", {}, value));
   put(root, h("div", { class: "class-page" }, h("header", { class: "view-head" }, h("h1", {}, name(found.name)), neighbours(collection, index)),
-    metrics ? h("div", { class: "cards" }, card("Recordings", count(metrics.recordings)), card("Precision", percent(metrics.precision)), card("Recall", percent(metrics.recall)), card("F1", percent(metrics.f1))) : null,
+    metrics ? h("div", { class: "cards" }, card("Recordings", count(metrics.recordings)), card("Segments predicted right", percent(metrics.segments_right)), card("Precision", percent(metrics.precision)), card("Recall", percent(metrics.recall)), card("F1", percent(metrics.f1))) : null,
     h("p", { class: "actions" }, metrics ? link("Recordings of this class", to({ label: found.name }), { class: "button" }) : null, link("Predicted as this class", to({ predicted: found.name }), { class: "button" })),
     found.confused_with.length ? h("section", {}, h("h2", {}, "Most often confused with"), h("ul", { class: "plain-list" }, found.confused_with.map((each) => h("li", {}, link([name(each.class)], address(["c", collection.id, "x", index, place(each.class)])), h("span", { class: "number" }, ` ${count(each.count)}`))))) : null,
     h("div", { class: "pair" }, h("section", {}, h("h2", {}, "Most typical segments"), segmentList(collection, found.typical, hear, signal)),

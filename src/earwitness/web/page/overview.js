@@ -14,12 +14,12 @@ export async function overview(root, { collection, signal }) {
   const classes = [...found.classes];
   put(root, h("div", { class: "overview" },
     h("header", { class: "view-head" }, h("h1", {}, name(collection.title)), h("p", { class: "quiet" }, `${collection.backbone}, ${count(collection.classes.length)} classes, segments of ${seconds(collection.segment_seconds)}`)),
-    h("p", { class: "lead" }, visible(found.headline)),
+    h("p", { class: "lead" }, leading(found, to)),
     found.warnings.length ? h("ul", { class: "warnings" }, found.warnings.map((each) => h("li", {}, h("b", {}, "Note: "), visible(each)))) : null,
     h("div", { class: "cards" },
-      interval("Recordings predicted right", found.accuracy?.file, `${plural(found.recordings, "recording")}`), interval("Segments predicted right", found.accuracy?.segment, `${count(found.segments)} segments`),
+      interval("Recordings predicted right", found.accuracy?.file, `${plural(found.recordings, "recording")}`, counted(found, to)), interval("Segments predicted right", found.accuracy?.segment, `${count(found.segments)} segments`),
       h("nav", { class: "figure-card ways", "aria-label": "Ways to the recordings" }, h("span", { class: "quiet" }, "Go through"),
-        found.accuracy ? link("Misclassified, surest first", to({ show: "wrong", sort: "surest-wrong" })) : null, link("Low margin", to({ show: "low-margin", sort: "margin" })),
+        found.accuracy ? link("Misclassified, surest first", to(wrong)) : null, link("Low margin", to({ show: "low-margin", sort: "margin" })),
         link("Verdict: not reliable", to({ show: "not-reliable" })), link("Unreviewed", to({ show: "unreviewed" })), link("All recordings", to({})))),
     h("div", { class: "pair" },
       found.confusion ? h("section", {}, h("h2", {}, "Confusion"), confusionTable(collection, found.confusion)) : null,
@@ -31,6 +31,21 @@ export async function overview(root, { collection, signal }) {
       ...[["csv", "CSV"], ["raven", "Raven"], ["audacity", "Audacity"]].map(([format, text]) => link(`Decisions and findings: ${text}`, `${paths.collection(collection.id)}/export?format=${format}`, { class: "button", download: "" }))))));
   if (found.scoring) scored(root, { collection, signal }, found.scoring);
   return { title: visible(collection.title) };
+}
+
+const wrong = { show: "wrong", sort: "surest-wrong" };
+
+// The headline's first words count recordings, and lead to them.
+function leading({ headline, right, recordings }, to) {
+  const words = `${right} of ${recordings} recordings`;
+  if (right === null || !headline.startsWith(words)) return visible(headline);
+  return [link(words, to({ show: "right" })), visible(headline.slice(words.length))];
+}
+
+function counted({ right, recordings }, to) {
+  if (right === null) return null;
+  const several = recordings - right;
+  return h("span", {}, right ? link(`${count(right)} right`, to({ show: "right" })) : "none right", ", ", several ? link(`${count(several)} misclassified`, to(wrong)) : "none misclassified");
 }
 
 // A folder's recordings are being scored: how far, and at the end what was found, while the page is looked at.

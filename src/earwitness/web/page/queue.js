@@ -12,7 +12,7 @@ import { thumbnail } from "./thumbnails.js";
 import { VirtualList } from "./virtual.js";
 import { filterOf, following, forget, PAGE, part, recordingAddress } from "./walk.js";
 
-const SHOW = [["all", "All"], ["wrong", "Misclassified"], ["low-margin", "Low margin"], ["not-reliable", "Not reliable"], ["unreviewed", "Unreviewed"]];
+const SHOW = [["all", "All"], ["wrong", "Misclassified"], ["right", "Predicted right"], ["low-margin", "Low margin"], ["not-reliable", "Not reliable"], ["unreviewed", "Unreviewed"]];
 const SORT = [["name", "Name"], ["score", "Score"], ["margin", "Margin"], ["surest-wrong", "Surest and wrong"], ["seconds", "Length"]];
 const ROW = 52; // pixels
 

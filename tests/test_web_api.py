@@ -448,6 +448,8 @@ def test_a_file_that_is_sent_is_asked_about_like_any_other(page, base, run):
     answer = page.post("/api/uploads", content=data, headers={"X-File-Name": "..%2F..%2Fmy%20%3Cb%3Eclick.wav"})
     assert answer.status_code == 200, answer.text
     where = f"/api/collections/{answer.json()['collection']}/recordings/{answer.json()['recording']}"
+    labelled = {each["id"]: each["labelled"] for each in page.get("/api/session").json()["collections"]}
+    assert labelled == {base.rpartition("/")[2]: True, answer.json()["collection"]: False}
     told = page.get(where).json()
     assert (told["name"], told["label"]) == ("my <b>click.wav", None)
     original = page.get(place(page, base, HELD)).json()

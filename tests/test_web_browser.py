@@ -307,6 +307,25 @@ def test_a_folder_is_scored_while_its_page_is_looked_at(browser, folder):
     visit.close()
 
 
+@pytest.mark.parametrize("labelled", [True, False])
+def test_without_labels_nothing_about_right_and_wrong_is_offered(visit, labelled):
+    collection = visit.collection()
+    assert collection["labelled"]
+
+    def answer(route):
+        route.fulfill(json={"version": "0", "collections": [{**collection, "labelled": labelled}]})
+
+    visit.page.route("**/api/session", answer)
+    visit.go(f"#/c/{collection['id']}/q?show=wrong&label={quote(LOW)}&sort=surest-wrong")
+    visit.page.wait_for_selector(".row a")
+    offered = visit.page.locator(".filters option").all_inner_texts() + visit.page.locator(".heads").all_inner_texts()
+    for words in ("Misclassified", "Predicted right", "Surest and wrong", "Label"):
+        assert any(words in each for each in offered) == labelled
+    assert (visit.page.get_by_label("Label", exact=True).count() == 1) == labelled
+    total = len(visit.recordings(collection["id"]))
+    assert (visit.page.locator("[role=grid]").get_attribute("aria-rowcount") == str(total)) != labelled
+
+
 # ---- one recording ------------------------------------------------------------------------------------------------
 
 

@@ -53,6 +53,8 @@ class CollectionShape(Answer, frozen=True, kw_only=True):
     backbone: str
     classes: list[str]
     recordings: int
+    labelled: bool
+    """Whether any recording's true class is known."""
     segment_seconds: float
     overlap: float
     activation: str

@@ -44,6 +44,7 @@ def collection_shape(collection: Collection) -> shapes.CollectionShape:
         backbone=classifier.backbone,
         classes=list(classifier.classes),
         recordings=len(collection.names),
+        labelled=bool(collection.labels),
         segment_seconds=classifier.segment_seconds,
         overlap=classifier.overlap,
         activation=classifier.activation,

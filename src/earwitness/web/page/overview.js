@@ -19,7 +19,7 @@ export async function overview(root, { collection, signal }) {
     h("div", { class: "cards" },
       interval("Recordings predicted right", found.accuracy?.file, `${plural(found.recordings, "recording")}`, counted(found, to)), interval("Segments predicted right", found.accuracy?.segment, `${count(found.segments)} segments`),
       h("nav", { class: "figure-card ways", "aria-label": "Ways to the recordings" }, h("span", { class: "quiet" }, "Go through"),
-        found.accuracy ? link("Misclassified, surest first", to(wrong)) : null, link("Low margin", to({ show: "low-margin", sort: "margin" })),
+        collection.labelled ? link("Misclassified, surest first", to(wrong)) : null, link("Low margin", to({ show: "low-margin", sort: "margin" })),
         link("Verdict: not reliable", to({ show: "not-reliable" })), link("Unreviewed", to({ show: "unreviewed" })), link("All recordings", to({})))),
     h("div", { class: "pair" },
       found.confusion ? h("section", {}, h("h2", {}, "Confusion"), confusionTable(collection, found.confusion)) : null,

@@ -15,9 +15,12 @@ import { filterOf, following, forget, PAGE, part, recordingAddress } from "./wal
 const SHOW = [["all", "All"], ["wrong", "Misclassified"], ["right", "Predicted right"], ["low-margin", "Low margin"], ["not-reliable", "Not reliable"], ["unreviewed", "Unreviewed"]];
 const SORT = [["name", "Name"], ["score", "Score"], ["margin", "Margin"], ["surest-wrong", "Surest and wrong"], ["seconds", "Length"]];
 const ROW = 52; // pixels
+const OF_LABELS = ["wrong", "right", "surest-wrong"]; // say nothing where no recording has a label
 
 export function queue(root, { collection, parameters, signal }) {
-  let filter = filterOf(parameters);
+  const { labelled } = collection;
+  const fitting = (pairs) => pairs.filter(([value]) => labelled || !OF_LABELS.includes(value));
+  let filter = fit(filterOf(parameters), labelled);
   let rows = [], pages = new Map(), generation = 0, player = null;
   const summary = h("p", { class: "quiet", role: "status" }, "\u2026");
   const preview = h("aside", { class: "preview", "aria-label": "Selected recording" });
@@ -33,11 +36,11 @@ export function queue(root, { collection, parameters, signal }) {
   const drawOrder = () => { order.disabled = filter.sort === "surest-wrong"; order.value = order.disabled ? "1" : filter.descending ?? ""; };
   drawOrder();
   const controls = h("div", { class: "filters", role: "search" },
-    select("Show", "show", asOptions(SHOW)), select("Label", "label", classes), select("Predicted", "predicted", classes), select("Sort by", "sort", asOptions(SORT)),
+    select("Show", "show", asOptions(fitting(SHOW))), labelled ? select("Label", "label", classes) : null, select("Predicted", "predicted", classes), select("Sort by", "sort", asOptions(fitting(SORT))),
     field("Order", order), field("Search", text));
   const auto = h("input", { type: "checkbox", checked: settings.autoplay, on: { change: () => set("autoplay", auto.checked) } });
   const confusion = h("span");
-  const heads = h("div", { class: "heads", "aria-hidden": "true" }, h("span", {}, "Sound"), h("span", {}, "Name"), h("span", {}, "Label \u2192 predicted"), h("span", { class: "right" }, "Score"), h("span", { class: "right" }, "Margin"), h("span", {}, "Decision, verdict"));
+  const heads = h("div", { class: "heads", "aria-hidden": "true" }, h("span", {}, "Sound"), h("span", {}, "Name"), h("span", {}, labelled ? "Label \u2192 predicted" : "Predicted"), h("span", { class: "right" }, "Score"), h("span", { class: "right" }, "Margin"), h("span", {}, "Decision, verdict"));
   put(root, h("div", { class: "queue" }, h("header", { class: "view-head" }, h("h1", {}, "Queue"), summary, confusion), controls,
     h("div", { class: "queue-body" }, h("div", { class: "listing" }, heads, list.element), preview)));
 
@@ -191,6 +194,12 @@ export function queue(root, { collection, parameters, signal }) {
 
   load(Math.max(0, Number(parameters.get("i")) || 0), parameters.get("r")).then(() => { if (document.activeElement === document.body || document.activeElement === document.getElementById("view")) list.element.focus({ preventScroll: true }); });
   return { title: "Queue" };
+}
+
+// A filter without what cannot be asked of recordings without labels.
+function fit(filter, labelled) {
+  if (labelled) return filter;
+  return Object.fromEntries(Object.entries(filter).filter(([key, value]) => key !== "label" && !(["show", "sort"].includes(key) && OF_LABELS.includes(value))));
 }
 
 // What was predicted, and whether that is right: in words, with a mark.

@@ -484,6 +484,11 @@ def test_two_fingers_zoom_and_one_moves(browser, served):
     box = visit.page.locator(".picture").bounding_box()
     middle, y = box["x"] + box["width"] / 2, box["y"] + 60
     fingers = visit.context.new_cdp_session(visit.page)
+    visit.page.get_by_role("button", name="What fingers do").click()  # nothing of keys and Shift is told here
+    assert "two fingers" in visit.page.get_by_role("dialog").inner_text()
+    assert "Space" not in visit.page.get_by_role("dialog").inner_text()
+    visit.page.get_by_role("button", name="Close").click()
+    assert visit.page.locator("kbd:visible").count() == 0
 
     def touch(kind: str, *places: float) -> None:
         points = [{"x": x, "y": y, "id": number} for number, x in enumerate(places)]
@@ -501,6 +506,10 @@ def test_two_fingers_zoom_and_one_moves(browser, served):
         touch("touchMove", middle - by)
     touch("touchEnd")
     assert visit.span()[0] > start
+    visit.page.get_by_role("tab", name="What if").click()
+    words = visit.page.locator(".what-if .quiet").first.inner_text()
+    assert "finger" in words
+    assert "shift" not in words.lower()
     visit.close()
 
 

@@ -95,6 +95,6 @@ export async function compare(root, { parameters, signal }) {
     else if (held) scene.show(held).catch(() => {});
   }
   view.addEventListener("change", () => amend({ t0: view.isWhole ? null : view.start.toFixed(3), t1: view.isWhole ? null : view.end.toFixed(3) }), { signal });
-  bind("Compare", [{ keys: [" ", "p"], text: "play or pause", run: () => player.toggle() }, { keys: ["+", "="], text: "nearer", run: () => view.zoom(1.5, player.position) }, { keys: ["-"], text: "farther", run: () => view.zoom(1 / 1.5, player.position) }, { keys: ["0"], text: "all of the recording", run: () => view.fit() }], signal);
+  bind("Compare", [{ keys: [" ", "p"], text: "play or pause", run: () => player.toggle() }, { keys: ["+", "="], text: "nearer", run: () => view.zoom(1.5, player.position) }, { keys: ["-"], text: "farther", run: () => view.zoom(1 / 1.5, player.position) }, { keys: ["0"], text: "all of the recording", run: () => view.fit() }], signal, [["two fingers", "nearer and farther"], ["one finger", "moves the view"], ["tap", "sets the cursor"]]);
   return { title: `Compare ${visible(left.name)}` };
 }

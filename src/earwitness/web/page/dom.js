@@ -61,6 +61,9 @@ export function picker(options, value, changed, properties = {}) {
   return select;
 }
 
+// Whether fingers are what one points with: then no words about keys and Shift.
+export const isTouch = () => matchMedia("(pointer: coarse)").matches;
+
 // What a screen reader is told of what changed elsewhere on the page.
 export function announce(text) {
   const place = document.getElementById("announced");

@@ -1,11 +1,13 @@
-// Keys: each view says which it knows; "?" shows all that work now. What is typed into a field stays there.
+// Keys: each view says which it knows; "?" shows all that work now, and what fingers do where these are pointed with.
+// What is typed into a field stays there.
 
-import { button, h, put } from "./dom.js";
+import { button, h, isTouch, put } from "./dom.js";
 
 const groups = [];
 
-export function bind(title, keys, signal) {
-  const group = { title, keys };
+// touch: [[gesture, what it does]]
+export function bind(title, keys, signal, touch = []) {
+  const group = { title, keys, touch };
   groups.push(group);
   signal?.addEventListener("abort", () => groups.splice(groups.indexOf(group), 1));
 }
@@ -42,11 +44,10 @@ const SHOWN = { " ": "Space", ArrowUp: "\u2191", ArrowDown: "\u2193", ArrowLeft:
 export function showKeys() {
   const dialog = document.getElementById("keys");
   const close = button("Close", () => dialog.close());
-  put(dialog, h("h2", { id: "keys-title" }, "Keys"), groups.map((group) => [
-    h("h3", {}, group.title),
-    h("dl", { class: "keys" }, group.keys.filter((each) => each.text).map((each) => [
-      h("dt", {}, each.keys.map((key) => h("kbd", {}, SHOWN[key] ?? key))), h("dd", {}, each.text)])),
-  ]), h("p", { class: "actions" }, close));
+  const fingers = isTouch();
+  const table = (title, rows) => (rows.length ? [h("h3", {}, title), h("dl", { class: "keys" }, rows.map(([what, text]) => [h("dt", {}, what), h("dd", {}, text)]))] : null);
+  const keys = groups.map((group) => table(group.title, group.keys.filter((each) => each.text).map((each) => [each.keys.map((key) => h("kbd", {}, SHOWN[key] ?? key)), each.text])));
+  put(dialog, h("h2", { id: "keys-title" }, fingers ? "With fingers" : "Keys"), fingers ? [groups.map((group) => table(group.title, group.touch)), h("details", {}, h("summary", {}, "With a keyboard"), keys)] : keys, h("p", { class: "actions" }, close));
   dialog.showModal();
   close.focus();
 }

@@ -2,7 +2,7 @@
 
 import { isAbort, send } from "./api.js";
 import { scoreBar } from "./bars.js";
-import { button, field, h, later, put, visible } from "./dom.js";
+import { button, field, h, isTouch, later, put, visible } from "./dom.js";
 import { percent, score } from "./format.js";
 import { decoded } from "./player.js";
 
@@ -66,7 +66,7 @@ export function listeningPanel(scene) {
         h("span", { class: "own number", title: `score of ${visible(map.class)}` }, score(mine)),
         scoreBar(scene.collection, mine),
         h("span", { class: "best quiet" }, scores.slice(0, TOP).map((one, at) => [at ? ", " : "", h("bdi", {}, visible(one.class)), ` ${score(one.score)}`])));
-    }), h("p", { class: "quiet" }, "The number is the score of ", h("bdi", {}, visible(map.class)), ", for this sound cut out of the recording; keys: Space plays, arrows switch."),
+    }), h("p", { class: "quiet" }, "The number is the score of ", h("bdi", {}, visible(map.class)), ", for this sound cut out of the recording; ", isTouch() ? "tap a sound to switch to it." : "keys: Space plays, arrows switch."),
     button("\u25b6 Play or pause", () => { enter(); player.toggle(); }, { class: "primary" }));
     player.track = SOUNDS.findIndex(([each]) => each === before);
   }

@@ -4,7 +4,7 @@ import { connection, get, isAbort } from "./api.js";
 import { banner } from "./banner.js";
 import { classPage, confusionPage } from "./classes.js";
 import { compare } from "./compare.js";
-import { announce, button, h, link, name, put, visible } from "./dom.js";
+import { announce, button, h, isTouch, link, name, put, visible } from "./dom.js";
 import { tray } from "./jobs.js";
 import { start as startKeys, showKeys } from "./keys.js";
 import { flush } from "./outbox.js";
@@ -83,7 +83,7 @@ function drawTools() {
     try { await navigator.clipboard.writeText(location.href); announce("link copied"); copy.textContent = "Copied"; } catch { prompt("The address of this view:", location.href); }
     setTimeout(() => { copy.textContent = "Copy link"; }, 1500);
   }, { class: "quiet-button", title: "this address shows the same view again" });
-  put(document.getElementById("tools"), button("Ask of a file", pickFile, { class: "quiet-button", title: "or drop a sound file on the page" }), copy, theme, button("?", showKeys, { class: "quiet-button", "aria-label": "Keys" }));
+  put(document.getElementById("tools"), button("Ask of a file", pickFile, { class: "quiet-button", title: isTouch() ? null : "or drop a sound file on the page" }), copy, theme, button("?", showKeys, { class: "quiet-button", "aria-label": isTouch() ? "What fingers do" : "Keys" }));
 }
 
 async function begin() {

@@ -189,7 +189,7 @@ export function queue(root, { collection, parameters, signal }) {
     { keys: ["u"], text: "undo the last decision", run: takeBack }, { keys: ["s"], text: "skip", run: by(1) },
     { keys: ["a"], text: "autoplay on or off", run: () => { set("autoplay", !settings.autoplay); auto.checked = settings.autoplay; announce(`autoplay ${settings.autoplay ? "on" : "off"}`); } },
     { keys: ["/"], text: "search", run: () => text.focus() },
-  ], signal);
+  ], signal, [["tap a row", "selects it"], ["tap a name", "opens it"]]);
   text.addEventListener("keydown", (event) => { if (event.key === "Escape" || event.key === "Enter") list.element.focus(); });
 
   load(Math.max(0, Number(parameters.get("i")) || 0), parameters.get("r")).then(() => { if (document.activeElement === document.body || document.activeElement === document.getElementById("view")) list.element.focus({ preventScroll: true }); });

@@ -107,7 +107,7 @@ export async function recording(root, { collection, id, parameters, signal }) {
     { keys: ["o"], text: "outlines on or off", run: () => set("marks", !settings.marks) },
     { keys: ["e", "l", "w", "f"], text: "evidence, listen, what if, facts", run: (event) => side.open({ e: "evidence", l: "listen", w: "what-if", f: "facts" }[event.key], true) },
     { keys: ["q"], text: "back to the queue", run: () => go(queueAddress(collection, id, parameters)) },
-  ], signal);
+  ], signal, [["two fingers", "nearer and farther"], ["one finger", "moves the view; with Box or Lasso it draws"], ["tap", "sets the cursor; on the scores it chooses the segment"]]);
   return { title: visible(found.name), crumbs: [link("Queue", queueAddress(collection, id, parameters))] };
 }
 

@@ -2,7 +2,7 @@
 
 import { connection, isAbort, send } from "./api.js";
 import { beforeAndAfter } from "./bars.js";
-import { announce, button, field, h, picker, put, visible } from "./dom.js";
+import { announce, button, field, h, isTouch, picker, put, visible } from "./dom.js";
 import { ACTIONS, bounds, History, inWords } from "./edits.js";
 import { findings } from "./findings.js";
 import { change, rounded, score, scoreOf, span } from "./format.js";
@@ -32,7 +32,7 @@ export function whatIfPanel(scene) {
   const bars = h("div", { class: "changes", role: "status" });
   const hear = button("\u25b6 Hear the result", () => listen(scene.edits, null), { class: "primary" });
   const saved = findings(scene, (edits) => commit(edits));
-  const element = h("div", { class: "what-if" }, h("p", { class: "quiet" }, "Drag a box on the log-mel (shift and drag: any shape), or type its numbers."),
+  const element = h("div", { class: "what-if" }, h("p", { class: "quiet" }, isTouch() ? "Draw a box on the log-mel with one finger (with Lasso chosen: any shape), or type its numbers. Two fingers zoom." : "Drag a box on the log-mel (shift and drag: any shape), or type its numbers."),
     h("div", { class: "pickers" }, field("What is drawn is", action), decibelField), form, wrong, list, h("div", { class: "actions" }, undo, redo, reset, hear), bars, saved.element);
 
   function addTyped() {

@@ -573,6 +573,25 @@ def test_two_methods_beside_each_other_in_step(visit):
     assert spans[0] == spans[1]
 
 
+def test_from_a_comparison_one_comes_back_to_where_one_was(visit):
+    collection, recording = first(visit, show="wrong")
+    visit.open(collection, recording, "?from=show%3Dwrong&i=0&tab=facts")
+    page = visit.page
+    box = page.locator(".picture").bounding_box()
+    page.mouse.click(box["x"] + 0.4 * box["width"], box["y"] + 50)
+    page.wait_for_url("**p=*")
+    before = said(page.url)
+    page.get_by_role("link", name="Compare", exact=True).click()
+    page.get_by_role("button", name="Swap").click()
+    page.wait_for_load_state("networkidle")
+    page.get_by_role("link", name="Back to the recording").click()
+    visit.ready()
+    assert said(page.url) == before
+    visit.go(f"#/compare?a={collection}/{recording}&back=%2F%2Felsewhere.example")
+    page.get_by_role("link", name="Back to the recording").click()
+    page.wait_for_url(f"**/#/c/{collection}/r/{recording}*")
+
+
 def test_two_methods_are_compared_on_one_class(visit):
     collection, recording = first(visit, text="hiss/0")
     visit.go(f"#/compare?a={collection}/{recording}&b={collection}&am=gradcam&at={quote(LOW, safe='')}")

@@ -11,7 +11,7 @@ import { listeningPanel } from "./listening.js";
 import { Player } from "./player.js";
 import { outcome } from "./queue.js";
 import { buttons, DECISIONS, review, reviewOf, reviews, undo } from "./reviews.js";
-import { address, amend, go, number } from "./router.js";
+import { address, amend, go, number, settle } from "./router.js";
 import { Scene } from "./scene.js";
 import { Stage } from "./stage.js";
 import { set, settings } from "./store.js";
@@ -45,10 +45,14 @@ export async function recording(root, { collection, id, parameters, signal }) {
   const note = h("input", { type: "text", value: reviewOf(row)?.note ?? "", placeholder: "note", "aria-label": "Your note", maxlength: "2000",
     on: { change: () => review(collection.id, row, reviewOf(row)?.decision ?? "", note.value), keydown: (event) => { if (event.key === "Enter" || event.key === "Escape") { note.blur(); stage.element.focus(); } } } });
 
+  // It names the view that it is left for, as that is then.
+  function comparing() { return address(["compare"], { a: `${collection.id}/${id}`, back: location.hash.slice(1) }); }
+  function whence({ currentTarget }) { settle(); currentTarget.href = comparing(); }
+
   put(root, h("div", { class: "recording" },
     h("header", { class: "view-head" },
       h("div", { class: "identity" }, h("h1", {}, name(found.name)), h("p", { class: "said" }, outcome(found), h("span", { class: "quiet" }, `score ${score(scoreOf(found.scores, found.predicted))}, ${seconds(found.seconds)}`), position)),
-      h("div", { class: "judging" }, decision.element, note, h("div", { class: "steps" }, link("Compare", address(["compare"], { a: `${collection.id}/${id}` }), { class: "button", title: "with another run, model or method" }),
+      h("div", { class: "judging" }, decision.element, note, h("div", { class: "steps" }, link("Compare", comparing(), { class: "button", title: "with another run, model or method", on: Object.fromEntries(["pointerdown", "focus", "click"].map((what) => [what, whence])) }),
         h("button", { type: "button", "aria-label": "Previous recording", title: "k", on: { click: () => step(-1) } }, "\u2191"), h("button", { type: "button", "aria-label": "Next recording", title: "j", on: { click: () => step(1) } }, "\u2193")))),
     found.why ? h("p", { class: "why" }, h("b", {}, "Likely cause: "), visible(found.why)) : null,
     h("div", { class: "desk" }, h("section", { class: "looking", "aria-label": "Sound and evidence" }, stage.element, stage.legend, transport(scene, stage)), h("aside", { class: "asking", "aria-label": "Questions" }, side.element))));

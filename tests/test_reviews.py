@@ -369,6 +369,7 @@ def test_a_table_of_everything():
     assert (made.name, made.media_type) == ("run-reviews.csv", "text/csv; charset=utf-8")
     review, finding = review_exports.read(made.body.decode())
     assert tuple(review) == COLUMNS
+    assert COLUMNS[-1] == "map"  # an id is for programs: it comes last
     assert {name: review[name] for name in ("kind", "start_seconds", "map")} == {
         "kind": "review",
         "start_seconds": "",

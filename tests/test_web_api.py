@@ -21,7 +21,7 @@ from earwitness.inspection.files import score_file
 from earwitness.models.prediction import score_recording
 from earwitness.sonify.edits import Edit
 from earwitness.sonify.masks import Box
-from earwitness.web import asking, collection, glance, shapes
+from earwitness.web import asking, collection, glance, review_exports, shapes
 from earwitness.web.app import make_app
 from earwitness.web.arrays import columns_of
 from earwitness.web.shown import unseen
@@ -438,6 +438,31 @@ def test_decisions_and_findings_are_kept_and_can_be_undone(page, base, run, stud
     assert page.delete(f"/api/findings/{kept['id']}").json() == {"removed": kept["id"]}
     assert page.delete(f"/api/findings/{kept['id']}").status_code == 404
     assert page.put(f"{where}/review", json={"decision": "perhaps"}).status_code == 400
+
+
+def test_a_finding_s_map_is_told_in_words(page, base, run):
+    where = place(page, base, HELD)
+    found = made(page, where, method="lime:samples=64", target=tiny_run.CLASSES[0], against=tiny_run.CLASSES[2], at=0.9)
+    whole = made(page, where, method="whole")
+    starts = page.get(where).json()["segments"]
+    kept = [
+        page.post(f"{where}/findings", json={"title": str(number), "map": each}).json()["id"]
+        for number, each in enumerate((found["id"], whole["id"], "0" * 16))
+    ]
+    told = review_exports.read(page.get(f"{base}/export", params={"format": "csv"}).text)
+    part, all_of_it, gone = (row for row in told if row["kind"] == "finding")
+    assert (part["method"], part["target_class"]) == ("LIME", found["target"])
+    start, end = float(part["segment_start_seconds"]), float(part["segment_end_seconds"])
+    assert start == pytest.approx(starts["start_seconds"][1], abs=1e-3)
+    assert end - start == pytest.approx(starts["length_seconds"], abs=2e-3)
+    assert "samples = 64; " in part["settings"]
+    assert "grid = 7 x 7; " in part["settings"]
+    assert all_of_it["method"] == "Occlusion sensitivity (all of the recording)"
+    assert float(all_of_it["segment_end_seconds"]) == pytest.approx(2.0, abs=0.05)
+    assert (gone["method"], gone["settings"]) == ("no longer kept", "")
+    assert [row["map"] for row in (part, all_of_it, gone)] == [found["id"], whole["id"], "0" * 16]
+    for each in kept:
+        page.delete(f"/api/findings/{each}")
 
 
 # ---- files that are sent, folders -----------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from earwitness.web.arrays import Drawn, little_endian
 from earwitness.web.asked import Span
 from earwitness.web.collection import recording_id
 from earwitness.web.endpoint import BINARY, PNG, WAV, Given
-from earwitness.web.review_exports import attachment
+from earwitness.web.review_exports import MapWords, attachment
 from earwitness.web.sounds import playable
 from earwitness.web.studio import NotThereError, Studio
 
@@ -85,8 +85,13 @@ def export(studio: Studio, given: Given) -> Response:
         known = collection.known.get(name)
         return 0.0, 0.0 if known is None else known.seconds, max(0.0, clock.low_hz), clock.high_hz
 
+    held = {each.id: each for each in collection.shelf.all()}
+
+    def about(wanted: str) -> MapWords | None:
+        return mapped.for_readers(collection, held[wanted]) if wanted in held else None
+
     name = safe_name(collection.title)
-    made = attachment(given.query.format, name, reviews.all().values(), reviews.findings(), extent)
+    made = attachment(given.query.format, name, reviews.all().values(), reviews.findings(), extent, about)
     head = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(made.name)}"}
     return Response(made.body, media_type=made.media_type, headers=head)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from earwitness.core.arrays import Float64Array
-from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution
+from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution, saved_metadata
 from earwitness.explainers.findings import region_words
 from earwitness.explainers.registry import METHODS
 from earwitness.trust.verdicts.advice import WHOLE as WHOLE_ADVICE
@@ -15,6 +15,7 @@ from earwitness.trust.verdicts.advice import Known
 from earwitness.trust.verdicts.verdict import verdict_of
 from earwitness.web import shapes
 from earwitness.web.collection import Collection
+from earwitness.web.review_exports import MapWords
 from earwitness.web.shelf import WHOLE as WHOLE_METHOD
 from earwitness.web.shelf import HeldMap
 
@@ -29,7 +30,7 @@ def map_shape(collection: Collection, held: HeldMap) -> shapes.Map:
     return shapes.Map(
         id=held.id,
         method=WHOLE_METHOD if held.whole else held.method,
-        title=METHODS[found.method].title if found.method in METHODS else found.method,
+        title=title_of(found.method),
         target=found.target_label,
         name=classes[found.target.index],
         against=None if against is None else classes[against],
@@ -51,6 +52,37 @@ def map_shape(collection: Collection, held: HeldMap) -> shapes.Map:
         text=in_words(found),
         verdict=_verdict(collection, held, found),
     )
+
+
+def for_readers(collection: Collection, held: HeldMap) -> MapWords:
+    """Return what a map is in the words of a table."""
+    metadata = saved_metadata(held.path) or {}
+    known = collection.known.get(held.recording)
+    length = collection.model.classifier.segment_seconds
+    if held.whole:
+        end = float(edges(collection, Attribution.load(held.path))[0][-1])
+    else:
+        end = held.start_seconds + length if known is None else min(held.start_seconds + length, known.seconds)
+    method = str(metadata.get("method", held.method))
+    settings = metadata.get("parameters", {}).items()
+    return MapWords(
+        method=title_of(method) + (" (all of the recording)" if held.whole else ""),
+        target_class=held.target,
+        segment_start_seconds=round(held.start_seconds, 3),
+        segment_end_seconds=round(end, 3),
+        settings="; ".join(f"{name} = {_setting(value)}" for name, value in settings),
+    )
+
+
+def title_of(method: str) -> str:
+    """Return a method's name in words; that of another version's stays as it is."""
+    return METHODS[method].title if method in METHODS else method
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    return " x ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def cells(found: Attribution) -> Any:

@@ -27,11 +27,16 @@ COLUMNS = (
     "low_hz",
     "high_hz",
     "edits",
-    "map",
+    "method",
+    "target_class",
+    "segment_start_seconds",
+    "segment_end_seconds",
+    "settings",
     "before",
     "after",
     "at",
     "run",
+    "map",
 )
 _MEASURES = ("Kind", "Note", "Decided")
 # Where a spreadsheet would begin to compute, whichever separator it takes: there an apostrophe goes in front, one more
@@ -42,6 +47,29 @@ _OPEN, _CLOSED = re.compile(_BEGINS + _FORMULA), re.compile(f"{_BEGINS}'{_FORMUL
 
 # Seconds and hertz of a stretch: start, end, lowest, highest.
 Extent = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapWords:
+    """What a map is, for a reader: its columns of the CSV.
+
+    Parameters
+    ----------
+    method
+        The method's name, as the page shows it.
+    target_class
+        What it explains, in words.
+    segment_start_seconds, segment_end_seconds
+        Which part of the recording it explains.
+    settings
+        The method's, as ``"samples = 512; fill = mean"``.
+    """
+
+    method: str
+    target_class: str
+    segment_start_seconds: float
+    segment_end_seconds: float
+    settings: str
 
 
 @dataclass(frozen=True)
@@ -59,6 +87,7 @@ def attachment(
     reviews: Iterable[Review],
     findings: Iterable[SavedFinding],
     extent: Callable[[str], Extent],
+    about: Callable[[str], MapWords | None] = lambda _: None,
 ) -> Attachment:
     """Return decisions and findings as a file.
 
@@ -72,6 +101,8 @@ def attachment(
         What is written.
     extent
         Tells all of a recording by its name. A decision is about all of it; a finding about each of its edits.
+    about
+        Tells what a map is by its id; None where it is no longer there.
 
     Returns
     -------
@@ -86,7 +117,7 @@ def attachment(
     if kind not in FORMATS:
         raise EarwitnessError(no_such(kind, "format", FORMATS))
     if kind == "csv":
-        return Attachment(f"{name}-reviews.csv", "text/csv; charset=utf-8", _encoded(_table(reviews, findings)))
+        return Attachment(f"{name}-reviews.csv", "text/csv; charset=utf-8", _encoded(_table(reviews, findings, about)))
     selections: dict[str, list[Selection]] = {}
     for review in reviews:
         selections.setdefault(review.recording, []).append(_decided(review, extent(review.recording)))
@@ -109,14 +140,16 @@ def read(text: str) -> list[dict[str, str]]:
     return [{name: _bare(cell) for name, cell in row.items()} for row in csv.DictReader(io.StringIO(text, newline=""))]
 
 
-def _table(reviews: Iterable[Review], findings: Iterable[SavedFinding]) -> str:
+def _table(reviews: Iterable[Review], findings: Iterable[SavedFinding], about: Callable[[str], MapWords | None]) -> str:
     rows: list[dict[str, Any]] = [{"kind": "review", **vars(review)} for review in reviews]
     for finding in findings:
         starts, ends, lows, highs = zip(*_places(finding), strict=True) if finding.edits else ((), (), (), ())
         place = {"start_seconds": min(starts, default=""), "end_seconds": max(ends, default="")}
         place |= {"low_hz": min(lows, default=""), "high_hz": max(highs, default="")}
         lists = {key: json.dumps(getattr(finding, key), ensure_ascii=False) for key in ("edits", "before", "after")}
-        rows.append({"kind": "finding", **vars(finding), **place, **lists})
+        words = about(finding.map) if finding.map else None
+        known = {"method": "no longer kept"} if finding.map and words is None else vars(words) if words else {}
+        rows.append({"kind": "finding", **vars(finding), **place, **lists, **known})
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, quoting=csv.QUOTE_ALL, lineterminator="\n")  # else a lone \r parts rows
     writer.writerow(COLUMNS)

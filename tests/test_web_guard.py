@@ -292,6 +292,21 @@ def test_the_token_becomes_a_strict_cookie():
     assert ask("/", headers={"Cookie": f"of-another=1; {cookie.partition(';')[0]}"}).status_code == 200
 
 
+def test_two_servers_share_a_browser():
+    """It keeps the cookies of all ports of a host together, and sends all of them to each."""
+    other = Protection(port=9876, token="the-token-of-another-server")
+    jar = httpx.Cookies()
+    for each in (PROTECTION, other):
+        base = f"http://127.0.0.1:{each.port}"
+        entered = ask(f"/?token={each.token}", headers={}, protection=each, base=base)
+        jar.extract_cookies(entered)
+    both = {"Cookie": "; ".join(f"{each.name}={each.value}" for each in jar.jar)}
+    for each in (PROTECTION, other):
+        assert ask(headers=both, protection=each, base=f"http://127.0.0.1:{each.port}").status_code == 200
+    stolen = {"Cookie": f"{other.cookie}={PROTECTION.token}"}
+    assert refusal(ask(headers=stolen, protection=other, base="http://127.0.0.1:9876"), 401)
+
+
 def test_a_link_elsewhere_leads_to_the_page():
     """A browser keeps a strict cookie back where a link elsewhere led, redirects included, so a page goes on."""
     entered = ask(f"/?token={PROTECTION.token}", headers=LINK)

@@ -176,6 +176,17 @@ def test_decisions_by_mouse(browser, own):
     visit.close()
 
 
+def test_a_decision_is_of_one_run_alone(visit):
+    """Two runs of the same recordings call these the same."""
+    visit.page.route("**/review", lambda route: route.fulfill(json={"decision": "unsure", "note": "", "at": ""}))
+    code = """() => import('./reviews.js').then(({ review, reviewOf }) => {
+      review('first', { id: 'r', name: 'n' }, 'unsure');
+      return ['first', 'second'].map(each => reviewOf(each, { id: 'r' })?.decision ?? null);
+    })"""
+    assert visit.page.evaluate(code) == ["unsure", None]
+    visit.until("localStorage['earwitness.outbox'] === '[]'")
+
+
 def test_going_through_the_unreviewed_leaves_none_out(browser, own):
     visit = Visit(browser, own)
     page = visit.page

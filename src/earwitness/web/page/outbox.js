@@ -55,7 +55,7 @@ async function sendAll() {
 connection.addEventListener("change", () => { if (connection.state === "here") flush(); });
 
 // What waits says more than what the server knew when it was asked.
-export function pending(recording) {
-  const mine = read(KEY, []).filter((each) => each.recording === recording);
+export function pending(collection, recording) {
+  const mine = read(KEY, []).filter((each) => each.collection === collection && each.recording === recording);
   return mine.length ? { review: mine.at(-1).review } : null;
 }

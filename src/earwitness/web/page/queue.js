@@ -115,7 +115,7 @@ export function queue(root, { collection, parameters, signal }) {
       h("span", { role: "gridcell", class: "cell-name" }, h("a", { href: there(index), tabindex: "-1" }, name(row.name)), row.silent ? h("span", { class: "badge plain" }, "silent") : null),
       h("span", { role: "gridcell", class: "cell-class" }, outcome(row)),
       h("span", { role: "gridcell", class: "cell-score number" }, score(row.score)), h("span", { role: "gridcell", class: "cell-margin number quiet" }, score(row.margin)),
-      h("span", { role: "gridcell", class: "cell-review" }, badge(reviewOf(row)), row.verdict ? h("span", { class: `badge verdict ${row.verdict.replace(" ", "-")}` }, row.verdict) : null));
+      h("span", { role: "gridcell", class: "cell-review" }, badge(reviewOf(collection.id, row)), row.verdict ? h("span", { class: `badge verdict ${row.verdict.replace(" ", "-")}` }, row.verdict) : null));
     thumbnail(canvas, collection, row.id, leave.signal);
     return { element, drop: () => leave.abort() };
   }
@@ -131,7 +131,7 @@ export function queue(root, { collection, parameters, signal }) {
     const row = rows[list.selected];
     if (!row) return;
     const canvas = h("canvas", { class: "thumb large", role: "img", "aria-label": "log-mel in small" });
-    const decision = buttons(row, (value) => decideOn(value));
+    const decision = buttons(collection.id, row, (value) => decideOn(value));
     const focused = preview.contains(document.activeElement) ? document.activeElement.dataset.focus : null;
     put(preview, canvas, h("h2", {}, link([name(row.name)], there(list.selected))),
       h("p", {}, outcome(row), ", score ", score(row.score), ", margin ", score(row.margin)),
@@ -169,11 +169,12 @@ export function queue(root, { collection, parameters, signal }) {
 
   function takeBack() {
     const last = undo();
-    const place = last ? rows.findIndex((row) => row?.id === last.id) : -1;
+    const place = last?.collection === collection.id ? rows.findIndex((row) => row?.id === last.id) : -1;
     if (place >= 0) pick(place, { play: false });
   }
 
   reviews.addEventListener("change", ({ detail }) => {
+    if (detail.collection !== collection.id) return;
     const place = rows.findIndex((row) => row?.id === detail.id);
     if (place >= 0) list.renew(place, place + 1);
     if (place === list.selected) show();

@@ -41,9 +41,9 @@ export async function recording(root, { collection, id, parameters, signal }) {
     { key: "what-if", text: "What if", panel: whatIfPanel(scene) }, { key: "facts", text: "Facts", panel: factsPanel(scene) },
   ], parameters.get("tab") ?? (scene.edits.length ? "what-if" : "evidence"), (key) => amend({ tab: key === "evidence" ? null : key }));
   scene.openTab = side.open;
-  const decision = buttons(row, (value) => decide(value));
-  const note = h("input", { type: "text", value: reviewOf(row)?.note ?? "", placeholder: "note", "aria-label": "Your note", maxlength: "2000",
-    on: { change: () => review(collection.id, row, reviewOf(row)?.decision ?? "", note.value), keydown: (event) => { if (event.key === "Enter" || event.key === "Escape") { note.blur(); stage.element.focus(); } } } });
+  const decision = buttons(collection.id, row, (value) => decide(value));
+  const note = h("input", { type: "text", value: reviewOf(collection.id, row)?.note ?? "", placeholder: "note", "aria-label": "Your note", maxlength: "2000",
+    on: { change: () => review(collection.id, row, reviewOf(collection.id, row)?.decision ?? "", note.value), keydown: (event) => { if (event.key === "Enter" || event.key === "Escape") { note.blur(); stage.element.focus(); } } } });
 
   // It names the view that it is left for, as that is then.
   function comparing() { return address(["compare"], { a: `${collection.id}/${id}`, back: location.hash.slice(1) }); }
@@ -90,14 +90,14 @@ export async function recording(root, { collection, id, parameters, signal }) {
     if (parameters.has("from")) step(1); // going through a queue: the next one
   }
   reviews.addEventListener("change", ({ detail }) => {
-    if (detail.id !== id) return;
+    if (detail.collection !== collection.id || detail.id !== id) return;
     row.review = detail.review;
     decision.draw();
     note.value = detail.review?.note ?? "";
   }, { signal });
   const takeBack = () => {
     const last = undo();
-    if (last && last.id !== id) go(recordingAddress(last.collection, last.id, { from: parameters.get("from"), i: Math.max(0, Number(parameters.get("i")) - 1) || undefined }));
+    if (last && (last.id !== id || last.collection !== collection.id)) go(recordingAddress(last.collection, last.id, { from: parameters.get("from"), i: Math.max(0, Number(parameters.get("i")) - 1) || undefined }));
   };
 
   bind("Recording", [

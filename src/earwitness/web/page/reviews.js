@@ -13,11 +13,15 @@ export const DECISIONS = [
 export const reviews = new EventTarget();
 const done = []; // what undo takes back, the latest last
 const known = new Map(); // decisions made on this page, which lists loaded earlier do not hold
+const key = (collection, id) => `${collection}/${id}`; // two runs of the same recordings call these the same
 
-export const reviewOf = (row) => (pending(row.id) ?? (known.has(row.id) ? { review: known.get(row.id) } : row)).review ?? null;
+export function reviewOf(collection, row) {
+  const mine = key(collection, row.id);
+  return (pending(collection, row.id) ?? (known.has(mine) ? { review: known.get(mine) } : row)).review ?? null;
+}
 
 export function review(collection, row, decision, note) {
-  const before = reviewOf(row);
+  const before = reviewOf(collection, row);
   const now = { decision, note: note ?? before?.note ?? "", at: new Date().toISOString() };
   done.push({ collection, id: row.id, name: row.name, before });
   store(collection, row.id, now.decision || now.note ? now : null);
@@ -34,9 +38,9 @@ export function undo() {
 }
 
 function store(collection, id, now) {
-  known.set(id, now);
+  known.set(key(collection, id), now);
   decide(collection, id, now);
-  reviews.dispatchEvent(new CustomEvent("change", { detail: { id, review: now } }));
+  reviews.dispatchEvent(new CustomEvent("change", { detail: { collection, id, review: now } }));
 }
 
 export function badge(review) {
@@ -46,11 +50,11 @@ export function badge(review) {
 }
 
 // The four buttons, with the key of each.
-export function buttons(row, choose) {
+export function buttons(collection, row, choose) {
   const all = DECISIONS.map((each) => button([h("span", { class: "mark", "aria-hidden": "true" }, each.mark), each.text, h("kbd", { "aria-hidden": "true" }, each.key)], () => choose(each.value),
     { class: "decision", title: each.title, "aria-keyshortcuts": each.key, "data-focus": each.value }));
   const draw = () => {
-    const now = reviewOf(row)?.decision;
+    const now = reviewOf(collection, row)?.decision;
     DECISIONS.forEach((each, place) => all[place].setAttribute("aria-pressed", String(now === each.value)));
   };
   draw();

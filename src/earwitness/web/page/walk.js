@@ -28,7 +28,7 @@ export const page = (collection, filter, offset, signal, limit = PAGE) =>
 // what was decided meanwhile; here each recording keeps its place.
 export async function part(collection, filter, offset, signal) {
   const order = orders.get(key(collection, filter)) ?? { ids: [] };
-  const gone = order.ids.map((id, place) => (filter.show === "unreviewed" && reviewOf({ id }) ? place : null)).filter((place) => place !== null);
+  const gone = order.ids.map((id, place) => (filter.show === "unreviewed" && reviewOf(collection, { id }) ? place : null)).filter((place) => place !== null);
   const found = await page(collection, filter, offset - gone.filter((place) => place < offset).length, signal);
   order.total = found.total + gone.length;
   found.items.forEach((each, place) => { order.ids[offset + place] = each.id; });

@@ -176,6 +176,31 @@ def test_decisions_by_mouse(browser, own):
     visit.close()
 
 
+def test_tabs_agree_without_a_reload_and_leave_what_is_typed(visit):
+    page, other = visit.page, visit.context.new_page()
+    collection, recording = first(visit)
+    for each in (page, other):
+        each.goto(f"{visit.served.base}/#/c/{collection}/r/{recording}?tab=what-if")
+    note, title = other.get_by_label("Your note"), other.get_by_label("Title")
+    note.fill("half a sen")
+    title.fill("also half")
+    page.locator(".stage").focus()
+    page.keyboard.press("1")
+    page.keyboard.press("3")
+    other.locator(".decision[aria-pressed=true]", has_text="Unsure").wait_for()
+    page.get_by_label("Title").fill("a hum")
+    page.get_by_label("Title").press("Enter")
+    other.locator(".findings li", has_text="a hum").wait_for()
+    assert (note.input_value(), title.input_value()) == ("half a sen", "also half")
+    other.get_by_role("button", name="Interesting").click()
+    page.locator(".decision[aria-pressed=true]", has_text="Interesting").wait_for()
+    page.locator(".stage").focus()
+    page.keyboard.press("u")  # what was decided here is no longer the last
+    page.get_by_role("button", name="Delete finding").click()
+    other.locator(".findings li").wait_for(state="detached")
+    assert "Interesting" in page.locator(".decision[aria-pressed=true]").inner_text()
+
+
 def test_a_decision_is_of_one_run_alone(visit):
     """Two runs of the same recordings call these the same."""
     visit.page.route("**/review", lambda route: route.fulfill(json={"decision": "unsure", "note": "", "at": ""}))

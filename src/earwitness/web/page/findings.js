@@ -4,6 +4,7 @@ import { isAbort, paths, send } from "./api.js";
 import { announce, button, field, h, link, put, visible } from "./dom.js";
 import { inWords } from "./edits.js";
 import { score, scoreOf } from "./format.js";
+import { tell, told } from "./siblings.js";
 
 const FORMATS = [["csv", "CSV"], ["raven", "Raven"], ["audacity", "Audacity"]];
 
@@ -21,6 +22,7 @@ export function findings(scene, restore) {
     try {
       const { status, ...found } = await send("POST", `${scene.path}/findings`, { title: title.value.trim(), note: note.value, edits: scene.edits, map: scene.map?.id ?? null }, signal);
       recording.findings.push(found);
+      tell("finding", { path: scene.path, found });
       title.value = note.value = "";
       put(wrong);
       announce(`finding kept: ${visible(found.title)}`);
@@ -34,12 +36,22 @@ export function findings(scene, restore) {
     try {
       await send("DELETE", `/api/findings/${finding.id}`, {}, signal);
       recording.findings.splice(recording.findings.indexOf(finding), 1);
+      tell("finding removed", { path: scene.path, found: finding });
       draw();
       title.focus();
     } catch (error) {
       if (!isAbort(error)) put(wrong, error.message);
     }
   }
+
+  const here = (run) => ({ path, found }) => {
+    if (path !== scene.path) return;
+    recording.findings = recording.findings.filter((each) => each.id !== found.id);
+    run(found);
+    draw();
+  };
+  told("finding", here((found) => recording.findings.push(found)), signal);
+  told("finding removed", here(() => {}), signal);
 
   function draw() {
     put(list, recording.findings.map((each) => h("li", {}, h("b", {}, visible(each.title)), each.note ? h("p", {}, visible(each.note)) : null,

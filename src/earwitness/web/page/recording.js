@@ -42,7 +42,8 @@ export async function recording(root, { collection, id, parameters, signal }) {
   ], parameters.get("tab") ?? (scene.edits.length ? "what-if" : "evidence"), (key) => amend({ tab: key === "evidence" ? null : key }));
   scene.openTab = side.open;
   const decision = buttons(collection.id, row, (value) => decide(value));
-  const note = h("input", { type: "text", value: reviewOf(collection.id, row)?.note ?? "", placeholder: "note", "aria-label": "Your note", maxlength: "2000",
+  let noted = reviewOf(collection.id, row)?.note ?? ""; // as it is kept
+  const note = h("input", { type: "text", value: noted, placeholder: "note", "aria-label": "Your note", maxlength: "2000",
     on: { change: () => review(collection.id, row, reviewOf(collection.id, row)?.decision ?? "", note.value), keydown: (event) => { if (event.key === "Enter" || event.key === "Escape") { note.blur(); stage.element.focus(); } } } });
 
   // It names the view that it is left for, as that is then.
@@ -93,7 +94,9 @@ export async function recording(root, { collection, id, parameters, signal }) {
     if (detail.collection !== collection.id || detail.id !== id) return;
     row.review = detail.review;
     decision.draw();
-    note.value = detail.review?.note ?? "";
+    const now = detail.review?.note ?? "";
+    if (note.value === noted) note.value = now; // else somebody is writing here while another tab decides
+    noted = now;
   }, { signal });
   const takeBack = () => {
     const last = undo();

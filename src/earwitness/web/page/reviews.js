@@ -2,6 +2,7 @@
 
 import { announce, button, h, visible } from "./dom.js";
 import { decide, pending } from "./outbox.js";
+import { tell, told } from "./siblings.js";
 
 export const DECISIONS = [
   { key: "1", value: "correct", mark: "\u2713", text: "Correct", title: "the prediction is right" },
@@ -11,7 +12,7 @@ export const DECISIONS = [
 ];
 
 export const reviews = new EventTarget();
-const done = []; // what undo takes back, the latest last
+let done = []; // what undo takes back, the latest last
 const known = new Map(); // decisions made on this page, which lists loaded earlier do not hold
 const key = (collection, id) => `${collection}/${id}`; // two runs of the same recordings call these the same
 
@@ -40,8 +41,17 @@ export function undo() {
 function store(collection, id, now) {
   known.set(key(collection, id), now);
   decide(collection, id, now);
-  reviews.dispatchEvent(new CustomEvent("change", { detail: { collection, id, review: now } }));
+  const detail = { collection, id, review: now };
+  reviews.dispatchEvent(new CustomEvent("change", { detail }));
+  tell("review", detail);
 }
+
+// Undoing here what another tab has decided over since would take its decision back, and not this one.
+told("review", (detail) => {
+  done = done.filter((each) => key(each.collection, each.id) !== key(detail.collection, detail.id));
+  known.set(key(detail.collection, detail.id), detail.review);
+  reviews.dispatchEvent(new CustomEvent("change", { detail }));
+});
 
 export function badge(review) {
   const found = DECISIONS.find((each) => each.value === review?.decision);

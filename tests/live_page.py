@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,7 +53,11 @@ class Served:
 
     def __init__(self, *places: Path | str, port: int = 0) -> None:
         command = [sys.executable, "-m", "earwitness", "serve", *map(str, places), "--no-open", "--port", str(port)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.home = tempfile.TemporaryDirectory(prefix="earwitness-home-")  # what is kept of sounds that are sent
+        environment = {**os.environ, "EARWITNESS_HOME": self.home.name}
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        )
         said: list[str] = []
         assert self.process.stdout is not None
         for line in self.process.stdout:
@@ -72,6 +77,7 @@ class Served:
         self.process.wait()
         if self.process.stdout is not None:
             self.process.stdout.close()
+        self.home.cleanup()
 
 
 @contextmanager

@@ -468,7 +468,8 @@ def test_a_finding_s_map_is_told_in_words(page, base, run):
 # ---- files that are sent, folders -----------------------------------------------------------------------------------
 
 
-def test_a_file_that_is_sent_is_asked_about_like_any_other(page, base, run):
+def test_a_file_that_is_sent_is_asked_about_like_any_other(page, base, run, monkeypatch, tmp_path):
+    monkeypatch.setenv("EARWITNESS_HOME", str(tmp_path))
     data = (run.parent / "data" / HELD).read_bytes()
     answer = page.post("/api/uploads", content=data, headers={"X-File-Name": "..%2F..%2Fmy%20%3Cb%3Eclick.wav"})
     assert answer.status_code == 200, answer.text
@@ -485,6 +486,46 @@ def test_a_file_that_is_sent_is_asked_about_like_any_other(page, base, run):
         assert refused.status_code == 422, refused.text
         assert words in refused.json()["error"]
         assert "/tmp" not in refused.json()["error"]
+
+
+def sent(page, name: str, content: bytes) -> str:
+    answer = page.post("/api/uploads", content=content, headers={"X-File-Name": name})
+    assert answer.status_code == 200, answer.text
+    return f"/api/collections/{answer.json()['collection']}/recordings/{answer.json()['recording']}"
+
+
+def test_what_was_decided_about_a_sound_is_found_by_its_content(run, monkeypatch, tmp_path):
+    monkeypatch.setenv("EARWITNESS_HOME", str(tmp_path))
+    first, second = ((run.parent / "data" / name).read_bytes() for name in (HELD, "hiss/0.wav"))
+    studios = []
+
+    def opened():
+        studios.append(open_studio([run], device="cpu"))
+        return TestClient(make_app(studios[-1]))
+
+    try:
+        with opened() as page:
+            where = sent(page, "mine.wav", first)
+            assert not list(tmp_path.iterdir())  # nothing is kept of what nobody decided about
+            page.put(f"{where}/review", json={"decision": "unsure", "note": "a tick?"})
+            page.post(f"{where}/findings", json={"title": "it ticks"})
+            kept = made(page, where, method="gradcam")
+        with opened() as page:  # as after the server was started anew
+            other = page.get(sent(page, "mine.wav", second)).json()
+            assert (other["review"], other["findings"], other["maps"]) == (None, [], [])
+            assert other["name"] == "mine.wav"
+            again = sent(page, "another name.wav", first)
+            told = page.get(again).json()
+            assert (told["name"], told["review"]["note"]) == ("another name.wav", "a tick?")
+            assert [each["title"] for each in told["findings"]] == ["it ticks"]
+            assert told["maps"] == [kept]
+            assert sent(page, "once more.wav", first) == again
+            assert page.get(again).json()["name"] == "once more.wav"
+            listed = rows(page, again.partition("/recordings")[0], sort="score")
+            assert sorted(each["name"] for each in listed) == ["mine.wav", "once more.wav"]
+    finally:
+        for each in studios:
+            each.close()
 
 
 def test_a_folder_with_a_model_is_scored_and_shown(run, monkeypatch, tmp_path):

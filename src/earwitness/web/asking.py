@@ -70,7 +70,7 @@ def make_map(studio: Studio, given: Given) -> Any:
         kept = collection.shelf.put(replace(found, file=name), method, whole=whole)
         return {"map": msgspec.to_builtins(mapped.map_shape(collection, kept))}
 
-    job = collection.worker.submit(f"{asked.method}: {name}", work)
+    job = collection.worker.submit(f"{asked.method}: {collection.title_of(name)}", work)
     return 202, shapes.MapAnswer(job=shown.job_shape(collection.worker, job))
 
 

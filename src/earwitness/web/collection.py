@@ -89,6 +89,10 @@ class Collection:
         The run; None of other kinds.
     tail
         Whether a last segment ends where a recording does: of a run as it was measured, or numbers would differ.
+    known, unusable
+        What was predicted for a recording; why it could not be.
+    titles
+        What a recording is called on the page, where that is not its name.
     """
 
     id: str
@@ -105,6 +109,7 @@ class Collection:
     tail: bool = True
     known: dict[str, Known] = field(default_factory=dict)
     unusable: dict[str, str] = field(default_factory=dict)
+    titles: dict[str, str] = field(default_factory=dict)
     _by_id: dict[str, str] = field(default_factory=dict, repr=False)
     _scored: Remembered[ScoredRecording] = field(default_factory=lambda: Remembered(12), repr=False)
     _log_mels: Remembered[LogMel] = field(default_factory=lambda: Remembered(24), repr=False)
@@ -126,6 +131,10 @@ class Collection:
             self.labels[name] = label
         return recording
 
+    def title_of(self, name: str) -> str:
+        """Return what a recording is called on the page."""
+        return self.titles.get(name, name)
+
     def name_of(self, recording: str) -> str | None:
         """Return the name of a recording; None where there is none of this id."""
         return self._by_id.get(recording)
@@ -141,7 +150,7 @@ class Collection:
         """
         path = self.paths[name]
         if not path.is_file():
-            raise BadRecordingError(printable(name), NOT_THERE)
+            raise BadRecordingError(printable(self.title_of(name)), NOT_THERE)
         yield path
 
     # ---- sound and spectrogram, which need no model -----------------------------------------------------------------
@@ -344,9 +353,12 @@ def of_folder(model: Model, folder: Path) -> Collection:
     return collection
 
 
-def of_uploads(base: Collection, beside: str) -> Collection:
-    """Return an empty collection for what is sent to a collection's model, which is asked in the same way."""
-    return replace(_plain(base.model, UPLOADS, "Your sounds", beside, base.worker), names=[], tail=base.tail)
+def of_uploads(base: Collection) -> Collection:
+    """Return an empty collection for what is sent to a collection's model, which is asked in the same way.
+
+    It is the same each time, so that what was decided about a sound is found again.
+    """
+    return replace(_plain(base.model, UPLOADS, "Your sounds", base.id, base.worker), names=[], tail=base.tail)
 
 
 def _plain(model: Model, kind: str, title: str, place: str, worker: Worker | None = None) -> Collection:

@@ -50,7 +50,7 @@ def _row(collection: Collection, name: str, review: ReviewShape | None, level: s
     known, label = collection.known.get(name), collection.labels.get(name)
     return Row(
         id=recording_id(name),
-        name=name,
+        name=collection.title_of(name),
         label=label,
         predicted=None if known is None else known.predicted,
         score=None if known is None else known.score,
@@ -82,8 +82,10 @@ def _fits(row: Row, query: ListQuery) -> bool:
 
 
 def _sorted(collection: Collection, found: list[Row], query: ListQuery) -> list[Row]:
+    known_of = {recording_id(name): collection.known.get(name) for name in collection.names}
+
     def number(row: Row) -> float:
-        known = collection.known.get(row.name)
+        known = known_of[row.id]
         return -1.0 if known is None else _number(known, row, query.sort)
 
     if query.sort == "name":

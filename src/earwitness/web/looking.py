@@ -113,7 +113,7 @@ def recording(studio: Studio, given: Given) -> shapes.Recording:
     review = reviews.get(name)
     return shapes.Recording(
         id=given.ids["r"],
-        name=name,
+        name=collection.title_of(name),
         label=label,
         predicted=known.predicted,
         right=None if label is None else label == known.predicted,

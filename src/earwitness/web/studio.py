@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -15,12 +16,13 @@ from earwitness.core.errors import BadRecordingError, EarwitnessError, UsageErro
 from earwitness.core.run_folder import IDENTITY, RunFolder
 from earwitness.inspection.files import score_file
 from earwitness.inspection.model import Model
-from earwitness.web.collection import FOLDER, UPLOADS, Collection, of_folder, of_run, of_uploads
+from earwitness.web.collection import FOLDER, UPLOADS, Collection, of_folder, of_run, of_uploads, recording_id
 from earwitness.web.reviews import Reviews
 from earwitness.web.sounds import Sounds
 from earwitness.web.worker import Job, Worker
 
 MOST_UPLOADS = 100
+CONTENT_DIGITS = 16  # of the SHA-256 of what was sent, that its name holds
 MOST_UPLOAD_SECONDS = 600.0
 MOST_UPLOAD_SAMPLES = 120_000_000  # of all channels: ten minutes of studio sound; 600 kB of FLAC may hold billions
 
@@ -125,9 +127,32 @@ class Studio:
         """
         base = self.collection(beside) if beside else next(iter(self.collections.values()))
         uploads = self._uploads_of(base)
+        shown = printable(Path(unquote(file_name, errors="replace")).name)[:200] or "sound"
+        name = self._name_of(uploads, shown, data)
+        if name not in uploads.paths:
+            self._take(uploads, name, shown, data)
+        with self._taking:
+            taken = {title for each, title in uploads.titles.items() if each != name}
+            others = (f"{number}-{shown}" for number in count(2))
+            uploads.titles[name] = next(each for each in chain([shown], others) if each not in taken)
+        return uploads, recording_id(name)
+
+    def _name_of(self, uploads: Collection, shown: str, data: Path) -> str:
+        """Return the name of a sound that was sent: it says its content, so that what was decided is found again.
+
+        Sent again under another name, it keeps the one under which its decisions are.
+        """
+        with data.open("rb") as stream:
+            content = f" [{hashlib.file_digest(stream, 'sha256').hexdigest()[:CONTENT_DIGITS]}]"
+        reviews = self.reviews(uploads)
+        found = [each.recording for each in reviews.findings()]
+        kept = [*uploads.names, *reviews.all(), *found, *(each.recording for each in uploads.shelf.all())]
+        return next((each for each in kept if each.endswith(content)), f"{shown}{content}")
+
+    def _take(self, uploads: Collection, name: str, shown: str, data: Path) -> None:
+        """Score a file that was sent, and keep it as long as the server runs."""
         if len(uploads.names) >= MOST_UPLOADS:
             raise UsageError(f"{MOST_UPLOADS} sounds were sent already; start the server again to send others")
-        shown = printable(Path(unquote(file_name, errors="replace")).name)[:200] or "sound"
         # Of the sender's name its ending alone, which tells what sound it is.
         ending = Path(shown).suffix
         path = data.with_name(f"sound-{data.name}{ending if ending[1:].isalnum() and ending.isascii() else ''}")
@@ -141,17 +166,15 @@ class Studio:
                 raise BadRecordingError(shown, error.reason.replace(path.stem, Path(shown).stem)) from error
             raise
         with self._taking:
-            others = (f"{number}-{shown}" for number in count(2))
-            name = next(each for each in chain([shown], others) if each not in uploads.paths)
             uploads.note(name, replace(scored, file=name))
-            return uploads, uploads.add(name, path)
+            uploads.add(name, path)
 
     def _uploads_of(self, base: Collection) -> Collection:
         with self._taking:
             for each in self.collections.values():
                 if each.kind == UPLOADS and each.worker is base.worker:
                     return each
-            found = of_uploads(base, self._uploads.name)
+            found = of_uploads(base)
             self.collections[found.id] = found
             return found
 

@@ -23,7 +23,8 @@ async function ask(file) {
     const found = await upload(file, collectionNow());
     Object.assign(session, await get("/api/session")); // the file may lie in a collection of its own
     place.hidden = true;
-    go(address(["c", found.collection, "r", found.recording]));
+    const there = address(["c", found.collection, "r", found.recording]);
+    if (location.hash === there) dispatchEvent(new Event("hashchange")); else go(there); // sent again, by another name
   } catch (error) {
     refuse(error.message.includes(file.name) ? visible(error.message) : `${visible(file.name)}: ${visible(error.message)}`);
     announce(error.message);

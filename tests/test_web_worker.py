@@ -67,6 +67,29 @@ def test_jobs_are_done_one_after_the_other_and_tell_how_far_they_are(worker):
     assert worker.ahead(later[0]) == 0
 
 
+def test_what_somebody_waits_for_is_done_between_the_steps_of_what_nobody_does(worker):
+    gate, order = Gate(10**6), []
+    behind = worker.submit("a folder", gate, background=True)
+    gate.at.wait(5)
+    last = worker.submit("another folder", lambda _: order.append("folder"), background=True)
+    first = worker.submit("a map", lambda _: order.append("map"))
+    assert (ended(first).state, behind.state, last.state) == ("done", "running", "queued")
+    failing = worker.submit("a map", lambda _: 1 / 0)
+    assert (ended(failing).state, behind.state) == ("failed", "running")
+    inner = Gate(10**6)
+    watched = worker.submit("a map", inner)
+    inner.at.wait(5)
+    assert worker.ahead(last) == 2
+    assert worker.ahead(worker.submit("a map", lambda _: None)) == 1
+    assert worker.now(lambda: 7) == 7
+    worker.cancel(watched)
+    ended(watched)
+    assert behind.state == "running"
+    worker.cancel(behind)
+    ended(last)
+    assert order == ["map", "folder"]
+
+
 def test_a_job_is_cancelled_where_it_waits_and_where_it_runs(worker):
     gate = Gate(10**6)
     running, waiting = worker.submit("running", gate), worker.submit("waiting", lambda _: {"never": 1})

@@ -102,7 +102,7 @@ class Studio:
             return None
         job = self._scoring.get(collection.id)
         if job is None:
-            job = collection.worker.submit(f"Scoring {collection.title}", collection.score_all)
+            job = collection.worker.submit(f"Scoring {collection.title}", collection.score_all, background=True)
             self._scoring[collection.id] = job
         return None if job.ended else job
 

@@ -51,6 +51,8 @@ class Job:
         What it is at, and how many steps of how many (None: nobody knows) of that are done.
     result, error
         What it came to, or why it failed, in one line.
+    background
+        Whether others are done between its steps: nobody looks at it, and the model is free there.
     """
 
     title: str
@@ -61,6 +63,7 @@ class Job:
     total: int | None = None
     result: Any = None
     error: str | None = None
+    background: bool = False
     stop: bool = False
 
     @property
@@ -91,7 +94,7 @@ class Worker:
 
     # ---- asked by others ------------------------------------------------------------------------------------------
 
-    def submit(self, title: str, work: Callable[[Progress], Any]) -> Job:
+    def submit(self, title: str, work: Callable[[Progress], Any], *, background: bool = False) -> Job:
         """Let a job wait for its turn.
 
         Parameters
@@ -100,6 +103,8 @@ class Worker:
             In words.
         work
             Told progress, which also ends it where it is cancelled.
+        background
+            Whether others may be done between its steps.
 
         Raises
         ------
@@ -109,7 +114,7 @@ class Worker:
         with self._changed:
             if len(self._waiting) >= MOST_WAITING:
                 raise TooManyJobsError(f"{MOST_WAITING} jobs wait already; cancel some, or wait for them")
-            job = Job(title)
+            job = Job(title, background=background)
             self._jobs[job.id] = (job, work)
             self._waiting.append(job.id)
             self._forget()
@@ -150,8 +155,12 @@ class Worker:
         with self._changed:
             if job.id not in self._waiting:
                 return 0
-            running = any(each.state == RUNNING for each, _ in self._jobs.values())
-            return self._waiting.index(job.id) + running
+            jobs = [each for each, _ in self._jobs.values()]
+            before = self._waiting.index(job.id)
+            if job.background:
+                return before + sum(each.state == RUNNING for each in jobs)
+            waiting = list(self._waiting)[:before]
+            return sum(not each.background and (each.state == RUNNING or each.id in waiting) for each in jobs)
 
     def cancel(self, job: Job) -> None:
         """End a job: at once where it waits, at its next step where it runs."""
@@ -185,13 +194,29 @@ class Worker:
                 if self._closed:
                     self._refuse_rest()
                     return
-                name = None if self._short else self._waiting.popleft()
-                if name is not None:
-                    self._jobs[name][0].state = RUNNING
+                name = None if self._short else self._next() or self._next(background=True)
             if name is None:
                 self.do_short()
             else:
                 self._do(*self._jobs[name])
+
+    def _next(self, *, background: bool = False) -> str | None:
+        """Take the first job that waits, of those that somebody looks at or of the others, and let it run."""
+        for name in self._waiting:
+            if (job := self._jobs[name][0]).background == background:
+                self._waiting.remove(name)
+                job.state = RUNNING
+                return name
+        return None
+
+    def do_others(self) -> None:
+        """Do what somebody waits for, between two steps of a job that nobody looks at."""
+        while True:
+            with self._changed:
+                name = None if self._closed else self._next()
+            if name is None:
+                return
+            self._do(*self._jobs[name])
 
     def do_short(self) -> None:
         """Do what is short and waits; called by the thread itself."""
@@ -255,8 +280,10 @@ class _Watched:
         if self._job.stop:
             raise Stopped
         self._job.done += steps
-        if self._between:
+        if self._between or self._job.background:
             self._worker.do_short()
+        if self._job.background:
+            self._worker.do_others()
 
     def say(self, line: str) -> None:
         """Say nothing: what a reader must know is in the result."""

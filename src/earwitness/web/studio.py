@@ -16,7 +16,8 @@ from earwitness.core.errors import BadRecordingError, EarwitnessError, UsageErro
 from earwitness.core.run_folder import IDENTITY, RunFolder
 from earwitness.inspection.files import score_file
 from earwitness.inspection.model import Model
-from earwitness.web.collection import FOLDER, UPLOADS, Collection, of_folder, of_run, of_uploads, recording_id
+from earwitness.web.collection import FOLDER, UPLOADS, Collection, recording_id
+from earwitness.web.opening import of_folder, of_run, of_uploads
 from earwitness.web.reviews import Reviews
 from earwitness.web.sounds import Sounds
 from earwitness.web.worker import Job, Worker

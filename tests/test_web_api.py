@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 
 import msgspec
@@ -221,6 +222,44 @@ def test_a_recording_that_has_gone_is_said(page, base, run):
     finally:
         aside.rename(path)
     assert array(page.get(f"{where}/thumbnail")).shape[1] == 32
+
+
+def test_a_recording_that_takes_long_is_there_while_it_is_scored(page, base, studio, monkeypatch):
+    where, (one,) = place(page, base, "hiss/2.wav"), [each for each in studio.shown if each.kind == "run"]
+    monkeypatch.setattr(collection, "AT_ONCE_SECONDS", 1.0)
+    monkeypatch.setattr(collection, "HELD_SECONDS", 1.0)
+    on = threading.Event()
+
+    def busy(progress):
+        with progress.task("Busy", None) as advance:
+            while not on.wait(0.005):
+                advance(0)
+
+    one.worker.submit("busy", busy)
+    try:
+        told = page.get(where).json()
+        job = told["scoring"]
+        assert (job["state"], told["scores"], told["segments"]["count"]) == ("queued", [], 0)
+        (row,) = [row for row in rows(page, base) if row["name"] == "hiss/2.wav"]
+        assert told["predicted"] == row["predicted"]  # the run says it already
+        assert page.get(where).json()["scoring"]["id"] == job["id"]
+        refused = page.get(f"{where}/scores")
+        assert (refused.status_code, refused.json()["error"].partition(":")[0]) == (503, "hiss/2.wav")
+        early = page.get(f"{where}/log-mel", params={"columns": 50})
+        assert array(page.get(f"{where}/waveform", params={"columns": 50})).shape == (50, 2)
+        assert page.delete(f"/api/jobs/{job['id']}").json()["state"] == "cancelled"
+        again = page.get(where).json()["scoring"]
+        assert again["id"] != job["id"]
+    finally:
+        on.set()
+    told = page.get(f"/api/jobs/{again['id']}/events").text
+    assert '"state":"done"' in told
+    scored = page.get(where).json()
+    assert (scored["scoring"], scored["predicted"]) == (None, row["predicted"])
+    late = page.get(f"{where}/log-mel", params={"columns": 50})
+    assert early.headers["x-end-seconds"] == late.headers["x-end-seconds"]
+    np.testing.assert_array_equal(array(early), array(late))
+    assert array(page.get(f"{where}/scores")).shape[0] == scored["segments"]["count"] > 1
 
 
 # ---- maps and sounds ----------------------------------------------------------------------------------------------

@@ -362,6 +362,40 @@ def test_without_labels_nothing_about_right_and_wrong_is_offered(visit, labelled
     assert (visit.page.locator("[role=grid]").get_attribute("aria-rowcount") == str(total)) != labelled
 
 
+@pytest.mark.parametrize("end", ["done", "cancelled"])
+def test_a_recording_that_takes_long_is_looked_at_while_it_is_scored(visit, end):
+    collection, recording = first(visit)
+    page, job = visit.page, {"id": "0" * 16, "title": "Scoring", "doing": "Scoring segments", "done": 1200, "ahead": 0}
+    job |= {"total": 4800, "state": "running", "result": None, "error": None}
+
+    def answer(route):
+        found = route.fetch().json()
+        none = {"count": 0, "start_seconds": [], "length_seconds": found["segments"]["length_seconds"]}
+        asked = {"seconds": None, "scores": [], "maps": [], "segments": none, "scoring": job}
+        route.fulfill(json={**found, **asked} if job["state"] == "running" else found)
+
+    def cancel(route):
+        job["state"] = "cancelled" if route.request.method == "DELETE" else job["state"]
+        route.fulfill(json=job)
+
+    page.route(re.compile(f"/recordings/{recording}$"), answer)
+    page.route("**/api/jobs/*", cancel)
+    page.route("**/api/jobs/*/events", lambda route: route.fulfill(body="", content_type="text/event-stream"))
+    page.goto(f"{visit.served.base}/#/c/{collection}/r/{recording}")
+    visit.ready()
+    assert "1,200 of 4,800" in page.locator(".scoring").inner_text()
+    assert page.locator(".curve-lane, [role=tab]").first.is_hidden()
+    assert page.locator(".time").inner_text() == "0.00 s / 2.00 s"
+    if end == "cancelled":
+        page.locator(".scoring").get_by_role("button", name="Cancel").click()
+        page.get_by_role("button", name="Score it").click()
+    job["state"] = "done"
+    page.get_by_role("tab", name="Evidence").wait_for()
+    visit.ready()
+    assert page.locator(".curve-lane").is_visible()
+    assert page.locator(".stage").count() == 1
+
+
 # ---- one recording ------------------------------------------------------------------------------------------------
 
 

@@ -24,6 +24,11 @@ class Remembered(Generic[T]):
         self._lock = threading.Lock()
         self._held: OrderedDict[Hashable, T] = OrderedDict()
 
+    def holds(self, key: Hashable) -> bool:
+        """Tell whether something is there for a key."""
+        with self._lock:
+            return key in self._held
+
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return what was made for a key, or make it."""
         with self._lock:

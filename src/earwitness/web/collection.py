@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,9 +13,10 @@ import numpy as np
 
 from earwitness.audio import decoding
 from earwitness.audio.extraction import LogMelSource, StreamedLogMel, log_mel_of, stretches
+from earwitness.audio.timefreq import segment_starts
 from earwitness.core.arrays import Float32Array, LogMel, Samples
 from earwitness.core.errors import BadRecordingError, EarwitnessError, printable
-from earwitness.core.progress import Progress
+from earwitness.core.progress import Advance, Progress
 from earwitness.inspection.files import HELD_SECONDS, score_file
 from earwitness.inspection.model import Model
 from earwitness.inspection.run import OpenRun
@@ -25,11 +26,13 @@ from earwitness.models.prediction import Predictions, ScoredRecording
 from earwitness.web.arrays import Drawn, columns_of, extremes_of, frames_between, smaller
 from earwitness.web.cache import Remembered
 from earwitness.web.shelf import Shelf
-from earwitness.web.worker import Worker
+from earwitness.web.worker import BusyError, Worker
 from earwitness.workflows.what_if import HeldSound, hold
 
 RUN, FOLDER, UPLOADS = "run", "folder", "uploads"
 THUMBNAIL = (96, 32)  # columns and bands
+AT_ONCE_SECONDS = 120.0  # a longer recording is scored by a job, which can be watched and cancelled
+DRAWN_RATE = 4000  # Hz at which a long recording is drawn: its peaks come out a little lower, and memory stays small
 OVERVIEW_COLUMNS = 8192  # that are held of a recording whose log-mel is not
 NOT_THERE = "has gone missing; put it back, or name the data's new place with --data"
 
@@ -164,6 +167,14 @@ class Collection:
 
     def is_long(self, name: str) -> bool:
         """Tell whether a recording is too long for its log-mel and its samples to be held in memory."""
+        return self._lasts(name, HELD_SECONDS)
+
+    def takes_long(self, name: str) -> bool:
+        """Tell whether a recording has yet to be scored, and nobody would wait for it."""
+        return not self._scored.holds(name) and self._lasts(name, AT_ONCE_SECONDS)
+
+    def _lasts(self, name: str, seconds: float) -> bool:
+        """Tell whether a recording lasts longer than that."""
 
         def make() -> bool:
             # No header can be trusted: of a recording that nobody has scored yet, the first minutes are decoded.
@@ -171,12 +182,30 @@ class Collection:
                 rate, count = decoding.header(path)[2], 0
                 for block in decoding.stream(path):
                     count += len(block)
-                    if count > HELD_SECONDS * rate:
+                    if count > seconds * rate:
                         return True
             return False
 
         known = self.known.get(name)
-        return self._long.get(name, make) if known is None else known.seconds > HELD_SECONDS
+        return self._long.get((name, seconds), make) if known is None else known.seconds > seconds
+
+    def length(self, name: str) -> float | None:
+        """Return how many seconds a recording lasts that was scored, or read to be; None of others."""
+        if self._scored.holds(name):
+            return self.scored(name).seconds
+        if self._samples.holds((name, DRAWN_RATE)):
+            samples, rate = self.samples(name, DRAWN_RATE)
+            return len(samples) / rate
+        known = self.known.get(name)
+        return None if known is None else known.seconds
+
+    def _frames(self, name: str) -> int:
+        """Return the frames of a recording that is too long to be held; before it is scored, by its length."""
+        if not self.takes_long(name):
+            return self.scored(name).real_frames
+        samples, rate = self.samples(name, DRAWN_RATE)
+        front_end = self.model.classifier.front_end
+        return max(1, front_end.frames(len(samples) * front_end.sample_rate // rate))
 
     def drawn(self, name: str, start: float, end: float | None, columns: int) -> Drawn:
         """Return a stretch of a recording's log-mel as :func:`earwitness.web.arrays.columns_of` does."""
@@ -186,7 +215,7 @@ class Collection:
             return columns_of(held, clock, start, end, columns)
         with self.reading(name) as path:
             source = StreamedLogMel(path, self.model.classifier.front_end)
-        frames = self.scored(name).real_frames
+        frames = self._frames(name)
         first, stop = frames_between(clock, start, end, frames)
         if stop - first > frames // 4:  # most of it: kept, since it takes seconds to read
             key = (name, first, stop, columns)
@@ -217,14 +246,21 @@ class Collection:
 
     def waveform(self, name: str, start: float, end: float | None, columns: int) -> Drawn:
         """Return the least and the greatest sample of each column of a stretch, shape (columns, 2)."""
-        # A long recording is drawn at a low rate: its peaks come out a little lower, and memory stays small.
-        samples, rate = self.samples(name, 4000 if self.is_long(name) else None)
+        samples, rate = self.samples(name, DRAWN_RATE if self.is_long(name) else None)
         return extremes_of(samples, rate, start, end, columns)
 
     # ---- what the model says ----------------------------------------------------------------------------------------
 
     def scored(self, name: str) -> ScoredRecording:
-        """Return a recording's segments with their scores; asked of the model if it was not lately."""
+        """Return a recording's segments with their scores; asked of the model if it was not lately.
+
+        Raises
+        ------
+        BusyError
+            It takes long, and has to be scored by a job first.
+        """
+        if self.takes_long(name):
+            raise BusyError(f"{printable(self.title_of(name))}: is not scored yet; open it, and wait for its job")
 
         def make() -> ScoredRecording:
             with self.reading(name) as path:
@@ -233,6 +269,25 @@ class Collection:
                 )
 
         return self._scored.get(name, make)
+
+    def score_long(self, name: str, progress: Progress) -> dict[str, int]:
+        """Score a recording that takes long, in the worker's thread; its waveform can be drawn before."""
+        with self.reading(name) as path:
+            known = self.known.get(name)
+            with progress.task("Reading seconds", None if known is None else int(known.seconds)) as advance:
+                samples, rate = self._samples.get((name, DRAWN_RATE), lambda: _read(path, DRAWN_RATE, advance))
+            classifier = self.model.classifier
+            frames = classifier.front_end.frames(len(samples) * classifier.front_end.sample_rate // rate)
+            segments = segment_starts(frames, classifier.segment_frames, classifier.overlap, tail=self.tail)
+            scored = score_file(classifier, path, _Counted(progress, len(segments)), tail=self.tail)
+        self.hold(name, scored)
+        return {"segments": len(scored.scores)}
+
+    def hold(self, name: str, scored: ScoredRecording) -> None:
+        """Keep a recording's scores, and what is predicted for it where the run does not say that."""
+        self._scored.get(name, lambda: replace(scored, file=name))
+        if name not in self.known:
+            self.note(name, scored)
 
     def held_sound(self, name: str, start: float, end: float | None) -> HeldSound:
         """Return a stretch of a recording that can be edited and scored."""
@@ -249,7 +304,8 @@ class Collection:
         with progress.task("Scoring recordings", len(missing)) as advance:
             for name in missing:
                 try:
-                    self.note(name, score_file(self.model.classifier, self.paths[name], tail=self.tail))
+                    path, steps = self.paths[name], _Beneath(advance)
+                    self.note(name, score_file(self.model.classifier, path, steps, tail=self.tail))
                 except EarwitnessError as error:
                     self.unusable[name] = str(error)
                 advance(1)
@@ -285,3 +341,43 @@ def _pooled(source: LogMelSource, first: int, stop: int, columns: int) -> Float3
     size = max(1, -(-(stop - first) // columns))
     spans = [(at, min(stop, at + size)) for at in range(first, stop, size)]
     return np.stack([part.mean(axis=0) for part in stretches(source, spans)]).astype(np.float32)
+
+
+def _read(path: Path, rate: int, advance: Advance) -> tuple[Samples, int]:
+    """Return a recording's mono samples at a rate, and tell each second."""
+    blocks, told = [], 0
+    for block in decoding.stream(path, rate):
+        blocks.append(block)
+        told += len(block)
+        advance(told // rate)
+        told %= rate
+    return np.concatenate(blocks), rate
+
+
+@dataclass(frozen=True)
+class _Beneath:
+    """Progress within a step of other work: counts nothing, and lets that be cancelled, and others come between."""
+
+    advance: Advance
+
+    @contextmanager
+    def task(self, description: str, total: int | None) -> Iterator[Advance]:
+        del description, total
+        yield lambda _steps: self.advance(0)
+
+    def say(self, line: str) -> None:
+        del line
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """Progress of work that does not know by itself of how many steps it is."""
+
+    told: Progress
+    total: int
+
+    def task(self, description: str, total: int | None) -> AbstractContextManager[Advance]:
+        return self.told.task(description, self.total if total is None else total)
+
+    def say(self, line: str) -> None:
+        self.told.say(line)

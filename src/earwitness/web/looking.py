@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import quote
 
+import msgspec
 import numpy as np
 from starlette.responses import FileResponse, Response
 
@@ -16,7 +17,7 @@ from earwitness.core.version import VERSION
 from earwitness.web import glance, listing, mapped, shapes, shown
 from earwitness.web.arrays import Drawn, little_endian
 from earwitness.web.asked import Span
-from earwitness.web.collection import recording_id
+from earwitness.web.collection import Collection, recording_id
 from earwitness.web.endpoint import BINARY, PNG, WAV, Given
 from earwitness.web.review_exports import MapWords, attachment
 from earwitness.web.sounds import playable
@@ -100,37 +101,55 @@ def export(studio: Studio, given: Given) -> Response:
 
 
 def recording(studio: Studio, given: Given) -> shapes.Recording:
-    """Return a recording."""
+    """Return a recording; of one that takes long, what is known while it is being scored."""
     collection, name = studio.recording(given.ids["c"], given.ids["r"])
-    scored = collection.scored(name)
     with collection.reading(name) as path:
         _, _, sample_rate, channels = decoding.header(path)
-    if name not in collection.known:
-        collection.note(name, scored)
-    known, label = collection.known[name], collection.labels.get(name)
+    job = studio.scoring(collection, name)
     ordered = sorted(collection.names)
     place, reviews = ordered.index(name), studio.reviews(collection)
-    review = reviews.get(name)
-    return shapes.Recording(
+    review, length = reviews.get(name), collection.model.classifier.segment_seconds
+    known, label = collection.known.get(name), collection.labels.get(name)
+    unscored = shapes.Recording(
         id=given.ids["r"],
         name=collection.title_of(name),
         label=label,
-        predicted=known.predicted,
-        right=None if label is None else label == known.predicted,
-        seconds=scored.seconds,
+        predicted=None if known is None else known.predicted,
+        right=None if label is None or known is None else label == known.predicted,
+        seconds=collection.length(name),
         sample_rate=sample_rate,
         channels=channels,
+        frames=0,
+        scores=[],
+        segments=shapes.SegmentTimes(count=0, start_seconds=[], length_seconds=length),
+        detections=[],
+        maps=[],
+        findings=[shown.finding(each) for each in reviews.findings(name)],
+        review=None if review is None else shown.review(review),
+        why=shown.why(collection, name),
+        notes=[],
+        next=_neighbour(ordered, place + 1),
+        previous=_neighbour(ordered, place - 1),
+        scoring=None if job is None else shown.job_shape(collection.worker, job),
+    )
+    return unscored if job is not None else _scored(collection, name, unscored)
+
+
+def _scored(collection: Collection, name: str, unscored: shapes.Recording) -> shapes.Recording:
+    """Return a recording with what the model says of it."""
+    scored = collection.scored(name)
+    known = collection.known.get(name) or collection.note(name, scored)
+    return msgspec.structs.replace(
+        unscored,
+        predicted=known.predicted,
+        right=None if unscored.label is None else unscored.label == known.predicted,
+        seconds=scored.seconds,
         frames=scored.real_frames,
         scores=shown.scored_list(shown.ranked(scored.classes, scored.mean)),
         segments=shown.segment_times(scored),
         detections=shown.detections(collection, scored),
         maps=[mapped.map_shape(collection, each) for each in collection.shelf.of(name)],
-        findings=[shown.finding(each) for each in reviews.findings(name)],
-        review=None if review is None else shown.review(review),
-        why=shown.why(collection, name),
         notes=[*scored.notes, *shown.unseen(scored)],
-        next=_neighbour(ordered, place + 1),
-        previous=_neighbour(ordered, place - 1),
     )
 
 

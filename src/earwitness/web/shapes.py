@@ -186,15 +186,29 @@ class FindingShape(Answer, frozen=True, kw_only=True):
     at: str
 
 
+class JobShape(Answer, frozen=True, kw_only=True):
+    """A piece of work that takes its time."""
+
+    id: str
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    title: str
+    doing: str
+    done: int
+    total: int | None
+    ahead: int
+    result: dict[str, Any] | None
+    error: str | None
+
+
 class Recording(Answer, frozen=True, kw_only=True):
-    """A recording."""
+    """A recording; while it is being scored, what the run does not tell is not known yet."""
 
     id: str
     name: str
     label: str | None
-    predicted: str
+    predicted: str | None
     right: bool | None
-    seconds: float
+    seconds: float | None
     sample_rate: int
     channels: int
     frames: int
@@ -208,20 +222,7 @@ class Recording(Answer, frozen=True, kw_only=True):
     notes: list[str]
     next: str | None
     previous: str | None
-
-
-class JobShape(Answer, frozen=True, kw_only=True):
-    """A piece of work that takes its time."""
-
-    id: str
-    state: Literal["queued", "running", "done", "failed", "cancelled"]
-    title: str
-    doing: str
-    done: int
-    total: int | None
-    ahead: int
-    result: dict[str, Any] | None
-    error: str | None
+    scoring: JobShape | None = None
 
 
 class MapAnswer(Answer, frozen=True, kw_only=True):

@@ -26,7 +26,7 @@ from earwitness.web.collection import RUN, UPLOADS, Collection, recording_id
 from earwitness.web.reviews import Review, SavedFinding
 from earwitness.web.worker import Job, Worker
 
-MOST_SEGMENTS = 20_000  # whose beginnings are told
+MOST_SEGMENTS = 100_000  # whose beginnings are told
 MOST_DETECTIONS = 500
 MOST_POINTS = 2_000  # of a curve
 SHOWN_SEGMENTS = 12  # of a class

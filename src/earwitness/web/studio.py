@@ -6,7 +6,8 @@ import hashlib
 import tempfile
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
 from urllib.parse import unquote
@@ -16,7 +17,7 @@ from earwitness.core.errors import BadRecordingError, EarwitnessError, UsageErro
 from earwitness.core.run_folder import IDENTITY, RunFolder
 from earwitness.inspection.files import score_file
 from earwitness.inspection.model import Model
-from earwitness.web.collection import FOLDER, UPLOADS, Collection, recording_id
+from earwitness.web.collection import AT_ONCE_SECONDS, FOLDER, UPLOADS, Collection, recording_id
 from earwitness.web.opening import of_folder, of_run, of_uploads
 from earwitness.web.reviews import Reviews
 from earwitness.web.sounds import Sounds
@@ -107,6 +108,21 @@ class Studio:
             self._scoring[collection.id] = job
         return None if job.ended else job
 
+    def scoring(self, collection: Collection, name: str) -> Job | None:
+        """Return the job that scores a recording which takes long; None where nobody has to wait for it.
+
+        One that failed or was cancelled is begun anew.
+        """
+        if not collection.takes_long(name):
+            return None
+        with self._taking:
+            job = self._scoring.get(f"{collection.id}\n{name}")
+            if job is None or job.ended:
+                title = f"Scoring {collection.title_of(name)}"
+                job = collection.worker.submit(title, partial(collection.score_long, name))
+                self._scoring[f"{collection.id}\n{name}"] = job
+        return job
+
     def receive(self, beside: str, file_name: str, data: Path) -> tuple[Collection, str]:
         """Take in a file that was sent, and score it.
 
@@ -159,16 +175,19 @@ class Studio:
         path = data.with_name(f"sound-{data.name}{ending if ending[1:].isalnum() and ending.isascii() else ''}")
         data.rename(path)
         try:
-            _check_length(path, shown)
-            scored = uploads.worker.now(lambda: score_file(uploads.model.classifier, path, tail=uploads.tail))
+            seconds = _check_length(path, shown)
+            scored = None  # what takes long is scored when it is opened, by a job
+            if seconds <= AT_ONCE_SECONDS:
+                scored = uploads.worker.now(lambda: score_file(uploads.model.classifier, path, tail=uploads.tail))
         except BaseException as error:
             path.unlink(missing_ok=True)
             if isinstance(error, BadRecordingError):
                 raise BadRecordingError(shown, error.reason.replace(path.stem, Path(shown).stem)) from error
             raise
         with self._taking:
-            uploads.note(name, replace(scored, file=name))
             uploads.add(name, path)
+            if scored is not None:
+                uploads.hold(name, scored)
 
     def _uploads_of(self, base: Collection) -> Collection:
         with self._taking:
@@ -192,8 +211,13 @@ class Studio:
         self._uploads.cleanup()
 
 
-def _check_length(path: Path, name: str) -> None:
-    """Decode a file that was sent, block by block, and refuse it as soon as it is too long, in time or in samples."""
+def _check_length(path: Path, name: str) -> float:
+    """Decode a file that was sent, block by block, and refuse it as soon as it is too long, in time or in samples.
+
+    Returns
+    -------
+    Its seconds.
+    """
     _, _, rate, channels = decoding.header(path)
     frames = 0
     for block in decoding.stream(path):
@@ -205,6 +229,7 @@ def _check_length(path: Path, name: str) -> None:
         else:
             continue
         raise UsageError(f"{name}: {much}; put it into a folder and serve that")
+    return frames / rate
 
 
 def open_studio(

@@ -1,6 +1,6 @@
 // Two runs, models or methods beside each other on the same recording: one time axis, one sound, cursors in step.
 
-import { get, isAbort, paths } from "./api.js";
+import { isAbort, paths } from "./api.js";
 import { button, field, h, link, name, picker, put, unique, visible } from "./dom.js";
 import { evidencePanel } from "./evidencepanel.js";
 import { bind } from "./keys.js";
@@ -8,6 +8,7 @@ import { Player } from "./player.js";
 import { outcome } from "./queue.js";
 import { address, amend, go, number } from "./router.js";
 import { base, Scene } from "./scene.js";
+import { whenScored } from "./scoring.js";
 import { Stage } from "./stage.js";
 import { collection as collectionOf, session } from "./store.js";
 import { TimeView } from "./timeview.js";
@@ -38,9 +39,9 @@ export async function compare(root, { parameters, signal }) {
   if (!one) throw new Error("Nothing is open that could be compared.");
   const id = firstRecording || (await page(one.id, {}, 0, signal, 1)).items[0]?.id;
   if (!id) throw new Error("There is no recording to compare.");
-  const left = await get(paths.recording(one.id, id), signal);
+  const left = await whenScored(paths.recording(one.id, id), signal);
   const [two, otherId] = await counterpart(one, id, left.name, collectionOf(split(parameters.get("b"))[0]), signal);
-  const right = otherId ? await get(paths.recording(two.id, otherId), signal) : null;
+  const right = otherId ? await whenScored(paths.recording(two.id, otherId), signal) : null;
 
   const seconds = Math.max(left.seconds, right?.seconds ?? 0);
   const view = new TimeView(seconds, number(parameters, "t0") ?? 0, number(parameters, "t1") ?? seconds);

@@ -2,7 +2,7 @@
 
 import { back, get, Gone, send } from "./api.js";
 import { announce, button, h, put, visible } from "./dom.js";
-import { plural } from "./format.js";
+import { count, plural } from "./format.js";
 
 const jobs = Object.assign(new EventTarget(), { running: new Map() });
 
@@ -70,7 +70,7 @@ export function progress(job) {
   const update = (now) => {
     if (now.total) Object.assign(bar, { max: now.total, value: now.done }); else bar.removeAttribute("value");
     const waits = `waiting${now.ahead ? `, ${now.ahead} before it` : ""}`;
-    text.textContent = now.state === "queued" ? waits : now.total ? `${now.doing ? `${now.doing}: ` : ""}${now.done} of ${now.total}` : now.doing || "computing";
+    text.textContent = now.state === "queued" ? waits : now.total ? `${now.doing ? `${now.doing}: ` : ""}${count(now.done)} of ${count(now.total)}` : `${now.doing || "computing"}${now.done ? `: ${count(now.done)}` : ""}`;
   };
   update(job);
   return { element: h("span", { class: "progress" }, bar, text), update };

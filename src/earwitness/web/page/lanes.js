@@ -48,29 +48,41 @@ export function drawScores(canvas, scene, scores, chosen) {
     const from = view.x(starts[chosen], width);
     context.fillRect(from, 0, view.x(starts[chosen] + length, width) - from, height);
   }
-  const line = (values, colour, dash) => {
+  const line = (seconds, value, [first, last], colour, dash) => {
     context.strokeStyle = context.fillStyle = colour;
     context.lineWidth = 1.75;
     context.setLineDash(dash);
     context.beginPath();
-    values.forEach(([seconds, value], place) => context[place ? "lineTo" : "moveTo"](view.x(seconds + length / 2, width), y(value)));
+    for (let place = first; place < last; place += 1) context[place > first ? "lineTo" : "moveTo"](view.x(seconds[place] + length / 2, width), y(value(place)));
     context.stroke();
     context.setLineDash([]);
   };
-  // A segment's score stands at its middle: segments overlap, and so would their spans.
-  const middles = starts.map((start) => view.x(start + length / 2, width));
-  const dots = middles.length < 2 || (middles[1] - middles[0]) > 9;
+  // A segment's score stands at its middle: segments overlap, and so would their spans. Of hours, those in sight are drawn.
+  const sight = (seconds) => [Math.max(0, after(seconds, view.start - length / 2) - 1), Math.min(seconds.length, after(seconds, view.end - length / 2) + 1)];
+  const span = sight(starts);
+  const dots = starts.length < 2 || view.x(starts[1], width) - view.x(starts[0], width) > 9;
   for (const track of [...tracks(scene)].reverse()) {
-    line(starts.map((start, place) => [start, scores.values[place * scores.columns + track.index]]), style(canvas, track.variable), track.dash);
+    const value = (place) => scores.values[place * scores.columns + track.index];
+    line(starts, value, span, style(canvas, track.variable), track.dash);
     if (!dots) continue;
-    middles.forEach((x, place) => {
+    for (let place = span[0]; place < span[1]; place += 1) {
       context.beginPath();
-      context.arc(x, y(scores.values[place * scores.columns + track.index]), place === chosen ? 4 : 2.2, 0, 7);
+      context.arc(view.x(starts[place] + length / 2, width), y(value(place)), place === chosen ? 4 : 2.2, 0, 7);
       context.fill();
-    });
+    }
   }
   const { effect } = scene;
-  if (effect) line(effect.segments.start_seconds.map((start, place) => [start, effect.segments.after[place]]), style(canvas, "--cursor"), [1, 3]);
+  if (effect) line(effect.segments.start_seconds, (place) => effect.segments.after[place], sight(effect.segments.start_seconds), style(canvas, "--cursor"), [1, 3]);
+}
+
+// How many of rising numbers are smaller.
+function after(numbers, wanted) {
+  let low = 0, high = numbers.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (numbers[middle] < wanted) low = middle + 1; else high = middle;
+  }
+  return low;
 }
 
 export const limits = (scores) => {

@@ -135,13 +135,13 @@ export function queue(root, { collection, parameters, signal }) {
     const focused = preview.contains(document.activeElement) ? document.activeElement.dataset.focus : null;
     put(preview, canvas, h("h2", {}, link([name(row.name)], there(list.selected))),
       h("p", {}, outcome(row), ", score ", score(row.score), ", margin ", score(row.margin)),
-      h("p", { class: "quiet" }, `${plural(row.segments, "segment")}, ${row.maps ? `${plural(row.maps, "map")} held` : "no map yet"}${row.verdict ? `, worst verdict: ${row.verdict}` : ""}`),
+      h("p", { class: "quiet" }, `${row.segments === null ? "" : `${plural(row.segments, "segment")}, `}${row.maps ? `${plural(row.maps, "map")} held` : "no map yet"}${row.verdict ? `, worst verdict: ${row.verdict}` : ""}`),
       decision.element,
       h("div", { class: "actions" }, button(player?.playing ? "\u25a0 Stop" : "\u25b6 Play", listen, { class: "play", "data-focus": "play" }), link("Open", there(list.selected), { class: "button", "data-focus": "open" }),
         button("Undo", takeBack, { title: "u", "data-focus": "undo" }), h("label", { class: "check" }, auto, " autoplay")));
     thumbnail(canvas, collection, row.id, signal);
     if (focused) preview.querySelector(`[data-focus="${focused}"]`)?.focus();
-    announce(`${list.selected + 1} of ${list.total}: ${visible(row.name)}, predicted ${visible(row.predicted)}, score ${score(row.score)}`);
+    announce(`${list.selected + 1} of ${list.total}: ${visible(row.name)}, ${row.predicted === null ? "not scored yet" : `predicted ${visible(row.predicted)}, score ${score(row.score)}`}`);
   }
 
   function listen() {
@@ -205,6 +205,7 @@ function fit(filter, labelled) {
 
 // What was predicted, and whether that is right: in words, with a mark.
 export function outcome(row) {
+  if (row.predicted === null) return h("span", { class: "outcome quiet" }, "not scored yet");
   if (row.label === null || row.label === undefined || row.right === null) return h("span", { class: "outcome" }, h("span", { class: "quiet" }, "predicted "), name(row.predicted));
   if (row.right) return h("span", { class: "outcome right" }, h("span", { class: "mark", title: "predicted right" }, "\u2713 "), name(row.predicted));
   return h("span", { class: "outcome wrong" }, h("span", { class: "mark", title: "misclassified" }, "\u2717 "), name(row.label), " \u2192 ", name(row.predicted));

@@ -1,6 +1,6 @@
 // The recording's view: its lanes, its sound, and beside them what one can ask of it.
 
-import { get, paths } from "./api.js";
+import { get, isAbort, paths } from "./api.js";
 import { announce, h, later, link, name, put, unique, visible } from "./dom.js";
 import { evidencePanel } from "./evidencepanel.js";
 import { editsFromText, textOfEdits } from "./edits.js";
@@ -13,6 +13,7 @@ import { outcome } from "./queue.js";
 import { buttons, DECISIONS, review, reviewOf, reviews, undo } from "./reviews.js";
 import { address, amend, go, number, settle } from "./router.js";
 import { Scene } from "./scene.js";
+import { unscored } from "./scoring.js";
 import { Stage } from "./stage.js";
 import { set, settings } from "./store.js";
 import { tabs } from "./tabs.js";
@@ -21,12 +22,19 @@ import { transport } from "./transport.js";
 import { recordingAddress, stepFrom } from "./walk.js";
 import { whatIfPanel } from "./whatif.js";
 
-export async function recording(root, { collection, id, parameters, signal }) {
+export async function recording(root, given, resume = null) {
+  const { collection, id, parameters, signal } = given;
   const found = await get(paths.recording(collection.id, id), signal);
+  if (found.scoring) unscored(root, given, found, (heard) => recording(root, given, heard).catch((error) => { if (!isAbort(error)) put(root, h("p", { class: "empty failure" }, error.message)); }));
+  else scored(root, given, found, resume);
+  return { title: visible(found.name), crumbs: [link("Queue", queueAddress(collection, id, parameters))] };
+}
+
+function scored(root, { collection, id, parameters, signal }, found, resume) {
   const view = new TimeView(found.seconds, number(parameters, "t0") ?? 0, number(parameters, "t1") ?? found.seconds);
   const player = new Player(signal);
   player.recording(`${paths.recording(collection.id, id)}/sound`, found.seconds);
-  player.place = Math.min(number(parameters, "p") ?? view.start, Math.max(0, found.seconds - 0.01));
+  player.place = Math.min(resume?.place ?? number(parameters, "p") ?? view.start, Math.max(0, found.seconds - 0.01));
   const scene = new Scene({ collection, recording: found, view, player, signal });
   scene.edits = editsFromText(parameters.get("edits"));
   Object.assign(scene.question, { method: parameters.get("method"), target: parameters.get("target"), against: parameters.get("against"), at: number(parameters, "at") });
@@ -77,7 +85,7 @@ export async function recording(root, { collection, id, parameters, signal }) {
   else if (first) scene.show(first).catch(() => {});
   else scene.say("map");
   scene.say("edits");
-  if (settings.autoplay && !parameters.has("p")) player.play(0).catch(() => {});
+  if (resume ? resume.playing : settings.autoplay && !parameters.has("p")) player.play(resume?.place ?? 0).catch(() => {});
   if (parameters.has("i")) position.textContent = `no. ${Number(parameters.get("i")) + 1} of the queue`;
 
   // ---- decisions and steps ----
@@ -115,7 +123,6 @@ export async function recording(root, { collection, id, parameters, signal }) {
     { keys: ["e", "l", "w", "f"], text: "evidence, listen, what if, facts", run: (event) => side.open({ e: "evidence", l: "listen", w: "what-if", f: "facts" }[event.key], true) },
     { keys: ["q"], text: "back to the queue", run: () => go(queueAddress(collection, id, parameters)) },
   ], signal, [["two fingers", "nearer and farther"], ["one finger", "moves the view; with Box or Lasso it draws"], ["tap", "sets the cursor; on the scores it chooses the segment"]]);
-  return { title: visible(found.name), crumbs: [link("Queue", queueAddress(collection, id, parameters))] };
 }
 
 const RANK = ["reliable", "weak", undefined, "not reliable"];

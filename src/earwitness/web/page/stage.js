@@ -65,7 +65,7 @@ export class Stage {
     const failed = (error) => { if (!isAbort(error)) put(this.times, h("span", { class: "failure" }, error.message)); };
     this.mel.ready.then(() => this.element.classList.add("ready"), failed);
     this.sounding.ready.catch(failed);
-    numbers(`${path}/scores`, signal).then((found) => { this.scores = limits(found); put(this.scale, [short(this.scores.most), "score", short(this.scores.least)].map((each) => h("span", {}, each))); this.draw(); }, failed);
+    if (!scene.recording.scoring) numbers(`${path}/scores`, signal).then((found) => { this.scores = limits(found); put(this.scale, [short(this.scores.most), "score", short(this.scores.least)].map((each) => h("span", {}, each))); this.draw(); }, failed);
   }
 
   wire() {

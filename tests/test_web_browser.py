@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from urllib.parse import quote
@@ -225,8 +226,10 @@ def test_going_through_the_unreviewed_leaves_none_out(browser, own):
         visit.ready()
         seen.append(page.locator("h1").inner_text())
         page.keyboard.press("1")
-        page.wait_for_timeout(200)
+        if len(seen) < total:
+            visit.until(f"document.querySelector('h1')?.textContent !== {json.dumps(seen[-1])}")
     assert len(set(seen)) == total
+    visit.until("localStorage['earwitness.outbox'] === '[]'")
     assert not visit.recordings(collection, show="unreviewed")
     visit.close()
 

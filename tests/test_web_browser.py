@@ -623,7 +623,8 @@ def test_a_cell_that_counts_segments_leads_to_segments(visit):
     )
     page, names = visit.page, counted["classes"]
     visit.go(f"#/c/{collection}")
-    page.get_by_label("segments", exact=True).check()
+    page.get_by_role("button", name="Which are misclassified?").click()
+    assert page.get_by_label("segments", exact=True).is_checked()
     page.get_by_role("link", name=f"of {names[label]} predicted as {names[predicted]}").click()
     section = page.locator("section", has=page.get_by_role("heading", name="Segments, the surest of each recording"))
     told = section.locator("li").first.inner_text()

@@ -101,7 +101,7 @@ def draw(browser: Any, served: Served, folder: Path) -> None:
             visit.page.wait_for_load_state("networkidle")
             visit.page.wait_for_timeout(1500)
             if view == "what-if":
-                drag(visit.page, 0.3, 0.2, 0.45, 0.6)
+                drag(visit.page, 0.7, 0.25, 0.84, 0.6)  # within the explained segment
                 visit.page.wait_for_timeout(1500)
             keep(visit.page.screenshot(), folder / f"page-{view}{'' if name == 'wide' else '-dark'}.png")
         visit.close()

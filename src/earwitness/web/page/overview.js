@@ -2,7 +2,7 @@
 
 import { get, paths } from "./api.js";
 import { interval, trainingCurve } from "./charts.js";
-import { h, link, name, put, visible } from "./dom.js";
+import { button, h, link, name, put, visible } from "./dom.js";
 import { count, plural, seconds } from "./format.js";
 import { follow, progress } from "./jobs.js";
 import { address } from "./router.js";
@@ -17,7 +17,7 @@ export async function overview(root, { collection, signal }) {
     h("p", { class: "lead" }, leading(found, to)),
     found.warnings.length ? h("ul", { class: "warnings" }, found.warnings.map((each) => h("li", {}, h("b", {}, "Note: "), visible(each)))) : null,
     h("div", { class: "cards" },
-      interval("Recordings predicted right", found.accuracy?.file, `${plural(found.recordings, "recording")}`, counted(found, to)), interval("Segments predicted right", found.accuracy?.segment, `${count(found.segments)} segments`),
+      interval("Recordings predicted right", found.accuracy?.file, `${plural(found.recordings, "recording")}`, counted(found, to)), interval("Segments predicted right", found.accuracy?.segment, `${count(found.segments)} segments`, found.confusion && h("p", { class: "actions" }, button("Which are misclassified?", () => toSegments(root), { class: "small" }))),
       h("nav", { class: "figure-card ways", "aria-label": "Ways to the recordings" }, h("span", { class: "quiet" }, "Go through"),
         collection.labelled ? link("Misclassified, surest first", to(wrong)) : null, link("Low margin", to({ show: "low-margin", sort: "margin" })),
         link("Verdict: not reliable", to({ show: "not-reliable" })), link("Unreviewed", to({ show: "unreviewed" })), link("All recordings", to({})))),
@@ -46,6 +46,14 @@ function counted({ right, recordings }, to) {
   if (right === null) return null;
   const several = recordings - right;
   return h("span", {}, right ? link(`${count(right)} right`, to({ show: "right" })) : "none right", ", ", several ? link(`${count(several)} misclassified`, to(wrong)) : "none misclassified");
+}
+
+// Segments have no queue: the confusion table counts them, and its cells lead to them.
+function toSegments(root) {
+  const choice = root.querySelector("input[name=confusion][value=segments]");
+  choice.click();
+  choice.focus();
+  choice.closest("section").scrollIntoView({ block: "start" });
 }
 
 // A folder's recordings are being scored: how far, and at the end what was found, while the page is looked at.

@@ -65,7 +65,7 @@ export function confusionTable(collection, confusion) {
     return h("td", { class: right ? "right" : "wrong", style }, link(String(value), counted(from, to),
       { "aria-label": `${plural(value, which === "files" ? "recording" : "segment")} of ${from} ${right ? "predicted right" : `predicted as ${to}`}: show ${value === 1 ? "it" : "them"}` }));
   };
-  const radio = (value, text) => h("label", { class: "check" }, h("input", { type: "radio", name: "confusion", checked: which === value, on: { change: () => { which = value; draw(); } } }), ` ${text}`);
+  const radio = (value, text) => h("label", { class: "check" }, h("input", { type: "radio", name: "confusion", value, checked: which === value, on: { change: () => { which = value; draw(); } } }), ` ${text}`);
   draw();
   return h("div", {}, h("div", { class: "actions", role: "radiogroup", "aria-label": "What is counted" }, radio("files", "recordings"), radio("segments", "segments")), place);
 }

@@ -94,10 +94,12 @@ export function whatIfPanel(scene) {
     return place === null || starts.length < 2 ? null : starts[place];
   }
 
+  const bestOf = (scores) => scores.reduce((one, two) => (two.score > one.score ? two : one)).class;
+
   const table = (text, { before, after: list }, named) => {
     const after = new Map(list.map((each) => [each.class, each.score]));
     const rows = before.map((each) => ({ class: each.class, before: each.score, after: after.get(each.class) ?? 0 }));
-    const shown = rows.filter((each, place) => place < SHOWN || named.includes(each.class));
+    const shown = rows.filter((each, place) => place < SHOWN || each.class === bestOf(list) || named.includes(each.class));
     return h("table", { class: "scores" }, h("caption", {}, text), h("thead", {}, h("tr", {}, ["Class", "before", "after", "change"].map((each, at) => h("th", { scope: "col", class: at ? "number" : null }, each)))),
       h("tbody", {}, shown.map((each) => h("tr", {}, h("th", { scope: "row" }, bdi(each.class), beforeAndAfter(collection, each.before, each.after)), h("td", { class: "number" }, score(each.before)), h("td", { class: "number" }, score(each.after)), h("td", { class: "number change" }, change(each.before, each.after))))));
   };
@@ -106,7 +108,7 @@ export function whatIfPanel(scene) {
     const { predicted_before: was, predicted_after: now, segment } = answer;
     const whole = answer.start_seconds < 0.01 && answer.end_seconds > recording.seconds - 0.01;
     const means = h("span", { class: "quiet" }, recording.segments.count > 1 ? " (mean of its segments)" : "");
-    const best = answer.after.reduce((one, two) => (two.score > one.score ? two : one)).class;
+    const best = bestOf(answer.after);
     const own = segment && (scene.map?.class ?? segment.before[0].class);
     put(bars, h("p", { class: "lead" }, was === now ? ["The recording is still predicted: ", bdi(now)] : ["The recording is now predicted: ", bdi(now), " instead of ", bdi(was)]),
       best === now ? null : h("p", { class: "quiet" }, "More segments are predicted as it than as any other class; the numbers are means over the segments."),

@@ -15,13 +15,14 @@ import test_training_on_others as trainings
 import test_web_api as web
 import tiny_run
 import tiny_transformers
+from command import earwitness
 from earwitness.core.files import read_csv, read_json
 from earwitness.core.run_folder import RunFolder
 from earwitness.sonify.masks import Box
 from earwitness.web.app import make_app
 from earwitness.web.studio import open_studio
 from pretend_gpu import GPU, pretended_gpu
-from test_on_a_gpu import done, on_both
+from test_on_a_gpu import done, kept, on_both, same_maps
 from tiny_sounds import write_sounds
 
 SPECTRAL = {**others.SPECTRA, "feature_layer": "layers.1"}
@@ -64,11 +65,44 @@ def test_a_transformer_is_explained_alike_on_both(kind, sounds, tmp_path):
     on_both(tmp_path, "explain", one_of(sounds), "--model", folder, *asked)
 
 
-def test_an_onnx_file_computes_on_the_processor_and_answers_on_the_gpu(sounds, tmp_path):
-    path = others.exported(tmp_path / "model.onnx", others.Ear("softmax"))
+def onnx_file(folder: Path) -> Path:
+    path = others.exported(folder / "model.onnx", others.Ear("softmax"))
     words = {**others.SPECTRA, "activation": "none"}
-    (tmp_path / "model.toml").write_text("\n".join(f"{word} = {json.dumps(value)}" for word, value in words.items()))
-    on_both(tmp_path, "explain", one_of(sounds), "--model", path, "--method", OCCLUSION)
+    (folder / "model.toml").write_text("\n".join(f"{word} = {json.dumps(value)}" for word, value in words.items()))
+    return path
+
+
+@pytest.mark.filterwarnings("default:.*this onnxruntime:UserWarning")
+def test_an_onnx_file_runs_on_the_processor_where_its_runtime_knows_no_gpu_and_says_so(sounds, tmp_path):
+    path = onnx_file(tmp_path)
+    words = ("explain", one_of(sounds), "--model", path, "--method", OCCLUSION, "--out")
+    with pretended_gpu() as gpu:
+        left = earwitness(*words, tmp_path / "there")
+    assert left.code == 0, left.err
+    assert f"{path}: this onnxruntime cannot compute on a GPU; the model runs on the processor" in left.err
+    assert gpu.moved
+    done(*words, tmp_path / "here", "--device", "cpu")
+    same_maps(*(list(kept(tmp_path / place).values()) for place in ("there", "here")))
+
+
+def test_an_onnx_file_is_given_to_a_gpu_that_its_runtime_knows_without_tf32(tmp_path, monkeypatch):
+    import onnxruntime
+
+    asked = []
+
+    class Session(onnxruntime.InferenceSession):
+        def __init__(self, path, providers):
+            asked.extend(providers)
+            super().__init__(path, providers=["CPUExecutionProvider"])
+
+        def get_providers(self=None):
+            return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", Session.get_providers)
+    with pretended_gpu():
+        ew.load_model(onnx_file(tmp_path), device="cuda")
+    assert asked == [("CUDAExecutionProvider", {"device_id": 0, "use_tf32": 0}), "CPUExecutionProvider"]
 
 
 def test_a_run_of_others_is_measured_inquired_and_heard(gpu, sounds, tmp_path):

@@ -227,7 +227,7 @@ def _run_file(path: Path, device: torch.device, describe: Callable[[], Descripti
     if not path.is_file():
         raise UsageError(f"{printable(path)}: no such model file")
     if path.suffix.lower() in ONNX:
-        return run_onnx(path, describe)
+        return run_onnx(path, device, describe)
     return run_exported(path, device) if path.suffix.lower() in EXPORTED else run_scripted(path, device)
 
 

@@ -7,12 +7,14 @@ state of zeros, so that the answer to it does not depend on what was asked befor
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from earwitness.core.errors import EarwitnessError, UsageError, first_line, printable
@@ -20,6 +22,7 @@ from earwitness.models.foreign.description import ZEROS, Description
 from earwitness.models.foreign.runtimes import REASON, Outside, Runnable
 
 ONNX = (".onnx",)
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 FLOATS: dict[str, Any] = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16}
 NUMBERS: dict[str, Any] = {**FLOATS, "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(bool)": np.bool_}
 # Under which keys exporters keep class names in ONNX metadata.
@@ -78,13 +81,22 @@ class Session:
             yield led.take(range(start, start + self.context + self.step), axis)
 
 
-def run_onnx(path: Path, describe: Callable[[], Description]) -> Runnable:
+def _providers(device: torch.device, onnxruntime: Any) -> list[Any]:
+    """Return what onnxruntime is to compute with, best first: without TF32, as maps are made (``core.device``)."""
+    if device.type != "cuda" or CUDA not in onnxruntime.get_available_providers():
+        return [CPU]
+    return [(CUDA, {"device_id": device.index or 0, "use_tf32": 0}), CPU]
+
+
+def run_onnx(path: Path, device: torch.device, describe: Callable[[], Description]) -> Runnable:
     """Return the network of an ONNX file.
 
     Parameters
     ----------
     path
         The file.
+    device
+        Where it is computed; a GPU that onnxruntime cannot compute on is warned of, and the processor does it.
     describe
         Returns its description, once the file is known to be a model.
 
@@ -100,9 +112,15 @@ def run_onnx(path: Path, describe: Callable[[], Description]) -> Runnable:
     except ImportError as error:
         raise UsageError(f"{printable(path)}: needs onnxruntime; pip install 'earwitness[onnx]'") from error
     try:
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(path), providers=_providers(device, onnxruntime))
     except Exception as error:  # onnxruntime's errors have no common class of their own
         raise EarwitnessError(f"{printable(path)}: is no usable ONNX model ({first_line(error, REASON)})") from error
+    if device.type == "cuda" and CUDA not in session.get_providers():
+        warnings.warn(
+            f"{printable(path)}: this onnxruntime cannot compute on a GPU; the model runs on the processor "
+            "(pip install onnxruntime-gpu in place of onnxruntime)",
+            stacklevel=2,
+        )
     inputs, outputs = session.get_inputs(), [each.name for each in session.get_outputs()]
     known = describe()
     explained = [each for each in inputs if each.name not in known.inputs]

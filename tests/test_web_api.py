@@ -23,6 +23,7 @@ from earwitness.models.prediction import score_recording
 from earwitness.sonify.edits import Edit
 from earwitness.sonify.masks import Box
 from earwitness.web import asking, collection, glance, review_exports, shapes
+from earwitness.web import studio as studio_module
 from earwitness.web.app import make_app
 from earwitness.web.arrays import columns_of
 from earwitness.web.shown import unseen
@@ -531,6 +532,21 @@ def sent(page, name: str, content: bytes) -> str:
     answer = page.post("/api/uploads", content=content, headers={"X-File-Name": name})
     assert answer.status_code == 200, answer.text
     return f"/api/collections/{answer.json()['collection']}/recordings/{answer.json()['recording']}"
+
+
+def test_a_long_sound_that_is_sent_is_scored_when_it_is_opened(page, run, monkeypatch, tmp_path):
+    monkeypatch.setenv("EARWITNESS_HOME", str(tmp_path))
+    for module in (collection, studio_module):
+        monkeypatch.setattr(module, "AT_ONCE_SECONDS", 1.0)
+    where = sent(page, "long.wav", (run.parent / "data" / "hiss" / "1.wav").read_bytes())
+    (row,) = [row for row in rows(page, where.partition("/recordings")[0]) if row["name"] == "long.wav"]
+    assert (row["predicted"], row["segments"]) == (None, None)
+    job = page.get(where).json()["scoring"]
+    if job is not None:  # else it has been scored by now
+        assert '"state":"done"' in page.get(f"/api/jobs/{job['id']}/events").text
+    told = page.get(where).json()
+    assert told["predicted"] in tiny_run.CLASSES
+    assert told["scoring"] is None
 
 
 def test_what_was_decided_about_a_sound_is_found_by_its_content(run, monkeypatch, tmp_path):

@@ -17,7 +17,7 @@ export async function overview(root, { collection, signal }) {
     h("p", { class: "lead" }, leading(found, to)),
     found.warnings.length ? h("ul", { class: "warnings" }, found.warnings.map((each) => h("li", {}, h("b", {}, "Note: "), visible(each)))) : null,
     h("div", { class: "cards" },
-      interval("Recordings predicted right", found.accuracy?.file, `${plural(found.recordings, "recording")}`, counted(found, to)), interval("Segments predicted right", found.accuracy?.segment, `${count(found.segments)} segments`, found.confusion && h("p", { class: "actions" }, button("Which are misclassified?", () => toSegments(root), { class: "small" }))),
+      interval("Recordings predicted right", found.accuracy?.file, `${plural(found.recordings, "recording")}`, counted(found, to)), interval("Segments predicted right", found.accuracy?.segment, `${count(found.segments)} segments`, found.confusion && h("p", { class: "actions" }, button("Which are misclassified?", () => toSegments(root), { class: "small wraps" }))),
       h("nav", { class: "figure-card ways", "aria-label": "Ways to the recordings" }, h("span", { class: "quiet" }, "Go through"),
         collection.labelled ? link("Misclassified, surest first", to(wrong)) : null, link("Low margin", to({ show: "low-margin", sort: "margin" })),
         link("Verdict: not reliable", to({ show: "not-reliable" })), link("Unreviewed", to({ show: "unreviewed" })), link("All recordings", to({})))),

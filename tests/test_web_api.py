@@ -251,6 +251,9 @@ def test_a_recording_that_takes_long_is_there_while_it_is_scored(page, base, stu
         assert page.delete(f"/api/jobs/{job['id']}").json()["state"] == "cancelled"
         again = page.get(where).json()["scoring"]
         assert again["id"] != job["id"]
+        studio.job(again["id"])[1].stop = True  # cancelled where it runs, it has not ended yet
+        before, again = again, page.get(where).json()["scoring"]
+        assert again["id"] != before["id"]
     finally:
         on.set()
     told = page.get(f"/api/jobs/{again['id']}/events").text

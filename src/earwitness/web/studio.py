@@ -111,13 +111,13 @@ class Studio:
     def scoring(self, collection: Collection, name: str) -> Job | None:
         """Return the job that scores a recording which takes long; None where nobody has to wait for it.
 
-        One that failed or was cancelled is begun anew.
+        One that failed or is cancelled is begun anew.
         """
         if not collection.takes_long(name):
             return None
         with self._taking:
             job = self._scoring.get(f"{collection.id}\n{name}")
-            if job is None or job.ended:
+            if job is None or job.ended or job.stop:
                 title = f"Scoring {collection.title_of(name)}"
                 job = collection.worker.submit(title, partial(collection.score_long, name))
                 self._scoring[f"{collection.id}\n{name}"] = job

@@ -16,7 +16,7 @@ from earwitness.explainers.registry import METHODS, parse
 from earwitness.trust.verdicts.advice import Known
 from earwitness.trust.verdicts.indicators import Signs
 from earwitness.trust.verdicts.judge import WORDS, Judge, verdict
-from earwitness.trust.verdicts.resource import right_most_often
+from earwitness.trust.verdicts.resource import beyond_the_fit, right_most_often, unseen_shares
 from earwitness.trust.verdicts.summary import advice_lines
 from earwitness.trust.verdicts.verdict import LEVELS, NOT_RELIABLE, RELIABLE, WEAK, Reason, Verdict, verdict_of
 from explain_toys import SILENCE, ToyFrontEnd, attributed, convolutional, segments
@@ -108,6 +108,20 @@ def test_the_page_names_the_same_methods():
     (line,) = [line for line in page.splitlines() if "right most often on these tests" in line]
     assert re.findall(r"`(\w+)`", line) == list(right_most_often())
     assert set(right_most_often()) <= METHODS.keys()
+
+
+def test_verdicts_on_a_network_that_they_were_not_fitted_on_say_so():
+    page = (Path(__file__).resolve().parents[1] / "docs" / "verdicts.md").read_text(encoding="utf-8")
+    counts = re.findall(r"^- \w+: (\d+) of (\d+) reliable maps right", page, re.MULTILINE)
+    shares = sorted(int(right) / int(count) for right, count in counts)
+    assert len(shares) == 3
+    assert unseen_shares() == pytest.approx((shares[0], shares[-1]))
+    assert not beyond_the_fit("mn04")
+    assert not beyond_the_fit("compact")
+    said = beyond_the_fit("model.onnx")
+    assert said == beyond_the_fit("vggish")
+    assert "fitted on maps of compact and mn04" in said
+    assert f"{shares[0]:.0%} to {shares[-1]:.0%} were right" in said
 
 
 def test_the_strongest_reason_that_something_can_be_done_about_decides():

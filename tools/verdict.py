@@ -41,7 +41,7 @@ from earwitness.trust.verdicts.calibration import calibration
 from earwitness.trust.verdicts.fit import Known, fit
 from earwitness.trust.verdicts.indicators import Signs, signs
 from earwitness.trust.verdicts.judge import Judge, verdict
-from earwitness.trust.verdicts.resource import right_most_often
+from earwitness.trust.verdicts.resource import UNSEEN, right_most_often, unseen_shares
 from earwitness.trust.verdicts.verdict import LEVELS, RELIABLE, WEAK
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -67,6 +67,8 @@ cells are not judged.
 - A probability that stands above 0.99 moves little whatever is hidden: asked for with `score=probability`, perturbation
   methods tell little there. Their own default is the log-odds.
 - Ask the methods that were right most often on these tests: {best}.
+- On a network of your own, nothing was fitted: of the maps called *reliable*, {unseen_right} were right on networks
+  that the judge did not know. Ask a second method there, too.
 - Explain longer segments, or all of the recording (`earwitness explain FILE --run RUN --whole`, which has no
   verdicts).
 - A sound that fills its segment, such as a helicopter or rain, has no place to point at: in no test did the evidence
@@ -107,22 +109,28 @@ judged only by whether they beat the order of loudness.
 ![Share of maps that are right against the chance that verdicts gave them](images/calibration.png)
 
 mn04's mixtures of recordings are ESC-10's own clips, those of the held-out fold; compact's are clips of the demo.
-VGGish is not among them: its maps were last measured for version 0.1.0, when methods that hide parts explained the
-probability (area under ROC 0.75 on mixtures of ESC-10 clips). An event in silence is one sound alone in a segment that
-is digital silence otherwise.
+An event in silence is one sound alone in a segment that is digital silence otherwise.
+
+*Unseen network* tells of a network that nothing was fitted on, as a network of yours is. mn04 and compact were each
+left out of a judge fitted on the other; VGGish, trained from random weights, is in no judge and in no other row:
+
+{unseen}
+
 The area under ROC over maps of many methods is high partly because methods differ: cell-by-cell gradients never find
 the evidence here, and are called *not reliable*. Within one method it is lower, as the rows by method show.
 
 ## How it was measured
 
-This page and its figures are written by `python tools/verdict.py fit mn04.csv long.csv compact.csv`, from
-maps whose truth is known. They were made by `python tools/verdict.py measure RUN --data DATA`, for
+This page and its figures are written by `python tools/verdict.py fit mn04.csv long.csv compact.csv --unseen
+vggish.csv`, from maps whose truth is known. They were made by `python tools/verdict.py measure RUN --data DATA`, for
 
 - mn04 (`--recipe best`, fold 5 of ESC-10 held out): `--frames 96 --out mn04.csv`
 - the same with segments of 5 s: `--frames 500 --cases 6 --methods
   gradcam,layercam,ablationcam,saliency,guidedbackprop,lime,occlusion --out long.csv`
 - the demo's network, without `--data`: `--cases 12 --methods
   gradcam,layercam,ablationcam,saliency,inputxgradient,guidedbackprop,lime,occlusion --out compact.csv`
+- VGGish (`--weights none --epochs 3`, fold 5 of ESC-10 held out): `--cases 3 --methods
+  gradcam,layercam,ablationcam,saliency,guidedbackprop,lime,occlusion --out vggish.csv`
 """
 METHODS = "gradcam,layercam,ablationcam,saliency,inputxgradient,smoothgrad,guidedbackprop,lime,occlusion,rise"
 RIGHT = 0.7  # area under ROC of the map's cells, which does not depend on how much of the segment is evidence
@@ -250,7 +258,8 @@ def fit_and_test(arguments: argparse.Namespace) -> None:
     for name, weight in zip(judge.names, judge.weights, strict=True):
         print(f"  {name:12s} {weight:+.2f}")
     print(f"reliable from {judge.limit(RELIABLE)} %, weak from {judge.limit(WEAK)} %")
-    table = _table(held_out, judge)
+    unseen = [row for path in arguments.unseen for row in files.read_csv(path)]
+    table = _table(held_out, judge) | _unseen_table(learned, held_out, unseen, judge)
     rows_in_words = [_row(*each) for each in table.items()]
     print("\n".join(rows_in_words))
     known = [_known(row) for row in held_out]
@@ -272,6 +281,7 @@ def fit_and_test(arguments: argparse.Namespace) -> None:
             reliable=judge.limit(RELIABLE),
             weak=judge.limit(WEAK),
             rows="\n".join(rows_in_words),
+            **_unseen_in_words(table),
         ),
     )
 
@@ -282,6 +292,17 @@ def _in_words(table: dict[str, dict[str, Any]]) -> dict[str, str]:
     listed = ", ".join(f"`{name}` ({share:.0%})" for name, share in right_most_often(table).items())
     names = ("reliable_right", "weak_right", "not_right")
     return {"right_share": f"{RIGHT:.0%}", "best": listed, **dict(zip(names, levels, strict=True))}
+
+
+def _unseen_in_words(table: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Return how judges did on networks that they were not fitted on, in words."""
+    lines = []
+    for name, figures in table.items():
+        if name.startswith(UNSEEN) and "," not in name:
+            right, count = figures["levels"][RELIABLE]
+            area = f"area under ROC {figures['area']:.2f}"
+            lines.append(f"- {name.removeprefix(UNSEEN)}: {right} of {count} reliable maps right, {area}")
+    return {"unseen": "\n".join(lines), "unseen_right": " to ".join(f"{share:.0%}" for share in unseen_shares(table))}
 
 
 def _known(row: dict[str, str]) -> Known:
@@ -305,23 +326,40 @@ def _table(rows: Sequence[dict[str, str]], judge: Judge) -> dict[str, dict[str, 
             groups.setdefault(f"{column}: {row[column].split(':')[0]}", []).append(row)
     for row in rows:
         groups.setdefault(f"{row['backbone']}, {row['frames']} frames, {row['family']}", []).append(row)
-    found: dict[str, dict[str, Any]] = {}
-    for name, listed in groups.items():
-        known = [_known(row) for row in listed]
-        judged = [verdict(each.signs, judge) for each in known]
-        right = [each.right for each in known]
-        found[name] = {
-            "maps": len(listed),
-            "right": float(np.mean(right)),
-            "area": _number(area_under_roc([each.chance for each in judged], right)),
-            "energy_area": _number(area_under_roc([each.signs.energy for each in known], right)),
-            "levels": {
-                level: [sum(marked), len(marked)]
-                for level in LEVELS
-                for marked in [[is_right for is_right, one in zip(right, judged, strict=True) if one.level == level]]
-            },
-        }
-    return found
+    return {name: _figures(listed, judge) for name, listed in groups.items()}
+
+
+def _unseen_table(
+    learned: Sequence[dict[str, str]], held_out: Sequence[dict[str, str]], more: Sequence[dict[str, str]], judge: Judge
+) -> dict[str, dict[str, Any]]:
+    """Return figures on networks that a judge was not fitted on: of each one left out, and of more, by method, too."""
+    found = {}
+    for network in sorted({row["backbone"] for row in learned}):
+        others = fit([_known(row) for row in learned if row["backbone"] != network], "")
+        found[f"{UNSEEN}{network}"] = _figures([row for row in held_out if row["backbone"] == network], others)
+    groups: dict[str, list[dict[str, str]]] = {}
+    for row in more:
+        for part in ("", f", {row['family']}", f", {row['method'].split(':')[0]}"):
+            groups.setdefault(f"{UNSEEN}{row['backbone']}{part}", []).append(row)
+    return found | {name: _figures(groups[name], judge) for name in sorted(groups)}
+
+
+def _figures(rows: Sequence[dict[str, str]], judge: Judge) -> dict[str, Any]:
+    """Return how often maps are right, how well the judge tells which, and how often each of its levels is right."""
+    known = [_known(row) for row in rows]
+    judged = [verdict(each.signs, judge) for each in known]
+    right = [each.right for each in known]
+    return {
+        "maps": len(rows),
+        "right": float(np.mean(right)),
+        "area": _number(area_under_roc([each.chance for each in judged], right)),
+        "energy_area": _number(area_under_roc([each.signs.energy for each in known], right)),
+        "levels": {
+            level: [sum(marked), len(marked)]
+            for level in LEVELS
+            for marked in [[is_right for is_right, one in zip(right, judged, strict=True) if one.level == level]]
+        },
+    }
 
 
 def _number(value: float) -> float | None:
@@ -350,6 +388,7 @@ def main() -> None:
     first.set_defaults(action=measure)
     second = commands.add_parser("fit")
     second.add_argument("signs", nargs="+")
+    second.add_argument("--unseen", nargs="+", default=[], help="maps of networks that are only tested on")
     second.set_defaults(action=fit_and_test)
     arguments = parser.parse_args()
     arguments.action(arguments)

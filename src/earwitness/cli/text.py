@@ -36,6 +36,7 @@ from earwitness.inspection.notes import SATURATED
 from earwitness.inspection.recordings import METHODS as WHOLE_METHODS
 from earwitness.trust.scoreboard.board import Scoreboard, verdicts
 from earwitness.trust.scoreboard.ranking import ALL, ENERGY, Standing
+from earwitness.trust.verdicts.resource import beyond_the_fit
 from earwitness.trust.verdicts.summary import advice_lines, counted_verdicts, verdict_block
 from earwitness.workflows.audit import AuditResult
 from earwitness.workflows.explanation import Explanation
@@ -73,6 +74,8 @@ def judged(found: Explanation) -> str:
     beyond = () if found.model is None else found.model.beyond
     advice = advice_lines(inquiry, alone=found.segments == 1, beyond=beyond)
     lines = ["verdicts (in the picture, too):", *lines, *(f"advice:    {line}" for line in advice)]
+    if found.model is not None and (unseen := beyond_the_fit(found.model.classifier.backbone)):
+        lines.append(f"note:      {unseen}")
     return "\n".join(f"  {line}" for line in lines)
 
 

@@ -26,6 +26,7 @@ from earwitness.training import metrics, prediction_files
 from earwitness.training.metrics import ClassScores, Confusion, Metrics
 from earwitness.trust.audit import store
 from earwitness.trust.audit.effects import Audit
+from earwitness.trust.verdicts.resource import beyond_the_fit
 
 # Longer lists are cut in the page and stand in full in the run folder's files.
 MOST_ROWS = 100
@@ -104,6 +105,7 @@ def gather(run: RunFolder, *, paths: bool = False) -> dict[str, Any]:
         return {
             "name": run.path.resolve().name,
             "backbone": str(settings["backbone"]),
+            "beyond_the_fit": beyond_the_fit(str(settings["backbone"])),
             "command": shlex.join(told(str(word)) for word in settings["command"]),
             "headline": headline(measured, predictions, found, trained=trained),
             "trained": trained,

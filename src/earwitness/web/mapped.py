@@ -12,6 +12,7 @@ from earwitness.explainers.findings import region_words
 from earwitness.explainers.registry import METHODS
 from earwitness.trust.verdicts.advice import WHOLE as WHOLE_ADVICE
 from earwitness.trust.verdicts.advice import Known
+from earwitness.trust.verdicts.resource import beyond_the_fit
 from earwitness.trust.verdicts.verdict import verdict_of
 from earwitness.web import shapes
 from earwitness.web.collection import Collection
@@ -129,6 +130,7 @@ def _verdict(collection: Collection, held: HeldMap, found: Attribution) -> shape
         chance=verdict.chance,
         reasons=[shapes.ReasonShape(good=each.good, text=each.text) for each in verdict.reasons],
         advice=_on_the_page(verdict.advice),
+        beyond=beyond_the_fit(collection.model.classifier.backbone),
     )
 
 

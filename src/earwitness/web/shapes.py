@@ -145,6 +145,8 @@ class VerdictShape(Answer, frozen=True, kw_only=True):
     chance: float
     reasons: list[ReasonShape]
     advice: str
+    beyond: str
+    """What to know of verdicts on this network, where they were fitted on others."""
 
 
 class Map(Answer, frozen=True, kw_only=True):

@@ -86,7 +86,8 @@ function verdict(map) {
   return h("div", { class: `verdict-card ${given.level.replace(" ", "-")}` },
     h("h3", {}, h("span", { class: "mark", "aria-hidden": "true" }, MARK[given.level]), ` Verdict: ${given.level}`, h("span", { class: "quiet" }, ` ${percent(given.chance, 0)} chance that it can be relied on`)),
     h("ul", {}, given.reasons.map((each) => h("li", { class: each.good ? "good" : "bad" }, h("span", { class: "mark", title: each.good ? "speaks for it" : "speaks against it" }, each.good ? "+" : "\u2212"), h("span", { class: "hidden" }, each.good ? "for it: " : "against it: "), visible(each.text)))),
-    given.advice ? h("p", {}, visible(given.advice)) : null);
+    given.advice ? h("p", {}, visible(given.advice)) : null,
+    given.beyond ? h("p", { class: "quiet" }, visible(given.beyond)) : null);
 }
 
 const rough = (hz) => Number(hz.toPrecision(3)); // as the map in words has it

@@ -285,6 +285,23 @@ def test_a_map_that_the_run_holds_is_not_made_again(page, base, run, studio):
     )
 
 
+def test_a_recording_opens_with_the_segment_that_explain_takes(page, base, run):
+    name = "click/2.wav"
+    where, model = place(page, base, name), ew.load_model(run, device="cpu")
+    taken = ew.explain(run.parent / "data" / name, model, methods="gradcam", verdicts=False, progress=False)[
+        "gradcam"
+    ].start_seconds
+    told = page.get(where).json()
+    assert told["surest"] == pytest.approx(taken, abs=1e-3)
+    starts, half = told["segments"]["start_seconds"], told["segments"]["length_seconds"] / 2
+    others = [start for start in starts if abs(start - taken) > 1e-3]
+    for start in [*others, taken]:
+        made(page, where, method="gradcam", target=told["predicted"], at=start + half)
+    kept = page.get(where).json()["maps"]
+    assert kept[0]["start_seconds"] == pytest.approx(taken, abs=0.05)
+    assert len(kept) == len(starts) > 1
+
+
 def test_a_map_is_that_of_the_library_and_is_kept_with_its_verdict(page, base, run):
     where, name = place(page, base, "hiss/1.wav"), "hiss/1.wav"
     found = made(page, where, method="lime:samples=64", target=tiny_run.CLASSES[1], at=0.9)

@@ -17,7 +17,7 @@ from earwitness.audio.timefreq import segment_starts
 from earwitness.core.arrays import Float32Array, LogMel, Samples
 from earwitness.core.errors import BadRecordingError, EarwitnessError, printable
 from earwitness.core.progress import Advance, Progress
-from earwitness.inspection.files import HELD_SECONDS, score_file
+from earwitness.inspection.files import HELD_SECONDS, score_file, surest_segment
 from earwitness.inspection.model import Model
 from earwitness.inspection.run import OpenRun
 from earwitness.models.classifier import WAVEFORM
@@ -53,6 +53,9 @@ class Known:
         Whether no segment holds sound.
     seconds
         Where the last segment ends.
+    surest
+        Where the segment begins that scores highest for the class among those with sound, as
+        :func:`earwitness.inspection.files.surest_segment` finds it: the one to explain first.
     """
 
     predicted: str
@@ -61,6 +64,7 @@ class Known:
     segments: int
     silent: bool
     seconds: float
+    surest: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -322,6 +326,7 @@ class Collection:
             segments=len(scored.scores),
             silent=False,
             seconds=scored.seconds,
+            surest=float(scored.clock.frame_start_seconds(scored.start_frames[surest_segment(scored, best)])),
         )
         return self.known[name]
 

@@ -139,6 +139,7 @@ def _scored(collection: Collection, name: str, unscored: shapes.Recording) -> sh
     """Return a recording with what the model says of it."""
     scored = collection.scored(name)
     known = collection.known.get(name) or collection.note(name, scored)
+    maps = mapped.best_first(collection, name, collection.shelf.of(name))
     return msgspec.structs.replace(
         unscored,
         predicted=known.predicted,
@@ -148,7 +149,8 @@ def _scored(collection: Collection, name: str, unscored: shapes.Recording) -> sh
         scores=shown.scored_list(shown.ranked(scored.classes, scored.mean)),
         segments=shown.segment_times(scored),
         detections=shown.detections(collection, scored),
-        maps=[mapped.map_shape(collection, each) for each in collection.shelf.of(name)],
+        surest=known.surest,
+        maps=[mapped.map_shape(collection, each) for each in maps],
         notes=[*scored.notes, *shown.unseen(scored)],
     )
 

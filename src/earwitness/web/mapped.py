@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,30 @@ from earwitness.explainers.registry import METHODS
 from earwitness.trust.verdicts.advice import WHOLE as WHOLE_ADVICE
 from earwitness.trust.verdicts.advice import Known
 from earwitness.trust.verdicts.resource import beyond_the_fit
-from earwitness.trust.verdicts.verdict import verdict_of
+from earwitness.trust.verdicts.verdict import NOT_RELIABLE, RELIABLE, WEAK, verdict_of
 from earwitness.web import shapes
 from earwitness.web.collection import Collection
 from earwitness.web.review_exports import MapWords
 from earwitness.web.shelf import WHOLE as WHOLE_METHOD
 from earwitness.web.shelf import HeldMap
+
+RANK = (RELIABLE, WEAK, None, NOT_RELIABLE)  # of verdicts, the one to show first first
+
+
+def best_first(collection: Collection, name: str, maps: Sequence[HeldMap]) -> list[HeldMap]:
+    """Return a recording's maps, the one first that it opens with.
+
+    Maps of the predicted class come before others, maps of its most confident segment (which `explain` and the report
+    take, too) before those of other segments, and those with the better verdict before the worse.
+    """
+    known, frame = collection.known.get(name), collection.model.classifier.front_end.clock.frame_seconds
+
+    def order(each: HeldMap) -> tuple[bool, bool, int]:
+        elsewhere = known is None or each.whole or abs(each.start_seconds - known.surest) > frame / 2
+        level = each.level if each.level in RANK else None  # another version's
+        return known is None or each.target != known.predicted, elsewhere, RANK.index(level)
+
+    return sorted(maps, key=order)
 
 
 def map_shape(collection: Collection, held: HeldMap) -> shapes.Map:

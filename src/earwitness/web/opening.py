@@ -16,6 +16,7 @@ from earwitness.inspection.model import Model
 from earwitness.inspection.run import open_run
 from earwitness.models.class_names import classes_called
 from earwitness.models.foreign.runtimes import is_opaque
+from earwitness.models.prediction import Predictions
 from earwitness.web.collection import FOLDER, RUN, UPLOADS, Collection, Known
 from earwitness.web.shelf import Shelf
 from earwitness.web.worker import Worker
@@ -57,8 +58,16 @@ def of_run(path: Path, device: str, data: Path | None = None) -> Collection:
             segments=int(mine.sum()),
             silent=silent is not None and bool((silent[mine] == 1.0).all()),
             seconds=float(found.end_seconds[mine].max()),
+            surest=_surest(found, np.flatnonzero(mine), best),
         )
     return collection
+
+
+def _surest(found: Predictions, rows: np.typing.NDArray[np.int64], index: int) -> float:
+    """Return where the segment begins that scores highest for a class, of these and of those with sound."""
+    sounding = rows if found.silent is None else rows[found.silent[rows] < 1.0]
+    rows = sounding if len(sounding) else rows
+    return float(found.start_seconds[rows[found.scores[rows, index].argmax()]])
 
 
 def of_folder(model: Model, folder: Path) -> Collection:

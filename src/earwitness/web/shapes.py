@@ -218,6 +218,7 @@ class Recording(Answer, frozen=True, kw_only=True):
     segments: SegmentTimes
     detections: list[DetectionShape]
     maps: list[Map]
+    """The one first that the recording opens with."""
     findings: list[FindingShape]
     review: ReviewShape | None
     why: str | None
@@ -225,6 +226,8 @@ class Recording(Answer, frozen=True, kw_only=True):
     next: str | None
     previous: str | None
     scoring: JobShape | None = None
+    surest: float | None = None
+    """Where the segment begins that is the most confident for the predicted class."""
 
 
 class MapAnswer(Answer, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 // Which evidence is shown: method, class, "rather than"; with its verdict, its regions, and the map in words.
 
 import { button, field, h, picker, put, visible } from "./dom.js";
-import { band, percent, score, short, span } from "./format.js";
+import { band, percent, score, seconds, short, span } from "./format.js";
 import { cancel, progress } from "./jobs.js";
 import { base, WHOLE } from "./scene.js";
 
@@ -32,7 +32,7 @@ export function evidencePanel(scene, described) {
   // Drawn anew only where it says something else: who is about to press a button keeps it.
   function drawState() {
     const { job, failure, map } = scene;
-    const saying = job ? job.id : failure ?? (map ? String(elsewhere()) : `none ${method.value}`);
+    const saying = job ? job.id : failure ?? (map ? `${elsewhere()} ${unlikeExplain()}` : `none ${method.value}`);
     if (job && said === saying) bar.update(job);
     if (said === saying) return;
     said = saying;
@@ -42,10 +42,15 @@ export function evidencePanel(scene, described) {
     } else if (failure) put(state, h("p", { class: "failure" }, failure), button("Try again", ask));
     else if (!map) put(state, h("p", {}, "No map is shown. A map says which moments and frequencies the score relies on."), button(`Explain with ${method.selectedOptions[0]?.text ?? "the usual method"}`, ask, { class: "primary" }));
     else if (elsewhere()) put(state, h("p", { class: "quiet" }, "Another segment is chosen. "), button("Explain this segment", ask, { class: "primary" }));
+    else if (unlikeExplain()) put(state, h("p", { class: "quiet" }, "This map was kept; the most confident segment is at ", h("span", { class: "number" }, seconds(recording.surest)), ". "), button("Explain that segment", () => scene.choose({ method: method.value, target: recording.predicted, against: null, at: middle() }), { class: "small" }));
     else put(state);
   }
 
   const elsewhere = () => scene.map && base(scene.map.method) !== WHOLE && scene.question.at !== null && scene.segment !== scene.segmentOf(scene.map);
+
+  // Where nobody chose a segment, `explain` and the report take the most confident one: a kept map may be of another.
+  const middle = () => recording.surest + recording.segments.length_seconds / 2;
+  const unlikeExplain = () => scene.map && !scene.map.whole && scene.question.at === null && recording.surest !== null && scene.segmentOf(scene.map) !== scene.segmentAt(middle());
 
   function drawMap() {
     const { map } = scene;

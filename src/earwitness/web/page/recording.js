@@ -80,9 +80,8 @@ function scored(root, { collection, id, parameters, signal }, found, resume) {
 
   // ---- what is shown first: what the address asks for, or the best of the maps that are held ----
   const asked = parameters.has("method");
-  const first = asked ? null : [...found.maps].sort((one, two) => RANK.indexOf(one.verdict?.level) - RANK.indexOf(two.verdict?.level)).find((map) => map.class === found.predicted && !map.against) ?? found.maps[0];
   if (asked) scene.choose({});
-  else if (first) scene.show(first).catch(() => {});
+  else if (found.maps.length) scene.show(found.maps[0]).catch(() => {}); // the server has the best first
   else scene.say("map");
   scene.say("edits");
   if (resume ? resume.playing : settings.autoplay && !parameters.has("p")) player.play(resume?.place ?? 0).catch(() => {});
@@ -124,8 +123,6 @@ function scored(root, { collection, id, parameters, signal }, found, resume) {
     { keys: ["q"], text: "back to the queue", run: () => go(queueAddress(collection, id, parameters)) },
   ], signal, [["two fingers", "nearer and farther"], ["one finger", "moves the view; with Box or Lasso it draws"], ["tap", "sets the cursor; on the scores it chooses the segment"]]);
 }
-
-const RANK = ["reliable", "weak", undefined, "not reliable"];
 
 const queueAddress = (collection, id, parameters) =>
   address(["c", collection.id, "q"], { ...Object.fromEntries(new URLSearchParams(parameters.get("from") ?? "")), i: parameters.get("i"), r: parameters.has("from") ? id : null });

@@ -6,6 +6,7 @@ import json
 import re
 import threading
 import time
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -324,6 +325,27 @@ def test_a_map_is_that_of_the_library_and_is_kept_with_its_verdict(page, base, r
     (row,) = [row for row in rows(page, base) if row["name"] == name]
     assert row["verdict"] == judged["verdict"]["level"]
     assert any(Attribution.load(path).verdict for path in (run / "attributions").glob("*.npz"))
+
+
+def test_a_list_tells_the_verdict_of_the_map_that_a_recording_opens_with(page, base, run, studio):
+    where, name = place(page, base, "low/1@home.wav"), "low/1@home.wav"
+    told = page.get(where).json()
+    half = told["segments"]["length_seconds"] / 2
+    (shown,) = studio.shown
+    question = {"method": "gradcam", "target": told["predicted"]}
+    judged = made(page, where, **question, at=told["surest"] + half, verdict=True)
+    verdict = Attribution.load(shown.shelf.named(judged["id"]).path).verdict
+    for start in told["segments"]["start_seconds"]:
+        found = made(page, where, **question, at=start + half)
+        level = "weak" if found["id"] == judged["id"] else "not reliable" if start else "reliable"
+        stored = Attribution.load(shown.shelf.named(found["id"]).path)
+        shown.shelf.put(replace(stored, verdict={**verdict, "level": level}), "gradcam")
+    (first, *others) = page.get(where).json()["maps"]
+    assert first["verdict"]["level"] == "weak"
+    assert {each["verdict"]["level"] for each in others} == {"reliable", "not reliable"}
+    (row,) = [row for row in rows(page, base) if row["name"] == name]
+    assert (row["verdict"], row["maps"]) == ("weak", 1 + len(others))
+    assert name not in [row["name"] for row in rows(page, base, show="not-reliable")]
 
 
 def test_advice_is_in_the_words_of_the_page(page, base):

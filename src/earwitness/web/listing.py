@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from earwitness.trust.verdicts.verdict import LEVELS, NOT_RELIABLE
 from earwitness.web.asked import ListQuery
 from earwitness.web.collection import Collection, Known, recording_id
+from earwitness.web.mapped import best_first
 from earwitness.web.shapes import ReviewShape, Row, Rows
+from earwitness.web.shelf import HeldMap
 
 LOW_MARGIN = 0.2  # of the mean scores of the best two classes
 
@@ -25,28 +27,24 @@ def rows(collection: Collection, query: ListQuery, reviews: Mapping[str, ReviewS
     reviews
         What was decided, by a recording's name.
     """
-    levels, maps = _of_maps(collection)
-    found = [
-        _row(collection, name, reviews.get(name), levels.get(name), maps.get(name, 0)) for name in collection.names
-    ]
+    maps = _of_maps(collection)
+    found = [_row(collection, name, reviews.get(name), maps.get(name, [])) for name in collection.names]
     found = [row for row in found if _fits(row, query)]
     found = _sorted(collection, found, query)
     return Rows(total=len(found), offset=query.offset, items=found[query.offset : query.offset + query.limit])
 
 
-def _of_maps(collection: Collection) -> tuple[dict[str, str], dict[str, int]]:
-    """Return the worst verdict among a recording's maps, and how many there are, by name."""
-    levels: dict[str, str] = {}
-    maps: dict[str, int] = defaultdict(int)
+def _of_maps(collection: Collection) -> dict[str, list[HeldMap]]:
+    """Return the maps that are held of each recording, by name."""
+    maps: dict[str, list[HeldMap]] = defaultdict(list)
     for each in collection.shelf.all():
-        maps[each.recording] += 1
-        if each.level in LEVELS:
-            worst = levels.get(each.recording, LEVELS[0])
-            levels[each.recording] = max(worst, each.level, key=LEVELS.index)
-    return levels, maps
+        maps[each.recording].append(each)
+    return maps
 
 
-def _row(collection: Collection, name: str, review: ReviewShape | None, level: str | None, maps: int) -> Row:
+def _row(collection: Collection, name: str, review: ReviewShape | None, maps: Sequence[HeldMap]) -> Row:
+    # The verdict of the map that the recording opens with, so that a list says what is then seen.
+    level = next((each.level for each in best_first(collection, name, maps)), None)
     known, label = collection.known.get(name), collection.labels.get(name)
     return Row(
         id=recording_id(name),
@@ -58,8 +56,8 @@ def _row(collection: Collection, name: str, review: ReviewShape | None, level: s
         right=None if known is None or label is None else known.predicted == label,
         segments=None if known is None else known.segments,
         silent=known is not None and known.silent,
-        verdict=level,  # type: ignore[arg-type]  # one of LEVELS
-        maps=maps,
+        verdict=level if level in LEVELS else None,  # type: ignore[arg-type]  # one of LEVELS
+        maps=len(maps),
         review=review,
     )
 

@@ -90,6 +90,7 @@ class Row(Answer, frozen=True, kw_only=True):
     segments: int | None
     silent: bool
     verdict: Level | None
+    """Of the map that the recording opens with."""
     maps: int
     review: ReviewShape | None
 

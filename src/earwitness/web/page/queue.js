@@ -135,7 +135,7 @@ export function queue(root, { collection, parameters, signal }) {
     const focused = preview.contains(document.activeElement) ? document.activeElement.dataset.focus : null;
     put(preview, canvas, h("h2", {}, link([name(row.name)], there(list.selected))),
       h("p", {}, outcome(row), ", score ", score(row.score), ", margin ", score(row.margin)),
-      h("p", { class: "quiet" }, `${row.segments === null ? "" : `${plural(row.segments, "segment")}, `}${row.maps ? `${plural(row.maps, "map")} held` : "no map yet"}${row.verdict ? `, worst verdict: ${row.verdict}` : ""}`),
+      h("p", { class: "quiet" }, `${row.segments === null ? "" : `${plural(row.segments, "segment")}, `}${row.maps ? `${plural(row.maps, "map")} held` : "no map yet"}${row.verdict ? `; it opens with one that is ${row.verdict}` : ""}`),
       decision.element,
       h("div", { class: "actions" }, button(player?.playing ? "\u25a0 Stop" : "\u25b6 Play", listen, { class: "play", "data-focus": "play" }), link("Open", there(list.selected), { class: "button", "data-focus": "open" }),
         button("Undo", takeBack, { title: "u", "data-focus": "undo" }), h("label", { class: "check" }, auto, " autoplay")));

@@ -194,6 +194,19 @@ def test_switching_what_is_heard_leaves_no_gap(visit, tmp_path):
     page.keyboard.press("l")
     page.get_by_label("Original").wait_for()
     assert page.locator(".sound-choice .own").all_inner_texts() == ["0.50"] * 3
+    page.keyboard.press("ArrowDown")  # the keys do what is written there: they switch, and Space plays
+    assert page.locator("[data-sound=kept]").is_checked()
+    visit.until(PLAYING)
+    page.keyboard.press("Space")
+    visit.until(f"!({PLAYING})")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Space")
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Shift+Tab")  # past the slider, to the tabs, whose own keys are left
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.textContent") == "What if"
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate("document.activeElement.textContent") == "Listen"
     page.get_by_role("button", name="Play or pause").click()
     visit.until(PLAYING)
     watch = """names => new Promise(done => {

@@ -11,7 +11,7 @@ const TOP = 3;
 
 export function listeningPanel(scene) {
   const { player, signal } = scene;
-  let keep = 30, open = false, request = 0, source = null, made = null;
+  let keep = 30, open = false, request = 0, source = null, made = null, from = null;
   const value = h("output", { class: "number" }, `${keep} %`);
   const slider = h("input", { type: "range", min: 5, max: 80, step: 5, value: keep, on: { input: () => { keep = Number(slider.value); value.textContent = `${keep} %`; prepare(); } } });
   const state = h("div", { class: "state", role: "status" });
@@ -24,7 +24,7 @@ export function listeningPanel(scene) {
     if (!open) return;
     if (!map) { leave(); put(place); put(state, h("p", {}, "First show a map: what it marks can be heard here."), button("To the evidence", () => scene.openTab?.("evidence", true))); return; }
     const key = `${map.id} ${keep}`;
-    if (made === key) { enter(); return; }
+    if (made === key) { enter(); focus(); return; }
     put(state, h("p", { class: "quiet" }, "Preparing the sounds \u2026"));
     try {
       const found = await send("POST", `${scene.path}/listen`, { map: map.id, keep: keep / 100, by: "area" }, signal);
@@ -56,8 +56,16 @@ export function listeningPanel(scene) {
     if (loop && loop.start === source.start) player.setLoop(null);
   };
 
+  // The sounds are worked with the keys of radio buttons, so these are gone to, once they are there; unless whoever asked
+  // for that has gone elsewhere meanwhile.
+  function focus() {
+    if (from && document.activeElement === from) place.querySelector("input:checked")?.focus();
+    from = null;
+  }
+
   function drawSounds(found, map) {
     const before = place.querySelector("input:checked")?.dataset.sound ?? "original";
+    if (place.contains(document.activeElement)) from = document.body; // who drops the element in focus is left there
     put(place, SOUNDS.map(([each, text, note], track) => {
       const scores = found.scores[each];
       const mine = scores.find((one) => one.class === map.class)?.score;
@@ -66,11 +74,13 @@ export function listeningPanel(scene) {
         h("span", { class: "own number", title: `score of ${visible(map.class)}` }, score(mine)),
         scoreBar(scene.collection, mine),
         h("span", { class: "best quiet" }, scores.slice(0, TOP).map((one, at) => [at ? ", " : "", h("bdi", {}, visible(one.class)), ` ${score(one.score)}`])));
-    }), h("p", { class: "quiet" }, "The number is the score of ", h("bdi", {}, visible(map.class)), ", for this sound cut out of the recording; ", isTouch() ? "tap a sound to switch to it." : "keys: Space plays, arrows switch."),
+    }), h("p", { class: "quiet" }, "The number is the score of ", h("bdi", {}, visible(map.class)), ", for this sound cut out of the recording; ", isTouch() ? "tap a sound to switch to it." : "keys: l goes to the sounds; there Space plays, arrows switch."),
     button("\u25b6 Play or pause", () => { enter(); player.toggle(); }, { class: "primary" }));
     player.track = SOUNDS.findIndex(([each]) => each === before);
+    focus();
   }
 
   scene.addEventListener("map", () => { made = null; if (open) prepare(); });
-  return { element, shown: () => { open = true; ask(); }, hidden: () => { open = false; request += 1; leave(); } };
+  const toSounds = () => { from = document.activeElement; if (scene.map && made === `${scene.map.id} ${keep}`) focus(); };
+  return { element, toSounds, shown: () => { open = true; ask(); }, hidden: () => { open = false; request += 1; from = null; leave(); } };
 }

@@ -44,8 +44,9 @@ function scored(root, { collection, id, parameters, signal }, found, resume) {
   const stage = new Stage(scene, { describedBy: described, label: `log-mel of ${visible(found.name)}` });
   const walk = { collection: collection.id, recording: found, parameters };
   const position = h("span", { class: "quiet" });
+  const listening = listeningPanel(scene);
   const side = tabs("Ask", [
-    { key: "evidence", text: "Evidence", panel: evidencePanel(scene, described) }, { key: "listen", text: "Listen", panel: listeningPanel(scene) },
+    { key: "evidence", text: "Evidence", panel: evidencePanel(scene, described) }, { key: "listen", text: "Listen", panel: listening },
     { key: "what-if", text: "What if", panel: whatIfPanel(scene) }, { key: "facts", text: "Facts", panel: factsPanel(scene) },
   ], parameters.get("tab") ?? (scene.edits.length ? "what-if" : "evidence"), (key) => amend({ tab: key === "evidence" ? null : key }));
   scene.openTab = side.open;
@@ -119,7 +120,7 @@ function scored(root, { collection, id, parameters, signal }, found, resume) {
     { keys: ["a"], text: "autoplay on or off", run: () => { set("autoplay", !settings.autoplay); announce(`autoplay ${settings.autoplay ? "on" : "off"}`); } },
     { keys: ["b"], text: "draw boxes, or move", run: () => { scene.tool = scene.tool === "box" ? "pan" : "box"; scene.say("tool"); } },
     { keys: ["o"], text: "outlines on or off", run: () => set("marks", !settings.marks) },
-    { keys: ["e", "l", "w", "f"], text: "evidence, listen, what if, facts", run: (event) => side.open({ e: "evidence", l: "listen", w: "what-if", f: "facts" }[event.key], true) },
+    { keys: ["e", "l", "w", "f"], text: "evidence, listen, what if, facts", run: ({ key }) => { side.open({ e: "evidence", l: "listen", w: "what-if", f: "facts" }[key], true); if (key === "l") listening.toSounds(); } },
     { keys: ["q"], text: "back to the queue", run: () => go(queueAddress(collection, id, parameters)) },
   ], signal, [["two fingers", "nearer and farther"], ["one finger", "moves the view; with Box or Lasso it draws"], ["tap", "sets the cursor; on the scores it chooses the segment"]]);
 }

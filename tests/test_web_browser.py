@@ -7,6 +7,7 @@ import re
 import shutil
 from urllib.parse import quote
 
+import numpy as np
 import pytest
 
 import live_page
@@ -97,6 +98,30 @@ def test_the_overview_s_numbers_lead_to_what_they_count(visit):
         page.wait_for_selector(".row a")
         assert page.locator("[role=grid]").get_attribute("aria-rowcount") == str(count)
         page.go_back()
+
+
+def test_the_curves_of_the_training_are_the_history_s_own_numbers(visit):
+    page, collection = visit.page, visit.collection()["id"]
+    told = visit.get(f"collections/{collection}/overview")
+    count = 120  # of which neighbours differ
+    accuracy, loss = [0.25 + 0.5 * (place % 2) for place in range(count)], [1.25] + [0.5] * (count - 1)
+    told["history"] |= {"iteration": list(range(count)), "train_accuracy": accuracy, "train_loss": loss}
+    told["history"] |= {"validation_iteration": [], "validation_accuracy": [], "validation_loss": []}
+    page.route("**/overview", lambda route: route.fulfill(json=told))
+    visit.go(f"#/c/{collection}")
+    page.locator(".chart").nth(1).wait_for()
+    code = """place => {
+      const chart = document.querySelectorAll('.chart')[place];
+      const path = chart.querySelector('path.training').getAttribute('d');
+      const lines = [...chart.querySelectorAll('line')].map(each => Number(each.getAttribute('y1')));
+      const labels = [...chart.querySelectorAll('text')].slice(0, lines.length).map(each => each.textContent);
+      return [labels, lines, [...path.matchAll(/[ML][0-9.]+ ([0-9.]+)/g)].map(each => Number(each[1]))];
+    }"""
+    for place, wanted in enumerate((accuracy, loss)):
+        labels, lines, drawn = page.evaluate(code, place)
+        ticks = [float(each.removesuffix(" %")) / (100 if each.endswith("%") else 1) for each in labels]
+        values = np.interp(drawn, lines[::-1], ticks[::-1])  # as one reads them off the ticks
+        np.testing.assert_allclose(values, wanted, atol=0.005)
 
 
 def test_of_hundreds_of_classes_the_commonest_confusions_are_named(visit):

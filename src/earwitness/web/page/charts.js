@@ -9,7 +9,7 @@ function nice(high, low = 0) {
   const step = [0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 1e4, 2e4, 5e4, 1e5].find((each) => (high - low) / each <= 6) ?? (high - low) / 5;
   const ticks = [];
   for (let count = Math.ceil(low / step - 1e-9); count * step <= high + 1e-9; count += 1) ticks.push(count * step);
-  return ticks;
+  return ticks.map((value) => Number(value.toPrecision(12))); // as they are written: 3 * 0.1 is not quite 0.3
 }
 
 // lines: [{x: [], y: [], className, text}]
@@ -25,19 +25,10 @@ function chart(lines, { low, high, format, label, unit }) {
     lines.filter((line) => line.dots).flatMap((line) => line.x.map((each, place) => s("circle", { class: `dot ${line.className}`, cx: x(each), cy: y(line.y[place]), r: 3 }))));
 }
 
-// What each batch scored jumps; its running mean shows where training goes.
-function smooth(values, around) {
-  return values.map((_, place) => {
-    const near = values.slice(Math.max(0, place - around), place + around + 1).filter(Number.isFinite);
-    return near.reduce((sum, value) => sum + value, 0) / near.length;
-  });
-}
-
 export function trainingCurve(history) {
   if (!history?.iteration?.length) return null;
-  const around = Math.max(1, Math.round(history.iteration.length / 60));
   const pair = (train, validation) => [
-    { x: history.iteration, y: smooth(history[train], around), className: "training" },
+    { x: history.iteration, y: history[train], className: "training" },
     ...(history[validation]?.length ? [{ x: history.validation_iteration, y: history[validation], className: "validation", dots: true }] : []),
   ];
   const last = (values) => values?.at(-1);
@@ -45,7 +36,7 @@ export function trainingCurve(history) {
   const key = h("p", { class: "legend" }, h("span", { class: "key training" }, h("span", { class: "line", "aria-hidden": "true" }), "training"), history.validation_iteration?.length ? h("span", { class: "key validation" }, h("span", { class: "line", "aria-hidden": "true" }), "validation") : null);
   return h("div", { class: "curves" }, key,
     h("figure", {}, chart(accuracy, { low: 0, high: 1, format: (value) => `${Math.round(100 * value)} %`, unit: "iteration", label: `Accuracy while training, at the end ${percent(last(history.validation_accuracy) ?? last(history.train_accuracy))}` }), h("figcaption", {}, "Accuracy")),
-    h("figure", {}, chart(loss, { low: 0, high: Math.max(...loss.flatMap((line) => line.y).filter(Number.isFinite)) * 1.02 || 1, format: short, unit: "iteration", label: `Loss while training, at the end ${short(last(history.validation_loss) ?? last(history.train_loss) ?? 0)}` }), h("figcaption", {}, "Loss")));
+    h("figure", {}, chart(loss, { low: 0, high: Math.max(...loss.flatMap((line) => line.y).filter(Number.isFinite)) * 1.02 || 1, format: String, unit: "iteration", label: `Loss while training, at the end ${short(last(history.validation_loss) ?? last(history.train_loss) ?? 0)}` }), h("figcaption", {}, "Loss")));
 }
 
 // What stands below leads to what was counted.

@@ -293,9 +293,9 @@ def test_the_answer_tells_how_many_of_the_misclassified_segments_are_silent(run)
     files_of = len({row["file"] for row in confused})
     start = f"{most[0]} is taken for {most[1]}: {count} segments of {files_of} recording{'s' * (files_of > 1)}"
     both = told("1", "0.5", "0.4999")
-    assert f"Most often, {start}, of which 1 is digital silence and 1 more is at least half silent." in both
+    assert f"Most often, {start}; of these segments, 1 is digital silence and 1 more is at least half silent." in both
     assert f"Of all {len(wrong)} misclassified segments, 1 is digital silence and 1 more" in both
-    assert f"{start}, of which 2 are at least half silent." in told("0.9", "0.5")
+    assert f"{start}; of these segments, 2 are at least half silent." in told("0.9", "0.5")
     total = f"Of all {len(rows)} segments, 1 is digital silence and 1 more is at least half silent; "
     assert f"{total}predicted right of these: 0 of 2." in both
     twice = told("1", "1")

@@ -106,7 +106,7 @@ def _confusions(confusion: Confusion, predictions: Predictions | None) -> Iterat
         said = f"{true} is taken for {predicted}: {count} {_plural(count, 'segment')}"
         said += _recordings_of(predictions, true, predicted)
         silent = _silent_of(predictions, true, predicted)
-        yield ("" if number else "Most often, ") + said + (f", of which {silent}." if silent else ".")
+        yield ("" if number else "Most often, ") + said + (f"; of these segments, {silent}." if silent else ".")
 
 
 def _recordings_of(predictions: Predictions | None, true: str, predicted: str) -> str:

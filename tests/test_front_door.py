@@ -151,6 +151,7 @@ def test_a_map_is_found_by_method_and_class(explained):
         ("lime", "'lime': is none of the methods that were asked; take 'gradcam' or"),
         ("occlusion", "'occlusion': was asked for with several settings; take 'occlusion:mask=0.5,stride=0.5' or"),
         (("gradcam", "cat"), "'cat': is none of the classes that were explained; take 'dog' or 'rain'"),
+        (("gradcam", "Helicopter"), "take 'dog' or 'rain', or ask for it: explain(..., classes=['helicopter'])"),
     ],
 )
 def test_a_map_that_is_not_there_is_named(explained, key, says):

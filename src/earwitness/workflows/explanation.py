@@ -143,7 +143,11 @@ class Explanation:
         called = classes_called(self.classes, name)
         if len(called) != 1:
             wrong = "fits several" if called else "is none"
-            raise UsageError(f"{name!r}: {wrong} of the classes that were explained; take {_listed(self.classes)}")
+            asked = [list(self.scores)[each] for each in classes_called(list(self.scores), name)]
+            more = f", or ask for it: explain(..., classes={asked!r})" if len(asked) == 1 and not called else ""
+            raise UsageError(
+                f"{name!r}: {wrong} of the classes that were explained; take {_listed(self.classes)}{more}"
+            )
         return self.attributions[named[0], self.classes[called[0]]]
 
     def _of_detection(self, method: str, detection: Detection) -> Attribution:

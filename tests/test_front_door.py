@@ -10,7 +10,7 @@ import re
 import shutil
 import sys
 import types
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ import earwitness as ew
 from earwitness.audio import decoding
 from earwitness.cli import app, exit, explaining
 from earwitness.core import files
+from earwitness.core.brief import brief
 from earwitness.data.synthetic.corpus import write_dataset
 from earwitness.inspection import questions
 from earwitness.inspection.files import explain_segment, score_file
@@ -157,6 +158,46 @@ def test_a_map_is_found_by_method_and_class(explained):
 def test_a_map_that_is_not_there_is_named(explained, key, says):
     with pytest.raises(ew.UsageError, match=re.escape(says)):
         explained[key]
+
+
+@pytest.mark.parametrize(
+    "what", ["map", "answer", "listening", "sounds", "what if", "held", "inquiry", "classifier", "data"]
+)
+def test_a_result_prints_on_one_line_without_its_arrays_and_its_network(what, explained, here, tmp_path):
+    result = {
+        "map": lambda: explained["gradcam"],
+        "answer": lambda: explained.answer,
+        "listening": lambda: explained.listen("gradcam"),
+        "sounds": lambda: ew.listen("some.wav", out=tmp_path, box="0.1-0.5,300-4000", progress=False),
+        "what if": lambda: ew.what_if("some.wav", explained.model, "0.2-0.6,0-8000"),
+        "held": lambda: ew.what_if("some.wav", explained.model, "0.2-0.6,0-8000").sound,
+        "inquiry": lambda: inquire.Answer(explained.answer, None),
+        "classifier": lambda: explained.model.classifier,
+        "data": lambda: ew.split_each_label("sounds", 0.5),
+    }[what]()
+    told = repr(result)
+    assert "\n" not in told
+    assert len(told) < 1000
+    assert "array(" not in told
+    assert "Conv2d" not in told
+
+
+def test_a_result_s_line_tells_shapes_and_counts():
+    @dataclass(frozen=True)
+    class Result:
+        names: tuple[str, ...]
+        many: tuple[int, ...]
+        scores: dict[str, float]
+        samples: np.ndarray
+        place: Path
+        nothing: None = None
+
+        __repr__ = brief
+
+    told = repr(Result(("a", "b"), tuple(range(9)), {"dog": 0.5}, np.zeros((2, 3), np.float32), Path("some.wav")))
+    assert told == (
+        "Result(names=['a', 'b'], many=9 items, scores={'dog': 0.5}, samples=float32 of shape (2, 3), place='some.wav')"
+    )
 
 
 def test_a_method_s_own_settings_go_before_others_of_its_name(here):

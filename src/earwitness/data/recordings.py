@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from earwitness.audio.decoding import Facts
+from earwitness.core.brief import brief
 from earwitness.core.errors import BadRecordingError, UsageError, printable
 from earwitness.core.files import write_csv
 
@@ -86,6 +87,8 @@ class DataSet:
     from_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    __repr__ = brief
 
     @property
     def names(self) -> list[str]:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from earwitness.audio.segments import silent_share
 from earwitness.audio.timefreq import cell_edges, nearest_cells
 from earwitness.core.arrays import BoolArray, Float32Array, Float64Array, Int64Array
+from earwitness.core.brief import brief
 from earwitness.core.errors import EarwitnessError, printable
 from earwitness.core.files import atomic_write, safe_name
 
@@ -205,6 +206,8 @@ class Attribution:
     verdict: dict[str, Any] | None = None
     regions: tuple[Region, ...] = ()
     source: str = ""
+
+    __repr__ = brief
 
     def save(self, path: Path | str) -> None:
         """Write the attribution to one ``.npz`` that NumPy alone can read.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from earwitness.audio.segments import silent_share
 from earwitness.audio.timefreq import Clock
 from earwitness.core.arrays import Float32Array, Int64Array, LogMel
+from earwitness.core.brief import brief
 from earwitness.explainers.attribution import CONSTANT, SILENT, Attribution, Region
 from earwitness.explainers.method import Explainer
 from earwitness.explainers.parameters import spec
@@ -43,6 +44,8 @@ class ShownRecording:
     sample_rate: int
     log_mel: Float32Array
     whole: bool = True
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +87,8 @@ class Finding:
     real_frames: int
     silent: bool
     attributions: tuple[tuple[Attribution, ...], ...] = ()
+
+    __repr__ = brief
 
     @property
     def right(self) -> bool:
@@ -211,6 +216,8 @@ class Inquiry:
     notes: tuple[str, ...] = ()
     nested: tuple[str, ...] = ()
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True)
 class WholeMap:
@@ -230,6 +237,8 @@ class WholeMap:
     map: Attribution
     profile: Attribution
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True, kw_only=True)
 class RecordingExplanation(ScoredRecording):
@@ -248,6 +257,8 @@ class RecordingExplanation(ScoredRecording):
     name: str
     nested: tuple[str, ...] = ()
     detections: tuple[Detection, ...] = ()
+
+    __repr__ = brief
 
     def vote_words(self, index: int) -> str:
         """Return how many of the segments vote for a class, in words."""
@@ -269,6 +280,8 @@ class WholeExplanation(RecordingExplanation):
     log_mel: LogMel
     maps: tuple[tuple[WholeMap, ...], ...]
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True, kw_only=True)
 class LongExplanation(RecordingExplanation):
@@ -287,6 +300,8 @@ class LongExplanation(RecordingExplanation):
     overview: LogMel
     overview_edges: Int64Array
     timelines: tuple[tuple[Timeline, ...], ...]
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,6 +322,8 @@ class DetectedExplanation(RecordingExplanation):
     overview_edges: Int64Array
     explained: tuple[Detection, ...]
     inquiry: Inquiry
+
+    __repr__ = brief
 
     @property
     def by_time(self) -> list[tuple[int, Detection, Finding]]:

@@ -13,6 +13,7 @@ import torch
 from earwitness.audio.logmel import log_mel
 from earwitness.audio.segments import Segments
 from earwitness.core.arrays import Float32Array, Float64Array
+from earwitness.core.brief import brief
 from earwitness.core.device import to_numpy
 from earwitness.core.errors import UsageError
 from earwitness.core.progress import Progress, shown
@@ -85,6 +86,8 @@ class ModelCheck:
     segments_a_second: float
     methods: dict[str, str]
     warnings: tuple[str, ...]
+
+    __repr__ = brief
 
 
 def check_model(model: Model | Path | str, progress: Progress | bool = True) -> ModelCheck:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from earwitness.audio.frontend import FRONT_ENDS, FrontEnd
 from earwitness.core.arrays import Float32Array
+from earwitness.core.brief import brief
 from earwitness.core.device import filled_up, without_tf32
 from earwitness.core.errors import EarwitnessError, UsageError, printable
 from earwitness.core.files import write_tensors
@@ -78,6 +79,8 @@ class Classifier:
     parents: Parents = ()
     segment_samples: int = 0
     origin: Origin | None = None
+
+    __repr__ = brief
 
     @property
     def takes(self) -> str:

@@ -17,6 +17,7 @@ from earwitness.audio import decoding
 from earwitness.audio.loudness import Meter
 from earwitness.audio.stft import Stft, apply_gains
 from earwitness.core.arrays import Float32Array
+from earwitness.core.brief import brief
 from earwitness.core.errors import BadRecordingError, UsageError, printable
 from earwitness.core.files import file_name, read_json, safe_name, write_json
 from earwitness.core.progress import NO_PROGRESS, Advance, Progress
@@ -84,6 +85,8 @@ class Listening:
     target: str = ""
     about: dict[str, Any] = field(default_factory=dict)
     decoded: Float32Array | None = field(default=None, repr=False, compare=False)
+
+    __repr__ = brief
 
     @classmethod
     def of(
@@ -350,6 +353,8 @@ class Written:
     level: str
     files: tuple[Path, ...]
     sheet: Path
+
+    __repr__ = brief
 
     @cached_property
     def file_scores(self) -> tuple[dict[str, float] | None, ...]:

@@ -11,6 +11,7 @@ from scipy import ndimage
 from earwitness.audio.stft import Gains, Stft
 from earwitness.audio.timefreq import Clock
 from earwitness.core.arrays import Float32Array, Float64Array
+from earwitness.core.brief import brief
 from earwitness.core.errors import UsageError
 from earwitness.explainers.attribution import SILENT, Attribution
 
@@ -84,6 +85,8 @@ class Mask:
     clock: Clock
     name: str
     area: float
+
+    __repr__ = brief
 
     def shares(self, grid: Stft, seconds: Float64Array) -> Float32Array:
         """Spread bands over their triangles and frames over time, linearly.

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from earwitness.core.brief import brief
 from earwitness.core.statistics import Interval, student_interval
 from earwitness.data.recordings import Unusable
 from earwitness.training.metrics import Metrics
@@ -38,6 +39,8 @@ class CrossValidation:
 
     folds: tuple[Metrics, ...]
     unusable: tuple[Unusable, ...]
+
+    __repr__ = brief
 
     @property
     def mean(self) -> Accuracies[float]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from earwitness.core.arrays import Int64Array
+from earwitness.core.brief import brief
 from earwitness.core.errors import EarwitnessError, printable
 from earwitness.core.files import read_json
 from earwitness.core.run_folder import RunFolder
@@ -125,6 +126,8 @@ class Metrics:
     ties: tuple[Tie, ...]
     per_class: Mapping[str, ClassMetrics]
     confusion: Confusion
+
+    __repr__ = brief
 
     def shown(self, most: int) -> tuple[Mapping[str, ClassMetrics], Confusion]:
         """Return scores and confusion as they are shown: of more than so many classes, those that have recordings."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from earwitness.core.brief import brief
 from earwitness.core.device import choose_device
 from earwitness.core.errors import UsageError, printable
 from earwitness.core.files import check_writable
@@ -33,6 +34,8 @@ class AuditResult:
     audit: Audit
     file: Path
     picture: Path
+
+    __repr__ = brief
 
 
 def check_place(run: RunFolder) -> None:

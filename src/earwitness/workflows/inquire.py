@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from earwitness.core.arguments import listed
+from earwitness.core.brief import brief
 from earwitness.core.device import choose_device
 from earwitness.core.errors import UsageError
 from earwitness.core.locks import folder_held
@@ -45,6 +46,8 @@ class Answer:
 
     inquiry: Inquiry
     picture: Path | None
+
+    __repr__ = brief
 
     @property
     def title(self) -> str:

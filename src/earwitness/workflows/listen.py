@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from earwitness.core.arguments import listed
+from earwitness.core.brief import brief
 from earwitness.core.device import choose_device
 from earwitness.core.errors import BadRecordingError, EarwitnessError, UsageError, printable
 from earwitness.core.files import check_writable, write_csv, write_json
@@ -63,6 +64,8 @@ class Listened:
     written: tuple[Written, ...]
     unusable: tuple[Unusable, ...] = ()
     mute: tuple[str, ...] = ()
+
+    __repr__ = brief
 
 
 def listen(
@@ -251,6 +254,8 @@ class ListenedRun:
     unusable: tuple[Unusable, ...]
     sheet: Path
     table: Path
+
+    __repr__ = brief
 
 
 def listen_to_run(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from earwitness.core import files
 from earwitness.core.arguments import listed
+from earwitness.core.brief import brief
 from earwitness.core.device import choose_device
 from earwitness.core.errors import UsageError, printable
 from earwitness.core.locks import folder_held
@@ -33,6 +34,8 @@ class ScoreboardResult:
 
     board: Scoreboard
     folder: Path
+
+    __repr__ = brief
 
 
 def scoreboard(

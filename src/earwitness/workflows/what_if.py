@@ -11,6 +11,7 @@ import numpy as np
 
 from earwitness.audio.stft import OVERLAP, Stft, apply_gains
 from earwitness.core.arrays import Float32Array, Float64Array
+from earwitness.core.brief import brief
 from earwitness.core.errors import UsageError, printable
 from earwitness.inspection.model import Model, load_model
 from earwitness.models.prediction import ScoredRecording
@@ -46,6 +47,8 @@ class HeldSound:
     sample_rate: int
     start_seconds: float = 0.0
     tail: bool = True
+
+    __repr__ = brief
 
     @property
     def end_seconds(self) -> float:
@@ -104,6 +107,8 @@ class WhatIf:
     before: ScoredRecording
     after: ScoredRecording
     samples: Float32Array
+
+    __repr__ = brief
 
     @property
     def scores_before(self) -> dict[str, float]:

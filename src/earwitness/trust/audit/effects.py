@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from earwitness.core.brief import brief
 from earwitness.core.errors import EarwitnessError, printable
 
 # What counts as relying: so large a loss, and so sure. Many classes are looked at, so they must be surer.
@@ -269,6 +270,8 @@ class Audit:
     seconds: float
     formats: tuple[str, ...] = ()
     seed: int = 0
+
+    __repr__ = brief
 
     def summary(self) -> str:
         """Say on what predictions depend: which classes need it, and which it misleads."""

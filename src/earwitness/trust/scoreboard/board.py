@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from earwitness.core.brief import brief
 from earwitness.core.errors import UsageError
 from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.explainers.attribution import Attribution, Target
@@ -46,6 +47,8 @@ class Scoreboard:
     records: tuple[Record, ...]
     standings: tuple[Standing, ...]
     gathered: Gathered
+
+    __repr__ = brief
 
     def of(self, family: str = ALL, kind: str = ALL, score: str = MAIN_SCORE) -> list[Standing]:
         """Return the standings of one score over some cases, the highest mean first."""

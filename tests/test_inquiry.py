@@ -353,6 +353,17 @@ def test_chosen_segments_come_in_the_order_given_and_once(opened):
         ask(opened, questions.chosen, [999], methods=[])
 
 
+def test_a_kept_map_s_verdict_stays_where_the_same_map_is_made_without(opened):
+    made = ask(opened, questions.chosen, [0], methods=[Recorder()]).findings[0].attributions[0][0]
+    path = opened.attribution_path(made, "recorder")
+    replace(made, verdict={"level": "weak"}).save(path)
+    ask(opened, questions.chosen, [0], methods=[Recorder()])
+    assert Attribution.load(path).verdict == {"level": "weak"}
+    replace(made, values=made.values + 1, verdict={"level": "weak"}).save(path)  # of another network
+    ask(opened, questions.chosen, [0], methods=[Recorder()])
+    assert Attribution.load(path).verdict is None
+
+
 def test_other_segments_are_another_question(opened):
     names = {ask(opened, questions.chosen, rows, methods=[]).name for rows in ([0], [1], [0, 1], [1, 0])}
     names.add(ask(opened, questions.surest, methods=[]).name)

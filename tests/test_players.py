@@ -22,6 +22,7 @@ import live_page
 import tiny_run
 from earwitness.audio.loudness import Meter
 from earwitness.core.errors import EarwitnessError
+from earwitness.core.files import read_json, write_json
 from earwitness.core.run_folder import RunFolder
 from earwitness.explainers.attribution import Attribution
 from earwitness.inspection.run import open_run
@@ -207,6 +208,43 @@ def test_a_question_asked_again_leaves_no_old_sounds(run):
     left = {path.name for path in (run / "sounds" / Path(played.original).parent).iterdir()}
     named = [played.original, *(name for each in played.maps for name in (each.kept, each.removed))]
     assert left == {Path(name).name for name in named}
+
+
+ASKED = {"methods": ["gradcam", "saliency"], "count": 2}
+
+
+@pytest.mark.parametrize(
+    "poorer",
+    [
+        {"count": 1},
+        {"methods": "gradcam"},
+        {"methods": ["gradcam:relu=true", "saliency"]},
+        {"sounds": False},
+        {"judged": True},
+    ],
+)
+def test_a_poorer_answer_is_kept_beside_the_earlier_one_and_a_richer_one_replaces_it(poorer, run, capsys):
+    folder, asked = RunFolder(run), {"of_class": CLICK, "verdicts": False, "data": _data(run)}
+    (name,) = (found.inquiry.name for found in inquire(run, **ASKED, **asked))
+    if poorer == {"judged": True}:  # as if the earlier maps had verdicts
+        entries = read_json(folder.figures / gallery.INDEX)
+        judged = [{**each, "maps": [f"{one}, judged" for one in each["maps"]]} for each in entries]
+        write_json(folder.figures / gallery.INDEX, judged)
+    first, picture = (
+        {each.name: each for each in gallery.read(folder)}[name],
+        (folder.figures / f"{name}.png").read_bytes(),
+    )
+    (found,) = inquire(run, **ASKED | ({} if "judged" in poorer else poorer), **asked)
+    assert found.inquiry.name == f"{name}-2"
+    assert f"{name} holds maps, verdicts or sounds that this answer lacks" in capsys.readouterr().err
+    entries = {each.name: each for each in gallery.read(folder)}
+    assert entries[name] == first
+    assert (folder.figures / f"{name}.png").read_bytes() == picture
+    assert all((run / "sounds" / each.original).exists() for each in first.sounds)
+    assert entries[f"{name}-2"].title == f"{first.title} (2)"
+    if "count" in poorer:
+        (found,) = inquire(run, **ASKED | {"count": 3}, **asked)
+        assert found.inquiry.name == name
 
 
 def test_without_sounds_nothing_is_written(run):

@@ -236,7 +236,10 @@ def inquire(
     device: Device = "auto",
     seed: Seed = 0,
 ) -> None:
-    """Investigate a run's decisions. Without a question, everything that the report shows."""
+    """Investigate a run's decisions. Without a question, everything that the report shows.
+
+    An answer with fewer maps, verdicts or sounds than an earlier one to the same question is kept beside it.
+    """
     from earwitness.cli import text
     from earwitness.workflows.inquire import inquire as answer
 

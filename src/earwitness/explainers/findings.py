@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from earwitness.models.detections import Detection
 from earwitness.models.prediction import ScoredRecording
 
 MOST_SHOWN = 60  # rows of a picture
+JUDGED = ", judged"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,6 +219,17 @@ class Inquiry:
     nested: tuple[str, ...] = ()
 
     __repr__ = brief
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """A line for each map that tells it from others: segment, method, class, settings, whether it was judged."""
+        return tuple(
+            f"{finding.file}@{finding.start_seconds:.2f} {each.method} for {each.target_label}, "
+            f"{json.dumps(each.parameters, sort_keys=True)}{'' if each.verdict is None else JUDGED}"
+            for finding in self.findings
+            for per_target in finding.attributions
+            for each in per_target
+        )
 
 
 @dataclass(frozen=True)

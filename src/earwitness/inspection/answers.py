@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 
 from earwitness.audio.segments import Segments
-from earwitness.core.errors import UsageError
+from earwitness.core.errors import EarwitnessError, UsageError
 from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.explainers.attribution import Attribution, Target, is_silent
 from earwitness.explainers.findings import MOST_SHOWN, Finding, Inquiry
@@ -159,7 +160,9 @@ def _findings(
         found = all_judged(run.folder.trust, run.prepared, methods, each, found, _to_test(run), progress)
     for method, listed in zip(methods, found, strict=True):
         for attribution in listed:
-            attribution.save(run.attribution_path(attribution, spec(method)))
+            path = run.attribution_path(attribution, spec(method))
+            if not _judged_before(path, attribution):
+                attribution.save(path)
     maps = [
         tuple(tuple(listed[first + number] for listed in found) for number in range(len(roles)))
         for first in range(0, len(rows) * len(roles), max(1, len(roles)))
@@ -167,6 +170,17 @@ def _findings(
     return tuple(
         _finding(run, row, segments, position, maps[position] if methods else ()) for position, row in enumerate(rows)
     )
+
+
+def _judged_before(path: Path, new: Attribution) -> bool:
+    """Say whether the same map is kept with a verdict, which one without would replace."""
+    if new.verdict is not None or not path.exists():
+        return False
+    try:
+        kept = Attribution.load(path)
+    except EarwitnessError:  # damaged: the new one takes its place
+        return False
+    return kept.verdict is not None and np.array_equal(kept.values, new.values)
 
 
 def _to_test(run: OpenRun) -> tuple[Segments, list[Target]] | None:

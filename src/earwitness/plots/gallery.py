@@ -3,7 +3,8 @@
 ``figures/index.json`` holds a list, a picture an entry: name, kind, title, question, file (null where there was nothing
 to draw), reading (one sentence on how to read it), alt (what it shows, for those who cannot see it), notes, verdicts
 (a line a map: method, target, verdict, reasons), counts (a line a method: how many maps got which verdict), regions (a
-row a region), panels (where in the picture which segment and map is shown) and sounds (what the report plays).
+row a region), panels (where in the picture which segment and map is shown), sounds (what the report plays) and maps
+(what tells each map from others: :attr:`earwitness.explainers.findings.Inquiry.maps`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from earwitness.core.errors import EarwitnessError, printable
 from earwitness.core.files import read_csv, read_json, write_json
 from earwitness.core.progress import NO_PROGRESS, Progress
 from earwitness.core.run_folder import RunFolder
-from earwitness.explainers.findings import Finding, Inquiry, region_rows, region_words, shown_score
+from earwitness.explainers.findings import JUDGED, Finding, Inquiry, region_rows, region_words, shown_score
 from earwitness.plots import evidence, paper, style, training
 from earwitness.plots.audit import audit_chart
 from earwitness.plots.maps import PLAIN, MapStyle
@@ -118,6 +119,18 @@ class Entry:
     regions: tuple[tuple[str, ...], ...] = ()
     panels: tuple[Panel, ...] = ()
     sounds: tuple[Played, ...] = ()
+    maps: tuple[str, ...] = ()
+
+    def stays_beside(self, new: Inquiry, *, sounds: bool) -> bool:
+        """Say whether an answer of the same name would lose maps, verdicts or sounds of this one in its place.
+
+        A map without a verdict is in the same map with one. What an earlier version drew tells of no maps and stays.
+        """
+        if self.file is None or self.kind in DRAW:
+            return False
+        if (self.sounds and not sounds) or not self.maps:
+            return True
+        return not set(self.maps) <= {*new.maps, *(each.removesuffix(JUDGED) for each in new.maps)}
 
 
 def add(
@@ -165,6 +178,7 @@ def add(
         counts=tuple(counted_verdicts(inquiry)),
         regions=tuple(_regions(inquiry)),
         sounds=sounds,
+        maps=inquiry.maps,
     )
     if entry.file is None:
         for ending in ("png", *formats):
@@ -300,7 +314,7 @@ def read(run: RunFolder) -> list[Entry]:
 
 def _entry(item: dict[str, Any]) -> Entry:
     """Return an entry of the index; what came later is missing in older ones."""
-    plain = {name: tuple(item.get(name, ())) for name in ("notes", "verdicts", "advice", "counts")}
+    plain = {name: tuple(item.get(name, ())) for name in ("notes", "verdicts", "advice", "counts", "maps")}
     regions = tuple(tuple(row) for row in item.get("regions", ()))
     panels = tuple(Panel(**each) for each in item.get("panels", ()))
     sounds = tuple(

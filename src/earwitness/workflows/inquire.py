@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from earwitness.core.arguments import listed
@@ -12,6 +12,7 @@ from earwitness.core.device import choose_device
 from earwitness.core.errors import UsageError
 from earwitness.core.locks import folder_held
 from earwitness.core.progress import Progress, shown
+from earwitness.core.run_folder import RunFolder
 from earwitness.explainers.attribution import Attribution
 from earwitness.explainers.findings import Inquiry
 from earwitness.explainers.method import Explainer
@@ -91,6 +92,9 @@ def inquire(
     progress: Progress | bool = True,
 ) -> list[Answer]:
     """Put one question to a run, or, without any, all those that the report shows.
+
+    The same question replaces its earlier answer, unless that holds maps, verdicts or sounds that the new one lacks:
+    then both are kept, the new one with the next number in its name.
 
     Parameters
     ----------
@@ -173,12 +177,27 @@ def inquire(
                 progress.say(f"{number} of {len(asked)}: {words}")
             found = answer(opened, question, explainers, verdicts=verdicts, progress=progress)
             answers.append(with_notes(found if least is None else believed(found, least)))
+        answers = _beside_earlier(opened.folder, answers, sounds, progress)
         played = {each.name: write_players(opened, each, progress) for each in answers} if sounds else {}
         beyond = opened.model.beyond
         pictures = gallery.add_all(opened.folder, answers, progress, look, played, pictured, beyond)
         for found in (each for each in answers if each.methods):
             export(region_table(_maps(found, explainers)), opened.folder.figures, found.name, exports)
     return [Answer(*each) for each in zip(answers, pictures, strict=True)]
+
+
+def _beside_earlier(run: RunFolder, answers: Sequence[Inquiry], sounds: bool, progress: Progress) -> list[Inquiry]:
+    """Return the answers, those with the next free number in their names that would lose what an earlier one holds."""
+    earlier, named = {each.name: each for each in gallery.read(run)}, []
+    for each in answers:
+        number, name = 1, each.name
+        while name in earlier and earlier[name].stays_beside(each, sounds=sounds):
+            number += 1
+            name = f"{each.name}-{number}"
+        if number > 1:
+            progress.say(f"note: {each.name} holds maps, verdicts or sounds that this answer lacks; this one is {name}")
+        named.append(each if number == 1 else replace(each, name=name, title=f"{each.title} ({number})"))
+    return named
 
 
 def _maps(found: Inquiry, methods: Sequence[Explainer]) -> Iterator[tuple[str, Attribution]]:

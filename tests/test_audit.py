@@ -210,7 +210,12 @@ def test_the_summary_tells_one_thing_after_the_other_and_what_was_not_found():
     def told(*effects: Effect) -> str:
         return Audit(effects=effects, classes=("a", "c"), files=80, seconds=60.0).summary()
 
-    assert told(made(), made(3)) == "Of what was tested, predictions were found to depend on nothing."
+    quiet, tones = replace(made(3), name="silence"), replace(made(0), name="steady tones")
+    assert told(made(), quiet, tones) == (
+        "1 of 3 things could be tested, and no dependence was found; too few recordings had silence, steady tones."
+    )
+    assert told(quiet, tones) == "None of 2 things could be tested; too few recordings had silence, steady tones."
+    assert told(made(), made()) == "All 2 things could be tested, and no dependence was found."
     edges = replace(made(classes=[RISES]), name="edges")
     assert told(made(), edges, made(classes=[FALLS])) == (
         "Predictions depend on the clips' edges: "

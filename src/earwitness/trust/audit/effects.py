@@ -276,7 +276,18 @@ class Audit:
     def summary(self) -> str:
         """Say on what predictions depend: which classes need it, and which it misleads."""
         said = [f"Predictions depend on {each.thing}: {each.story()}." for each in self.effects if each.story()]
-        return " ".join(said) or "Of what was tested, predictions were found to depend on nothing."
+        return " ".join(said) or self._nothing()
+
+    def _nothing(self) -> str:
+        """Say that nothing was found, and what could not be tested, of which nothing is known."""
+        untested = [each.thing for each in self.effects if each.few]
+        count = len(self.effects)
+        if not untested:
+            return f"All {count} things could be tested, and no dependence was found."
+        tested = f"{count - len(untested)} of {count} things could be tested, and no dependence was found"
+        if len(untested) == count:
+            tested = f"None of {count} things could be tested"
+        return f"{tested}; too few recordings had {', '.join(untested)}."
 
     def as_dict(self) -> dict[str, Any]:
         """Return the audit as JSON types."""

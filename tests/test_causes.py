@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from earwitness.core.run_folder import RunFolder
 from earwitness.models.prediction import Predictions
 from earwitness.report.causes import likely_causes
 from earwitness.trust.audit.effects import Affected, Audit, ClassEffect, Effect
+from earwitness.web.shown import why
 
 CLASSES = ("dog", "rain", "rooster", "sneezing")
 
@@ -141,11 +144,13 @@ def test_votes_and_means_tell_the_other_kinds_apart():
     tie = made(("dog", "rrdd", ()))
     tie = replace(tie, scores=np.where(tie.scores == 0.7, [[0.9], [0.9], [0.4], [0.4]], tie.scores))
     assert cause(tie).startswith("The vote between rain and dog was a tie, 2 to 2, and the higher mean score decided (")
-    assert (
-        cause(made(("dog", "rrrr", ()))) == "All 4 segments were predicted as rain, with mean score 0.70 (dog: 0.26)."
+    compare = "compare its evidence for rain with that for dog."
+    assert cause(made(("dog", "rrrr", ()))) == (
+        f"No single cause was found: all 4 segments were predicted as rain, with mean score 0.70 (dog: 0.26); {compare}"
     )
-    one = made(("dog", "r", ()))
-    assert cause(one) == "Its only segment was predicted as rain with score 0.70 (dog: 0.26)."
+    assert cause(made(("dog", "r", ()))) == (
+        f"No single cause was found: its only segment was predicted as rain with score 0.70 (dog: 0.26); {compare}"
+    )
     sure = replace(made(("dog", "rrrr", ())), scores=np.tile([0.02, 0.95, 0.02, 0.01], (4, 1)))
     assert "its label may be wrong" in cause(sure)
     assert cause(made(("dog", "rrRs", ()))) == (
@@ -153,8 +158,18 @@ def test_votes_and_means_tell_the_other_kinds_apart():
         "dog: the classifier is likely not sure of any."
     )
     assert cause(made(("dog", "rrrrrdd", ()))) == (
-        "Its 7 segments were predicted so: 5 as rain, 2 as dog (mean score 0.51, of dog 0.39)."
+        "No single cause was found: its 7 segments were predicted so: 5 as rain, 2 as dog (mean score 0.51, of dog "
+        f"0.39); {compare}"
     )
+
+
+def test_the_live_page_calls_a_cause_what_is_one(tmp_path):
+    def told(predictions: Predictions) -> str | None:
+        return why(SimpleNamespace(run=SimpleNamespace(predictions=predictions, folder=RunFolder(tmp_path))), "0.wav")
+
+    assert told(made(("dog", "ss", (1, 1)))).startswith("Likely cause: All 2 of its segments are digital silence")
+    assert told(made(("dog", "rrrr", ()))).startswith("No single cause was found: ")
+    assert told(made(("rain", "rrrr", ()))) is None
 
 
 def test_the_place_that_takes_most_of_the_predicted_score_is_named():

@@ -1,7 +1,7 @@
 """Why recordings were misclassified: one sentence each of the likeliest cause that was measured.
 
-Kinds of cause are asked in order, those that explain most first; the first that holds is told. Numbers are measured;
-what is concluded from them says "likely" or "may".
+Kinds of cause are asked in order, those that explain most first; the first that holds is told, and where none does,
+that none was found. Numbers are measured; what is concluded from them says "likely" or "may".
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ CONSISTENT = 0.9  # of the segments predicted alike
 LARGE_RISE = 0.3  # of the class's mean score without a thing: less may be chance
 LEAST_DROP = 0.2  # of the score, when a place alone is hidden: such a place is named
 MOST_NAMED = 3  # classes in a sentence
+UNKNOWN = "No single cause was found"
 FEWEST_SILENT = 5  # silent segments of a run that say what it takes silence for
 
 Regions = Sequence[tuple[str, ...]]  # rows of a figure, as in figures/index.json
@@ -129,6 +130,10 @@ def _sentence(found: Misclassified, audit: Audit | None, regions: Regions) -> st
     else:
         cause = next(filter(None, (kind(found) for kind in KINDS[2:])), "")
         more = _place(found, regions) or _in_general(found, audit)
+        votes = "" if cause else next(filter(None, (kind(found) for kind in VOTES)))
+        if votes and not more:
+            return f"{UNKNOWN}: {votes}; compare its evidence for {found.answer} with that for {found.label}."
+        cause = cause or votes
     told = f"{cause}; {more}." if more else f"{cause}."
     return told[0].upper() + told[1:]
 
@@ -189,17 +194,25 @@ def _close(found: Misclassified) -> str:
     )
 
 
-def _consistent(found: Misclassified) -> str:
+def _sure(found: Misclassified) -> str:
+    return _alike(found, sure=True)
+
+
+def _unsure(found: Misclassified) -> str:
+    return _alike(found, sure=False)
+
+
+def _alike(found: Misclassified, *, sure: bool) -> str:
+    """Say that nearly all segments were predicted alike, with a high mean score or without."""
     count, total = int(found.votes[found.predicted]), len(found.chosen)
-    if count < CONSISTENT * total:
+    if count < CONSISTENT * total or sure != (found.means[found.predicted] >= CONSISTENT):
         return ""
     score, own = found.means[found.predicted], found.means[found.true]
     if total == 1:
-        return f"its only segment was predicted as {found.answer} with score {score:.2f} ({found.label}: {own:.2f})"
-    told = f"{_of_all(found)} predicted as {found.answer}, with mean score {score:.2f} ({found.label}: {own:.2f})"
-    if score < CONSISTENT:
-        return told
-    return f"{told}: it may sound like that class, or its label may be wrong"
+        told = f"its only segment was predicted as {found.answer} with score {score:.2f} ({found.label}: {own:.2f})"
+    else:
+        told = f"{_of_all(found)} predicted as {found.answer}, with mean score {score:.2f} ({found.label}: {own:.2f})"
+    return f"{told}: it may sound like that class, or its label may be wrong" if sure else told
 
 
 def _scattered(found: Misclassified) -> str:
@@ -221,10 +234,11 @@ KINDS: tuple[Callable[[Misclassified], str], ...] = (
     _silence,
     _mean,
     _close,
-    _consistent,
+    _sure,
     _scattered,
-    _most,
 )
+# How the votes fell, where none of these tells why.
+VOTES = (_unsure, _most)
 
 
 # ---- what an audit and maps add -----------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from earwitness.explainers.registry import DEFAULT_METHODS, METHODS
 from earwitness.models.detections import detect
 from earwitness.models.prediction import Predictions, ScoredRecording
 from earwitness.plots import gallery
-from earwitness.report.causes import likely_causes
+from earwitness.report.causes import UNKNOWN, likely_causes
 from earwitness.report.headline import headline
 from earwitness.training import metrics
 from earwitness.training.metrics import Confusion, Metrics
@@ -304,10 +304,11 @@ def detections(collection: Collection, scored: ScoredRecording) -> list[shapes.D
 
 
 def why(collection: Collection, name: str) -> str | None:
-    """Return the likely cause of a misclassified recording in a sentence; None of others."""
+    """Return the likely cause of a misclassified recording in a sentence, or that none is known; None of others."""
     if collection.run is None:
         return None
-    return likely_causes(collection.run.predictions, [name], store.read(collection.run.folder)).get(name)
+    told = likely_causes(collection.run.predictions, [name], store.read(collection.run.folder)).get(name)
+    return told if told is None or told.startswith(UNKNOWN) else f"Likely cause: {told}"
 
 
 def review(found: Review) -> shapes.ReviewShape:

@@ -64,7 +64,7 @@ function scored(root, { collection, id, parameters, signal }, found, resume) {
       h("div", { class: "identity" }, h("h1", {}, name(found.name)), h("p", { class: "said" }, outcome(found), h("span", { class: "quiet" }, `score ${score(scoreOf(found.scores, found.predicted))}, ${seconds(found.seconds)}`), position)),
       h("div", { class: "judging" }, decision.element, note, h("div", { class: "steps" }, link("Compare", comparing(), { class: "button", title: "with another run, model or method", on: Object.fromEntries(["pointerdown", "focus", "click"].map((what) => [what, whence])) }),
         h("button", { type: "button", "aria-label": "Previous recording", title: "k", on: { click: () => step(-1) } }, "\u2191"), h("button", { type: "button", "aria-label": "Next recording", title: "j", on: { click: () => step(1) } }, "\u2193")))),
-    found.why ? h("p", { class: "why" }, h("b", {}, "Likely cause: "), visible(found.why)) : null,
+    found.why ? h("p", { class: "why" }, visible(found.why)) : null,
     h("div", { class: "desk" }, h("section", { class: "looking", "aria-label": "Sound and evidence" }, stage.element, stage.legend, transport(scene, stage)), h("aside", { class: "asking", "aria-label": "Questions" }, side.element))));
 
   // ---- the address follows ----

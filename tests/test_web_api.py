@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import threading
 import time
 from dataclasses import replace
@@ -30,7 +31,7 @@ from earwitness.web.arrays import columns_of
 from earwitness.web.shown import unseen
 from earwitness.web.studio import open_studio
 from earwitness.web.table import ENDPOINTS, openapi
-from earwitness.workflows import inquire
+from earwitness.workflows import audit, inquire
 from earwitness.workflows.what_if import hold
 
 HELD = "click/0.wav"
@@ -120,6 +121,19 @@ def test_the_overview_holds_the_run_s_own_numbers(page, base, run):
     assert [each["kind"] for each in told["figures"]] == ["segments"]
     assert page.get(f"/api/figures/{told['figures'][0]['id']}").content.startswith(b"\x89PNG")
     assert told["warnings"] == ["The split cuts 2 <sources>."]
+
+
+def test_the_overview_says_what_an_audit_found(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "run")
+    studio = open_studio([copy], device="cpu")
+    try:
+        with TestClient(make_app(studio)) as page:
+            place = f"/api/collections/{page.get('/api/session').json()['collections'][0]['id']}/overview"
+            assert page.get(place).json()["audit"] is None
+            found = audit.audit(copy, progress=False).audit.summary()
+            assert page.get(place).json()["audit"] == found
+    finally:
+        studio.close()
 
 
 def test_lists_are_filtered_sorted_and_cut(page, base, run):

@@ -72,6 +72,8 @@ class Overview(Answer, frozen=True, kw_only=True):
     segments: int
     trained: bool
     headline: str
+    audit: str | None
+    """On what an audit found the predictions to depend; None where there was none."""
     classes: list[ClassRow]
     confusion: ConfusionShape | None
     history: History | None

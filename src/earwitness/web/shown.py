@@ -90,6 +90,7 @@ def overview(collection: Collection, scoring: str | None) -> glance.Overview:
             recordings=len(collection.names),
             segments=sum(each.segments for each in list(collection.known.values())),
             trained=False,
+            audit=None,
             headline=f"Recordings {what}: {len(collection.names)}; scored by {collection.model.name}: {known}.",
             classes=_counted(collection),
             confusion=None,
@@ -99,7 +100,7 @@ def overview(collection: Collection, scoring: str | None) -> glance.Overview:
             report=False,
             scoring=scoring,
         )
-    measured, folder = metrics.read(run.folder), run.folder
+    measured, folder, audit = metrics.read(run.folder), run.folder, store.read(run.folder)
     split = run.settings.get("split", {})
     return glance.Overview(
         accuracy=_accuracies(measured),
@@ -107,7 +108,8 @@ def overview(collection: Collection, scoring: str | None) -> glance.Overview:
         recordings=measured.files,
         segments=measured.segments,
         trained=folder.history.exists(),
-        headline=str(headline(measured, run.predictions, store.read(folder))["lead"]),
+        headline=str(headline(measured, run.predictions)["lead"]),
+        audit=None if audit is None else audit.summary(),
         classes=[row for row in class_rows(measured) if row.recordings or row.precision is not None],
         confusion=_confusion(measured.confusion),
         history=_history(folder.history) if folder.history.exists() else None,

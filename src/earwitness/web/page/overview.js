@@ -15,6 +15,7 @@ export async function overview(root, { collection, signal }) {
   put(root, h("div", { class: "overview" },
     h("header", { class: "view-head" }, h("h1", {}, name(collection.title)), h("p", { class: "quiet" }, `${collection.backbone}, ${count(collection.classes.length)} classes, segments of ${seconds(collection.segment_seconds)}`)),
     h("p", { class: "lead" }, leading(found, to)),
+    found.audit === null ? null : h("p", { class: "audit" }, h("b", {}, "Audit: "), visible(found.audit)),
     found.warnings.length ? h("ul", { class: "warnings" }, found.warnings.map((each) => h("li", {}, h("b", {}, "Note: "), visible(each)))) : null,
     h("div", { class: "cards" },
       interval("Recordings predicted right", found.accuracy?.file, `${plural(found.recordings, "recording")}`, counted(found, to)), interval("Segments predicted right", found.accuracy?.segment, `${count(found.segments)} segments`, found.confusion && h("p", { class: "actions" }, button("Which are misclassified?", () => toSegments(root), { class: "small wraps" }))),

@@ -150,6 +150,34 @@ def test_names_are_text_and_nothing_else(visit):
     assert visit.page.evaluate("document.scripts.length") == 1
 
 
+def test_a_long_name_keeps_its_end_in_the_queue(visit):
+    names = [f"crackling_fire/crackling_fire of the second session take-{number}.wav" for number in range(13)]
+
+    def answer(route):
+        found = route.fetch().json()
+        for row, name in zip(found["items"], names, strict=True):
+            row["name"] = name
+        route.fulfill(json=found)
+
+    visit.page.set_viewport_size({"width": 1280, "height": 800})
+    visit.page.route("**/recordings?*", answer)
+    visit.go(f"#/c/{visit.collection()['id']}/q")
+    link = visit.page.get_by_role("link", name=names[3]).first
+    link.wait_for()
+    code = """link => {
+      const cell = link.closest('.cell-name').getBoundingClientRect(), text = link.querySelector('bdi').lastChild;
+      const range = document.createRange();
+      range.selectNodeContents(text);
+      const end = range.getBoundingClientRect();
+      return [text.textContent, end.left > cell.left && end.right <= cell.right && end.bottom <= cell.bottom + 1];
+    }"""
+    end, seen = link.evaluate(code)
+    assert seen
+    assert names[3].endswith(end)
+    assert "take-3.wav" in end
+    assert link.inner_text() == names[3]
+
+
 def test_decisions_by_keyboard_alone(browser, own):
     visit = Visit(browser, own)
     page = visit.page

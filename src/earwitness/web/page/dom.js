@@ -34,6 +34,13 @@ export function put(element, ...children) {
 // A user's name: isolated, so that one written from right to left turns round nothing beside it.
 export const name = (text) => h("bdi", { class: "name" }, visible(text));
 
+// The same, cut in its middle where there is no room: names in a list often differ at their ends alone.
+export function middleCut(text, end = 14) {
+  const letters = [...new Intl.Segmenter().segment(visible(text))].map((each) => each.segment);
+  if (letters.length < 1.5 * end) return name(text);
+  return h("bdi", { class: "name cut", style: { "--end": `${end}ch` } }, h("span", {}, letters.slice(0, -end).join("")), letters.slice(-end).join(""));
+}
+
 // Control characters would be invisible, and bidirectional overrides would show another name than the file has.
 export const visible = (text) => String(text).replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\u00b7");
 

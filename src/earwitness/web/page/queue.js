@@ -1,7 +1,7 @@
 // The queue: recordings behind a filter, gone through with the arrow keys and decided with one key each.
 
 import { isAbort, paths } from "./api.js";
-import { announce, button, field, h, later, link, name, picker, put, unique, visible } from "./dom.js";
+import { announce, button, field, h, later, link, middleCut, name, picker, put, unique, visible } from "./dom.js";
 import { count, plural, score } from "./format.js";
 import { bind } from "./keys.js";
 import { Player } from "./player.js";
@@ -112,7 +112,7 @@ export function queue(root, { collection, parameters, signal }) {
     const canvas = h("canvas", { class: "thumb", "aria-hidden": "true", width: 96, height: 32 });
     const element = h("div", { class: row.right === false ? "row wrong" : "row", role: "row", id, on: { click: (event) => { if (!event.target.closest("a")) pick(index); }, dblclick: () => open(index) } },
       h("span", { role: "gridcell", class: "cell-thumb" }, canvas),
-      h("span", { role: "gridcell", class: "cell-name" }, h("a", { href: there(index), tabindex: "-1" }, name(row.name)), row.silent ? h("span", { class: "badge plain" }, "silent") : null),
+      h("span", { role: "gridcell", class: "cell-name" }, h("a", { href: there(index), tabindex: "-1", title: visible(row.name), "aria-label": visible(row.name) }, middleCut(row.name)), row.silent ? h("span", { class: "badge plain" }, "silent") : null),
       h("span", { role: "gridcell", class: "cell-class" }, outcome(row)),
       h("span", { role: "gridcell", class: "cell-score number" }, score(row.score)), h("span", { role: "gridcell", class: "cell-margin number quiet" }, score(row.margin)),
       h("span", { role: "gridcell", class: "cell-review" }, badge(reviewOf(collection.id, row)), row.verdict ? h("span", { class: `badge verdict ${row.verdict.replace(" ", "-")}` }, row.verdict) : null));

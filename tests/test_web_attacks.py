@@ -116,7 +116,8 @@ def serving(folder: Path, *arguments: str) -> Iterator[Server]:
             yield Server(process, port, token, temporary, client)
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-            assert process.wait(20) in (0, 130)
+            assert process.wait(20) == 0
+            assert "interrupted" not in (folder / "terminal.txt").read_text()
     finally:
         process.kill()
         process.wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import webbrowser
 from collections.abc import Callable
+from contextlib import suppress
 
 import uvicorn
 
@@ -53,7 +54,8 @@ def serve(
                 on_ready(address)
             if browse:
                 webbrowser.open(address)
-            server.run(sockets=[listening])
+            with suppress(KeyboardInterrupt):  # the way to end it, which uvicorn raises once more when it has ended
+                server.run(sockets=[listening])
     finally:
         studio.close()
 

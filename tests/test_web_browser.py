@@ -77,6 +77,7 @@ def test_one_run_opens_at_its_overview_and_a_cell_leads_to_its_recordings(visit)
     page = visit.page
     page.wait_for_selector("table.confusion")
     assert page.locator("h1").inner_text() == "run"
+    assert "by recording" in page.locator("table.classes caption").inner_text()
     cell = page.get_by_role("link", name=re.compile("predicted as")).first
     count = int(cell.inner_text())
     cell.click()

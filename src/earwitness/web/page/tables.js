@@ -28,7 +28,7 @@ export function classTable(collection, classes) {
     put(body, rows.map((each) => h("tr", {}, columns.map((column, place) => h(place ? "td" : "th", { scope: place ? null : "row", class: column.number ? "number" : null }, column.cell(each))))));
   };
   draw();
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Classes" }, h("table", { class: "classes" }, h("caption", { class: "hidden" }, measured ? "How well each class is predicted" : "How often each class is predicted"), h("thead", {}, head), body));
+  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Classes" }, h("table", { class: "classes" }, h("caption", { class: measured ? "quiet" : "hidden" }, measured ? "Precision, recall and F1 by recording, whatever the confusion table counts" : "How often each class is predicted"), h("thead", {}, head), body));
 }
 
 // Of hundreds of classes a table would have a hundred thousand cells: then the commonest confusions are listed.

@@ -104,6 +104,8 @@ def test_the_keys_are_shown_and_the_focus_comes_back(browser, served):
     visit.page.keyboard.press("?")
     dialog = visit.page.get_by_role("dialog")
     assert "next recording" in dialog.inner_text()
+    assert dialog.locator("h3").all_inner_texts() == ["Queue", "Everywhere", "Recording", "Compare"]
+    assert "evidence, listen, what if, facts" in dialog.inner_text()  # all keys, those of the view first
     visit.page.keyboard.press("j")  # keys do not reach through the dialog
     assert visit.page.locator(".row[aria-selected=true]").get_attribute("aria-rowindex") == "1"
     visit.page.keyboard.press("Escape")

@@ -97,7 +97,7 @@ export async function compare(root, { parameters, signal }) {
     else if (held) scene.show(held).catch(() => {});
   }
   view.addEventListener("change", () => amend({ t0: view.isWhole ? null : view.start.toFixed(3), t1: view.isWhole ? null : view.end.toFixed(3) }), { signal });
-  bind("Compare", [{ keys: [" ", "p"], text: "play or pause", run: () => player.toggle() }, { keys: ["+", "="], text: "nearer", run: () => view.zoom(1.5, player.position) }, { keys: ["-"], text: "farther", run: () => view.zoom(1 / 1.5, player.position) }, { keys: ["0"], text: "all of the recording", run: () => view.fit() }], signal, [["two fingers", "nearer and farther"], ["one finger", "moves the view"], ["tap", "sets the cursor"]]);
+  bind("Compare", { " ": () => player.toggle(), "+": () => view.zoom(1.5, player.position), "-": () => view.zoom(1 / 1.5, player.position), 0: () => view.fit() }, signal);
   // Back to the view that one came from, as it was; else to the recording on the left.
   const before = back?.startsWith("/c/") ? `#${back}` : recordingAddress(one.id, id);
   return { title: `Compare ${visible(left.name)}`, crumbs: [link("\u2190 Back to the recording", before)] };

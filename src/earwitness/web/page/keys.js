@@ -1,13 +1,16 @@
-// Keys: each view says which it knows; "?" shows all that work now, and what fingers do where these are pointed with.
+// Keys: each view binds those that it knows by the table of all; "?" shows that table, the view's own keys first.
 // What is typed into a field stays there.
 
 import { button, h, isTouch, put } from "./dom.js";
+import { VIEWS } from "./keytable.js";
 
 const groups = [];
 
-// touch: [[gesture, what it does]]
-export function bind(title, keys, signal, touch = []) {
-  const group = { title, keys, touch };
+// runs: {the first name of a key in the table: what it does}
+export function bind(title, runs, signal) {
+  const keys = VIEWS[title].keys.filter(([[first]]) => runs[first]);
+  if (keys.length < Object.keys(runs).length) throw new Error(`a key of ${title} is not in the table of keys`);
+  const group = { title, keys, runs };
   groups.push(group);
   signal?.addEventListener("abort", () => groups.splice(groups.indexOf(group), 1));
 }
@@ -30,10 +33,10 @@ function isFree(event) {
 function pressed(event) {
   if (!isFree(event)) return;
   for (const group of [...groups].reverse()) {
-    const found = group.keys.find((each) => each.keys.includes(event.key));
+    const found = group.keys.find(([names]) => names.includes(event.key));
     if (found) {
       event.preventDefault();
-      found.run(event);
+      group.runs[found[0][0]](event);
       return;
     }
   }
@@ -45,9 +48,13 @@ export function showKeys() {
   const dialog = document.getElementById("keys");
   const close = button("Close", () => dialog.close());
   const fingers = isTouch();
-  const table = (title, rows) => (rows.length ? [h("h3", {}, title), h("dl", { class: "keys" }, rows.map(([what, text]) => [h("dt", {}, what), h("dd", {}, text)]))] : null);
-  const keys = groups.map((group) => table(group.title, group.keys.filter((each) => each.text).map((each) => [each.keys.map((key) => h("kbd", {}, SHOWN[key] ?? key)), each.text])));
-  put(dialog, h("h2", { id: "keys-title" }, fingers ? "With fingers" : "Keys"), fingers ? [groups.map((group) => table(group.title, group.touch)), h("details", {}, h("summary", {}, "With a keyboard"), keys)] : keys, h("p", { class: "actions" }, close));
+  const table = (title, rows) => (rows.length ? h("section", {}, h("h3", {}, title), h("dl", { class: "keys" }, rows.map(([what, text]) => [h("dt", {}, what), h("dd", {}, text)]))) : null);
+  const here = groups.map((group) => group.title).reverse();
+  const titles = [...new Set([...here, ...Object.keys(VIEWS)])];
+  const keys = titles.map((title) => table(title, VIEWS[title].keys.filter(([, text]) => text).map(([names, text]) => [names.map((key) => h("kbd", {}, SHOWN[key] ?? key)), text])));
+  const touch = titles.map((title) => table(title, VIEWS[title].touch ?? []));
+  const columns = (...parts) => h("div", { class: "columns" }, parts);
+  put(dialog, h("div", { class: "keys-head" }, h("h2", { id: "keys-title" }, fingers ? "With fingers" : "Keys"), close), fingers ? [columns(touch), h("details", {}, h("summary", {}, "With a keyboard"), columns(keys))] : columns(keys));
   dialog.showModal();
   close.focus();
 }
@@ -58,5 +65,5 @@ export function start() {
   document.addEventListener("click", (event) => {
     if (["mouse", "touch", "pen"].includes(event.pointerType)) event.target.closest("main button")?.blur();
   });
-  bind("Everywhere", [{ keys: ["?"], text: "show these keys", run: showKeys }]);
+  bind("Everywhere", { "?": showKeys });
 }

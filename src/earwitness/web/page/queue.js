@@ -181,16 +181,11 @@ export function queue(root, { collection, parameters, signal }) {
   }, { signal });
 
   const by = (step) => () => pick(list.selected + step);
-  bind("Queue", [
-    { keys: ["ArrowDown", "j"], text: "next recording", run: by(1) }, { keys: ["ArrowUp", "k"], text: "previous recording", run: by(-1) },
-    { keys: ["PageDown"], run: by(10) }, { keys: ["PageUp"], run: by(-10) },
-    { keys: ["Home"], text: "first recording", run: () => pick(0) }, { keys: ["End"], text: "last recording", run: () => pick(list.total - 1) },
-    { keys: ["Enter"], text: "open it", run: () => open(list.selected) }, { keys: [" ", "p"], text: "play or stop", run: listen },
-    ...DECISIONS.map((each) => ({ keys: [each.key], text: each.text.toLowerCase(), run: () => decideOn(each.value) })),
-    { keys: ["u"], text: "undo the last decision", run: takeBack }, { keys: ["s"], text: "skip", run: by(1) },
-    { keys: ["a"], text: "autoplay on or off", run: () => { set("autoplay", !settings.autoplay); auto.checked = settings.autoplay; announce(`autoplay ${settings.autoplay ? "on" : "off"}`); } },
-    { keys: ["/"], text: "search", run: () => text.focus() },
-  ], signal, [["tap a row", "selects it"], ["tap a name", "opens it"]]);
+  bind("Queue", {
+    ArrowDown: by(1), ArrowUp: by(-1), PageDown: by(10), PageUp: by(-10), Home: () => pick(0), End: () => pick(list.total - 1), Enter: () => open(list.selected), " ": listen,
+    ...Object.fromEntries(DECISIONS.map((each) => [each.key, () => decideOn(each.value)])), u: takeBack, s: by(1),
+    a: () => { set("autoplay", !settings.autoplay); auto.checked = settings.autoplay; announce(`autoplay ${settings.autoplay ? "on" : "off"}`); }, "/": () => text.focus(),
+  }, signal);
   text.addEventListener("keydown", (event) => { if (event.key === "Escape" || event.key === "Enter") list.element.focus(); });
 
   load(Math.max(0, Number(parameters.get("i")) || 0), parameters.get("r")).then(() => { if (document.activeElement === document.body || document.activeElement === document.getElementById("view")) list.element.focus({ preventScroll: true }); });

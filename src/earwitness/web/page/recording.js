@@ -111,18 +111,15 @@ function scored(root, { collection, id, parameters, signal }, found, resume) {
     if (last && (last.id !== id || last.collection !== collection.id)) go(recordingAddress(last.collection, last.id, { from: parameters.get("from"), i: Math.max(0, Number(parameters.get("i")) - 1) || undefined }));
   };
 
-  bind("Recording", [
-    { keys: [" ", "p"], text: "play or pause", run: () => player.toggle() }, { keys: ["j", "ArrowDown"], text: "next recording", run: () => step(1) }, { keys: ["k", "ArrowUp"], text: "previous recording", run: () => step(-1) },
-    { keys: ["ArrowLeft"], text: "cursor back", run: () => player.seek(player.position - 0.1) }, { keys: ["ArrowRight"], text: "cursor on", run: () => player.seek(player.position + 0.1) },
-    { keys: ["+", "="], text: "nearer", run: () => view.zoom(1.5, player.position) }, { keys: ["-"], text: "farther", run: () => view.zoom(1 / 1.5, player.position) }, { keys: ["0"], text: "all of the recording", run: () => view.fit() },
-    ...DECISIONS.map((each) => ({ keys: [each.key], text: each.text.toLowerCase(), run: () => decide(each.value) })),
-    { keys: ["u"], text: "undo the last decision", run: takeBack }, { keys: ["s"], text: "skip", run: () => step(1) }, { keys: ["n"], text: "write a note", run: () => note.focus() },
-    { keys: ["a"], text: "autoplay on or off", run: () => { set("autoplay", !settings.autoplay); announce(`autoplay ${settings.autoplay ? "on" : "off"}`); } },
-    { keys: ["b"], text: "draw boxes, or move", run: () => { scene.tool = scene.tool === "box" ? "pan" : "box"; scene.say("tool"); } },
-    { keys: ["o"], text: "outlines on or off", run: () => set("marks", !settings.marks) },
-    { keys: ["e", "l", "w", "f"], text: "evidence, listen, what if, facts", run: ({ key }) => { side.open({ e: "evidence", l: "listen", w: "what-if", f: "facts" }[key], true); if (key === "l") listening.toSounds(); } },
-    { keys: ["q"], text: "back to the queue", run: () => go(queueAddress(collection, id, parameters)) },
-  ], signal, [["two fingers", "nearer and farther"], ["one finger", "moves the view; with Box or Lasso it draws"], ["tap", "sets the cursor; on the scores it chooses the segment"]]);
+  bind("Recording", {
+    " ": () => player.toggle(), j: () => step(1), k: () => step(-1), ArrowLeft: () => player.seek(player.position - 0.1), ArrowRight: () => player.seek(player.position + 0.1),
+    "+": () => view.zoom(1.5, player.position), "-": () => view.zoom(1 / 1.5, player.position), 0: () => view.fit(),
+    ...Object.fromEntries(DECISIONS.map((each) => [each.key, () => decide(each.value)])), u: takeBack, s: () => step(1), n: () => note.focus(),
+    a: () => { set("autoplay", !settings.autoplay); announce(`autoplay ${settings.autoplay ? "on" : "off"}`); },
+    b: () => { scene.tool = scene.tool === "box" ? "pan" : "box"; scene.say("tool"); }, o: () => set("marks", !settings.marks),
+    e: ({ key }) => { side.open({ e: "evidence", l: "listen", w: "what-if", f: "facts" }[key], true); if (key === "l") listening.toSounds(); },
+    q: () => go(queueAddress(collection, id, parameters)),
+  }, signal);
 }
 
 const queueAddress = (collection, id, parameters) =>

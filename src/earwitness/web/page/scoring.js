@@ -35,7 +35,7 @@ export function unscored(root, { collection, id, signal }, found, again) {
     const stage = new Stage(scene, { label: `log-mel of ${visible(found.name)}` });
     put(place, stage.element, transport(scene, stage));
     place.querySelector('[aria-label="What dragging does"]').remove(); // nothing is drawn before it is scored
-    bind("Recording", [{ keys: [" ", "p"], text: "play or pause", run: () => player.toggle() }, { keys: ["+", "="], text: "nearer", run: () => view.zoom(1.5, player.position) }, { keys: ["-"], text: "farther", run: () => view.zoom(1 / 1.5, player.position) }, { keys: ["0"], text: "all of the recording", run: () => view.fit() }], leaving.signal);
+    bind("Recording", { " ": () => player.toggle(), "+": () => view.zoom(1.5, player.position), "-": () => view.zoom(1 / 1.5, player.position), 0: () => view.fit() }, leaving.signal);
   }
 
   const end = () => { going = false; leaving.abort(); };

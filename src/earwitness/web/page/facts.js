@@ -24,7 +24,7 @@ export function factsPanel(scene) {
     h("h2", {}, "Maps that are held"), h("div", { class: "held" }),
     h("h2", {}, "The file"), h("dl", { class: "facts" }, fact("Length", seconds(recording.seconds)), fact("Sample rate", `${count(recording.sample_rate)} Hz`), fact("Channels", recording.channels), fact("Segments", count(recording.segments.count)), fact("Decided", reviewOf(scene.collection.id, recording)?.decision || "not yet")));
   const held = element.querySelector(".held");
-  const draw = () => put(held, recording.maps.length ? h("ul", { class: "spans" }, recording.maps.map((map) => h("li", {}, h("button", { type: "button", class: "span", "aria-pressed": String(scene.map?.id === map.id), on: { click: () => scene.show(map).catch(() => {}) } },
+  const draw = () => put(held, recording.maps.length ? h("ul", { class: "spans" }, [...recording.maps].sort((one, two) => one.start_seconds - two.start_seconds).map((map) => h("li", {}, h("button", { type: "button", class: "span", "aria-pressed": String(scene.map?.id === map.id), on: { click: () => scene.show(map).catch(() => {}) } },
     h("b", {}, map.title), h("bdi", {}, visible(map.target)), h("span", { class: "number" }, span(...scene.extentOf(map))), map.verdict ? h("span", { class: "quiet" }, map.verdict.level) : null)))) : h("p", { class: "quiet" }, "None yet."));
   scene.addEventListener("map", draw);
   draw();

@@ -272,6 +272,12 @@ def test_a_wrong_request_is_one_line(run, stereo, tmp_path, arguments, says):
     assert not (tmp_path / "o").exists()
 
 
+def test_moved_recordings_of_a_run_are_asked_for_as_inquire_does(run, tmp_path):
+    left = earwitness("listen", "--run", str(run), "--data", str(tmp_path))
+    assert left.code == 1
+    assert "has gone missing since the run; put it back, or name the data's new place with --data" in left.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -470,7 +470,7 @@ def test_what_is_missing_is_named(run, name):
 
 def test_a_run_of_another_version_is_said_to_be_so(run):
     files.write_json(run / "run.json", {"backbone": "compact"})
-    with pytest.raises(EarwitnessError, match="do not fit this version"):
+    with pytest.raises(EarwitnessError, match=r"do not fit this version \(\w+ is missing\)"):
         build_report(run)
 
 

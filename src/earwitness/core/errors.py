@@ -110,6 +110,11 @@ def first_line(error: Exception, most: int | None = None) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:most]
 
 
+def said(error: Exception) -> str:
+    """Return what a failure to read a file's content says: an entry that is missing goes by its name."""
+    return f"{error.args[0]} is missing" if isinstance(error, KeyError) and error.args else first_line(error)
+
+
 def on_disk(path: Path) -> Path:
     r"""Return a path as the disk has it, where :func:`printable` wrote bytes of its name as ``\xNN``."""
     if path.exists() or "\\x" not in str(path):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from earwitness.core.errors import EarwitnessError, printable
+from earwitness.core.errors import EarwitnessError, printable, said
 from earwitness.core.files import read_csv, write_csv
 from earwitness.data.recordings import DataSet
 from earwitness.data.splits import Split
@@ -87,7 +87,7 @@ def read(path: Path, settings: Any) -> TrainedOn:
             frozenset(settings["split"]["train"]),
         )
     except (KeyError, TypeError) as error:
-        raise EarwitnessError(f"{printable(path.parent)}: does not say what was trained on ({error!r})") from error
+        raise EarwitnessError(f"{printable(path.parent)}: does not say what was trained on ({said(error)})") from error
 
 
 def changed(path: Path, data: DataSet) -> list[str]:

@@ -180,8 +180,14 @@ class OpenRun:
             self._remembered[name] = found
         return self._remembered[name]
 
-    @contextmanager
-    def _same_recording(self, name: str) -> Iterator[None]:
+    def check_there(self, name: str) -> None:
+        """Find out whether a recording lies where the run's data is.
+
+        Raises
+        ------
+        EarwitnessError
+            It does not.
+        """
         path = self.path_of(name)
         if not path.exists():
             where = "" if self.root.is_dir() else f" (its folder {printable(self.root)} is gone, too)"
@@ -189,6 +195,10 @@ class OpenRun:
                 f"{printable(path)}: has gone missing since the run{where}; "
                 "put it back, or name the data's new place with --data"
             )
+
+    @contextmanager
+    def _same_recording(self, name: str) -> Iterator[None]:
+        self.check_there(name)
         try:
             yield
         except BadRecordingError as error:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from earwitness.core.errors import EarwitnessError, printable
+from earwitness.core.errors import EarwitnessError, printable, said
 from earwitness.core.files import read_csv, read_json
 from earwitness.core.run_folder import MODEL, RunFolder
 from earwitness.core.statistics import wilson_interval
@@ -130,7 +130,7 @@ def gather(run: RunFolder, *, paths: bool = False) -> dict[str, Any]:
         }
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise EarwitnessError(
-            f"{printable(run.path)}: its files do not fit this version ({error!r}); run again"
+            f"{printable(run.path)}: its files do not fit this version ({said(error)}); run again"
         ) from error
 
 

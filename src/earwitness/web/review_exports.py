@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from earwitness.core.errors import EarwitnessError, no_such, printable
+from earwitness.core.errors import EarwitnessError, no_such, printable, said
 from earwitness.core.files import safe_name
 from earwitness.inspection.exports import FORMATS, Selection, audacity, raven
 from earwitness.web.reviews import Review, SavedFinding
@@ -201,7 +201,7 @@ def _places(finding: SavedFinding) -> list[Extent]:
     try:
         return [_place(edit) for edit in finding.edits]
     except (KeyError, TypeError, ValueError) as error:
-        raise EarwitnessError(f"finding {finding.id}: its edits cannot be read ({error!r})") from error
+        raise EarwitnessError(f"finding {finding.id}: its edits cannot be read ({said(error)})") from error
 
 
 def _place(edit: Mapping[str, Any]) -> Extent:

@@ -305,6 +305,8 @@ def listen_to_run(
         opened.path_of(name): (name, opened.predictions.classes[int(label)])
         for name, label in zip(opened.predictions.files, opened.predictions.labels, strict=True)
     }
+    if not any(path.exists() for path in label_of):
+        opened.check_there(opened.predictions.files[0])
     rows: list[Row] = []
     mute: list[str] = []
     unusable: list[Unusable] = []
@@ -325,7 +327,8 @@ def listen_to_run(
                 mute += none
                 advance(1)
         if not rows:
-            raise EarwitnessError(f"{printable(run)}: no recording could be listened to ({(*mute, *unusable)[0]})")
+            why = [*mute, *(f"{each.file}: {each.reason}" for each in unusable)][0]
+            raise EarwitnessError(f"{printable(run)}: no recording could be listened to ({why})")
         result = ListenedRun(
             fidelities=tuple(fidelities(rows, seed)),
             advantages=tuple(advantages(rows, seed)),

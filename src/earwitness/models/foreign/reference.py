@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from earwitness.core.errors import EarwitnessError, printable
+from earwitness.core.errors import EarwitnessError, printable, said
 from earwitness.core.files import read_json, write_json
 from earwitness.core.run_folder import IDENTITY
 from earwitness.models.classifier import Classifier
@@ -100,7 +100,7 @@ def load_reference(path: Path, device: torch.device) -> Classifier:
         origin, classes = Origin.from_dict(stored), tuple(map(str, stored["classes"]))
         frames, overlap = int(stored["segment_frames"]), float(stored["overlap"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise EarwitnessError(f"{printable(path)}: is damaged ({error!r}); evaluate the model again") from error
+        raise EarwitnessError(f"{printable(path)}: is damaged ({said(error)}); evaluate the model again") from error
     if newer:
         raise EarwitnessError(f"{printable(path)}: was written by a newer earwitness; update this one")
     check_unchanged(origin, path.parent)

@@ -216,6 +216,21 @@ def weights_missing(at: Place):
     return at.train("--weights", at.tmp / "nowhere.pt")
 
 
+@ends(2, r"<TMP>/nowhere\.pt: there is no such file; give --weights a file of weights")
+def weights_missing_of_a_model_to_check(at: Place):
+    return ["check-model", "mn04", "--weights", at.tmp / "nowhere.pt"]
+
+
+@ends(2, r"<TMP>/nowhere\.pt: there is no such file; give --weights a file of weights")
+def weights_missing_of_a_model_to_serve(at: Place):
+    return ["serve", at.data, "--backbone", "mn04", "--weights", at.tmp / "nowhere.pt"]
+
+
+@ends(2, r"--weights some\.pt: are of a --backbone; name it, or leave them out")
+def weights_without_a_backbone_to_serve(at: Place):
+    return ["serve", at.run, "--weights", "some.pt"]
+
+
 @ends(1, r"<TMP>/garbage\.pt: is not a readable PyTorch file of weights \(damaged, cut short or something else\); .*")
 def weights_garbage(at: Place):
     (at.tmp / "garbage.pt").write_bytes(b"\x80\x02" + bytes(range(256)) * 9)

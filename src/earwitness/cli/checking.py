@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from earwitness.cli.options import ClassFile, DescriptionFile, Device, PlainCommand
+from earwitness.cli.options import ClassFile, DescriptionFile, Device, PlainCommand, Weights
 from earwitness.cli.output import next_step, progress_bar, show, table, typed, warn
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def check_model(
     file: Annotated[Path | None, typer.Argument(metavar="FILE", help="A sound file to predict as well.")] = None,
     description: DescriptionFile = None,
     names: ClassFile = None,
+    weights: Weights = None,
     device: Device = "auto",
 ) -> None:
     """Show what was understood of a model. What it takes, its answers to tones, its speed, methods that can ask it."""
@@ -39,7 +40,7 @@ def check_model(
     from earwitness.inspection.files import score_file
     from earwitness.inspection.model import load_model
 
-    model = load_model(spec, description=description, classes=names, device=device)
+    model = load_model(spec, weights=weights, description=description, classes=names, device=device)
     found = check(model, progress_bar())
     show("\n\n".join((_takes(found), _tones(found), _methods(found))))
     if file is not None:
@@ -49,8 +50,8 @@ def check_model(
     for sentence in found.warnings:
         warn(f"warning: {sentence}")
     option = "--run" if (Path(spec) / "run.json").exists() else "--backbone" if spec == "mn04" else "--model"
-    given = {"--description": description, "--classes": names}
-    more = "".join(f" {name} {typed(path)}" for name, path in given.items() if path is not None)
+    given = {"--description": description, "--classes": names, "--weights": weights}
+    more = "".join(f" {name} {typed(Path(path))}" for name, path in given.items() if path is not None)
     next_step(f"earwitness explain {typed(file or Path('some.wav'))} {option} {typed(Path(spec))}{more}")
 
 

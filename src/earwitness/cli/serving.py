@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from earwitness.cli.options import ClassFile, DescriptionFile, Device, ModelBackbone, ModelSpec, MovedData, PlainCommand
+from earwitness.cli.options import (
+    ClassFile,
+    DescriptionFile,
+    Device,
+    ModelBackbone,
+    ModelSpec,
+    MovedData,
+    PlainCommand,
+    Weights,
+)
 from earwitness.cli.output import show, warn
 from earwitness.core.errors import UsageError
 
@@ -26,6 +35,7 @@ def serve(
     ],
     model: ModelSpec = None,
     backbone: ModelBackbone = None,
+    weights: Weights = None,
     description: DescriptionFile = None,
     names: ClassFile = None,
     data: MovedData = None,
@@ -41,12 +51,18 @@ def serve(
         raise UsageError("--model and --backbone: name one")
     if (model or backbone) is None and (description or names) is not None:
         raise UsageError("--description and --classes are of a --model; name it, or leave them out")
+    if weights is not None and backbone is None:
+        raise UsageError(f"--weights {weights}: are of a --backbone; name it, or leave them out")
     from earwitness.inspection.model import load_model
     from earwitness.web.serve import serve as run_server
     from earwitness.web.studio import open_studio
 
     spec = model or backbone
-    loaded = None if spec is None else load_model(spec, description=description, classes=names, device=device)
+    loaded = (
+        None
+        if spec is None
+        else load_model(spec, weights=weights, description=description, classes=names, device=device)
+    )
     studio = open_studio(places, loaded, device=device, data=data)
     if host not in LOOPBACK:
         warn(f"warning: --host {host}: whoever reaches this machine and has the address sees all recordings")

@@ -234,6 +234,9 @@ def test_a_row_is_plain(explained):
     assert all(isinstance(value, str | float | None) for value in row.values())
     assert row["gradcam dog_second"] in explained["gradcam"].times
     assert row["gradcam dog_verdict"] is None
+    assert row["recording_score"] == explained.scores[explained.predicted]
+    (segment,) = explained.answer.findings
+    assert row["segment_score"] == segment.scores[CLASSES.index(explained.predicted)] != row["recording_score"]
     assert json.loads(json.dumps(row)) == row
 
 

@@ -145,9 +145,8 @@ class Explanation:
             wrong = "fits several" if called else "is none"
             asked = [list(self.scores)[each] for each in classes_called(list(self.scores), name)]
             more = f", or ask for it: explain(..., classes={asked!r})" if len(asked) == 1 and not called else ""
-            raise UsageError(
-                f"{name!r}: {wrong} of the classes that were explained; take {_listed(self.classes)}{more}"
-            )
+            wrong += f" of the classes that were explained; take {_listed(self.classes)}{more}"
+            raise UsageError(f"{name!r}: {wrong}")
         return self.attributions[named[0], self.classes[called[0]]]
 
     def _of_detection(self, method: str, detection: Detection) -> Attribution:
@@ -183,9 +182,8 @@ class Explanation:
         answer = inquiry if several is None else replace(several, inquiry=inquiry)
         notes = self.notes
         if not can_be_random(self.model.classifier.network):
-            notes += (
-                f"verdicts leave out the test with random weights: {self.model.name} has none that can be changed",
-            )
+            left_out = "verdicts leave out the test with random weights"
+            notes += (f"{left_out}: {self.model.name} has none that can be changed",)
         return replace(self, answer=answer, attributions=maps, moments=moments, notes=notes)
 
     def plot(self, *, upsampling: str = "nearest", overlay: bool = False, style: str = "screen") -> Figure:
@@ -351,17 +349,23 @@ class Explanation:
     def as_row(self) -> dict[str, Any]:
         """Return the explanation as a plain dictionary, such as a row of a pandas table.
 
-        Beside the file's, there are four entries a map: where its strongest cell for the class lies (``_second``,
-        ``_hertz``), its verdict and the chance that the map is right (None without verdicts). They begin with the
+        ``predicted`` has ``recording_score``, the mean over the recording, and ``segment_score`` from ``start_second``
+        to ``end_second``, where it was explained. There are four entries a map: where its strongest cell for the class
+        lies (``_second``, ``_hertz``), its verdict and the chance that the map is right (or None). They begin with the
         method's name, and with its settings where it was asked for with several.
         """
+        inquiry = self.answer.inquiry if isinstance(self.answer, DetectedExplanation) else self.answer
+        there = self.scores
+        if isinstance(inquiry, Inquiry):
+            there = dict(zip(inquiry.classes, inquiry.findings[0].scores, strict=True))
         row: dict[str, Any] = {
             "file": self.file,
             "seconds": self.seconds,
             "start_second": self.start_seconds,
             "end_second": self.end_seconds,
             "predicted": self.predicted,
-            "score": self.scores[self.predicted],
+            "recording_score": self.scores[self.predicted],
+            "segment_score": there[self.predicted],
         }
         for (method, name), found in self.attributions.items():
             plain = method.partition(":")[0]
@@ -378,9 +382,8 @@ class Explanation:
         return row
 
     def __repr__(self) -> str:
-        score = self.scores[self.predicted]
         maps = f"{', '.join(self.methods)} for {', '.join(self.classes)}"
-        return f"Explanation({self.file!r}: {self.predicted} {score:.3f}; {maps})"
+        return f"Explanation({self.file!r}: {self.predicted} {self.scores[self.predicted]:.3f}; {maps})"
 
     def _repr_png_(self) -> bytes:
         from earwitness.plots.style import png

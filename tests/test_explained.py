@@ -181,4 +181,6 @@ def test_detections_are_written_beside_the_picture(here):
 def test_of_a_whole_recording_detections_are_written(here):
     left = earwitness("explain", f"siteA/{NAME}.wav", "--run", "run", "--out", here, "--whole", "--export", "raven")
     assert left.code == 0, left.err
-    assert [path.name for path in here.glob("*.txt")] == [f"{NAME}-whole-detections.selections.txt"]
+    (path,) = here.glob("*.txt")
+    assert path.name == f"{NAME}-whole-detections.selections.txt"
+    assert f"\n  exported:  {path}\n" in left.out

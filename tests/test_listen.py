@@ -212,6 +212,7 @@ def test_a_box_is_a_selection(stereo, tmp_path):
     left = earwitness(*asked, "--export", "audacity")
     assert left.code == 0, left.err
     (path,) = tmp_path.glob("*.labels.txt")
+    assert f"\n  exported:  {path}\n" in left.out
     seconds = soundfile.info(stereo).duration
     assert path.read_text() == f"0.200000\t{seconds:.6f}\tbox (kept)\n\\\t500.000000\t22050.000000\n"
     wrong = earwitness(*asked, "--export", "svg")

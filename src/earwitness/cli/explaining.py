@@ -34,7 +34,7 @@ from earwitness.cli.options import (
     Weights,
     Whole,
 )
-from earwitness.cli.output import methods_lines, next_step, progress_bar, show, typed, warn
+from earwitness.cli.output import methods_lines, next_step, progress_bar, show, show_exported, typed, warn
 from earwitness.core.errors import UsageError, printable
 
 if TYPE_CHECKING:
@@ -135,6 +135,7 @@ def explain(
         style=style,
         exports=tuple(exports or ()),
         on_maps=show_maps,
+        on_exports=show_exported,
         on_verdicts=lambda found: show(text.judged(found)),
         progress=progress_bar(),
     )

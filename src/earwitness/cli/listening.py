@@ -25,7 +25,7 @@ from earwitness.cli.options import (
     Weights,
     Whole,
 )
-from earwitness.cli.output import MOST_NAMED, next_step, progress_bar, show, typed, warn
+from earwitness.cli.output import MOST_NAMED, next_step, progress_bar, show, show_exported, typed, warn
 from earwitness.cli.sounds import fidelity_lines, sounds_lines
 from earwitness.core.errors import UsageError, printable
 
@@ -88,6 +88,7 @@ def listen(
         raise UsageError(f"{printable(files[0])}: does not exist; name a sound file")
     _refuse({"--data": data, "--seed": seed}, "is for all of a run; leave it out, or the sound files")
     from earwitness.cli.explaining import model_named
+    from earwitness.inspection.exports import kept_paths
     from earwitness.workflows.listen import listen as work
 
     if box is not None:
@@ -109,7 +110,9 @@ def listen(
         exports=tuple(exports or ()),
         progress=progress_bar(),
     )
-    show("\n\n".join(map(sounds_lines, outcome.written)))
+    for number, each in enumerate(outcome.written):
+        show("\n" * bool(number) + sounds_lines(each))
+        show_exported(kept_paths(each.sheet.parent, each.sheet.stem, exports or ()))
     for sentence in outcome.mute:
         warn(f"warning: {sentence}")
     if outcome.written:

@@ -64,6 +64,12 @@ def next_step(text: str) -> None:
     show(f"\nNext: {text}")
 
 
+def show_exported(paths: Iterable[Path]) -> None:
+    """Print a line for each file that was written for other programs."""
+    for path in paths:
+        show(f"  exported:  {printable(path)}")
+
+
 def typed(path: Path) -> str:
     """Return a path as one types it in a shell."""
     return shlex.quote(printable(path))

@@ -241,14 +241,18 @@ def detection_rows(file: str, detections: Iterable[Detection]) -> Iterator[tuple
 def export_kept(rows: Sequence[KeptRow], folder: Path, name: str, formats: Sequence[str]) -> list[Path]:
     """Write what is kept of a recording as :func:`export` writes regions; ``formats`` are those of tables."""
     check_formats(formats, pictures=False)
-    written = []
-    for each in dict.fromkeys(formats):
-        written.append(folder / f"{name}{FORMATS[each]}")
+    written = kept_paths(folder, name, formats)
+    for each, path in zip(dict.fromkeys(formats), written, strict=True):
         if each == "csv":
-            write_csv(written[-1], [item.name for item in fields(KeptRow)], map(astuple, rows))
+            write_csv(path, [item.name for item in fields(KeptRow)], map(astuple, rows))
         else:
-            _write(written[-1], each, [row.selection for row in rows], ("Method", "Share"))
+            _write(path, each, [row.selection for row in rows], ("Method", "Share"))
     return written
+
+
+def kept_paths(folder: Path, name: str, formats: Sequence[str]) -> list[Path]:
+    """Return the files that :func:`export_kept` writes."""
+    return [folder / f"{name}{FORMATS[each]}" for each in dict.fromkeys(formats)]
 
 
 def _write(

@@ -51,6 +51,7 @@ def explain_to_folder(
     exports: Sequence[str] = (),
     table: Path | str | None = None,
     on_maps: Callable[[Explanation, Path, bool], None] | None = None,
+    on_exports: Callable[[Sequence[Path]], None] | None = None,
     on_verdicts: Callable[[Explanation], None] | None = None,
     progress: Progress | bool = True,
 ) -> Explained:
@@ -76,6 +77,8 @@ def explain_to_folder(
     on_maps
         Told of each explanation when its picture and maps are written, without verdicts; with the picture's path, and
         whether it took the place of an earlier one.
+    on_exports
+        Told then which files ``exports`` asked for were written.
     on_verdicts
         Told of each explanation when its verdicts are measured, and written, too.
 
@@ -88,7 +91,7 @@ def explain_to_folder(
     """
     progress = shown(progress)
     map_style(upsampling, overlay, style, whole=whole)
-    look: dict[str, Any] = {"upsampling": upsampling, "overlay": overlay, "style": style, "formats": exports}
+    look: dict[str, Any] = {"upsampling": upsampling, "overlay": overlay, "style": style}
     check_formats(exports)
     _check_places(out, table)
     unusable: list[Unusable] = []
@@ -112,6 +115,7 @@ def explain_to_folder(
             name, again = each.name_in(Path(out), names)
             names.add(name.casefold())
             picture = each.save(out, name, **look)
+            beside = each.export(out, name, exports, **look)
             if again:
                 replaced.add(picture)
             advance(1)
@@ -120,10 +124,12 @@ def explain_to_folder(
             _write_table(table, saved)
         if on_maps is not None:
             on_maps(each, picture, again)
+        if on_exports is not None:
+            on_exports(beside)
         judged = _judged(each, picture, unusable, progress) if verdicts else each
         if judged is not each:
             with folder_held(out, patience=DRAWING_SECONDS):
-                judged.save(out, name, **look)
+                judged.save(out, name, **look, formats=exports)
             if on_verdicts is not None:
                 on_verdicts(judged)
         saved[-1] = judged, picture

@@ -418,7 +418,7 @@ def out_holds_an_unfinished_run(at: Place):
     return at.train()
 
 
-@ends(2, r"<TMP>/copy/run: --resume needs the same request, but \w+ differs from when the training began; ask as .*")
+@ends(2, r"<TMP>/copy/run: --resume needs the same request, but \w+ \([\w, ]+\) differs from when .*")
 def resume_with_another_request(at: Place):
     run = at.copied_run()
     (run / "model.safetensors").unlink()
@@ -450,7 +450,7 @@ def inquire_what_is_no_run(at: Place):
     return ["inquire", at.tmp]
 
 
-@ends(2, r"<TMP>/out: its training is unfinished; go on with `earwitness train --resume`")
+@ends(2, r"<TMP>/out: its training is unfinished; go on with `earwitness run 'my <data>' --backbone compact --resume`")
 def inquire_an_unfinished_run(at: Place):
     shutil.copytree(at.run, at.tmp / "out")
     (at.tmp / "out" / "model.safetensors").unlink()

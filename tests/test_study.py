@@ -7,6 +7,7 @@ import csv
 import io
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -251,9 +252,17 @@ def test_resume_of_a_finished_run_clears_checkpoints_that_a_kill_left(finished, 
     assert not finished.run.checkpoints.exists()
 
 
-@pytest.mark.parametrize("change", [{"seed": 2}, {"overlap": 50.0}, {"fraction": 0.5}, {"changes": {"epochs": 1}}])
-def test_resume_of_a_finished_run_refuses_another_request(finished, request_, change):
-    with pytest.raises(UsageError, match="--resume needs the same request"):
+@pytest.mark.parametrize(
+    ("change", "differs"),
+    [
+        ({"seed": 2}, "seed differs from when the training began (1 then, 2 now)"),
+        ({"overlap": 50.0}, "overlap differs from when the training began (75.0 then, 50.0 now)"),
+        ({"fraction": 0.5}, "split (train, validation) differs from when the training began"),
+        ({"changes": {"epochs": 1, "batch": 16}}, "epochs differs from when the training began (2 then, 1 now)"),
+    ],
+)
+def test_resume_of_a_finished_run_refuses_another_request(finished, request_, change, differs):
+    with pytest.raises(UsageError, match=re.escape(f"--resume needs the same request, but {differs}; ask as before")):
         train(replace(request_, **change), resume=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -263,8 +264,18 @@ def open_finished(path: Path | str) -> RunFolder:
     if folder.started and MODEL in read_json(folder.run_json):
         raise UsageError(f"{printable(path)}: its evaluation is unfinished; evaluate the model again with --overwrite")
     if folder.started:
-        raise UsageError(f"{printable(path)}: its training is unfinished; go on with `earwitness train --resume`")
+        raise UsageError(f"{printable(path)}: its training is unfinished; go on with `{_going_on(folder)}`")
     raise UsageError(f"{printable(path)}: is not a run folder (it holds no model.safetensors)")
+
+
+def _going_on(folder: RunFolder) -> str:
+    """Return the command that goes on with an unfinished training: the one that began it, with ``--resume``."""
+    words = read_json(folder.run_json).get("command") or []
+    if not words:  # begun from Python
+        return f"earwitness train DATA --out {shlex.quote(printable(folder.path))} --resume"
+    kept = [word for word in words if word not in ("--overwrite", "--resume")]
+    in_folds = any(word.partition("=")[0] == "--folds" for word in kept)  # goes on by itself
+    return shlex.join([*kept, *([] if in_folds else ["--resume"])])
 
 
 def no_model_folder(path: Path | str) -> str:

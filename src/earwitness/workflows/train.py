@@ -300,9 +300,10 @@ def _record(plan: TrainingPlan, data: DataSet, split: Split, warnings: tuple[str
     free = {"command", *(("device", "precision", "threads", "versions") if run.finished else ())}
     for key, value in content.items():
         if key not in free and not _same(before.get(key), value):
+            differs = _difference(key, before.get(key), value)
             raise UsageError(
-                f"{printable(run.path)}: --resume needs the same request, but {key} differs from when the training "
-                "began; ask as before, or --overwrite to begin anew"
+                f"{printable(run.path)}: --resume needs the same request, but {differs}; ask as before, or --overwrite "
+                "to begin anew"
             )
     identity = before.get(run_folder.IDENTITY)
     if run.finished:
@@ -340,6 +341,20 @@ def _same(before: Any, now: Any) -> bool:
     if isinstance(before, dict) and isinstance(now, dict):
         return {**before, "warnings": None} == {**now, "warnings": None}
     return bool(before == now)
+
+
+def _difference(key: str, before: Any, now: Any) -> str:
+    """Say which entry of two requests differs, and how where that is short; those of a recipe are options."""
+    since = "from when the training began"
+    if isinstance(before, dict) and isinstance(now, dict):
+        parts = [name for name in {**before, **now} if name != "warnings" and before.get(name) != now.get(name)]
+        if key != "recipe":
+            return f"{key} ({', '.join(parts)}) differs {since}"
+        if len(parts) > 1:
+            return f"{' and '.join(parts)} differ {since}"
+        key, before, now = parts[0], before.get(parts[0]), now.get(parts[0])
+    plain = all(isinstance(each, str | int | float | None) for each in (before, now))
+    return f"{key} differs {since}" + (f" ({before} then, {now} now)" if plain else "")
 
 
 def choose_split(request: Request, data: DataSet) -> Split:

@@ -25,6 +25,7 @@ from earwitness.audio import decoding
 from earwitness.cli import app, exit, explaining
 from earwitness.core import files
 from earwitness.core.brief import brief
+from earwitness.core.files import read_csv
 from earwitness.data.synthetic.corpus import write_dataset
 from earwitness.inspection import questions
 from earwitness.inspection.files import explain_segment, score_file
@@ -180,6 +181,20 @@ def test_a_result_prints_on_one_line_without_its_arrays_and_its_network(what, ex
     assert len(told) < 1000
     assert "array(" not in told
     assert "Conv2d" not in told
+
+
+def test_a_file_that_was_trained_on_is_told_by_its_sound(here, tmp_path):
+    rows = read_csv(here / "runs" / "demo" / "recordings.csv")
+    told = {}
+    for part in ("training", "validation"):
+        name = next(row["file"] for row in rows if row["part"] == part)
+        shutil.copy(here / "sounds" / name, tmp_path / f"{part}.wav")
+        found = ew.explain(tmp_path / f"{part}.wav", "runs/demo", methods="gradcam", verdicts=False, progress=False)
+        told[part] = [note for note in found.notes if "trained on" in note]
+    assert told == {
+        "training": ["this file was trained on by runs/demo: its scores tell nothing of how good that is"],
+        "validation": [],
+    }
 
 
 def test_a_result_s_line_tells_shapes_and_counts():

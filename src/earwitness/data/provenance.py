@@ -90,6 +90,17 @@ def read(path: Path, settings: Any) -> TrainedOn:
         raise EarwitnessError(f"{printable(path.parent)}: does not say what was trained on ({said(error)})") from error
 
 
+def sounds(path: Path) -> frozenset[str]:
+    """Return the SHA-256 of each sound that a run was trained on, by its ``recordings.csv``, which need not be there.
+
+    Raises
+    ------
+    EarwitnessError
+        It is damaged.
+    """
+    return read(path, {"split": {"train": ()}}).sounds
+
+
 def changed(path: Path, data: DataSet) -> list[str]:
     """Return the names of recordings whose sound or label is another than when ``recordings.csv`` was written."""
     before = {row["file"]: (row["label"], row["sound_sha256"]) for row in read_csv(path)}

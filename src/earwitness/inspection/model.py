@@ -15,6 +15,7 @@ from earwitness.core.device import choose_device
 from earwitness.core.errors import UsageError, printable
 from earwitness.core.home import home_folder
 from earwitness.core.run_folder import RunFolder
+from earwitness.data import provenance
 from earwitness.explainers.inference.prepared import Prepared
 from earwitness.explainers.method import check_needs
 from earwitness.explainers.registry import METHODS, parse
@@ -44,6 +45,8 @@ class Model:
         What predicts.
     cache
         Folder in which is kept what verdicts measure once of a method; it need not exist or be writable.
+    trained_on
+        Of a run, as far as it knows: the SHA-256 of each decoded sound that it was trained on.
 
     Examples
     --------
@@ -55,6 +58,7 @@ class Model:
     name: str
     classifier: Classifier
     cache: Path
+    trained_on: frozenset[str] = frozenset()
 
     @cached_property
     def prepared(self) -> Prepared:
@@ -283,7 +287,9 @@ def _loaded(model: Model | Path | str, weights: Path | str | None, device: str) 
 def model_of_run(run: Path | str, *, device: str = "auto") -> Model:
     """Return the model of a finished training."""
     classifier = load_classifier(run, device=device)
-    return Model(name=printable(run), classifier=classifier, cache=RunFolder(Path(run)).trust)
+    folder = RunFolder(Path(run))
+    known = provenance.sounds(folder.recordings)
+    return Model(name=printable(run), classifier=classifier, cache=folder.trust, trained_on=known)
 
 
 def model_of_backbone(name: str, *, weights: Path | str | None = None, device: str = "auto") -> Model:

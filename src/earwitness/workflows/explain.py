@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from earwitness.audio import decoding
 from earwitness.core.arguments import listed
 from earwitness.core.errors import BadRecordingError, UsageError, printable
 from earwitness.core.progress import Progress, shown
@@ -284,8 +285,15 @@ def _explanation(
         detections=detections,
         moments=moments,
         answer=answer,
-        notes=scored.notes,
+        notes=scored.notes + _trained_on(model, path),
         source=source_of(model, path, [label for _, label in maps]),
         path=path,
         model=model,
     )
+
+
+def _trained_on(model: Model, path: Path) -> tuple[str, ...]:
+    """Say of a file that its model was trained on it, by its sound."""
+    if not model.trained_on or decoding.inspect(path).sound_sha256 not in model.trained_on:
+        return ()
+    return (f"this file was trained on by {model.name}: its scores tell nothing of how good that is",)

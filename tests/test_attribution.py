@@ -280,7 +280,10 @@ def test_spec_and_parse_are_inverse(explainer):
     [
         ("", f"'': no such method; choose one of {', '.join(sorted(METHODS))}"),
         ("shap", f"'shap': no such method (did you mean shapley?); choose one of {', '.join(sorted(METHODS))}"),
-        ("lime:sample=5", "lime: unknown parameter 'sample=5'; write name=value with one of parts, grid"),
+        (
+            "lime:sample=5",
+            "lime: unknown parameter 'sample=5' (did you mean samples?); write name=value with one of parts, grid",
+        ),
         ("lime:samples", "lime: unknown parameter 'samples'"),
         ("lime:seed=1,seed=2", "lime: seed is given twice"),
         ("lime:samples=0", "lime: samples=0 does not do; use a whole number, 2 or more"),

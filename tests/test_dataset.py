@@ -280,6 +280,7 @@ def test_a_fold_of_few_classes_is_none():
     split = default_split(read)
     assert split.kind == "group"
     assert dataset.guesses(read, split)[0].startswith("names read as FOLD-SOURCE-TAKE; ")
+    assert dataset.guesses(read, split, asked=True) == ("names read as FOLD-SOURCE-TAKE",)
     fewer = replace(data, recordings=data.recordings[:2] + data.recordings[3:])
     assert told_by_names(fewer).from_names == ("fold", "group")
 

@@ -14,6 +14,7 @@ import soundfile
 import tiny_run
 from command import earwitness
 from earwitness.audio import decoding
+from earwitness.cli.sounds import sounds_lines
 from earwitness.core.errors import UsageError
 from earwitness.core.files import read_csv, read_json
 from earwitness.inspection.files import score_file
@@ -87,6 +88,15 @@ def test_scores_are_those_that_the_files_get(explanation, run, tmp_path):
         sheet = read_json(written.sheet)["sounds"][name]
         assert sheet["scores"][explanation.classes[0]] == written.listening.scores[name][explanation.classes[0]]
         assert sheet["scores_of_file"][explanation.classes[0]] == written.file_scores[place][explanation.classes[0]]
+
+
+def test_why_less_is_kept_than_was_asked_for_is_said(explanation, tmp_path):
+    found = explanation["gradcam"]
+    few = np.where(np.arange(found.values.size).reshape(found.values.shape) % 10 == 0, 1.0, -1.0).astype(np.float32)
+    made = replace(explanation, attributions={("gradcam", found.target_label): replace(found, values=few)})
+    why = "of all cells, for no more speak for the class\n"
+    assert why in sounds_lines(made.listen().write(tmp_path / "few"))
+    assert why not in sounds_lines(explanation.listen("gradcam", keep=0.05).write(tmp_path / "plain"))
 
 
 def test_everything_kept_scores_as_the_original_and_nothing_is_left(explanation, run):

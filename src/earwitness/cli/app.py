@@ -270,6 +270,7 @@ def demo(
     sounds = out / "sounds"
     write_dataset(sounds, clips, seed, progress=progress_bar())
     options: dict[str, Any] = {"path": sounds, "out": out / "run", "backbone": "compact", "seed": seed}
+    options["split"] = "fold"  # as their names tell
     options["overwrite"] = overwrite
     _train(_request(options), options, last=False)
     investigate_and_report(out / "run", DEMO_METHODS, "auto", seed)

@@ -36,6 +36,7 @@ def sounds_lines(written: Written) -> str:
     told = heard.keep.described()
     if "mask" in told:
         what = f"{heard.target}, the {told['mask']}: {100 * told['area']:.1f} % of all cells"
+        what += ", for no more speak for the class" if getattr(heard.keep, "everything", False) else ""
     else:
         (low, high), (first, last) = told["box"]["hertz"], told["box"]["seconds"]
         what = f"from {first:g} to {last:g} s, {low:g} to {high:g} Hz"

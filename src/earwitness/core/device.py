@@ -144,5 +144,7 @@ def choose_device(name: str = "auto") -> torch.device:
             raise NotImplementedError
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(f"--device {name}: cannot be used here; try cpu, cuda or mps") from error
+        there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        known = " or ".join(kind for kind, available in there.items() if available)
+        raise UsageError(f"--device {name}: cannot be used here; take {known}") from error
     return device

@@ -177,7 +177,8 @@ def check_writable(path: Path) -> None:
     """
     there = next(place for place in (path, *path.absolute().parents) if place.exists())
     if not there.is_dir():
-        raise UsageError(f"{printable(path)}: {printable(there)} is a file; name another folder with --out")
+        where = "" if there == path else f"{printable(there)} "
+        raise UsageError(f"{printable(path)}: {where}is a file; name another folder with --out")
     if not os.access(there, os.W_OK | os.X_OK):
         raise UsageError(
             f"{printable(path)}: nothing can be written to {printable(there)}; change its permissions, or name "

@@ -94,7 +94,7 @@ def split(
     if fold is not None and chosen != "fold":
         raise UsageError(f"a fold ({fold}) goes with the split 'fold', not with '{chosen}'; leave one of them out")
     if not 0.0 < fraction < 1.0:
-        raise UsageError(f"the part to learn from must lie between 0 and 1, not {fraction:g}")
+        raise UsageError(f"--fraction {fraction:g}: the part to learn from must lie between 0 and 1")
     if chosen == "fold":
         return _hold_out_fold(dataset, fold)
     if chosen == "group":
@@ -143,17 +143,20 @@ def folds(dataset: DataSet, k: int | None = None, *, seed: int = 0) -> list[Spli
     return [_split(dataset, sides == number, kind, held_out=str(number + 1)) for number in range(count)]
 
 
-def guesses(dataset: DataSet, split: Split) -> tuple[str, ...]:
+def guesses(dataset: DataSet, split: Split, *, asked: bool = False) -> tuple[str, ...]:
     """Return in sentences what a split takes from recordings' names, and why it takes nothing from names that look so.
 
     Parameters
     ----------
     dataset, split
         The data set and a split of it.
+    asked
+        Whether somebody asked for this kind of split, who needs no advice on another one.
     """
     if split.kind in dataset.from_names:
         held_out = f": held out fold {split.held_out}" if split.kind == "fold" else ""
-        return (f"names read as FOLD-SOURCE-TAKE{held_out}; if they mean something else, --split order ignores them",)
+        advice = "" if asked else "; if they mean something else, --split order ignores them"
+        return (f"names read as FOLD-SOURCE-TAKE{held_out}{advice}",)
     if dataset.from_names or _groups_known(dataset) or _folds_known(dataset) or _telling(dataset) != dataset.recordings:
         return ()
     return (f"names are not read as FOLD-SOURCE-TAKE, though they look so: {why_no_folds(dataset.recordings)}",)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import Field, field, fields
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from earwitness.core.errors import UsageError, no_such
@@ -76,7 +77,10 @@ def parse(spec: str, methods: Mapping[str, type[T]]) -> T:
     for part in filter(None, (piece.strip() for piece in rest.split(","))):
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if key not in known or not equals:
-            raise UsageError(f"{name}: unknown parameter '{part}'; write name=value with one of {', '.join(known)}")
+            near = [] if key in known else get_close_matches(key, known, n=1)
+            meant = f" (did you mean {near[0]}?)" if near else ""
+            listed = ", ".join(known)
+            raise UsageError(f"{name}: unknown parameter '{part}'{meant}; write name=value with one of {listed}")
         if key in given:
             raise UsageError(f"{name}: {key} is given twice; give it once")
         given[key] = value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -78,6 +78,8 @@ class Mask:
         The front end's grid, whose filters the bands are.
     name, area
         In words, and the share of the cells that it keeps.
+    everything
+        Whether that is all that speaks for the class, which is less than was asked for.
     """
 
     values: Float32Array
@@ -85,6 +87,7 @@ class Mask:
     clock: Clock
     name: str
     area: float
+    everything: bool = False
 
     __repr__ = brief
 
@@ -142,7 +145,7 @@ def mask_of(attribution: Attribution, clock: Clock, share: float = SHARE, by: st
         )
     kept = strongest(values, share, by)
     name = f"strongest {100 * share:g} % of {attribution.method} by {by}"
-    return smooth(kept, times, clock, name)
+    return replace(smooth(kept, times, clock, name), everything=by == "area" and bool((values > 0).mean() < share))
 
 
 def _on_bands(attribution: Attribution, clock: Clock) -> Float32Array:

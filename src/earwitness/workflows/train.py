@@ -201,7 +201,8 @@ def _train_split(
     lost = losses.warnings(data, {classifier.front_end.high_hz: classifier.backbone})
     warnings = (*data.warnings, *split.warnings, *checks.duplicate_warnings(data, split), *lost)
     identity = _record(plan, data, split, warnings, run)
-    tell_notes((*plan.notes, *data.notes, *dataset.guesses(data, split)), watch.progress)
+    guesses = dataset.guesses(data, split, asked=plan.request.split is not None)
+    tell_notes((*plan.notes, *data.notes, *guesses), watch.progress)
     _warn(warnings, watch.progress)
     if run.finished:
         run_folder.check_identity(run)

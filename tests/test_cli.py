@@ -19,6 +19,7 @@ import typer
 import earwitness as package
 from command import PROCESS, earwitness, environment, write_sounds
 from earwitness.cli.app import app
+from earwitness.core.errors import EarwitnessError
 from earwitness.core.home import HOME_VARIABLE
 from earwitness.models.weights import SHARED_VARIABLE, audioset_labels
 from earwitness.report.page import build_report
@@ -379,3 +380,16 @@ def test_the_command_is_recorded_as_text(tmp_path, sounds):
     assert done.returncode == 0, done.stderr
     asked = json.loads(Path(os.fsdecode(wild), "run.json").read_text(encoding="utf-8"))
     assert asked["command"][4] == str(tmp_path / r"caf\xe9")
+
+
+@pytest.mark.parametrize(("clips", "split"), [(5, "group"), (6, "fold")])
+def test_the_demo_names_its_split_so_that_nobody_is_advised_to(clips, split, tmp_path, monkeypatch):
+    asked = []
+
+    def stop(request, **_):
+        asked.append(request.split)
+        raise EarwitnessError("enough")
+
+    monkeypatch.setattr(train, "train", stop)
+    assert earwitness("demo", "--out", tmp_path / "demo", "--clips", clips).err.endswith("enough\n")
+    assert asked == [split]

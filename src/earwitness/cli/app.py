@@ -265,12 +265,14 @@ def demo(
     overwrite: Overwrite = False,
 ) -> None:
     """Make ten classes of sounds, and do the whole job on them."""
+    from earwitness.data.loading import load
+    from earwitness.data.splits import default_kind
     from earwitness.data.synthetic.corpus import write_dataset
 
     sounds = out / "sounds"
     write_dataset(sounds, clips, seed, progress=progress_bar())
     options: dict[str, Any] = {"path": sounds, "out": out / "run", "backbone": "compact", "seed": seed}
-    options["split"] = "fold"  # as their names tell
+    options["split"] = default_kind(load(sounds))  # named here, so that nobody must be told how names are read
     options["overwrite"] = overwrite
     _train(_request(options), options, last=False)
     investigate_and_report(out / "run", DEMO_METHODS, "auto", seed)

@@ -491,8 +491,10 @@ def test_explain_shows_whole_recordings(run, sounds, tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert left.out.count("verdict:   none") == 1
     assert left.out.endswith(f"Next: open {picture}\n")
-    assert [line.partition(": ")[2].partition(":")[0] for line in left.lines[:2]] == [str(bad), str(silent)]
-    assert "2 file(s) could not be used" in left.lines[2]
+    trained_on, *unusable, last = left.lines
+    assert trained_on.startswith(f"earwitness: warning: {good}: this file was trained on by {run}")
+    assert [line.partition(": ")[2].partition(":")[0] for line in unusable] == [str(bad), str(silent)]
+    assert "2 file(s) could not be used" in last
     found = Attribution.load(next((tmp_path / "out").glob("take0-whole-low-occlusion-mask*.npz")))
     assert found.target_label == "low"
     assert len(found.values) > 96

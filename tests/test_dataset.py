@@ -775,7 +775,7 @@ def test_fold_split_that_cuts_groups_warns():
         (made(*FOLDED), {"kind": "best"}, "unknown split 'best'; choose one of order, fold, group, random"),
         (made(*FOLDED), {"fold": "7"}, "no fold '7'; there are 1, 2, 10"),
         (made(*FOLDED), {"kind": "order", "fold": 1}, "goes with the split 'fold', not with 'order'"),
-        (made(*FOLDED), {"kind": "random", "fraction": 1.0}, "--fraction 1: the part to learn from must lie between 0 and 1"),
+        (made(*FOLDED), {"kind": "random", "fraction": 1.0}, "--fraction 1: the part to learn from must lie"),
         (ungrouped([3, 3]), {"kind": "fold"}, "folds are not known"),
         (ungrouped([3, 3]), {"kind": "group"}, "groups are not known"),
         (made(("a", None, "1"), ("a", None, "1"), ("b", None, "1"), ("b", None, "2")), {"fold": 1},

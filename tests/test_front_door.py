@@ -327,7 +327,7 @@ def test_a_class_goes_by_a_word_of_its_name_in_every_call(here, tmp_path):
     assert found.classes == ("Rain, drizzle", "dog")
     assert found["saliency", "rain"] is found["saliency"]
     (answer,) = ew.inquire("runs/demo", of_class="DOG", count=1, methods="saliency", verdicts=False)
-    assert answer.picture.name == "class-dog.png"
+    assert answer.picture.name.startswith("class-dog")  # an earlier answer with more is kept beside it
     for pair in ({"true": "DOG"}, {"predicted": "Dog"}, {"true": "Rain", "predicted": "DOG"}):
         (answer,) = ew.inquire("runs/demo", **pair, methods="saliency", verdicts=False)
         assert "DOG" not in answer.inquiry.name + answer.title + "".join(answer.notes)

@@ -26,13 +26,7 @@ class Embeddings:
     validation: Tensor
 
 
-def embedded(
-    classifier: Classifier,
-    segments: SegmentedLogMels,
-    rows: Int64Array,
-    progress: Progress = NO_PROGRESS,
-    size: int = AT_ONCE,
-) -> Tensor:
+def embedded(classifier: Classifier, segments: SegmentedLogMels, rows: Int64Array) -> Tensor:
     """Return the embeddings of segments, shape (rows, embedding), float32, on the CPU.
 
     Parameters
@@ -41,19 +35,13 @@ def embedded(
         Whose network embeds.
     segments, rows
         Recordings that are cut, and which of their segments.
-    progress
-        Told a step a segment.
-    size
-        Segments at once.
     """
     network = classifier.own_network.eval()
     parts = []
-    with torch.no_grad(), progress.task("Computing embeddings", len(rows)) as advance:
-        for start in range(0, len(rows), size):
-            some = rows[start : start + size]
-            values = torch.from_numpy(segments.inputs(some))
+    with torch.no_grad():
+        for start in range(0, len(rows), AT_ONCE):
+            values = torch.from_numpy(segments.inputs(rows[start : start + AT_ONCE]))
             parts.append(network.embed(values.to(classifier.device)).float().cpu())
-            advance(len(some))
     return torch.cat(parts) if parts else torch.zeros(0)
 
 

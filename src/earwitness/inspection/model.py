@@ -45,8 +45,8 @@ class Model:
         What predicts.
     cache
         Folder in which is kept what verdicts measure once of a method; it need not exist or be writable.
-    trained_on
-        Of a run, as far as it knows: the SHA-256 of each decoded sound that it was trained on.
+    recordings
+        Of a run: its ``recordings.csv``, which need not be there.
 
     Examples
     --------
@@ -58,7 +58,12 @@ class Model:
     name: str
     classifier: Classifier
     cache: Path
-    trained_on: frozenset[str] = frozenset()
+    recordings: Path | None = None
+
+    @cached_property
+    def trained_on(self) -> frozenset[str]:
+        """Of a run, as far as it knows: the SHA-256 of each decoded sound that it was trained on."""
+        return frozenset() if self.recordings is None else provenance.sounds(self.recordings)
 
     @cached_property
     def prepared(self) -> Prepared:
@@ -288,8 +293,7 @@ def model_of_run(run: Path | str, *, device: str = "auto") -> Model:
     """Return the model of a finished training."""
     classifier = load_classifier(run, device=device)
     folder = RunFolder(Path(run))
-    known = provenance.sounds(folder.recordings)
-    return Model(name=printable(run), classifier=classifier, cache=folder.trust, trained_on=known)
+    return Model(name=printable(run), classifier=classifier, cache=folder.trust, recordings=folder.recordings)
 
 
 def model_of_backbone(name: str, *, weights: Path | str | None = None, device: str = "auto") -> Model:

@@ -119,6 +119,15 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
+def gpu() -> Iterator[Any]:
+    """A machine with one GPU, which is pretended."""
+    import pretend_gpu
+
+    with pretend_gpu.pretended_gpu() as pretended:
+        yield pretended
+
+
+@pytest.fixture
 def visit(browser: Any, served: Any) -> Iterator[Any]:
     """A window on what the test's module serves, in which nothing may go wrong."""
     import live_page

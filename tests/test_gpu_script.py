@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from command import earwitness
-from pretend_gpu import pretended_gpu
 
 TOOLS = Path(__file__).resolve().parents[1] / "tools"
 
@@ -20,12 +19,6 @@ TOOLS = Path(__file__).resolve().parents[1] / "tools"
 def script(monkeypatch):
     monkeypatch.syspath_prepend(TOOLS)
     return importlib.import_module("gpu")
-
-
-@pytest.fixture
-def gpu():
-    with pretended_gpu() as pretended:
-        yield pretended
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

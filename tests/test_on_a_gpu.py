@@ -47,12 +47,6 @@ CHEAP = {
 TARGETS = [[Target(1), Target(2, against=0)], [Target(0)]]
 
 
-@pytest.fixture
-def gpu():
-    with pretended_gpu() as pretended:
-        yield pretended
-
-
 def method_named(name: str) -> str:
     """Return a method with few samples, and in float32, because a processor may choose bfloat16."""
     settings = [CHEAP[name]] if name in CHEAP else []

@@ -30,12 +30,6 @@ BOX = Box(start_seconds=0.2, end_seconds=0.6, low_hz=0.0, high_hz=2000.0)
 OCCLUSION = "occlusion:mask=25%,stride=25%"
 
 
-@pytest.fixture
-def gpu():
-    with pretended_gpu() as pretended:
-        yield pretended
-
-
 @pytest.fixture(scope="module")
 def sounds(tmp_path_factory) -> Path:
     return write_sounds(tmp_path_factory.mktemp("gpu") / "sounds", clips=3, seconds=1.2)
